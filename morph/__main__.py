@@ -1,0 +1,87 @@
+"""The one door: `morph VERB`.
+
+The only file that knows all three packages. A verb is imported when it is called, so that
+`morph --help` answers at once.
+"""
+
+import importlib
+import os
+import sys
+
+import click
+
+from morph import __version__
+from morph.errors import BadInput
+
+#: verb: (module that holds its command, one line for the help).
+VERBS = {
+    "quickstart": ("morph.quickstart", "See it all work: simulate, train, compare, serve, score, report."),
+    "import": ("training.verbs.import_", "Turn images and labels, or tiles and a catalogue, into a galaxies dataset."),
+    "simulate": ("morph.simulation.verb", "Simulate labelled galaxies, or a whole survey tile with its catalogue."),
+    "pretrain": ("training.verbs.pretrain", "Train a model from nothing on one or more datasets."),
+    "finetune": ("training.verbs.finetune", "Adapt a model to another survey with a few labels."),
+    "evaluate": ("training.verbs.evaluate", "Measure a model on galaxies that it has not seen."),
+    "compare": ("training.verbs.compare", "Put runs side by side and say which differences are real."),
+    "report": ("training.verbs.report", "Make one page of pictures: galaxies, runs, the strangest objects."),
+    "export": ("serving.verbs.export", "Write a model as a SavedModel for TensorFlow Serving."),
+    "serve": ("serving.verbs.serve", "Serve an exported model over gRPC."),
+    "classify": ("serving.verbs.classify", "Classify images through a server."),
+    "score": ("serving.verbs.score", "Score survey tiles: images in, catalogue out."),
+}
+
+
+class Door(click.Group):
+    """A group of commands whose modules are imported when they are called."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        return importlib.import_module(VERBS[name][0]).command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.command(cls=Door, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="morph")
+def door() -> None:
+    """Galaxy morphology as a service: from survey images to a served, tracked, catalogued classification.
+
+    A dataset is a path; a model is a path, models:/morph@champion or any MLflow URI; a tile is a path or a
+    glob. `morph VERB --help` says everything about a verb.
+    """
+
+
+def main() -> None:
+    """Run one verb. A user's mistake is one sentence and exit status 2, never a traceback."""
+    # TensorFlow's and absl's start-up lines say nothing that a user of morph can act on.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    try:
+        door(standalone_mode=False)
+    except BadInput as error:
+        sys.exit(_complain(str(error)))
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        sys.exit(_complain(error.format_message(), help_of=getattr(error, "ctx", None)))
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        sys.exit(_complain("Stopped. What was finished is kept; the same command goes on from there.") and 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _complain(sentence: str, help_of: click.Context | None = None) -> int:
+    hint = f" See `{help_of.command_path} --help`." if help_of else ""
+    click.echo(f"morph: {sentence}{hint}", err=True)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,336 @@
+"""A set of galaxies on disk: images, votes and measured properties, one row a galaxy.
+
+A dataset is a folder of Parquet files. Its images are all of one kind:
+
+- ``flux``: float32 [size, size, 3], nanomaggies per pixel in the channels g, r, i, NaN where there is no data;
+- ``composite``: uint8 [size, size, 3], a colour picture, R, G, B.
+
+Every stamp is centred on its galaxy and spans `FIELD` half-light radii per `NETWORK_SIZE` pixels, so that all
+galaxies look equally large to the network; stamps are stored with a margin (`STAMP_SIZE` > `NETWORK_SIZE`)
+that training uses to turn and zoom them. Any other square stamp is accepted too, and resized when it is used.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from morph.errors import BadInput
+from morph.questions import TREE, VOTE_COLUMNS, question_of
+
+#: Pixels on a side of what the network reads.
+NETWORK_SIZE = 64
+#: Pixels on a side of a stored stamp: the network's view and a margin around it.
+STAMP_SIZE = 96
+#: Half-light radii across the network's view: three to each side hold 93 % of the light of an exponential
+#: disk and 80 % of that of a de Vaucouleurs profile, and leave some sky around both.
+FIELD = 6.0
+
+KINDS = {"flux": np.float32, "composite": np.uint8}
+
+#: Measured properties and their units; null (NaN) where unknown.
+PROPERTIES = {
+    "mag_g": "mag",
+    "mag_r": "mag",
+    "mag_i": "mag",
+    "radius": "arcsec",
+    "redshift": "",
+    "pixel_scale": "arcsec",
+}
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Galaxy:
+    """One row of a dataset, as an importer or a simulation hands it to a `GalaxiesWriter`.
+
+    `votes` is float32 [vote columns] (see `morph.questions`), NaN where nobody was asked. `properties` has any
+    of `PROPERTIES`; `pixel_scale` is that of the stored stamp.
+    """
+
+    id: str
+    survey: str
+    image: np.ndarray
+    votes: np.ndarray
+    ra: float = np.nan
+    dec: float = np.nan
+    properties: dict[str, float] | None = None
+
+
+def _schema(size: int, kind: str, about: dict) -> pa.Schema:
+    value = pa.float32() if kind == "flux" else pa.uint8()
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("survey", pa.string(), nullable=False),
+        pa.field("ra", pa.float64(), metadata={"unit": "deg"}),
+        pa.field("dec", pa.float64(), metadata={"unit": "deg"}),
+        pa.field("image", pa.fixed_shape_tensor(value, [size, size, 3])),
+        pa.field("votes", pa.struct([pa.field(name, pa.float32()) for name in VOTE_COLUMNS])),
+    ]
+    fields += [pa.field(name, pa.float32(), metadata={"unit": unit}) for name, unit in PROPERTIES.items()]
+    return pa.schema(fields, metadata={"morph": json.dumps({"kind": kind, "size": size, **about})})
+
+
+class GalaxiesWriter:
+    """Writes a dataset so that it appears whole or not at all.
+
+    >>> with GalaxiesWriter("sample", kind="flux") as writer:  # doctest: +SKIP
+    ...     writer.add(galaxy)
+
+    Parameters
+    ----------
+    path : the folder to make; BadInput if it exists and is not a dataset of ours.
+    kind : ``flux`` or ``composite``.
+    size : pixels on a side of the stamps.
+    about : anything worth keeping with the dataset (source, seed, "simulated").
+    """
+
+    ROWS = 512
+
+    def __init__(self, path: str | Path, kind: str, size: int = STAMP_SIZE, about: dict | None = None):
+        if kind not in KINDS:
+            raise BadInput(f"Unknown kind of image '{kind}'; use flux or composite.")
+        self.path, self.kind, self.size = Path(path), kind, size
+        if self.path.exists() and not is_dataset(self.path):
+            raise BadInput(f"'{path}' exists and is not a galaxies dataset; choose another name.")
+        self.schema = _schema(size, kind, about or {})
+        self._building = self.path.with_name(f".{self.path.name}.building")
+        self._rows: list[Galaxy] = []
+        self._parts = 0
+        self._ids: set[str] = set()
+
+    def __enter__(self) -> "GalaxiesWriter":
+        shutil.rmtree(self._building, ignore_errors=True)
+        self._building.mkdir(parents=True)
+        return self
+
+    def __exit__(self, error, *_):
+        if error is None:
+            self._flush()
+            if not self._parts:
+                pq.write_table(self.schema.empty_table(), self._building / "part-00000.parquet")
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            self._building.rename(self.path)
+        else:
+            shutil.rmtree(self._building, ignore_errors=True)
+
+    def add(self, galaxy: Galaxy) -> None:
+        """Append one galaxy. BadInput on a duplicate id or an image of another shape."""
+        if galaxy.id in self._ids:
+            raise BadInput(f"The id '{galaxy.id}' occurs twice; every galaxy needs its own.")
+        if galaxy.image.shape != (self.size, self.size, 3):
+            raise BadInput(
+                f"Galaxy '{galaxy.id}' has an image of shape {galaxy.image.shape}, not {(self.size, self.size, 3)}."
+            )
+        self._ids.add(galaxy.id)
+        self._rows.append(galaxy)
+        if len(self._rows) >= self.ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        images = np.stack([row.image for row in rows]).astype(KINDS[self.kind])
+        votes = np.stack([row.votes for row in rows]).astype("float32")
+        columns = [
+            pa.array([row.id for row in rows], pa.string()),
+            pa.array([row.survey for row in rows], pa.string()),
+            _nullable([row.ra for row in rows], pa.float64()),
+            _nullable([row.dec for row in rows], pa.float64()),
+            pa.FixedShapeTensorArray.from_numpy_ndarray(images),
+            pa.StructArray.from_arrays(
+                [_nullable(votes[:, j], pa.float32()) for j in range(len(VOTE_COLUMNS))], names=list(VOTE_COLUMNS)
+            ),
+        ]
+        for name in PROPERTIES:
+            columns.append(_nullable([(row.properties or {}).get(name, np.nan) for row in rows], pa.float32()))
+        table = pa.Table.from_arrays(columns, schema=self.schema)
+        pq.write_table(table, self._building / f"part-{self._parts:05d}.parquet", compression="zstd")
+        self._parts += 1
+
+
+def _nullable(values, kind) -> pa.Array:
+    """Values as Arrow, NaN as null."""
+    values = np.asarray(values, dtype=float)
+    return pa.array(values, kind, mask=np.isnan(values))
+
+
+def is_dataset(path: str | Path) -> bool:
+    return Path(path).is_dir() and any(Path(path).glob("part-*.parquet"))
+
+
+class Galaxies:
+    """A set of galaxies, read from disk or selected from another set.
+
+    Attributes are NumPy arrays, one entry a galaxy: `ids`, `surveys` (str), `ra`, `dec` (deg), `images`,
+    `votes` float32 [n, vote columns] (NaN where not asked), `properties` {name: float32 [n]}.
+    """
+
+    def __init__(self, about: dict, columns: dict[str, np.ndarray]):
+        self.about = about
+        self._columns = columns
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Galaxies":
+        """Read the dataset at `path`. BadInput if there is none, or if it is damaged."""
+        path = Path(path)
+        if not path.exists():
+            raise BadInput(f"There is no dataset at '{path}'; make one with `morph import` or `morph simulate`.")
+        if not is_dataset(path):
+            raise BadInput(f"'{path}' is not a galaxies dataset; make one with `morph import` or `morph simulate`.")
+        try:
+            tables = [pq.read_table(part) for part in sorted(path.glob("part-*.parquet"))]
+            about = json.loads(tables[0].schema.metadata[b"morph"])
+        except (pa.ArrowInvalid, KeyError, TypeError, OSError) as error:
+            raise BadInput(f"The dataset at '{path}' cannot be read ({error}); make it again.") from None
+        table = pa.concat_tables(tables)
+        about["path"] = str(path)
+        return cls(about, _columns_of(table))
+
+    @classmethod
+    def concatenate(cls, sets: Iterable["Galaxies"]) -> "Galaxies":
+        """Several datasets as one. BadInput unless all hold images of one kind and size."""
+        sets = list(sets)
+        if len({(s.kind, s.size) for s in sets}) != 1:
+            kinds = ", ".join(f"{s.about.get('path', '?')}: {s.kind}, {s.size} px" for s in sets)
+            raise BadInput(f"These datasets hold images of different kinds or sizes ({kinds}); use one kind.")
+        columns = {name: np.concatenate([s._columns[name] for s in sets]) for name in sets[0]._columns}
+        about = {**sets[0].about, "path": " + ".join(str(s.about.get("path")) for s in sets)}
+        return cls(about, columns)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Galaxies {self.about.get('path', '')}: {len(self)} {self.kind} stamps of {self.size} px>"
+
+    def __iter__(self) -> Iterator[Galaxy]:
+        for i in range(len(self)):
+            yield Galaxy(
+                str(self.ids[i]),
+                str(self.surveys[i]),
+                self.images[i],
+                self.votes[i],
+                float(self.ra[i]),
+                float(self.dec[i]),
+                {name: float(self._columns[name][i]) for name in PROPERTIES},
+            )
+
+    @property
+    def kind(self) -> str:
+        return self.about["kind"]
+
+    @property
+    def size(self) -> int:
+        return self.about["size"]
+
+    @property
+    def simulated(self) -> bool:
+        return bool(self.about.get("simulated"))
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self._columns["id"]
+
+    @property
+    def surveys(self) -> np.ndarray:
+        return self._columns["survey"]
+
+    @property
+    def ra(self) -> np.ndarray:
+        return self._columns["ra"]
+
+    @property
+    def dec(self) -> np.ndarray:
+        return self._columns["dec"]
+
+    @property
+    def images(self) -> np.ndarray:
+        return self._columns["image"]
+
+    @property
+    def votes(self) -> np.ndarray:
+        return self._columns["votes"]
+
+    @property
+    def properties(self) -> dict[str, np.ndarray]:
+        return {name: self._columns[name] for name in PROPERTIES}
+
+    @property
+    def survey(self) -> str:
+        """The survey of most of the galaxies."""
+        names, counts = np.unique(self.surveys, return_counts=True)
+        return str(names[counts.argmax()]) if len(names) else "unknown"
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies this content: a hash of ids, votes and images."""
+        sha = hashlib.sha256()
+        for array in ("\n".join(map(str, self.ids)).encode(), self.votes.tobytes(), self.images.tobytes()):
+            sha.update(array)
+        return sha.hexdigest()[:16]
+
+    def select(self, which: np.ndarray) -> "Galaxies":
+        """The galaxies at the given indices, or where a mask is true."""
+        return Galaxies(self.about, {name: column[which] for name, column in self._columns.items()})
+
+    def split(self, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> dict[str, "Galaxies"]:
+        """Train, validation and test sets, by galaxy: the same id always falls on the same side,
+        whatever dataset it stands in and however its rows are ordered."""
+        place = split_position(self.ids, seed)
+        masks = {
+            "test": place < test,
+            "validation": (place >= test) & (place < test + validation),
+            "train": place >= test + validation,
+        }
+        return {name: self.select(masks[name]) for name in SPLITS}
+
+    def answered(self) -> dict[str, int]:
+        """How many galaxies have at least one vote on each question."""
+        votes = np.nan_to_num(self.votes)
+        of = [question_of(column) for column in VOTE_COLUMNS]
+        return {
+            question.name: int((votes[:, [o == question.name for o in of]].sum(axis=1) > 0).sum()) for question in TREE
+        }
+
+    def write(self, path: str | Path) -> None:
+        """Write this set as a dataset of its own."""
+        about = {k: v for k, v in self.about.items() if k not in ("kind", "size", "path")}
+        with GalaxiesWriter(path, self.kind, self.size, about) as writer:
+            for galaxy in self:
+                writer.add(galaxy)
+
+
+def split_position(ids: Iterable[str], seed: int = 0) -> np.ndarray:
+    """Where each galaxy stands in [0, 1): a hash of its id, so that a split follows the galaxy."""
+    hashes = [hashlib.blake2b(f"{seed}:{i}".encode(), digest_size=8).digest() for i in ids]
+    return np.frombuffer(b"".join(hashes), dtype=">u8").astype(float) / 2.0**64
+
+
+def _columns_of(table: pa.Table) -> dict[str, np.ndarray]:
+    """Arrow columns as NumPy arrays, null as NaN."""
+    columns = {
+        "id": table["id"].to_numpy(zero_copy_only=False).astype(str),
+        "survey": table["survey"].to_numpy(zero_copy_only=False).astype(str),
+        "image": table["image"].combine_chunks().to_numpy_ndarray(),
+    }
+    for name in ("ra", "dec", *PROPERTIES):
+        columns[name] = table[name].to_numpy(zero_copy_only=False).astype("float64" if name in ("ra", "dec") else "f4")
+    votes = table["votes"].combine_chunks()
+    rows = np.full((len(table), len(VOTE_COLUMNS)), np.nan, dtype="float32")
+    present = {field.name for field in votes.type}
+    for j, name in enumerate(VOTE_COLUMNS):
+        if name in present:
+            rows[:, j] = votes.field(name).to_numpy(zero_copy_only=False)
+    columns["votes"] = rows
+    return columns

@@ -1,0 +1,59 @@
+"""Between flux and a colour picture.
+
+The colour mapping is that of Lupton et al. (2004): the mean intensity of the bands is compressed by an asinh
+and the bands keep their ratios, so a galaxy's colour does not depend on its brightness.
+"""
+
+import numpy as np
+
+#: Softening of the asinh in surveys' own colour composites: how many times brighter than the linear part the
+#: white level is. SDSS's DR7 composites use 3.
+COMPOSITE_SOFTENING = 3.0
+
+
+def to_composite(flux: np.ndarray, white: float | np.ndarray, softening: float = 12.0) -> np.ndarray:
+    """A colour picture of calibrated flux.
+
+    Parameters
+    ----------
+    flux : [..., height, width, 3], bands from blue to red, sky near zero; NaN counts as sky.
+    white : the mean intensity shown as white.
+    softening : larger shows fainter light.
+
+    Returns
+    -------
+    uint8 [..., height, width, 3], R, G, B.
+    """
+    flux = np.nan_to_num(np.asarray(flux, dtype="float32"))[..., ::-1]
+    intensity = np.maximum(flux.mean(axis=-1, keepdims=True), 1e-12)
+    scaled = intensity / np.asarray(white, dtype="float32")
+    compressed = np.arcsinh(softening * scaled) / np.arcsinh(softening)
+    picture = flux * (compressed / intensity)
+    # Where a band saturates, all three come down together: the colour survives, the brightness does not.
+    picture /= np.maximum(picture.max(axis=-1, keepdims=True), 1.0)
+    return np.round(np.clip(picture, 0, 1) * 255).astype("uint8")
+
+
+def white_level(flux: np.ndarray) -> float:
+    """A white level that shows the galaxy at the centre well: its 99.5th percentile of intensity."""
+    intensity = np.nanmean(np.asarray(flux), axis=-1)
+    level = float(np.nanpercentile(intensity, 99.5)) if np.isfinite(intensity).any() else 1.0
+    return level if level > 0 else 1.0
+
+
+def from_composite(picture, xp=np):
+    """Relative flux from a colour picture: the inverse of the Lupton stretch, up to scale and clipping.
+
+    Parameters
+    ----------
+    picture : values 0 to 255, [..., height, width, 3], R, G, B.
+    xp : `numpy`, or `keras.ops` inside the model; training and serving share this code.
+
+    Returns
+    -------
+    float32 [..., height, width, 3], bands from blue to red, the white level at 1.
+    """
+    value = xp.flip(picture, axis=-1) / np.float32(255)
+    intensity = xp.maximum(xp.mean(value, axis=-1, keepdims=True), np.float32(1e-3))
+    softening = np.float32(COMPOSITE_SOFTENING)
+    return value * (xp.sinh(softening * intensity) / (np.sinh(softening) * intensity))

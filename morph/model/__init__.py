@@ -1,0 +1,4 @@
+"""The model: a shared encoder, a decoder, heads for the decision tree, and an anomaly score.
+
+Backend-free Keras 3: nothing here imports TensorFlow.
+"""

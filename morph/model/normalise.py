@@ -1,0 +1,89 @@
+"""The one way into the network: sky, noise, brightness and stretch.
+
+Whatever arrives, nanomaggies of any depth or the linearised pixels of a colour picture, leaves as the same kind
+of image: sky at zero, the galaxy's central brightness at one, compressed by an asinh. It is part of the exported
+model, so no caller can get it wrong, and training passes through the same code.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+#: Width in pixels of the border that counts as sky.
+BORDER = 2
+#: Radius in pixels of the disc whose mean brightness sets the scale: about two thirds of a half-light radius.
+APERTURE = 6.0
+#: Softening of the asinh, in units of 1 / central brightness. At 4 a tenth of the central brightness comes out
+#: at 0.19 and ten times the central brightness (a nucleus) at 2.1: faint arms and bright cores both fit.
+SOFTENING = 4.0
+#: The scale never falls below this many times the sky noise: pure noise must not be blown up into a galaxy.
+FAINTEST = 2.0
+#: No pixel is trusted better than this share of the central brightness: 8-bit pictures have no visible noise.
+NOISE_FLOOR = 0.004
+
+
+@keras.saving.register_keras_serializable(package="morph")
+class Normalise(keras.layers.Layer):
+    """Sky-subtracted, scaled and stretched images, and what is needed to go back.
+
+    Call it with float32 [n, size, size, 3], any linear brightness, NaN where there is no data. It returns a dict:
+
+    - ``image``: float32 [n, size, size, 3], the stretched image, 0 where there is no data;
+    - ``sigma``: float32 [n, size, size, 3], the sky noise after the stretch;
+    - ``valid``: float32 [n, size, size, 3], 1 where there is data;
+    - ``sky`` [n, 1, 1, 3] and ``scale`` [n, 1, 1, 1] in the units of the input.
+    """
+
+    def call(self, image):
+        finite = ops.isfinite(image)
+        valid = ops.cast(finite, "float32")
+        sky, noise = self._border(image, finite)
+        flux = ops.where(finite, image - sky, 0.0)
+        disc = self._disc(image.shape[1])
+        light = ops.sum(flux * disc, axis=(1, 2, 3), keepdims=True)
+        scale = light / ops.maximum(ops.sum(valid * disc, axis=(1, 2, 3), keepdims=True), 1.0)
+        # The mean noise of the bands that hold data.
+        seen = ops.cast(noise > 0, "float32")
+        mean_noise = ops.sum(noise, axis=-1, keepdims=True) / ops.maximum(ops.sum(seen, axis=-1, keepdims=True), 1.0)
+        # Without any sky noise (a blank, or a picture whose border is one value) a tiny floor avoids 0 / 0.
+        scale = ops.maximum(scale, ops.maximum(FAINTEST * mean_noise, 1e-9))
+        linear = flux * (SOFTENING / scale)
+        unit = float(np.arcsinh(SOFTENING))
+        noise = ops.maximum(noise / scale, NOISE_FLOOR)
+        sigma = noise * (SOFTENING / unit) / ops.sqrt(1.0 + ops.square(linear))
+        return {"image": ops.arcsinh(linear) / unit, "sigma": sigma, "valid": valid, "sky": sky, "scale": scale}
+
+    @staticmethod
+    def restore(image, sky, scale):
+        """Back to the units of the input: the inverse of the stretch."""
+        unit = float(np.arcsinh(SOFTENING))
+        return ops.sinh(image * unit) * (scale / SOFTENING) + sky
+
+    @staticmethod
+    def _disc(size: int) -> np.ndarray:
+        offset = np.arange(size) - (size - 1) / 2
+        inside = np.hypot(offset[:, None], offset[None, :]) < APERTURE * size / 64
+        return inside.astype("float32")[None, :, :, None]
+
+    @staticmethod
+    def _border(image, finite):
+        """Median and noise of the border, per galaxy and band, each [n, 1, 1, 3].
+
+        The noise is the distance from the median down to the lower quartile, as a Gaussian's sigma: sources in
+        the border only ever make it brighter. Order statistics skip missing pixels.
+        """
+        size = image.shape[1]
+        on_border = np.ones((size, size), dtype=bool)
+        on_border[BORDER:-BORDER, BORDER:-BORDER] = False
+        index = np.flatnonzero(on_border)
+        shape = (-1, size * size, 3)
+        pixels = ops.take(ops.reshape(ops.where(finite, image, np.float32(3e38)), shape), index, axis=1)
+        count = ops.sum(ops.cast(ops.take(ops.reshape(finite, shape), index, axis=1), "int32"), axis=1, keepdims=True)
+        ordered = ops.sort(pixels, axis=1)
+        last = ops.maximum(count - 1, 0)
+        median = ops.take_along_axis(ordered, last // 2, axis=1)
+        quartile = ops.take_along_axis(ordered, last // 4, axis=1)
+        known = count > 0
+        sky = ops.where(known, median, 0.0)
+        noise = ops.where(known, 1.4826 * (median - quartile), 0.0)
+        return sky[:, :, None, :], noise[:, :, None, :]

@@ -1,0 +1,114 @@
+"""The surveys: what their images measure, and how well.
+
+Every number that depends on a survey is in one `Survey`; a new survey is one new entry of `SURVEYS`.
+Sources: SDSS DR7 paper (Abazajian et al. 2009) for seeing, sky and depth; DES DR2 (Abbott et al. 2021)
+for pixel scale, seeing and depth; the LSST overview (Ivezic et al. 2019) for Rubin; the Legacy Surveys
+overview (Dey et al. 2019) for DECaLS.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from morph.errors import BadInput
+
+#: The three channels of every network input, from blue to red.
+CHANNELS = ("g", "r", "i")
+
+#: Fluxes inside the project are nanomaggies: zero point 22.5 mag.
+NANOMAGGY_ZERO_POINT = 22.5
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one survey's coadded images look like.
+
+    Attributes
+    ----------
+    bands : the bands that fill the channels g, r, i in that order (DECaLS puts z where SDSS has i).
+    pixel_scale : arcsec per pixel.
+    zero_point : magnitude of one count per second (or per coadd unit) in the survey's files.
+    seeing : full width at half maximum of the point-spread function in each band, arcsec.
+    depth : magnitude of a point source at signal-to-noise 10 in each band.
+    noise_correlation : standard deviation, in pixels, of the Gaussian kernel that resampling leaves in
+        the coadd's noise; 0 where pixels are independent.
+    """
+
+    name: str
+    title: str
+    bands: tuple[str, str, str]
+    pixel_scale: float
+    zero_point: float
+    seeing: tuple[float, float, float]
+    depth: tuple[float, float, float]
+    noise_correlation: float = 0.0
+
+    def noise(self) -> np.ndarray:
+        """Sky noise per pixel in each band, nanomaggies, shape [3].
+
+        A point source measured through the matched filter of a Gaussian PSF has an effective area of
+        4 pi sigma^2 (King 1983), so depth m at S/N 10 means noise = flux(m) / (10 sqrt(area)).
+        """
+        sigma = np.asarray(self.seeing) / 2.3548 / self.pixel_scale
+        area = 4 * np.pi * sigma**2
+        flux = 10 ** ((NANOMAGGY_ZERO_POINT - np.asarray(self.depth)) / 2.5)
+        return flux / (10 * np.sqrt(area))
+
+
+SURVEYS = {
+    survey.name: survey
+    for survey in (
+        Survey(
+            "sdss", "Sloan Digital Sky Survey", ("g", "r", "i"), 0.396, 22.5, (1.44, 1.32, 1.26), (22.4, 22.0, 21.5)
+        ),
+        Survey(
+            "des",
+            "Dark Energy Survey",
+            ("g", "r", "i"),
+            0.263,
+            30.0,
+            (1.11, 0.95, 0.88),
+            (24.7, 24.4, 23.8),
+            noise_correlation=0.6,
+        ),
+        Survey(
+            "decals",
+            "DESI Legacy Surveys (DECam)",
+            ("g", "r", "z"),
+            0.262,
+            22.5,
+            (1.29, 1.18, 1.11),
+            (23.7, 23.2, 22.2),
+            noise_correlation=0.5,
+        ),
+        Survey(
+            "lsst",
+            "Rubin Observatory Legacy Survey of Space and Time",
+            ("g", "r", "i"),
+            0.2,
+            31.4,
+            (0.77, 0.73, 0.71),
+            (26.6, 26.7, 26.1),
+            noise_correlation=0.5,
+        ),
+    )
+}
+
+
+def get_survey(name: str) -> Survey:
+    """The survey called `name`; BadInput names the known ones when there is none."""
+    try:
+        return SURVEYS[name.lower()]
+    except KeyError:
+        raise BadInput(f"Unknown survey '{name}'; use one of {', '.join(SURVEYS)}.") from None
+
+
+def to_nanomaggies(counts: np.ndarray, zero_point: float) -> np.ndarray:
+    """Counts of an image with the given zero point, as nanomaggies."""
+    return counts * np.float32(10 ** ((NANOMAGGY_ZERO_POINT - zero_point) / 2.5))
+
+
+def magnitude(nanomaggies):
+    """AB magnitude of a flux in nanomaggies; NaN where the flux is not positive."""
+    flux = np.asarray(nanomaggies, dtype=float)
+    return NANOMAGGY_ZERO_POINT - 2.5 * np.log10(np.where(flux > 0, flux, np.nan))
