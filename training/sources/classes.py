@@ -1,0 +1,160 @@
+"""Hard classes: one word a galaxy, worth one vote on each question that the word answers."""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from morph.errors import BadInput
+from morph.questions import GALAXY10_CLASSES, GALAXY_ZOO_1_CLASSES, RING_CLASSES, VOTE_COLUMNS
+from training.sources.labels import Labels, assemble
+from training.sources.tables import Table
+
+#: Class names that other releases of the same labels use.
+ALIASES = {
+    "ring": {"no ring": "no_ring", "nonring": "no_ring"},
+    "galaxy10": {
+        "in_between_round_smooth": "in_between_smooth",
+        "cigar_shaped_smooth": "cigar_smooth",
+    },
+}
+
+#: Vote fractions of the Galaxy Zoo 1 tables (Lintott et al. 2011), and the class that each is for.
+GALAXY_ZOO_1_COLUMNS = {
+    "P_EL": "elliptical",
+    "P_CW": "spiral_clockwise",
+    "P_ACW": "spiral_anticlockwise",
+    "P_EDGE": "edge_on",
+    "P_DK": "unknown",
+    "P_MG": "merger",
+}
+
+#: Below this share of rows with a known class, a column is something else.
+_ENOUGH = 0.5
+
+
+def galaxy_zoo_1_fractions(table: Table) -> Labels | None:
+    """Votes of the published Galaxy Zoo 1 tables: `P_EL` ... `P_MG` of `NVOTE` volunteers."""
+    columns = {table.find((name,)): GALAXY_ZOO_1_CLASSES[kind] for name, kind in GALAXY_ZOO_1_COLUMNS.items()}
+    volunteers = table.find(("NVOTE", "NVOTE_TOT"))
+    if None in columns or volunteers is None:
+        return None
+    votes = _from_numbers(table, columns, table.numbers(volunteers))
+    return Labels("Galaxy Zoo 1 votes (fractions of NVOTE)", votes)
+
+
+def galaxy_zoo_1(table: Table) -> Labels | None:
+    """Galaxy Zoo 1's classes: elliptical, spiral, edge_on, merger, unknown."""
+    return _known(table, "Galaxy Zoo 1 classes", GALAXY_ZOO_1_CLASSES, {})
+
+
+def galaxy10(table: Table) -> Labels | None:
+    """Galaxy10 DECaLS: class names, or the integers 0 to 9 in a column called `ans`."""
+    if (column := table.find(("ans",))) is not None:
+        kinds = list(GALAXY10_CLASSES)
+        numbers = {str(i): GALAXY10_CLASSES[kind] for i, kind in enumerate(kinds)}
+        return Labels(*_from_words(table, column, numbers, "Galaxy10 classes (integers)"))
+    return _known(table, "Galaxy10 classes", GALAXY10_CLASSES, ALIASES["galaxy10"])
+
+
+def rings(table: Table) -> Labels | None:
+    """Ring or no ring, among face-on galaxies with features."""
+    return _known(table, "ring classes", RING_CLASSES, ALIASES["ring"])
+
+
+def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]]) -> Labels:
+    """Labels read through the user's own mapping of columns (numbers: votes) or classes to vote columns.
+
+    BadInput when neither a column nor a class of the table is in the mapping.
+    """
+    columns = {name: answers for name, answers in mapping.items() if name in table}
+    if columns:
+        notes = [f"the mapping's '{name}' is no column of the table." for name in mapping if name not in columns]
+        return Labels("columns of the given mapping", _from_numbers(table, columns, None), notes)
+    classes = {normalise(name): answers for name, answers in mapping.items()}
+    column = _best_column(table, classes)
+    if column is None:
+        raise BadInput(
+            f"Nothing in '{table.source}' is called {_listed(mapping)}; "
+            f"the mapping's names must be columns or classes of the table (its columns: {_listed(table.columns)})."
+        )
+    return Labels(*_from_words(table, column, classes, "classes of the given mapping"))
+
+
+def read_mapping(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """The user's mapping: a JSON or TOML file of `class or column = [vote columns]`.
+
+    BadInput when it is missing, cannot be read, or names a vote column that does not exist.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"There is no mapping at '{path}'.")
+    try:
+        content = path.read_text("utf-8")
+        raw = tomllib.loads(content) if path.suffix.lower() == ".toml" else json.loads(content)
+    except ValueError as error:
+        raise BadInput(f"The mapping '{path}' cannot be read ({error}); use JSON, or TOML named .toml.") from None
+    if not isinstance(raw, dict) or not raw:
+        raise BadInput(f'The mapping \'{path}\' must be like {{"my class": ["smooth-or-featured_smooth"]}}.')
+    mapping = {}
+    for name, answers in raw.items():
+        answers = [answers] if isinstance(answers, str) else answers
+        for answer in answers if isinstance(answers, list) else [answers]:
+            if answer not in VOTE_COLUMNS:
+                near = get_close_matches(str(answer), VOTE_COLUMNS, n=1, cutoff=0.0)[0]
+                raise BadInput(
+                    f"The mapping '{path}' has '{answer}' for '{name}', which is no answer; did you mean '{near}'?"
+                )
+        mapping[str(name)] = tuple(answers)
+    return mapping
+
+
+def normalise(word: str) -> str:
+    """A class name as it is compared: "Edge-on Galaxies with Bulge" is `edge_on_with_bulge`."""
+    words = re.sub(r"[^a-z0-9]+", " ", word.lower())
+    return "_".join(part for part in words.split() if part not in ("galaxy", "galaxies"))
+
+
+def _known(table: Table, scheme: str, classes: Mapping[str, tuple[str, ...]], aliases: Mapping) -> Labels | None:
+    known = {**classes, **{other: classes[name] for other, name in aliases.items()}}
+    column = _best_column(table, known)
+    return None if column is None else Labels(*_from_words(table, column, known, scheme))
+
+
+def _best_column(table: Table, classes: Mapping) -> str | None:
+    """The column that holds a known class in most rows."""
+    shares = {name: np.mean([normalise(word) in classes for word in table.text(name)]) for name in table.names}
+    best = max(shares, key=shares.__getitem__, default=None)
+    return best if best is not None and shares[best] >= _ENOUGH else None
+
+
+def _from_words(table: Table, column: str, classes: Mapping, scheme: str) -> tuple[str, np.ndarray, list[str]]:
+    words = [normalise(word) for word in table.text(column)]
+    votes: dict[str, np.ndarray] = {}
+    for name, answers in classes.items():
+        chosen = np.array([word == name for word in words], dtype=float)
+        for answer in answers:
+            votes[answer] = votes.get(answer, np.zeros(len(words))) + chosen
+    unknown = [word for word in words if word not in classes]
+    notes = []
+    if unknown:
+        notes.append(f"{len(unknown)} rows have another class in '{column}' ({_listed(sorted(set(unknown)))}).")
+    return f"{scheme} in column '{column}'", assemble(votes, len(words)), notes
+
+
+def _from_numbers(table: Table, columns: Mapping, volunteers: np.ndarray | None) -> np.ndarray:
+    votes: dict[str, np.ndarray] = {}
+    for name, answers in columns.items():
+        counts = np.clip(np.nan_to_num(table.numbers(name)), 0, None) * (1 if volunteers is None else volunteers)
+        for answer in answers:
+            votes[answer] = votes.get(answer, np.zeros(len(table))) + counts
+    return assemble(votes, len(table))
+
+
+def _listed(words, most: int = 6) -> str:
+    shown = [str(word) or "(empty)" for word in words]
+    return ", ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")

@@ -1,0 +1,36 @@
+"""What an import understood, and what it left out and why."""
+
+from dataclasses import dataclass, field
+
+from morph.galaxies import Galaxies
+from morph.questions import TREE
+
+
+@dataclass
+class Report:
+    """Collected while a dataset is made, printed when it is done."""
+
+    understood: list[str] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+
+    def say(self, sentence: str) -> None:
+        self.understood.append(sentence)
+
+    def skip(self, reason: str, name: str) -> None:
+        """Count one thing that was left out."""
+        self.skipped.setdefault(reason, []).append(name)
+
+    def lines(self, galaxies: Galaxies) -> list[str]:
+        """The whole account, one line each."""
+        lines = list(self.understood)
+        for reason, names in self.skipped.items():
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            lines.append(f"Skipped {len(names)} {reason}: {shown}")
+        answered = galaxies.answered()
+        if any(answered.values()):
+            width = max(len(question.name) for question in TREE)
+            lines.append("Galaxies with votes on each question:")
+            lines += [f"  {name:<{width}} {count:>7,}" for name, count in answered.items()]
+        else:
+            lines.append("No galaxy has labels: the set can be learned from through the reconstruction only.")
+        return lines

@@ -1,0 +1,42 @@
+"""Which of the published kinds of labels a table holds.
+
+A scheme is a function that takes a table and gives `Labels`, or None when the table is of another kind. A new
+scheme is one new entry of `SCHEMES`.
+"""
+
+from collections.abc import Callable, Mapping
+
+from morph.errors import BadInput
+from training.sources import classes, galaxy_zoo_2, galaxy_zoo_decals, worked_examples
+from training.sources.labels import Labels
+from training.sources.tables import Table
+
+#: Votes before classes: a table of votes often carries a class made from them as well.
+SCHEMES: tuple[Callable[[Table], Labels | None], ...] = (
+    worked_examples.question_and_answer,
+    galaxy_zoo_2.published,
+    galaxy_zoo_2.kaggle,
+    galaxy_zoo_decals.published,
+    classes.galaxy_zoo_1_fractions,
+    classes.galaxy_zoo_1,
+    classes.galaxy10,
+    classes.rings,
+)
+
+
+def recognise(table: Table, mapping: Mapping[str, tuple[str, ...]] | None = None) -> Labels:
+    """The labels in `table`, by the user's mapping or by the first scheme that fits.
+
+    BadInput names the columns that were found when nothing fits.
+    """
+    if mapping is not None:
+        return classes.mapped(table, mapping)
+    for scheme in SCHEMES:
+        labels = scheme(table)
+        if labels is not None:
+            return labels
+    found = ", ".join(table.columns[:8]) + (" ..." if len(table.columns) > 8 else "")
+    raise BadInput(
+        f"The columns of '{table.source}' ({found}) are no labels that morph knows; "
+        "say what they mean with --mapping FILE (see `morph import --help`)."
+    )
