@@ -11,7 +11,7 @@ It speaks to TensorFlow Serving and to the server that `morph serve` embeds, and
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import grpc
 import numpy as np
@@ -182,7 +182,8 @@ class MorphClient:
         elif status == "DEADLINE_EXCEEDED":
             sentence = f"The server at {self.address} did not answer within {self.timeout:g} s; try again later."
         elif status == "NOT_FOUND":
-            sentence = f"The server at {self.address} has no model '{self.model}' that fits ({error.details()})."
+            version = "" if self.version is None else f" in version {self.version}"
+            sentence = f"The server at {self.address} has no model '{self.model}'{version} ({error.details()})."
         elif status == "UNIMPLEMENTED":
             sentence = f"What listens at {self.address} is no model server; start one with `morph serve DIR`."
         elif status == "INVALID_ARGUMENT":
@@ -196,7 +197,7 @@ class MorphClient:
         if self.version is not None:
             spec.version.value = self.version
 
-    def _method(self, path: str, answer: type[Message]) -> Callable:
+    def _method(self, path: str, answer: type[Message]) -> grpc.UnaryUnaryMultiCallable:
         return self._channel.unary_unary(
             f"/tensorflow.serving.{path}",
             request_serializer=lambda message: message.SerializeToString(),
@@ -209,10 +210,10 @@ class _Call:
 
     PAUSE = 0.05
 
-    def __init__(self, method: Callable, request: Message, timeout: float):
+    def __init__(self, method: grpc.UnaryUnaryMultiCallable, request: Message, timeout: float):
         self._method, self._request = method, request
         self._deadline = time.monotonic() + timeout
-        self._future = method(request, timeout=timeout)
+        self._future = method.future(request, timeout=timeout)
 
     def result(self) -> Message:
         """The answer; grpc.RpcError when there is none."""
@@ -224,7 +225,7 @@ class _Call:
                 if left <= 0 or not _queue_is_full(error):
                     raise
             time.sleep(self.PAUSE)
-            self._future = self._method(self._request, timeout=left)
+            self._future = self._method.future(self._request, timeout=left)
 
     def cancel(self) -> None:
         self._future.cancel()

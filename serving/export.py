@@ -1,0 +1,178 @@
+"""Export: a `Classifier` as a SavedModel that TensorFlow Serving runs as it is.
+
+    MODEL_DIR/
+      models.config, batching_parameters.txt, monitoring.config
+      morph/
+        1/  saved_model.pb, variables/, assets.extra/tf_serving_warmup_requests
+
+The way into the network (sky, scale, stretch) is inside, so a client sends what the survey measured. Only
+TensorFlow's own operations are used.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morph.errors import BadInput
+from serving.batching import BatchingParameters
+
+DEPLOY = Path(__file__).parent / "deploy"
+
+#: The largest difference between the exported model and the Keras model, relative to the value where it is
+#: above one: float32 arithmetic in another order differs by 1e-6 to 1e-5.
+TOLERANCE = 1e-4
+
+#: The anomaly score counts how many of 1,024 normal galaxies are stranger, so a difference of 1e-6 in what it
+#: counts can move it by a few steps.
+SCORE_TOLERANCE = 4 / 1024
+
+WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+
+
+def export_model(
+    classifier, to: str | Path, version: int | None = None, name: str = "morph", run: str | None = None
+) -> Path:
+    """Write `classifier` as version `version` of the model `name` in the folder `to`.
+
+    The version folder appears whole or not at all: a server that watches `to` never sees half of it. Files for
+    deployment stand beside the model's folder and are left alone where they exist already.
+
+    Parameters
+    ----------
+    classifier : a `morph.model.classifier.Classifier`.
+    to : the folder for the model, made when it is not there.
+    version : its number; one more than the highest in the folder if not given.
+    run : the MLflow run that made the model, for `describe`.
+
+    Returns
+    -------
+    The version's folder, ``to/name/version``.
+
+    Raises BadInput when the version exists or Keras runs on another backend than TensorFlow, and RuntimeError
+    when the exported model does not give the numbers of the Keras model.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise BadInput(f"Export needs Keras's TensorFlow backend, not {keras.backend.backend()}; unset KERAS_BACKEND.")
+    model_dir = Path(to) / name
+    version = next_version(model_dir) if version is None else version
+    folder = model_dir / str(version)
+    if folder.exists():
+        raise BadInput(f"'{folder}' exists; choose a version above {next_version(model_dir) - 1}.")
+    if version < 1:
+        raise BadInput(f"{version} is no version; versions are numbered from 1.")
+    model_dir.mkdir(parents=True, exist_ok=True)
+    building = model_dir / f".{version}.building"
+    shutil.rmtree(building, ignore_errors=True)
+    try:
+        _write_saved_model(classifier, building, description(classifier, name, version, run))
+        _write_warmup(building / WARMUP, name, classifier.size)
+        check(classifier, building)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    for template in DEPLOY.iterdir():
+        target = Path(to) / template.name
+        if not target.exists():
+            target.write_text(template.read_text().replace("{name}", name))
+    return folder
+
+
+def versions(model_dir: Path) -> list[int]:
+    """The versions in a model's folder, in rising order."""
+    if not model_dir.is_dir():
+        return []
+    folders = [path for path in model_dir.iterdir() if path.name.isdigit() and (path / "saved_model.pb").is_file()]
+    return sorted(int(path.name) for path in folders)
+
+
+def next_version(model_dir: Path) -> int:
+    return max(versions(model_dir), default=0) + 1
+
+
+def description(classifier, name: str, version: int, run: str | None) -> dict[str, Any]:
+    """What the signature `describe` answers: the classifier's own account, and what it is served as."""
+    return {**classifier.describe(), "name": name, "version": version, "run": run}
+
+
+def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
+    """The four signatures of the contract, for any number of galaxies at once."""
+    import keras
+    import tensorflow as tf
+
+    text = json.dumps(about)
+    stamp = (None, classifier.size, classifier.size, 3)
+
+    def describe(query):
+        return {"description": tf.fill(tf.shape(query), text)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(classifier)
+    for name, function, spec in (
+        ("serving_default", classifier.from_flux, tf.TensorSpec(stamp, tf.float32, name="image")),
+        ("composite", classifier.from_composite, tf.TensorSpec(stamp, tf.uint8, name="image")),
+        ("reconstruct", classifier.reconstruct, tf.TensorSpec(stamp, tf.float32, name="image")),
+        ("describe", describe, tf.TensorSpec((None,), tf.string, name="query")),
+    ):
+        archive.add_endpoint(name, function, input_signature=[spec])
+    archive.write_out(str(folder), verbose=False)
+
+
+def _write_warmup(path: Path, name: str, size: int) -> None:
+    """Requests that a server answers before it calls itself ready: one galaxy and a full batch, for every
+    signature that runs the network. A single value stands for a whole image, which keeps the file small."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path.parent.mkdir(parents=True)
+    largest = BatchingParameters.read(DEPLOY / "batching_parameters.txt").max_batch_size
+    kinds = {"serving_default": tf.float32, "composite": tf.uint8, "reconstruct": tf.float32}
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature, dtype in kinds.items():
+            for count in (1, largest):
+                log = prediction_log_pb2.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name, request.model_spec.signature_name = name, signature
+                image = request.inputs["image"]
+                image.dtype = dtype.as_datatype_enum
+                for length in (count, size, size, 3):
+                    image.tensor_shape.dim.add(size=length)
+                (image.float_val if dtype == tf.float32 else image.int_val).append(1)
+                writer.write(log.SerializeToString())
+
+
+def check(classifier, folder: Path) -> None:
+    """Compare the SavedModel in `folder` with the Keras model on noise, composites and missing pixels.
+
+    Raises RuntimeError where they differ by more than `TOLERANCE`.
+    """
+    import tensorflow as tf
+    from keras import ops
+
+    signatures = tf.saved_model.load(str(folder)).signatures
+    random = np.random.default_rng(0)
+    shape = (3, classifier.size, classifier.size, 3)
+    flux = random.normal(1.0, 1.0, shape).astype("float32")
+    flux[1, : classifier.size // 4] = np.nan
+    flux[2] = np.nan
+    picture = random.integers(0, 256, shape, dtype="uint8")
+    for name, function, image in (
+        ("serving_default", classifier.from_flux, flux),
+        ("composite", classifier.from_composite, picture),
+        ("reconstruct", classifier.reconstruct, flux),
+    ):
+        exported = signatures[name](image=tf.constant(image))
+        for output, tensor in function(ops.convert_to_tensor(image)).items():
+            if output == "anomaly":  # nothing but the score against a threshold
+                continue
+            expected = ops.convert_to_numpy(tensor).astype("float64")
+            difference = np.abs(exported[output].numpy() - expected) / np.maximum(np.abs(expected), 1.0)
+            # A NaN on either side must fail too.
+            if not difference.max() <= (SCORE_TOLERANCE if output == "anomaly_score" else TOLERANCE):
+                raise RuntimeError(
+                    f"The exported model's {output} ({name}) differs from the Keras model's by {difference.max():.2g}."
+                )

@@ -1,0 +1,96 @@
+"""TensorFlow Serving's own server, where it is installed, started on one exported model."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from threading import Event
+
+from morph.errors import BadInput
+from serving.client import MorphClient, ServerError
+from serving.servable import Location, batching_file, locate
+from serving.signals import until_stopped
+
+PROGRAM = "tensorflow_model_server"
+
+#: Seconds that the program gets to load the model, and to stop.
+LOADING, STOPPING = 300.0, 30.0
+
+
+def installed() -> str | None:
+    """The program's path; None where it is not installed."""
+    return shutil.which(PROGRAM)
+
+
+def serve(model_dir: str | Path, name: str = "morph", port: int = 8500) -> None:
+    """Run `tensorflow_model_server` until SIGTERM or Ctrl-C; it listens on every address of the machine.
+
+    One line on standard output says when the model answers. Raises BadInput when there is no model, or when
+    the program ends by itself (its own lines, on standard error, say why).
+    """
+    location = locate(model_dir, name)
+    port = port or free_port()
+    with until_stopped() as stopped, tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "models.config"
+        config.write_text(model_config(location, name))
+        process = subprocess.Popen(command(port, config, batching_file(location)))
+        try:
+            _wait_until_ready(process, f"127.0.0.1:{port}", name, location.version, stopped)
+            if not stopped.is_set():
+                print(f"Serving {name} version {location.version} on 127.0.0.1:{port}", flush=True)
+            while not stopped.wait(0.2):
+                _must_live(process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOPPING)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def command(port: int, config: Path, batching: Path) -> list[str]:
+    """The program and its options."""
+    return [
+        PROGRAM,
+        f"--port={port}",
+        f"--model_config_file={config}",
+        "--enable_batching=true",
+        f"--batching_parameters_file={batching}",
+    ]
+
+
+def model_config(location: Location, name: str) -> str:
+    """The configuration that serves one model: its highest version, or the one that the user named."""
+    policy = f"  model_version_policy {{ specific {{ versions: {location.version} }} }}\n" if location.pinned else ""
+    return (
+        "model_config_list { config {\n"
+        f'  name: "{name}"\n  base_path: "{location.base_path}"\n  model_platform: "tensorflow"\n{policy}'
+        "} }\n"
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def _wait_until_ready(process: subprocess.Popen, address: str, name: str, version: int, stopped: Event) -> None:
+    """Return when the model answers, or when the user has had enough."""
+    end = time.monotonic() + LOADING
+    with MorphClient(address, name, timeout=2.0) as client:
+        while not stopped.wait(0.2):
+            _must_live(process)
+            try:
+                if version in client.available_versions():
+                    return
+            except ServerError:
+                if time.monotonic() > end:
+                    raise BadInput(f"{PROGRAM} did not load the model within {LOADING:g} s.") from None
+
+
+def _must_live(process: subprocess.Popen) -> None:
+    if process.poll() is not None:
+        raise BadInput(f"{PROGRAM} stopped with status {process.returncode}; its own lines above say why.")

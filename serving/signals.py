@@ -1,0 +1,18 @@
+"""How a server is told to stop."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def until_stopped() -> Iterator[threading.Event]:
+    """An event that SIGTERM or Ctrl-C sets, instead of what they did before; afterwards they do that again."""
+    stopped = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

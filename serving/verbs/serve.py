@@ -1,0 +1,37 @@
+"""morph serve."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("serve")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--port", default=8500, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--name", default="morph", show_default=True, help="Name by which clients ask for the model.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 for every one. TensorFlow Serving's program always takes every one.",
+)
+@click.option("--embedded", is_flag=True, help="Use the embedded server even where TensorFlow Serving is installed.")
+def command(folder: Path, port: int, name: str, host: str, embedded: bool) -> None:
+    """Serve the exported model in DIR over gRPC, until Ctrl-C.
+
+    DIR is the folder given to `morph export`, the model's folder in it, or one version; the highest version is
+    served unless you name one. Where tensorflow_model_server is installed it does the serving, and otherwise a
+    server inside morph, with the same services and the same batching parameters (batching_parameters.txt).
+
+    \b
+        morph serve models --port 8500
+        morph classify galaxy.jpg --server 127.0.0.1:8500
+    """
+    from serving import model_server
+
+    if model_server.installed() and not embedded:
+        model_server.serve(folder, name, port)
+    else:
+        from serving import server
+
+        server.serve(folder, name, port, host)
