@@ -1,0 +1,82 @@
+"""The four classes of Galaxy Zoo 1: elliptical, spiral, edge-on disk, merger (Lintott et al. 2008).
+
+The scheme in which surveys with hard classes can be compared, whatever tree their labels came from.
+"""
+
+import numpy as np
+
+from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
+
+FOUR_CLASSES = ("elliptical", "spiral", "edge-on", "merger")
+
+_ROOT, _EDGE = TREE.slices["smooth-or-featured"], TREE.slices["disk-edge-on"]
+_MERGING, _ODD = TREE.slices["merging"], TREE.slices["odd-feature"]
+#: Where a volunteer calls a pair of galaxies a merger or a strongly disturbed one is a matter of taste.
+_MERGER = ("merging_major-disturbance", "merging_merger")
+
+
+def four_classes(probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities of the four classes, down the tree.
+
+    A merger is a merger whatever it is made of; what does not merge is elliptical if smooth, an edge-on disk
+    or a spiral if featured. The chance of an artefact is shared out in proportion.
+
+    Parameters
+    ----------
+    probabilities : [n, answers], each question summing to one.
+
+    Returns
+    -------
+    [n, 4] in the order of `FOUR_CLASSES`, rows summing to one.
+    """
+    p = np.asarray(probabilities, dtype=float)
+    smooth, featured = p[:, ANSWERS.index("smooth-or-featured_smooth")], p[:, _ROOT.start + 1]
+    edge_on = p[:, ANSWERS.index("disk-edge-on_yes")]
+    merger = p[:, [ANSWERS.index(name) for name in _MERGER]].sum(axis=1)
+    return _classes(smooth, featured, edge_on, merger)
+
+
+def four_classes_of_votes(votes: np.ndarray) -> np.ndarray:
+    """Shares of the volunteers for the four classes, as far as their votes tell.
+
+    Mergers are read from the question on merging or, in Galaxy Zoo 2, from the odd features. Rows are NaN
+    where the votes do not decide between the classes, or where most saw an artefact.
+
+    Parameters
+    ----------
+    votes : [n, vote columns], NaN where nobody was asked.
+
+    Returns
+    -------
+    [n, 4] in the order of `FOUR_CLASSES`.
+    """
+    counts = np.nan_to_num(votes).astype(float)
+    root = _shares(counts[:, _ROOT])
+    edge_on = _shares(counts[:, _EDGE])[:, 0]
+    # Coarse answers such as "some disturbance" are votes on merging too, though none for a merger.
+    coarse = [i for i, name in enumerate(VOTE_COLUMNS) if i >= len(ANSWERS) and name.startswith("merging_")]
+    merging = _shares(np.column_stack([counts[:, _MERGING], counts[:, coarse]]))[:, 2:4].sum(axis=1)
+    odd = counts[:, _ODD]
+    odd_merger = _shares(odd)[:, TREE["odd-feature"].answers.index("merger")]
+    merger = np.where(np.isfinite(merging), merging, np.nan_to_num(odd_merger))
+    smooth, featured, artefact = root.T
+    # Nobody needs to have been asked about the disk of a galaxy that nobody saw a disk in.
+    edge_on = np.where(featured == 0, 0.0, edge_on)
+    shares = _classes(smooth, featured, edge_on, merger)
+    shares[artefact > 0.5] = np.nan
+    # A hard class "merger" says nothing on smooth or featured, and need not.
+    shares[np.isnan(smooth) & (merger > 0.5)] = [0, 0, 0, 1]
+    return shares
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    total = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+
+
+def _classes(smooth: np.ndarray, featured: np.ndarray, edge_on: np.ndarray, merger: np.ndarray) -> np.ndarray:
+    galaxy = smooth + featured
+    single = np.column_stack([smooth, featured * (1 - edge_on), featured * edge_on]) * (1 - merger)[:, None]
+    classes = np.column_stack([single, galaxy * merger])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return classes / classes.sum(axis=1, keepdims=True)
