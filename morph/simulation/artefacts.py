@@ -1,0 +1,59 @@
+"""What volunteers call an artifact: things on an image that no galaxy made."""
+
+import numpy as np
+
+from morph.simulation.scenes import Scene
+from morph.simulation.sky import add_blob, add_spikes, band_fluxes, star_colours
+from morph.surveys import Survey
+
+#: The kinds, and how often each is met.
+ARTIFACTS = {"star": 0.4, "trail": 0.2, "bleed": 0.15, "edge": 0.15, "cosmic-ray": 0.1}
+
+
+def spoil(image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, rng: np.random.Generator) -> None:
+    """Put the scene's artifact on `image` [h, w, 3] (nanomaggies per pixel), in place."""
+    centre = (image.shape[0] - 1) / 2
+    level = float(survey.noise()[1])
+    if scene.artifact in ("star", "bleed"):
+        _bright_star(image, centre, scene, survey, seeing, rng)
+    if scene.artifact == "bleed":
+        half = max(1, round(0.6 / survey.pixel_scale))
+        column = slice(int(centre) - half, int(centre) + half + 1)
+        image[:, column] += np.float32(rng.uniform(100, 400) * level) * rng.uniform(0.4, 1, 3).astype("float32")
+    elif scene.artifact == "trail":
+        _line(image, rng, rng.uniform(8, 60) * level, 1.0 / survey.pixel_scale, np.array([0.9, 1.0, 0.85]))
+    elif scene.artifact == "cosmic-ray":
+        one_band = np.eye(3)[rng.integers(3)]
+        _line(image, rng, rng.uniform(60, 300) * level, 0.7, one_band, length=rng.uniform(0.1, 0.35))
+    elif scene.artifact == "edge":
+        beyond = rng.uniform(0.3, 0.7)
+        rows = np.linspace(0, 1, image.shape[0])[:, None] + np.zeros(image.shape[:2])
+        blank = rows < beyond if rng.random() < 0.5 else rows.T < beyond
+        image[blank] = 0
+        _glow(image, ~blank, rng.uniform(3, 25) * level, rng)
+
+
+def _bright_star(image, centre: float, scene: Scene, survey: Survey, seeing, rng) -> None:
+    flux = band_fluxes(rng.uniform(10.5, 14.5), *star_colours(rng))
+    add_blob(image, centre, centre, flux, seeing / survey.pixel_scale, 1.0, 0.0, 3.0)
+    add_spikes(image, centre, centre, flux, survey, rng, halo=0.08)
+    # A pixel holds so many electrons and no more.
+    full = 2000 * survey.noise() * rng.uniform(0.7, 1.3, 3)
+    np.minimum(image, full, out=image, casting="unsafe")
+
+
+def _line(image, rng, brightness: float, width: float, colour: np.ndarray, length: float = np.inf) -> None:
+    size = image.shape[0]
+    angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.06, 0.06) * size
+    x, y = np.arange(size)[None, :] - (size - 1) / 2, np.arange(size)[:, None] - (size - 1) / 2
+    across = np.cos(angle) * y - np.sin(angle) * x - offset
+    along = np.abs(np.cos(angle) * x + np.sin(angle) * y)
+    line = np.exp(-0.5 * (across / width) ** 2) * (along < length * size / 2)
+    image += (brightness * line[..., None] * colour).astype("float32")
+
+
+def _glow(image, where: np.ndarray, brightness: float, rng) -> None:
+    """Light that falls off from a corner of the chip."""
+    y, x = np.mgrid[0 : 1 : image.shape[0] * 1j, 0 : 1 : image.shape[1] * 1j]
+    near = np.exp(-3 * np.hypot(x - rng.random(), y - rng.random()))
+    image += (brightness * (near * where)[..., None] * rng.uniform(0.5, 1, 3)).astype("float32")

@@ -1,0 +1,126 @@
+"""A survey's camera: a scene blurred, sampled, crowded by neighbours and covered with noise.
+
+The point-spread function is a Moffat profile of the survey's seeing; sky noise comes from its depth, and the
+noise of the galaxy's own light from the brightness of the sky, since both are counts of photons. Coadds leave
+their pixels' noise correlated. Neighbours follow the number counts of galaxies and stars at high latitude.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import galsim
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from morph.simulation.artefacts import spoil
+from morph.simulation.canvas import Canvas
+from morph.simulation.light import draw
+from morph.simulation.scenes import Scene
+from morph.simulation.sky import add_neighbours
+from morph.surveys import NANOMAGGY_ZERO_POINT, Survey
+
+#: Slope of the wings of the point-spread function (Trujillo et al. 2001 give 2.5 to 4.8 for real seeing).
+MOFFAT_BETA = 3.0
+
+#: Brightness of a dark sky in g, r, i, mag per square arcsec (SDSS DR7 and DES site averages).
+SKY_BRIGHTNESS = (22.0, 21.0, 20.2)
+
+#: Images are drawn twice finer than the survey's pixels, or as fine as them where they are larger than this.
+LARGEST_FINE_CANVAS = 448
+
+#: Canvas sizes are rounded up to a multiple, so that their point-spread functions can be kept.
+SIZE_STEP = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What a survey sees of a scene.
+
+    `image` is float32 [size, size, 3], nanomaggies per pixel in g, r, i; `magnitudes`, those of the scene
+    without noise.
+    """
+
+    scene: Scene
+    survey: Survey
+    image: np.ndarray
+    magnitudes: tuple[float, float, float]
+
+
+@lru_cache(maxsize=256)
+def _canvas(size: int, scale: float) -> Canvas:
+    return Canvas(size, scale)
+
+
+@lru_cache(maxsize=64)
+def _psf(size: int, scale: float, fwhm: float) -> np.ndarray:
+    return _canvas(size, scale).response(galsim.Moffat(beta=MOFFAT_BETA, fwhm=fwhm))
+
+
+def observe(scene: Scene, survey: Survey, seed: int | np.random.SeedSequence, field: float | None = None):
+    """The scene as `survey` sees it, in the middle of a crowded, noisy field.
+
+    Parameters
+    ----------
+    scene : the galaxy.
+    survey : its camera.
+    seed : of the noise, the neighbours and the night; the scene has its own seed, so that one galaxy can be
+        seen by two surveys.
+    field : arcsec across; thirteen observed radii if not given.
+
+    Returns
+    -------
+    Observation
+    """
+    rng = np.random.default_rng(seed)
+    if field is None:
+        field = 13 * float(np.hypot(scene.radius, 0.5 * max(survey.seeing)))
+    pixels = int(np.ceil(field / survey.pixel_scale))
+    finer = 2 if 2 * pixels <= LARGEST_FINE_CANVAS else 1
+    size = SIZE_STEP * int(np.ceil(finer * max(pixels, 48) / SIZE_STEP))
+    canvas = _canvas(size, survey.pixel_scale / finer)
+    seeing = np.asarray(survey.seeing) * rng.lognormal(0, 0.05) * rng.lognormal(0, 0.02, 3)
+
+    spectrum = draw(scene, canvas)
+    fluxes = spectrum[:, 0, 0].real
+    blurred = np.empty_like(spectrum)
+    for band in range(3):
+        # A kept, slightly sharp function is softened to each night's seeing.
+        sharp = 0.9 * survey.seeing[band]
+        soft = np.sqrt(max(seeing[band] ** 2 - sharp**2, 0)) / 2.3548
+        # Bands are registered to a few hundredths of an arcsecond.
+        shift = canvas.place(*rng.normal(0, 0.04, 2)) / canvas.place()
+        blurred[band] = spectrum[band] * _psf(canvas.size, canvas.scale, sharp) * canvas.blur(soft) * shift
+    light = canvas.draw(blurred)
+    side = canvas.size // finer
+    image = light.reshape(3, side, finer, side, finer).sum(axis=(2, 4)) if finer > 1 else light
+    image = np.ascontiguousarray(np.moveaxis(image, 0, -1), dtype="float32")
+    add_neighbours(image, survey, seeing, rng)
+    if scene.artifact:
+        spoil(image, scene, survey, seeing, rng)
+    add_noise(image, survey, rng)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        magnitudes = NANOMAGGY_ZERO_POINT - 2.5 * np.log10(np.where(fluxes > 0, fluxes, np.nan))
+    return Observation(scene, survey, image, tuple(float(m) for m in magnitudes))
+
+
+def add_noise(image: np.ndarray, survey: Survey, rng: np.random.Generator) -> None:
+    """Add photon noise of sky and sources, and what sky subtraction leaves, to `image` [h, w, 3] in place."""
+    height, width, _ = image.shape
+    sigma = survey.noise()
+    noise = rng.standard_normal(image.shape, dtype="float32")
+    if survey.noise_correlation:
+        noise = correlate(noise, survey.noise_correlation)
+    sky = 10 ** ((NANOMAGGY_ZERO_POINT - np.asarray(SKY_BRIGHTNESS)) / 2.5) * survey.pixel_scale**2
+    noise *= (sigma * np.sqrt(1 + np.maximum(image, 0) / sky)).astype("float32")
+    y, x = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[None, :, None]
+    level, slope_x, slope_y = rng.normal(0, 0.08, (3, 1, 1, 3)) * sigma
+    image += noise + (level + slope_x * x + slope_y * y).astype("float32")
+
+
+def correlate(noise: np.ndarray, sigma: float) -> np.ndarray:
+    """White noise of unit variance [h, w, bands] as resampling leaves it: smoothed by `sigma` pixels, of unit
+    variance still."""
+    kernel = np.zeros((33, 1))
+    kernel[16] = 1
+    loss = float((gaussian_filter(kernel[:, 0], sigma) ** 2).sum())
+    return gaussian_filter(noise, (sigma, sigma, 0)) / np.float32(loss)

@@ -1,0 +1,145 @@
+"""A labelled set of simulated galaxies, cut out and measured exactly as real images are."""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from morph.errors import BadInput
+from morph.galaxies import FIELD, NETWORK_SIZE, STAMP_SIZE, Galaxies, GalaxiesWriter, Galaxy
+from morph.images.resample import resample
+from morph.images.size import measure
+from morph.simulation.observe import Observation, observe
+from morph.simulation.population import draw_scene, get_mix
+from morph.simulation.scenes import Scene
+from morph.simulation.votes import answer_probabilities, draw_votes
+from morph.surveys import Survey, get_survey
+
+#: Galaxies a worker makes at a time.
+BATCH = 32
+
+#: Where a sample's galaxies are put on the sky: nowhere that matters, but inside the survey's footprint.
+SKY = {"sdss": (120.0, 240.0, 0.0, 60.0), "des": (0.0, 60.0, -55.0, -5.0)}
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """One simulated galaxy: what it is, what a survey sees of it, and what volunteers say."""
+
+    galaxy: Galaxy
+    scene: Scene
+    probabilities: np.ndarray
+
+
+def simulate_galaxy(seed: int, index: int, survey: Survey, mix: str = "survey") -> Simulated:
+    """Galaxy number `index` of the sample with this seed.
+
+    The scene, the observation and the votes have seeds of their own.
+    """
+    scene = draw_scene(np.random.default_rng([seed, index, 0]), survey, get_mix(mix))
+    return observe_scene(scene, survey, seed, index)
+
+
+def observe_scene(scene: Scene, survey: Survey, seed: int, index: int) -> Simulated:
+    """`scene` as a dataset's row: observed by `survey`, cut to its size, with votes."""
+    observation, stamp, radius = _stamp(scene, survey, [seed, index, 1])
+    rng = np.random.default_rng([seed, index, 2])
+    probabilities = answer_probabilities(scene, survey)
+    left, right, bottom, top = SKY.get(survey.name, SKY["des"])
+    g, r, i = observation.magnitudes
+    galaxy = Galaxy(
+        id=f"sim-{survey.name}-{seed}-{index:06d}",
+        survey=survey.name,
+        image=stamp,
+        votes=draw_votes(probabilities, rng),
+        ra=rng.uniform(left, right),
+        dec=float(np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(bottom)), np.sin(np.radians(top)))))),
+        properties={
+            "mag_g": g,
+            "mag_r": r,
+            "mag_i": i,
+            "radius": radius * survey.pixel_scale,
+            "redshift": scene.redshift,
+            "pixel_scale": FIELD * radius / NETWORK_SIZE * survey.pixel_scale,
+        },
+    )
+    return Simulated(galaxy, scene, probabilities)
+
+
+def _stamp(scene: Scene, survey: Survey, seed: list[int]) -> tuple[Observation, np.ndarray, float]:
+    """Observe, measure and cut; where the galaxy turns out larger than its field, look again at a wider one."""
+    observation = observe(scene, survey, np.random.SeedSequence(seed))
+    shape = measure(observation.image.sum(axis=-1))
+    side = FIELD * shape.radius * STAMP_SIZE / NETWORK_SIZE
+    height = observation.image.shape[0]
+    if side > height and not scene.artifact:
+        wider = min(1.3 * side, 3 * height) * survey.pixel_scale
+        observation = observe(scene, survey, np.random.SeedSequence(seed), field=wider)
+        shape = measure(observation.image.sum(axis=-1))
+        side = FIELD * shape.radius * STAMP_SIZE / NETWORK_SIZE
+        height = observation.image.shape[0]
+    # As with a picture that its galaxy fills, no crop reaches outside the field.
+    side = min(side, float(height))
+    half = (side - 1) / 2
+    x, y = np.clip((shape.x, shape.y), half, height - 1 - half)
+    stamp = resample(observation.image, float(x), float(y), side, STAMP_SIZE)
+    return observation, stamp, side * NETWORK_SIZE / (FIELD * STAMP_SIZE)
+
+
+def _batch(task: tuple[int, range, str, str]) -> list[Galaxy]:
+    seed, indices, survey, mix = task
+    return [simulate_galaxy(seed, index, get_survey(survey), mix).galaxy for index in indices]
+
+
+def simulate_galaxies(
+    path: str | Path,
+    n: int,
+    survey: str = "sdss",
+    seed: int = 0,
+    processes: int | None = None,
+    progress: bool = True,
+    mix: str = "survey",
+) -> Galaxies:
+    """Write `n` simulated galaxies as a flux dataset and return it.
+
+    Parameters
+    ----------
+    path : the dataset's folder; it appears whole or not at all.
+    survey : whose camera looks at them, a name in `morph.surveys.SURVEYS`.
+    seed : galaxy `i` of a seed is always the same, however many are made and by however many processes.
+    processes : two if not given; 1 stays in this process.
+    mix : "survey", as volunteers meet them, or "balanced", rich in bars, rings, arms, edge-on disks and mergers.
+
+    Raises BadInput on an unknown survey or mix, on `n` < 1, and if `path` exists and is no dataset.
+    """
+    camera = get_survey(survey)
+    get_mix(mix)
+    if n < 1:
+        raise BadInput(f"The number of galaxies is {n}; it must be at least 1.")
+    about = {"simulated": True, "seed": seed, "survey": camera.name, "mix": mix, "source": "morph simulate"}
+    console = Console(stderr=True)
+    with (
+        GalaxiesWriter(path, "flux", STAMP_SIZE, about) as writer,
+        Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar,
+    ):
+        task = bar.add_task(f"simulating {camera.name} galaxies", total=n)
+        for batch in _batches(n, camera.name, seed, processes or 2, mix):
+            for galaxy in batch:
+                writer.add(galaxy)
+            bar.advance(task, len(batch))
+    return Galaxies.open(path)
+
+
+def _batches(n: int, survey: str, seed: int, processes: int, mix: str) -> Iterator[list[Galaxy]]:
+    tasks = [(seed, range(start, min(start + BATCH, n)), survey, mix) for start in range(0, n, BATCH)]
+    if processes == 1 or len(tasks) == 1:
+        yield from map(_batch, tasks)
+        return
+    # A forked copy of a process that runs TensorFlow's threads can hang; a fresh one cannot.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_batch, tasks)

@@ -1,0 +1,115 @@
+"""What else is on an image: faint galaxies and stars, as many and as bright as the real sky has."""
+
+import numpy as np
+
+from morph.surveys import NANOMAGGY_ZERO_POINT, Survey
+
+#: Galaxies brighter than r = 22 per square arcsec, and the slope of log10 of the counts (Yasuda et al. 2001).
+GALAXIES_AT_22 = 1.2e-3
+GALAXY_SLOPE = 0.38
+
+#: Stars brighter than r = 20 per square arcsec at high Galactic latitude, and their slope.
+STARS_AT_20 = 1.9e-4
+STAR_SLOPE = 0.17
+
+#: Nothing brighter than this comes into a field by chance.
+BRIGHTEST = {"galaxy": 16.0, "star": 13.0}
+
+#: Stars brighter than this show diffraction spikes.
+SPIKES = 15.5
+
+#: Wings of the profiles: those of seeing for stars, those of galaxies blurred by it.
+STAR_BETA, GALAXY_BETA = 3.0, 2.2
+
+
+def faint_limit(survey: Survey) -> float:
+    """The magnitude in r beyond which sources are lost in the noise."""
+    return survey.depth[1] + 0.5
+
+
+def add_neighbours(image: np.ndarray, survey: Survey, seeing: np.ndarray, rng: np.random.Generator) -> None:
+    """Put stars and faint galaxies anywhere on `image` [h, w, 3] (nanomaggies per pixel), in place."""
+    height, width, _ = image.shape
+    area = height * width * survey.pixel_scale**2
+    for magnitude in _magnitudes(GALAXIES_AT_22, 22.0, GALAXY_SLOPE, BRIGHTEST["galaxy"], survey, area, rng):
+        radius = 10 ** (0.40 - 0.14 * (magnitude - 17) + rng.normal(0, 0.17))
+        width_arcsec = np.hypot(seeing, 1.7 * radius)
+        flux = band_fluxes(magnitude, *galaxy_colours(magnitude, rng))
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        axis_ratio = rng.uniform(0.35, 1) if radius > 0.4 else rng.uniform(0.7, 1)
+        angle = rng.uniform(0, np.pi)
+        add_blob(image, x, y, flux, width_arcsec / survey.pixel_scale, axis_ratio, angle, GALAXY_BETA)
+    for magnitude in _magnitudes(STARS_AT_20, 20.0, STAR_SLOPE, BRIGHTEST["star"], survey, area, rng):
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        add_star(image, x, y, magnitude, survey, seeing, rng)
+
+
+def _magnitudes(density, at, slope, brightest, survey, area, rng) -> np.ndarray:
+    faintest = faint_limit(survey)
+    bright, faint = (density * 10 ** (slope * (m - at)) for m in (brightest, faintest))
+    count = rng.poisson(area * (faint - bright))
+    return at + np.log10(rng.uniform(bright, faint, count) / density) / slope
+
+
+def galaxy_colours(magnitude: float, rng: np.random.Generator) -> tuple[float, float]:
+    """g - r and r - i of a galaxy of the field: bluer and more mixed when faint."""
+    red = rng.random() < np.clip(0.55 - 0.06 * (magnitude - 18), 0.15, 0.6)
+    if red:
+        return rng.normal(1.15, 0.25), rng.normal(0.5, 0.15)
+    return rng.normal(0.5, 0.2), rng.normal(0.2, 0.12)
+
+
+def star_colours(rng: np.random.Generator) -> tuple[float, float]:
+    """g - r and r - i of a star: along the stellar locus (Covey et al. 2007), red dwarfs in the majority."""
+    if rng.random() < 0.55:
+        return rng.normal(1.42, 0.06), rng.uniform(0.6, 1.8)
+    g_r = rng.uniform(0.15, 1.2)
+    return g_r, 0.37 * g_r + rng.normal(0, 0.04)
+
+
+def band_fluxes(magnitude: float, g_r: float, r_i: float) -> np.ndarray:
+    """Fluxes in g, r, i (nanomaggies) of a source of magnitude r."""
+    return 10 ** (0.4 * (NANOMAGGY_ZERO_POINT - magnitude - np.array([g_r, 0.0, -r_i])))
+
+
+def add_star(image, x: float, y: float, magnitude: float, survey: Survey, seeing, rng) -> None:
+    """Put a star at `x`, `y` (pixels), with diffraction spikes if it is bright."""
+    flux = band_fluxes(magnitude, *star_colours(rng))
+    add_blob(image, x, y, flux, seeing / survey.pixel_scale, 1.0, 0.0, STAR_BETA)
+    if magnitude < SPIKES:
+        add_spikes(image, x, y, flux, survey, rng)
+
+
+def add_spikes(image, x: float, y: float, flux: np.ndarray, survey: Survey, rng, halo: float = 0.02) -> None:
+    """The cross that the mirror's supports make, and the wide halo of scattered light."""
+    height, width, _ = image.shape
+    columns, rows = np.arange(width)[None, :] - x, np.arange(height)[:, None] - y
+    tilt = np.radians(45.0 if survey.name in ("des", "decals") else 15.0)
+    cos, sin = np.cos(tilt), np.sin(tilt)
+    a, b = cos * columns + sin * rows, cos * rows - sin * columns
+    reach = 5.0 / survey.pixel_scale
+    thin = 0.9 / survey.pixel_scale
+    cross = np.exp(-0.5 * (b / thin) ** 2 - np.abs(a) / reach) + np.exp(-0.5 * (a / thin) ** 2 - np.abs(b) / reach)
+    cross /= 4 * reach * thin * np.sqrt(2 * np.pi)
+    wide = 8.0 / survey.pixel_scale
+    glow = 1 / (2 * np.pi * wide**2) / (1 + (columns**2 + rows**2) / wide**2) ** 1.5
+    uneven = rng.uniform(0.7, 1.3, 3)
+    image += ((0.03 * cross + halo * glow)[..., None] * flux * uneven).astype("float32")
+
+
+def add_blob(image, x: float, y: float, flux, fwhm, axis_ratio: float, angle: float, beta: float) -> None:
+    """Add an elliptical Moffat profile at `x`, `y` (pixels); `flux` and `fwhm` (pixels) have one entry a band."""
+    height, width, _ = image.shape
+    # The box ends where the profile falls below a thousandth of a typical pixel's noise, or nearly so.
+    reach = int(np.clip(3 * np.max(fwhm) * max(1.0, np.max(flux)) ** 0.2, 6, 400))
+    left, right = max(int(x) - reach, 0), min(int(x) + reach + 1, width)
+    top, bottom = max(int(y) - reach, 0), min(int(y) + reach + 1, height)
+    if left >= right or top >= bottom:
+        return
+    dx, dy = (np.arange(left, right) - x)[None, :], (np.arange(top, bottom) - y)[:, None]
+    cos, sin = np.cos(angle), np.sin(angle)
+    squared = (cos * dx + sin * dy) ** 2 * axis_ratio + (cos * dy - sin * dx) ** 2 / axis_ratio
+    core = np.asarray(fwhm) / (2 * np.sqrt(2 ** (1 / beta) - 1))
+    peak = np.asarray(flux) * (beta - 1) / (np.pi * core**2)
+    profile = (1 + squared[..., None] / core**2) ** -beta
+    image[top:bottom, left:right] += (peak * profile).astype("float32")
