@@ -14,7 +14,7 @@ def build_decoder(size: int, latent: int) -> keras.Model:
     side = size // 16
     x = layers.Dense(side * side * 128, use_bias=False)(z)
     x = _activate(layers.Reshape((side, side, 128))(x))
-    for width in (96, 64, 48):
+    for width in (64, 48, 32):
         x = layers.UpSampling2D(2)(x)
         x = _activate(layers.Conv2D(width, 3, padding="same", use_bias=False)(x))
     x = layers.Conv2D(12, 3, padding="same")(x)

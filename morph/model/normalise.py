@@ -49,9 +49,12 @@ class Normalise(keras.layers.Layer):
         scale = ops.maximum(scale, ops.maximum(FAINTEST * mean_noise, 1e-9))
         linear = flux * (SOFTENING / scale)
         unit = float(np.arcsinh(SOFTENING))
+        # log(x + sqrt(1 + x^2)) is several times faster than the libraries' arcsinh, which is not vectorised.
+        root = ops.sqrt(1.0 + ops.square(linear))
+        stretched = ops.sign(linear) * ops.log(ops.abs(linear) + root) / unit
         noise = ops.maximum(noise / scale, NOISE_FLOOR)
-        sigma = noise * (SOFTENING / unit) / ops.sqrt(1.0 + ops.square(linear))
-        return {"image": ops.arcsinh(linear) / unit, "sigma": sigma, "valid": valid, "sky": sky, "scale": scale}
+        sigma = noise * (SOFTENING / unit) / root
+        return {"image": stretched, "sigma": sigma, "valid": valid, "sky": sky, "scale": scale}
 
     @staticmethod
     def restore(image, sky, scale):
@@ -75,7 +78,8 @@ class Normalise(keras.layers.Layer):
         size = image.shape[1]
         on_border = np.ones((size, size), dtype=bool)
         on_border[BORDER:-BORDER, BORDER:-BORDER] = False
-        index = np.flatnonzero(on_border)
+        # Every other pixel: neighbours are correlated, and sorting is the slowest step of the way in.
+        index = np.flatnonzero(on_border)[::2]
         shape = (-1, size * size, 3)
         pixels = ops.take(ops.reshape(ops.where(finite, image, np.float32(3e38)), shape), index, axis=1)
         count = ops.sum(ops.cast(ops.take(ops.reshape(finite, shape), index, axis=1), "int32"), axis=1, keepdims=True)

@@ -1,0 +1,234 @@
+"""The classifier: everything that one forward pass returns."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from morph.errors import BadInput
+from morph.galaxies import NETWORK_SIZE
+from morph.images.stretch import from_composite
+from morph.model.anomaly import Anomaly
+from morph.model.decoder import build_decoder
+from morph.model.encoder import build_encoder
+from morph.model.heads import build_heads, probabilities
+from morph.model.normalise import Normalise
+from morph.questions import ANSWERS, TREE
+from morph.surveys import CHANNELS, get_survey
+
+#: Weight of a pixel in the reconstruction error, as a Gaussian around the centre with this sigma in units of
+#: the half-width: neighbours at the edge are not the galaxy's fault.
+WINDOW = 0.5
+#: What the decoder is not expected to redraw better than, in units of the stretched image.
+DECODER_FLOOR = 0.05
+#: Galaxies with a p-value below this are flagged.
+THRESHOLD = 0.01
+
+
+@keras.saving.register_keras_serializable(package="morph")
+class Classifier(keras.Model):
+    """Galaxy images to Galaxy Zoo answers, an embedding, a reconstruction and an anomaly flag.
+
+    Parameters
+    ----------
+    survey : the survey whose galaxies it was last taught.
+    size : pixels on a side of its input.
+    latent : dimensions of the embedding.
+    about : anything worth keeping with the model: data, dates, the MLflow run that made it.
+    precision : dtype policy of the encoder while it is trained; a loaded model always computes in float32.
+
+    It saves to one `.keras` file. `call` is `from_flux`.
+    """
+
+    def __init__(
+        self,
+        survey: str = "sdss",
+        size: int = NETWORK_SIZE,
+        latent: int = 64,
+        about: dict[str, Any] | None = None,
+        precision: str = "float32",
+        name: str = "morph",
+        **options,
+    ):
+        super().__init__(name=name, **options)
+        self.survey = get_survey(survey).name
+        self.size, self.latent, self.about = size, latent, about or {}
+        self.normalise = Normalise()
+        self.encoder = build_encoder(size, latent, precision)
+        self.decoder = build_decoder(size, latent)
+        self.heads = build_heads(self.encoder.output["features"].shape[-1], latent)
+        self.anomaly = Anomaly(latent)
+        offset = (np.arange(size) - (size - 1) / 2) / (size / 2)
+        window = np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / WINDOW**2)
+        self._window = window.astype("float32")[None, :, :, None]
+        self.built = True
+
+    def get_config(self):
+        return {
+            "survey": self.survey,
+            "size": self.size,
+            "latent": self.latent,
+            "about": self.about,
+            "name": self.name,
+        }
+
+    def build(self, input_shape=None):
+        """Nothing is left to build: every part is made with its weights."""
+
+    @property
+    def embedding_size(self) -> int:
+        return self.latent
+
+    @property
+    def anomaly_threshold(self) -> float:
+        return THRESHOLD
+
+    # --- Tensors in, tensors out: what is exported ---------------------------------------------------
+
+    def call(self, image, training=False):
+        return self.from_flux(image, training=training)
+
+    def from_flux(self, image, training=False):
+        """Everything about galaxies given as calibrated flux.
+
+        Parameters
+        ----------
+        image : float32 [n, size, size, 3], nanomaggies per pixel in g, r, i; NaN where there is no data.
+
+        Returns
+        -------
+        dict: ``probabilities`` and ``concentration`` [n, 42], ``embedding`` [n, d], ``reconstruction_error`` [n]
+        (noise-weighted chi-square per pixel), ``anomaly_score`` [n] (p-value, small is strange), ``anomaly`` [n].
+        """
+        way_in = self.normalise(image)
+        encoded = self.encoder(way_in["image"], training=training)
+        mean = encoded["mean"]
+        concentration = self.heads([encoded["features"], mean], training=training)
+        error = self.reconstruction_error(way_in, self.decoder(mean, training=training))
+        score = self.anomaly(mean, error)
+        return {
+            "probabilities": probabilities(concentration),
+            "concentration": concentration,
+            "embedding": mean,
+            "reconstruction_error": error,
+            "anomaly_score": score,
+            "anomaly": score < THRESHOLD,
+        }
+
+    def from_composite(self, image):
+        """As `from_flux`, for colour pictures: values 0 to 255 [n, size, size, 3], R, G, B."""
+        return self.from_flux(self.linear(image))
+
+    def reconstruct(self, image):
+        """The galaxies as the decoder redraws them, in the units of the input, sky included."""
+        way_in = self.normalise(image)
+        drawn = self.decoder(self.encoder(way_in["image"], training=False)["mean"], training=False)
+        return {"reconstruction": self.normalise.restore(drawn, way_in["sky"], way_in["scale"])}
+
+    @staticmethod
+    def linear(composite):
+        """Colour pictures as relative flux, so that they enter by the same door."""
+        return from_composite(ops.cast(composite, "float32"), xp=ops)
+
+    def reconstruction_error(self, way_in: dict, drawn):
+        """Noise-weighted mean square of what the decoder missed, per galaxy: 1 where it missed only noise."""
+        weight = way_in["valid"] * self._window
+        residual = ops.square(way_in["image"] - drawn) / (ops.square(way_in["sigma"]) + DECODER_FLOOR**2)
+        return ops.sum(weight * residual, axis=(1, 2, 3)) / ops.maximum(ops.sum(weight, axis=(1, 2, 3)), 1e-6)
+
+    # --- NumPy in, NumPy out --------------------------------------------------------------------------
+
+    def answer(self, images: np.ndarray, batch_size: int = 128) -> dict[str, np.ndarray]:
+        """Everything about a set of stamps, in batches.
+
+        Parameters
+        ----------
+        images : uint8 composites or float flux, [n, s, s, 3] with s >= size; a larger stamp's margin is cut off.
+        """
+        images = self.central(images)
+        way = self.from_composite if images.dtype == np.uint8 else self.from_flux
+        return _in_batches(self._compiled(way), images, batch_size)
+
+    def reconstruct_images(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
+        """The decoder's version of stamps (as `answer` takes them): float32 [n, size, size, 3].
+
+        Flux comes back as flux; a composite comes back as relative flux in the order g, r, i.
+        """
+        images = self.central(images)
+        return _in_batches(self._compiled(self._reconstruct_any(images.dtype)), images, batch_size)["reconstruction"]
+
+    def _reconstruct_any(self, dtype):
+        return self._reconstruct_composite if dtype == np.uint8 else self.reconstruct
+
+    def _reconstruct_composite(self, image):
+        return self.reconstruct(self.linear(image))
+
+    def central(self, images: np.ndarray) -> np.ndarray:
+        """The network's view of stamps with a margin; BadInput when they are too small."""
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+            raise BadInput(f"Images have shape {images.shape}; the model takes (n, size, size, 3).")
+        margin = images.shape[1] - self.size
+        if margin < 0:
+            raise BadInput(f"Stamps of {images.shape[1]} px are too small; the model takes {self.size} px or more.")
+        start = margin // 2
+        view = images[:, start : start + self.size, start : start + self.size]
+        return view if view.dtype == np.uint8 else view.astype("float32")
+
+    def _compiled(self, function):
+        """`function` compiled by the backend in use; each is compiled once."""
+        cache = self.__dict__.setdefault("_compiled_functions", {})
+        if function.__name__ not in cache:
+            cache[function.__name__] = _compile(self, function)
+        return cache[function.__name__]
+
+    def describe(self) -> dict[str, Any]:
+        """What a client needs to know to use the model: one JSON-able dict."""
+        return {
+            "name": self.name,
+            "survey": self.survey,
+            "size": self.size,
+            "bands": list(get_survey(self.survey).bands),
+            "channels": list(CHANNELS),
+            "units": "nanomaggies per pixel",
+            "embedding_size": self.latent,
+            "questions": [{"name": question.name, "answers": list(question.answers)} for question in TREE],
+            "answers": list(ANSWERS),
+            "anomaly_threshold": THRESHOLD,
+            "about": self.about,
+        }
+
+
+def _in_batches(function, images: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
+    """Apply `function` batch by batch; every batch has one size, so that it is compiled once."""
+    parts: list[dict[str, np.ndarray]] = []
+    batch_size = min(batch_size, max(1, len(images)))
+    for start in range(0, max(len(images), 1), batch_size):
+        batch = images[start : start + batch_size]
+        short = batch_size - len(batch)
+        padded = np.concatenate([batch, np.zeros((short, *images.shape[1:]), images.dtype)]) if short else batch
+        answers = function(padded)
+        parts.append({name: ops.convert_to_numpy(value)[: len(batch)] for name, value in answers.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _compile(model: keras.Model, function):
+    """A function of one image tensor, compiled for inference on whichever backend runs.
+
+    Keras compiles `predict` only, so the function goes through a model of its own that shares the weights.
+    """
+
+    class Inference(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def build(self, input_shape=None):
+            """The shared model is built already."""
+
+        def call(self, image):
+            return function(ops.cast(image, "float32"))
+
+    inference = Inference()
+    return lambda images: inference.predict_on_batch(images)

@@ -1,0 +1,76 @@
+"""Models by name: a path, `models:/morph@champion`, or any MLflow URI."""
+
+from pathlib import Path
+
+from morph.errors import BadInput
+
+#: The weights that ship with the package, trained on SDSS.
+SHIPPED = Path(__file__).parents[1] / "weights" / "sdss.keras"
+SHIPPED_NAME = "models:/morph@sdss"
+FILE_NAME = "model.keras"
+
+#: Where MLflow keeps its database when nobody says otherwise.
+DEFAULT_TRACKING = "sqlite:///mlruns/mlflow.db"
+
+
+def load_model(name: str | Path):
+    """The `Classifier` that `name` stands for.
+
+    `name` is a `.keras` file, a folder that holds one, or an MLflow URI (`models:/`, `runs:/`, `mlflow-artifacts:/`
+    ...). `models:/morph@sdss` means the weights that ship wherever the registry holds none. BadInput when there is
+    no model by that name, or the file is not one of ours.
+    """
+    import keras
+
+    from morph.model.classifier import Classifier
+
+    path = find_model(name)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises as many kinds as there are ways to damage a file
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadInput(f"The model at '{name}' cannot be read ({first[:160]}); export or train it again.") from None
+    if not isinstance(model, Classifier):
+        raise BadInput(f"'{name}' holds a {type(model).__name__}, not a morph model.")
+    return model
+
+
+def find_model(name: str | Path) -> Path:
+    """The `.keras` file that a model's name stands for; BadInput when there is none."""
+    text = str(name)
+    if ":/" in text:
+        return _from_mlflow(text)
+    path = Path(name)
+    if path.is_file() and path.suffix == ".keras":
+        return path
+    if path.is_dir():
+        found = sorted(path.rglob("*.keras"))
+        if len(found) == 1:
+            return found[0]
+        what = "no model" if not found else f"{len(found)} models"
+        raise BadInput(f"'{path}' holds {what} (*.keras); name one model file, or models:/morph@champion.")
+    if path.exists():
+        raise BadInput(f"'{path}' is not a model; name a .keras file, a folder with one, or models:/morph@champion.")
+    raise BadInput(f"There is no model at '{path}'; name a .keras file, or {SHIPPED_NAME} for the shipped weights.")
+
+
+def _from_mlflow(uri: str) -> Path:
+    import os
+
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not Path(DEFAULT_TRACKING.removeprefix("sqlite:///")).exists():
+        # Asking MLflow would make an empty database just to say that there is nothing in it.
+        if uri == SHIPPED_NAME:
+            return SHIPPED
+        raise BadInput(f"There is no model '{uri}': nothing is tracked here yet; {SHIPPED_NAME} always works.")
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(DEFAULT_TRACKING)
+    try:
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+    except (MlflowException, OSError) as error:
+        if uri == SHIPPED_NAME:
+            return SHIPPED
+        raise BadInput(f"There is no model '{uri}' ({str(error).splitlines()[0][:160]}).") from None
+    return find_model(folder)

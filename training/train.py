@@ -1,0 +1,214 @@
+"""One training run, from datasets to a tracked, registered model: what `pretrain` and `finetune` share."""
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from morph.errors import BadInput
+from morph.galaxies import Galaxies
+from training import tracking
+
+#: Where unfinished runs keep their state.
+UNFINISHED = Path("mlruns") / "unfinished"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run trains on.
+
+    Attributes
+    ----------
+    kind : "pretrain" or "finetune"; name : the run's; experiment : the MLflow experiment it belongs to.
+    labelled, unlabelled : paths of datasets. Of the labelled ones only the training split is trained on, and the
+        validation split watched.
+    labels : how many labelled galaxies to use; all when None.
+    unlabelled_share : share of every batch that comes from the unlabelled sets.
+    """
+
+    kind: str
+    name: str
+    experiment: str
+    labelled: Sequence[str]
+    unlabelled: Sequence[str] = ()
+    labels: int | None = None
+    unlabelled_share: float = 0.25
+
+
+def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], Galaxies]:
+    """The sets with their shares of every batch, and the validation set.
+
+    A set's share grows with the square root of its size, so that a large set does not drown a small one. Galaxies
+    that look the same as one of the labelled sets' validation or test galaxies are taken out of the unlabelled sets.
+    """
+    from training.sources.overlap import without_duplicates
+
+    labelled = [Galaxies.open(path).split() for path in task.labelled]
+    train = [parts["train"] for parts in labelled]
+    held_out = [parts[name] for parts in labelled for name in ("validation", "test")]
+    if task.labels is not None:
+        train = _budget(train, task.labels, seed)
+    sets = [(galaxies, float(np.sqrt(len(galaxies)))) for galaxies in train]
+    extra = [without_duplicates(Galaxies.open(path), held_out) for path in task.unlabelled]
+    if extra:
+        known = sum(share for _, share in sets)
+        each = [float(np.sqrt(len(galaxies))) for galaxies in extra]
+        scale = known * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
+        sets += [(galaxies, share * scale) for galaxies, share in zip(extra, each, strict=True)]
+    return sets, _joined([parts["validation"] for parts in labelled])
+
+
+def _budget(train: list[Galaxies], labels: int, seed: int) -> list[Galaxies]:
+    """`labels` galaxies drawn at random from all sets together."""
+    sizes = [len(galaxies) for galaxies in train]
+    if labels > sum(sizes):
+        raise BadInput(f"The datasets hold {sum(sizes)} galaxies to train on; ask for that many --labels or fewer.")
+    chosen = np.sort(np.random.default_rng(seed).permutation(sum(sizes))[:labels])
+    starts = np.cumsum([0, *sizes])
+    return [
+        galaxies.select(chosen[(chosen >= start) & (chosen < start + len(galaxies))] - start)
+        for galaxies, start in zip(train, starts[:-1], strict=True)
+    ]
+
+
+def _joined(sets: list[Galaxies]) -> Galaxies:
+    """Validation sets as one. Those of another kind of image than the first cannot share its array, and are
+    left out of the watching (never of the training)."""
+    return Galaxies.concatenate([s for s in sets if (s.kind, s.size) == (sets[0].kind, sets[0].size)])
+
+
+def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: str | None = None) -> Path:
+    """Train, track and save; returns where the model went.
+
+    An interrupted run leaves its state under `UNFINISHED`; the same command goes on from there, under the same
+    MLflow run.
+    """
+    from training.fit import fit
+    from training.plots import training_curves
+
+    folder = UNFINISHED / f"{task.experiment}-{task.name}"
+    state = folder / "run.json"
+    resume = json.loads(state.read_text())["run"] if state.exists() else None
+    sets, validation = training_sets(task, recipe.seed)
+    total = sum(len(galaxies) for galaxies, _ in sets)
+    click.echo(
+        f"{'Going on with' if resume else 'Training'} '{task.name}': {total} galaxies, "
+        f"{len(validation)} to watch, {recipe.epochs} epochs.",
+        err=True,
+    )
+    with tracking.run(task.experiment, task.name, task.kind, resume=resume, parent=parent) as run:
+        folder.mkdir(parents=True, exist_ok=True)
+        state.write_text(json.dumps({"run": run.id}))
+        run.log_params({**recipe.parameters(), "labels": task.labels or "all", "galaxies": total})
+        for galaxies, _ in sets:
+            run.log_dataset(galaxies, "training")
+        run.log_dataset(validation, "validation")
+        with epoch_display(recipe.epochs) as show:
+
+            def report(epoch: int, figures: dict[str, float]) -> None:
+                run.log_metrics(figures, step=epoch)
+                show(epoch, figures)
+
+            history = fit(classifier, sets, validation, recipe, checkpoint=folder / "state", report=report)
+        classifier.about = {
+            "trained_on": [tracking.dataset_name(galaxies) for galaxies, _ in sets],
+            "simulated": sorted({str(g.simulated).lower() for g, _ in sets}),
+            "parent": parent,
+            "run_name": task.name,
+        }
+        if len(history.get("loss", [])) > 1:
+            run.log_figure(training_curves(history), "plots/training.png")
+        version = tracking.log_classifier(run, classifier, aliases=(alias,) if alias else ())
+        save(classifier, to)
+        click.echo(f"Saved {to}; registered as models:/{tracking.MODEL_NAME}/{version}.", err=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    return to
+
+
+def save(classifier, to: Path) -> None:
+    """Write a `.keras` file whole or not at all."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    building = to.with_name(f".{to.stem}.building.keras")
+    classifier.save(building)
+    building.rename(to)
+
+
+class epoch_display:
+    """A context that shows epochs as they end: a progress bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, epochs: int):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.epochs = epochs
+        self.console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("epochs"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+
+    def __enter__(self) -> Callable[[int, dict[str, float]], None]:
+        self.progress.start()
+        self.task = self.progress.add_task("epochs", total=self.epochs, figures="")
+        return self.show
+
+    def __exit__(self, *_) -> None:
+        self.progress.stop()
+
+    def show(self, epoch: int, figures: dict[str, float]) -> None:
+        names = ("votes", "val_votes", "val_reconstruction")
+        text = "  ".join(f"{name} {figures[name]:.2f}" for name in names if name in figures)
+        self.progress.update(self.task, completed=epoch + 1, figures=text)
+        every = max(1, self.epochs // 10)
+        if not self.console.is_terminal and ((epoch + 1) % every == 0 or epoch + 1 == self.epochs):
+            click.echo(f"epoch {epoch + 1}/{self.epochs}  {text}", err=True)
+
+
+def shared_options(command: Callable) -> Callable:
+    """The options that `pretrain` and `finetune` have in common."""
+    options = [
+        click.option("--name", help="The run's name; the verb's name by default."),
+        click.option("--experiment", default=tracking.DEFAULT_EXPERIMENT, show_default=True, help="MLflow experiment."),
+        click.option("--to", type=click.Path(path_type=Path), required=True, help="Where to save the model (.keras)."),
+        click.option(
+            "--unlabelled",
+            multiple=True,
+            metavar="DATASET",
+            help="More galaxies, whose votes are not read: they teach the encoder through the reconstruction. "
+            "Repeat for several.",
+        ),
+        click.option("--unlabelled-share", default=0.25, show_default=True, help="Their share of every batch."),
+        click.option("--labels", type=click.IntRange(1), help="Use only so many labelled galaxies, drawn at random."),
+        click.option("--seed", default=0, show_default=True, help="Of everything that is drawn at random."),
+        click.option("--alias", help="Also give the registered model this alias, for instance champion."),
+        click.option(
+            "--precision",
+            type=click.Choice(["float32", "mixed_bfloat16"]),
+            default="float32",
+            show_default=True,
+            help="Of the encoder's arithmetic in training; bfloat16 is faster where the processor has it.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def checked_target(to: Path) -> Path:
+    if to.suffix != ".keras":
+        raise BadInput(f"--to {to} should end in .keras, for instance {to.name or 'model'}.keras.")
+    return to
+
+
+def override(recipe, **values):
+    """The recipe with every value that the user gave."""
+    return replace(recipe, **{name: value for name, value in values.items() if value is not None})
