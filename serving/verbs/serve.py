@@ -28,7 +28,10 @@ def command(folder: Path, port: int, name: str, host: str, embedded: bool) -> No
         morph classify galaxy.jpg --server 127.0.0.1:8500
     """
     from serving import model_server
+    from serving.servable import locate
 
+    # Before TensorFlow is loaded, so that a wrong folder is told at once.
+    locate(folder, name)
     if model_server.installed() and not embedded:
         model_server.serve(folder, name, port)
     else:

@@ -1,0 +1,105 @@
+"""Images of single galaxies, wherever the user keeps them, as stamps for the model."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from morph.errors import BadInput
+from morph.images import composite
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One galaxy: `image` is uint8 (a composite) or float32 (flux) [size, size, 3]; `flags` are the names of
+    what is wrong with it (`morph.images.cutouts.Flag`)."""
+
+    id: str
+    image: np.ndarray
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FitsLayout:
+    """What FITS headers may leave out; see `morph.images.fits.read_cutouts`."""
+
+    survey: str
+    bands: str | None = None
+    zero_point: float | None = None
+
+
+def find_pictures(names: Sequence[str]) -> tuple[list[list[Path]], list[BadInput]]:
+    """The files of each galaxy that files, folders and globs name, and what was wrong with the other names.
+
+    A JPEG or PNG is a galaxy; FITS files are grouped as `morph.images.fits.find_cutouts` groups them.
+    """
+    files: list[Path] = []
+    complaints: list[BadInput] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            found = sorted(child for child in path.iterdir() if is_picture(child))
+            problem = f"The folder '{name}' holds no JPEG, PNG or FITS image."
+        elif path.exists() or not glob.has_magic(name):
+            found = [path]
+        else:
+            found = [Path(match) for match in sorted(glob.glob(name, recursive=True)) if is_picture(Path(match))]
+            problem = f"No JPEG, PNG or FITS image matches '{name}'."
+        if not found:
+            complaints.append(BadInput(problem))
+        for file in found:
+            if file.is_file():
+                files.append(file)
+            else:
+                complaints.append(BadInput(f"There is no image at '{file}'."))
+    in_fits = [file for file in files if _is_fits(file)]
+    groups = [[file] for file in files if not _is_fits(file)]
+    if in_fits:
+        from morph.images.fits import find_cutouts
+
+        groups += find_cutouts(in_fits)
+    return groups, complaints
+
+
+def read_pictures(groups: Sequence[Sequence[Path]], size: int, layout: FitsLayout) -> Iterator[Picture | BadInput]:
+    """The galaxies in each group of files, cut to their own size; a BadInput in the place of a bad one."""
+    stems = [path.stem for (path, *_) in groups]
+    for group in groups:
+        path = group[0]
+        try:
+            if _is_fits(path):
+                yield from _read_fits(group, size, layout)
+            else:
+                # Two folders may hold a galaxy of one name each.
+                name = path.stem if stems.count(path.stem) == 1 else str(path)
+                yield Picture(name, composite.stamp_from_file(path, size)[0])
+        except BadInput as error:
+            yield error
+
+
+def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator[Picture | BadInput]:
+    from morph.images.cutouts import Flag
+    from morph.images.fits import read_cutouts
+
+    for cutout in read_cutouts(group, layout.survey, layout.bands, layout.zero_point):
+        stamp = cutout.stamp(size)
+        if stamp.flags & Flag.NO_DATA:
+            yield BadInput(f"'{group[0]}' ({cutout.id}) has no data where its galaxy should be.")
+        else:
+            yield Picture(cutout.id, stamp.image, tuple(str(flag.name).lower() for flag in stamp.flags))
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the file's name is that of a JPEG, a PNG or a FITS file."""
+    return path.suffix.lower() in composite.SUFFIXES or _is_fits(path)
+
+
+def _is_fits(path: Path) -> bool:
+    if path.suffix.lower() in composite.SUFFIXES:
+        return False
+    # Loads astropy, which pictures alone do not need.
+    from morph.images.planes import is_fits
+
+    return is_fits(path)

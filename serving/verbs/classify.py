@@ -1,0 +1,169 @@
+"""morph classify."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import click
+
+from morph.errors import BadInput
+
+
+@click.command("classify")
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--server", required=True, metavar="HOST:PORT", help="Where a server of the model listens.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
+@click.option("--model", default="morph", show_default=True, help="The model's name on the server.")
+@click.option("--survey", help="FITS: whose bands and zero point hold where headers say nothing [the model's].")
+@click.option("--bands", help="FITS: the bands of a cube's planes, in order, such as grz.")
+@click.option("--zero-point", type=float, help="FITS: magnitude of one count, instead of the header's.")
+@click.option("--embedding/--no-embedding", default=None, help="Print the embedding [in JSON, and not in the table].")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds that the server may take for one message.")
+def command(
+    images: tuple[str, ...],
+    server: str,
+    as_json: bool,
+    model: str,
+    survey: str | None,
+    bands: str | None,
+    zero_point: float | None,
+    embedding: bool | None,
+    timeout: float,
+) -> None:
+    """Classify each IMAGE through a server: JPEG, PNG or FITS files, folders of them, or globs.
+
+    A JPEG or PNG is a colour picture of one galaxy, which is at its middle. FITS is one file a band (name any
+    of them) or a cube. The picture is cut to the galaxy's own size first. A bad image gets one sentence on
+    standard error and the others are classified; the exit status is then 1.
+
+    \b
+        morph classify galaxies/ --server 127.0.0.1:8500
+        morph classify *_r.fits --survey decals --server 127.0.0.1:8500 --json > answers.jsonl
+    """
+    from morph.surveys import get_survey
+    from serving.client import MorphClient
+    from serving.pictures import FitsLayout, find_pictures, read_pictures
+
+    if survey:
+        get_survey(survey)
+    groups, complaints = find_pictures(images)
+    good = 0
+    # A server is not asked when there is nothing to send: a wrong file name is the first thing to say.
+    if groups:
+        with MorphClient(server, model, timeout=timeout) as client:
+            description = client.describe()
+            layout = FitsLayout(survey or description["survey"], bands, zero_point)
+            pictures = _only_good(read_pictures(groups, description["size"], layout), complaints)
+            answers = _answers(client, pictures, as_json if embedding is None else embedding)
+            good = _print_lines(answers) if as_json else _print_table(answers, description)
+    if complaints and not good and len(complaints) == 1:
+        raise complaints[0]
+    for complaint in complaints:
+        click.echo(f"morph: {complaint}", err=True)
+    if complaints:
+        if not good:
+            raise BadInput(f"None of the {len(complaints)} images can be classified.")
+        sys.exit(1)
+
+
+def _only_good(pictures: Iterable, complaints: list[BadInput]) -> Iterator:
+    """The pictures that could be read; the complaints about the others are kept."""
+    for picture in pictures:
+        if isinstance(picture, BadInput):
+            complaints.append(picture)
+        else:
+            yield picture
+
+
+def _answers(client, pictures: Iterator, embedding: bool) -> Iterator[dict[str, Any]]:
+    """What the server says about each picture, in the form of `--json`."""
+    import numpy as np
+
+    from serving.client import BATCH_SIZE
+
+    outputs = ["probabilities", "reconstruction_error", "anomaly_score", "anomaly"]
+    outputs += ["embedding"] if embedding else []
+    description = client.describe()
+    while batch := list(islice(pictures, BATCH_SIZE)):
+        # Composites and flux enter by different doors.
+        rows: dict[int, dict[str, Any]] = {}
+        for dtype in {picture.image.dtype for picture in batch}:
+            places = [i for i, picture in enumerate(batch) if picture.image.dtype == dtype]
+            result = client.classify(np.stack([batch[i].image for i in places]), outputs)
+            named = client.named(result["probabilities"])
+            for row, i in enumerate(places):
+                rows[i] = {
+                    "id": batch[i].id,
+                    "probabilities": {
+                        question: {answer: _short(p) for answer, p in answers.items()}
+                        for question, answers in named[row].items()
+                    },
+                    **({"embedding": [_short(v) for v in result["embedding"][row]]} if embedding else {}),
+                    "reconstruction_error": _short(result["reconstruction_error"][row]),
+                    "anomaly_score": _short(result["anomaly_score"][row]),
+                    "anomaly": bool(result["anomaly"][row]),
+                    "flags": list(batch[i].flags),
+                    "model": description["name"],
+                    "model_version": description["version"],
+                }
+        yield from (rows[i] for i in sorted(rows))
+
+
+def _short(value) -> float:
+    """A float32 without the digits that it does not have."""
+    return float(f"{value:.6g}")
+
+
+def most_likely_path(probabilities: dict[str, dict[str, float]]) -> list[tuple[str, str, float]]:
+    """The question, the most likely answer and its probability, down the decision tree: only the questions to
+    which the most likely answers lead."""
+    from morph.questions import TREE
+
+    path: list[tuple[str, str, float]] = []
+    chosen: set[tuple[str, str]] = set()
+    for question in TREE:
+        answers = probabilities.get(question.name)
+        if answers and (not question.asked_after or chosen.intersection(question.asked_after)):
+            answer = max(answers, key=answers.__getitem__)
+            chosen.add((question.name, answer))
+            path.append((question.name, answer, answers[answer]))
+    return path
+
+
+def _print_lines(answers: Iterable[dict[str, Any]]) -> int:
+    """Print each answer as a line of JSON on standard output, as it comes; returns how many there were."""
+    count = 0
+    for answer in answers:
+        click.echo(json.dumps(answer))
+        count += 1
+    return count
+
+
+def _print_table(answers: Iterable[dict[str, Any]], description: dict[str, Any]) -> int:
+    """Print the answers as a table on standard output; returns how many there were."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    table = Table(caption=f"{description['name']} version {description['version']} ({description['survey']})")
+    for column in ("galaxy", "most likely answers", "anomaly"):
+        table.add_column(column, overflow="fold")
+    for answer in answers:
+        path = most_likely_path(answer["probabilities"])
+        width = max(len(question) for question, _, _ in path)
+        lines = [f"[dim]{question:<{width}}[/dim]  {p:4.2f}  [bold]{text}[/bold]" for question, text, p in path]
+        if "embedding" in answer:
+            lines.append("[dim]embedding[/dim]  " + " ".join(f"{value:.2f}" for value in answer["embedding"]))
+        strange = "[bold red]strange[/bold red]" if answer["anomaly"] else ""
+        notes = [f"p = {answer['anomaly_score']:.3g}", strange, ", ".join(answer["flags"])]
+        table.add_row(
+            escape(answer["id"]), "\n".join(lines), "\n".join(note for note in notes if note), end_section=True
+        )
+    if table.row_count:
+        console.print(table)
+    return table.row_count
