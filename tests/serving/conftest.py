@@ -1,0 +1,78 @@
+"""One small real model, exported and served once for all tests of serving."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SIZE = 64
+
+
+def galaxies(count: int, seed: int = 0) -> np.ndarray:
+    """Exponential disks of many brightnesses and shapes on noisy sky: float32 [n, 64, 64, 3], nanomaggies."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
+    angle, axis_ratio = random.uniform(0, np.pi, count), random.uniform(0.3, 1, count)
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    along, across = x * cos + y * sin, (y * cos - x * sin) / axis_ratio[:, None, None]
+    profile = np.exp(-np.hypot(along, across) / 6.5)[..., None] * np.array([0.6, 1.0, 1.3])
+    brightness = 10 ** random.uniform(-1, 2, (count, 1, 1, 1))
+    return (brightness * profile + random.normal(0.02, 0.02, profile.shape)).astype("float32")
+
+
+@pytest.fixture(scope="session")
+def flux() -> np.ndarray:
+    """Six galaxies as flux; one lacks pixels and one lacks a band."""
+    stamps = galaxies(6)
+    stamps[1, :20, :, :] = np.nan
+    stamps[2, ..., 2] = np.nan
+    return stamps
+
+
+@pytest.fixture(scope="session")
+def composites() -> np.ndarray:
+    """Six galaxies as colour pictures, uint8."""
+    from morph.images.stretch import to_composite, white_level
+
+    return np.stack([to_composite(image, white_level(image)) for image in galaxies(6)])
+
+
+@pytest.fixture(scope="session")
+def classifier():
+    """An untrained `Classifier` that knows what is normal among `galaxies`."""
+    import keras
+
+    from morph.model.classifier import Classifier
+
+    keras.utils.set_random_seed(1)
+    model = Classifier(survey="des")
+    normal = model.answer(galaxies(200, seed=1))
+    model.anomaly.fit(normal["embedding"], normal["reconstruction_error"])
+    return model
+
+
+@pytest.fixture(scope="session")
+def model_dir(classifier, tmp_path_factory) -> Path:
+    """A folder with `classifier` exported as version 3 of `morph`."""
+    from serving.export import export_model
+
+    folder = tmp_path_factory.mktemp("models")
+    export_model(classifier, folder, version=3, run="run-of-the-tests")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(model_dir):
+    """The embedded server on `model_dir`, ready; `server.address` is where it listens."""
+    from serving.server import Server
+
+    with Server(model_dir) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server):
+    from serving.client import MorphClient
+
+    with MorphClient(server.address) as connected:
+        yield connected
