@@ -1,8 +1,9 @@
 """The answers that a set of galaxies can be judged by.
 
 Trees differ in how finely they ask: one has "strong, weak, no bar", another "bar, no bar". A set of galaxies is
-judged by *cells*: the finest grouping of each question's answers that no vote of the set straddles. Where the
-votes use a coarse answer, its members' votes and probabilities are added; every other answer is its own cell.
+judged by *cells*: where more of its votes are for a coarse answer than for the members of that answer, the
+members' votes and probabilities are added; every other answer is its own cell. A galaxy with votes that straddle
+cells is not judged on that question.
 """
 
 from dataclasses import dataclass
@@ -33,8 +34,8 @@ class Cells:
     @classmethod
     def of(cls, votes: np.ndarray) -> "Cells":
         """The cells of a set's votes, [n, vote columns]."""
-        used = {VOTE_COLUMNS[j] for j in np.flatnonzero(np.nan_to_num(votes).sum(axis=0) > 0)}
-        coarse = [name for name in COARSE if name in used]
+        total = dict(zip(VOTE_COLUMNS, np.nan_to_num(votes).sum(axis=0), strict=True))
+        coarse = [name for name in COARSE if total[name] > sum(total[member] for member in COARSE[name])]
         coarse = [name for name in coarse if not any(set(COARSE[name]) < set(COARSE[other]) for other in coarse)]
         cell_of = {answer: answer for answer in ANSWERS} | {a: name for name in coarse for a in COARSE[name]}
         names = tuple(dict.fromkeys(cell_of[answer] for answer in ANSWERS))
@@ -50,8 +51,13 @@ class Cells:
         return [i for i, name in enumerate(self.names) if question_of(name) == question]
 
     def counts(self, votes: np.ndarray) -> np.ndarray:
-        """Votes in each cell, float64 [n, cells]; 0 where nobody was asked."""
-        return np.nan_to_num(votes).astype(float) @ self.of_columns
+        """Votes in each cell, float64 [n, cells]; 0 where nobody was asked or votes straddle cells."""
+        votes = np.nan_to_num(votes).astype(float)
+        counts = votes @ self.of_columns
+        for j in np.flatnonzero(self.of_columns.sum(axis=1) == 0):
+            part = self.of_question(question_of(VOTE_COLUMNS[j]))
+            counts[np.ix_(votes[:, j] > 0, part)] = 0
+        return counts
 
     def add(self, answers: np.ndarray) -> np.ndarray:
         """Probabilities or Dirichlet concentrations [n, answers] added up in each cell, float64 [n, cells]."""

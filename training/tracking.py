@@ -133,11 +133,8 @@ class Run:
             self.client.set_tag(self.id, f"morph.{name}", value)
 
     def log_figure(self, figure: "Figure", path: str) -> None:
-        """Keep a matplotlib figure as an artifact and close it, for instance ``plots/training.png``."""
-        from matplotlib import pyplot
-
-        self.client.log_figure(self.id, figure, path)
-        pyplot.close(figure)
+        """Keep a matplotlib figure as an artifact, for instance ``plots/training.png``."""
+        self.client.log_figure(self.id, figure, path, save_kwargs={"dpi": 130})
 
     def log_file(self, path: str | Path, folder: str | None = None) -> None:
         """Keep a file as an artifact."""

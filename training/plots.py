@@ -1,0 +1,288 @@
+"""Figures, all in one style: arrays in, matplotlib figures out.
+
+Colours are those of Okabe & Ito (2008), which colour-blind readers tell apart. Figures are drawn without a
+display and without pyplot's global state, so any thread may draw.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c8c8c")
+#: Text and axes; `svg` turns it into the colour of the page's text.
+INK = "#3a3f45"
+FAINT = "#b9bec4"
+_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#56b4e9", "#004c78"])
+
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.prop_cycle": cycler(color=COLOURS),
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": "white",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "morph",
+}
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, axes
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an SVG element that takes its text colour from the page and has no background."""
+    buffer = io.StringIO()
+    with mpl.rc_context({**STYLE, "font.sans-serif": ["system-ui", "sans-serif"]}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(INK, "currentColor")
+
+
+@mpl.rc_context(STYLE)
+def reconstructions(originals: np.ndarray, redrawn: np.ndarray, titles: Sequence[str] = ()) -> Figure:
+    """Galaxies above, what the decoder makes of them below; uint8 [n, s, s, 3] both."""
+    n = len(originals)
+    figure, axes = _figure(1.25 * n + 0.5, 2.9, 2, n)
+    for i in range(n):
+        for row, image in enumerate((originals[i], redrawn[i])):
+            _picture(axes[row, i], image)
+        if i < len(titles):
+            axes[0, i].set_title(titles[i], fontsize=8, fontweight="normal")
+    for row, label in enumerate(("observed", "redrawn")):
+        axes[row, 0].set_ylabel(label)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def confusion(matrix: np.ndarray, answers: Sequence[str], title: str = "") -> Figure:
+    """A confusion matrix: rows are the volunteers' answers, columns the model's; shades are shares of a row."""
+    k = len(answers)
+    figure, axes = _figure(1.9 + 0.75 * k, 1.3 + 0.62 * k)
+    axis = axes[0, 0]
+    rows = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, rows, out=np.zeros(matrix.shape), where=rows > 0)
+    axis.imshow(shares, cmap=_SHADES, vmin=0, vmax=1, aspect="auto")
+    for i in range(k):
+        for j in range(k):
+            colour = "white" if shares[i, j] > 0.55 else "#222222"
+            axis.text(j, i, f"{matrix[i, j]:,}", ha="center", va="center", fontsize=9, color=colour)
+    axis.set_xticks(range(k), answers, rotation=30, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(k), answers)
+    axis.set_xlabel("model")
+    axis.set_ylabel("volunteers")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    axis.set_title(title)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def calibration(curves: Mapping[str, np.ndarray], title: str = "") -> Figure:
+    """Reliability curves, one small panel for each question.
+
+    Parameters
+    ----------
+    curves : {question: [bins, 3]} as `training.metrics.reliability` gives them.
+    """
+    columns = min(4, max(1, len(curves)))
+    rows = -(-len(curves) // columns)
+    figure, axes = _figure(2.3 * columns + 0.4, 2.3 * rows + 0.4, rows, columns, sharex=True, sharey=True)
+    _hide(axes, len(curves))
+    for axis, (question, curve) in zip(axes.ravel(), curves.items(), strict=False):
+        axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+        axis.plot(curve[:, 0], curve[:, 1], color=COLOURS[0], zorder=2)
+        # A dot's area says how many galaxies and answers stand behind it.
+        axis.scatter(curve[:, 0], curve[:, 1], s=6 + 90 * curve[:, 2] / curve[:, 2].max(), color=COLOURS[0], zorder=3)
+        axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+        axis.set_title(question, fontsize=9)
+    figure.supxlabel("predicted probability", fontsize=10, color=INK)
+    figure.supylabel("share of the votes", fontsize=10, color=INK)
+    if title:
+        figure.suptitle(title, x=0.02, ha="left", fontweight="bold", fontsize=11, color=INK)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
+    """Every figure of a training against its epoch; ``val_x`` is drawn in the panel of ``x``."""
+    names = [name for name in history if not name.startswith("val_")]
+    columns = min(3, max(1, len(names)))
+    rows = -(-len(names) // columns)
+    figure, axes = _figure(3.2 * columns, 2.5 * rows, rows, columns, sharex=True)
+    _hide(axes, len(names))
+    for axis, name in zip(axes.ravel(), names, strict=False):
+        for key, label, colour in ((name, "training", COLOURS[0]), (f"val_{name}", "validation", COLOURS[1])):
+            if key in history:
+                axis.plot(np.arange(1, len(history[key]) + 1), history[key], color=colour, label=label)
+        axis.set_title(name)
+    for axis in axes.ravel()[max(0, len(names) - columns) : len(names)]:
+        axis.set_xlabel("epoch")
+    axes[0, 0].legend()
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def comparison(
+    figures: Mapping[str, Mapping[str, tuple[float, float, float]]], label: str = "accuracy", percent: bool = True
+) -> Figure:
+    """Runs side by side, with their intervals.
+
+    Parameters
+    ----------
+    figures : {group: {run: (value, low, high)}}; a group is a question or a figure. Each run keeps its colour.
+    """
+    runs = list(dict.fromkeys(run for group in figures.values() for run in group))
+    height = 0.26 * len(runs) + 0.25
+    figure, axes = _figure(6.6, height * len(figures) + 1.1)
+    axis = axes[0, 0]
+    scale = 100 if percent else 1
+    for g, group in enumerate(figures.values()):
+        for r, run in enumerate(runs):
+            if run not in group:
+                continue
+            value, low, high = (scale * number for number in group[run])
+            y = g + (r - (len(runs) - 1) / 2) * 0.8 / len(runs)
+            axis.barh(y, value, 0.7 / len(runs), color=COLOURS[r % len(COLOURS)], label=run if g == 0 else None)
+            axis.errorbar(value, y, xerr=[[value - low], [high - value]], color=INK, linewidth=1.2, capsize=2.5)
+            axis.annotate(
+                f"{value:.0f}" if percent else f"{value:.2f}",
+                (max(high, value), y),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+    axis.set_yticks(range(len(figures)), list(figures))
+    axis.invert_yaxis()
+    axis.tick_params(axis="y", length=0)
+    axis.set_xlabel(f"{label}{' (%)' if percent else ''}, 95 % interval")
+    if percent:
+        axis.set_xlim(0, 108)
+    figure.legend(loc="outside upper left", ncols=min(3, len(runs)), fontsize=9)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def label_budget(
+    labels: Sequence[int],
+    curves: Mapping[str, Sequence[tuple[float, float, float]]],
+    levels: Mapping[str, float] | None = None,
+    label: str = "accuracy",
+) -> Figure:
+    """What more labels buy.
+
+    Parameters
+    ----------
+    labels : how many were used.
+    curves : {way of training: (value, low, high) for each number of labels}, as fractions.
+    levels : {name: value} of models that use none, drawn as lines.
+    """
+    figure, axes = _figure(5.6, 3.6)
+    axis = axes[0, 0]
+    for (name, points), colour in zip(curves.items(), COLOURS, strict=False):
+        value, low, high = 100 * np.array(points, dtype=float).T
+        axis.plot(labels, value, "o-", color=colour, label=name, markersize=5)
+        axis.fill_between(labels, low, high, color=colour, alpha=0.18, linewidth=0)
+    for (name, level), dash in zip((levels or {}).items(), ("--", ":", "-."), strict=False):
+        axis.axhline(100 * level, color=INK, linestyle=dash, linewidth=1.2, label=name)
+    axis.set_xscale("log")
+    axis.set_xticks(labels, [f"{n:,}" for n in labels])
+    axis.minorticks_off()
+    axis.set_xlabel("labelled galaxies of the new survey")
+    axis.set_ylabel(f"{label} (%)")
+    axis.legend(fontsize=9)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def contact_sheet(pictures: np.ndarray, captions: Sequence[str] = (), columns: int = 8, title: str = "") -> Figure:
+    """Galaxies in rows, uint8 [n, s, s, 3], each with a caption."""
+    rows = max(1, -(-len(pictures) // columns))
+    figure, axes = _figure(1.25 * columns, 1.45 * rows + (0.3 if title else 0), rows, columns)
+    for i, axis in enumerate(axes.ravel()):
+        if i < len(pictures):
+            _picture(axis, pictures[i])
+            axis.set_title(captions[i] if i < len(captions) else "", fontsize=7, fontweight="normal", loc="center")
+        else:
+            axis.set_visible(False)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11, color=INK)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def embedding_map(embedding: np.ndarray, pictures: np.ndarray, thumbnails: int = 140, seed: int = 0) -> Figure:
+    """The two principal components of the embedding, with galaxies where they lie.
+
+    Parameters
+    ----------
+    embedding : [n, d].
+    pictures : uint8 [n, s, s, 3].
+    thumbnails : how many galaxies to draw at most; no two overlap.
+    """
+    place = principal_components(embedding)
+    figure, axes = _figure(7.6, 6.4)
+    axis = axes[0, 0]
+    axis.scatter(*place.T, s=4, color=FAINT, linewidths=0)
+    span = np.quantile(place, [0.005, 0.995], axis=0)
+    axis.set_xlim(*span[:, 0] + np.array([-0.05, 0.05]) * np.ptp(span[:, 0]))
+    axis.set_ylim(*span[:, 1] + np.array([-0.05, 0.05]) * np.ptp(span[:, 1]))
+    taken: list[np.ndarray] = []
+    scaled = (place - span[0]) / np.maximum(np.ptp(span, axis=0), 1e-9)
+    for i in np.random.default_rng(seed).permutation(len(place)):
+        if not (scaled[i] >= 0).all() or not (scaled[i] <= 1).all():
+            continue
+        if any(np.abs(scaled[i] - other).max() < 0.062 for other in taken):
+            continue
+        taken.append(scaled[i])
+        zoom = 31 / pictures.shape[1]
+        axis.add_artist(AnnotationBbox(OffsetImage(pictures[i], zoom=zoom), place[i], frameon=False, pad=0))
+        if len(taken) == thumbnails:
+            break
+    axis.set_xlabel("first principal component of the embedding")
+    axis.set_ylabel("second")
+    return figure
+
+
+def principal_components(embedding: np.ndarray, k: int = 2) -> np.ndarray:
+    """The `k` strongest principal components of [n, d], float [n, k]."""
+    centred = embedding - embedding.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    return centred @ directions[:k].T
+
+
+def _hide(axes: np.ndarray, used: int) -> None:
+    """Hide the panels after the first `used`; the panels above them show the shared axis."""
+    for axis in axes.ravel()[used:]:
+        axis.set_visible(False)
+    for axis in axes.ravel()[max(0, used - axes.shape[1]) : used]:
+        axis.tick_params(labelbottom=True)
+
+
+def _picture(axis: Axes, image: np.ndarray) -> None:
+    axis.imshow(image, interpolation="nearest")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)

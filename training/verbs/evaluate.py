@@ -1,0 +1,57 @@
+"""`morph evaluate`: measure a model on galaxies."""
+
+import click
+
+
+@click.command(name="evaluate")
+@click.argument("model")
+@click.argument("dataset")
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train", "all"]),
+    default="test",
+    show_default=True,
+    help="Which side of the dataset's split to measure on. Galaxies fall on a side by their id, the same in every "
+    "dataset and in training, so the test side was never trained on. Take all of a dataset that no training saw.",
+)
+@click.option("--run", "name", metavar="NAME", help="What to call the run; MODEL on DATASET by default.")
+@click.option("--experiment", default="morph", show_default=True, help="The MLflow experiment to file it under.")
+@click.option("--json", "as_json", is_flag=True, help="Print every figure as one JSON document.")
+def command(model: str, dataset: str, split: str, name: str | None, experiment: str, as_json: bool) -> None:
+    """Measure MODEL on the galaxies of DATASET that it has not seen.
+
+    The figures, with 95 % intervals from a bootstrap over galaxies, plots and every prediction go to a run of MLflow;
+    `morph compare` puts such runs side by side.
+    """
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from morph.galaxies import Galaxies
+    from morph.model.store import load_model
+    from training import tracking
+    from training.evaluate import evaluate, log, part_of, title_of
+    from training.tables import evaluation_lines, evaluation_table
+
+    galaxies = part_of(Galaxies.open(dataset), split)
+    classifier = load_model(model)
+    name = name or f"{model} on {tracking.dataset_name(galaxies)}"
+    with tracking.run(experiment, name, "evaluate", parent=model) as run:
+        run.log_dataset(galaxies, "evaluation")
+        run.log_params({"model": model, "split": split, "galaxies": len(galaxies)})
+        evaluation = evaluate(classifier, galaxies, model, split)
+        log(run, evaluation, galaxies)
+    if as_json:
+        figures = {name: asdict(figure) for name, figure in evaluation.figures.items()}
+        click.echo(json.dumps({"run": run.id, "about": evaluation.about, "figures": figures}))
+        return
+    console = Console(highlight=False)
+    console.print(f"{model} on {title_of(evaluation)}", markup=False)
+    if evaluation.questions():
+        console.print(evaluation_table(evaluation))
+    else:
+        console.print("Nobody's votes to measure against; only strangeness is measured.")
+    for line in evaluation_lines(evaluation):
+        console.print(line)
+    console.print(f"Run '{run.name}' ({run.id}) of experiment '{run.experiment}'.", markup=False)
