@@ -27,8 +27,9 @@ def spoil(image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, r
         _line(image, rng, rng.uniform(60, 300) * level, 0.7, one_band, length=rng.uniform(0.1, 0.35))
     elif scene.artifact == "edge":
         beyond = rng.uniform(0.3, 0.7)
-        rows = np.linspace(0, 1, image.shape[0])[:, None] + np.zeros(image.shape[:2])
-        blank = rows < beyond if rng.random() < 0.5 else rows.T < beyond
+        blank = np.zeros(image.shape[:2], dtype=bool)
+        blank[: int(beyond * len(blank))] = True
+        blank = np.rot90(blank, int(rng.integers(4)))
         image[blank] = 0
         _glow(image, ~blank, rng.uniform(3, 25) * level, rng)
 

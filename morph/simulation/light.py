@@ -8,11 +8,11 @@ law of Cardelli et al. (1989) for R_V = 3.1.
 import galsim
 import numpy as np
 import scipy.fft
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter
 from scipy.special import k1
 
 from morph.simulation.canvas import Canvas
-from morph.simulation.scenes import Arms, Bar, Bulge, Colours, Ring, Scene, Tail
+from morph.simulation.scenes import Arms, Bar, Bulge, Colours, Disk, Ring, Scene, Tail
 
 #: Extinction in g, r, i for unit optical depth in r.
 REDDENING = np.array([1.33, 1.0, 0.76], dtype="float32")
@@ -26,45 +26,37 @@ INDEX_STEP = 0.25
 #: The part of the light that lies behind the dust or among it.
 BEHIND_DUST = 0.75
 
+#: Standard deviation of an HII region in its galaxy's radius, and its light in g, r, i over that of young stars.
+KNOT_SIZE = 0.045
+NEBULAR = np.array([1.15, 1.0, 0.8], dtype="float32")
+
+#: Entries of a table of a function of one variable.
+LOOK_UP = 2048
+
 
 def draw(scene: Scene, canvas: Canvas, x: float = 0.0, y: float = 0.0) -> np.ndarray:
-    """The Fourier transform of the scene in g, r, i: complex64 [3, size, size // 2 + 1], nanomaggies.
+    """The scene's light in g, r, i in Fourier space: complex64 [3, spectrum], nanomaggies.
 
     `x`, `y` is the galaxy's centre, arcsec from the middle of the canvas.
     """
     rng = np.random.default_rng(scene.seed)
     old, young = _fluxes(scene.old), _fluxes(scene.young)
-    total = np.zeros((3, canvas.size, canvas.size // 2 + 1), dtype="complex64")
-    drawn = np.zeros((3, *canvas.shape), dtype="float32")
-    u, v = _own_axes(scene, canvas, x, y)
-    rest = 1.0 - scene.bulge_fraction - (scene.bar.fraction if scene.bar else 0) - scene.shells
-    rest -= (scene.ring.fraction if scene.ring else 0) + sum(tail.fraction for tail in scene.tails)
-
-    if scene.bulge:
-        if scene.bulge.boxiness:
-            drawn += _add(old, scene.bulge.fraction * _boxy(scene.bulge, u, v))
-        else:
-            shape = canvas.response(spheroid(scene.bulge, scene.radius, scene.angle)) * canvas.place(x, y)
-            total += _add(old, shape)
-    depth = None
-    if scene.kind == "edge-on":
-        light, depth = _edge_on(scene, u, v, rest, rng)
-        drawn += light
-    elif scene.disk:
-        light, depth = _disk(scene, canvas, u, v, rest, rng)
-        drawn += light
-    if scene.shells:
-        drawn += _add(old, scene.shells * _shells(u, v / scene.axis_ratio, rng))
-    if depth is not None:
-        # Dust dims all light that passes it, so the spheroid joins the drawn light first.
-        drawn += canvas.draw(total)
-        total = np.zeros_like(total)
-        screen = np.exp(-REDDENING[:, None, None] * depth)
-        drawn *= 1 - BEHIND_DUST + BEHIND_DUST * screen
+    total = np.zeros((3, *canvas.spectrum_shape), dtype="complex64")
+    if scene.disk or scene.shells:
+        u, v = _own_axes(scene, canvas, x, y)
+        drawn = np.zeros((3, *canvas.shape), dtype="float32")
+        if scene.disk and scene.kind == "edge-on":
+            drawn += _edge_on(scene, scene.disk, u, v, rng)
+        elif scene.disk:
+            drawn += _disk(scene, scene.disk, canvas, u, v, rng)
+        if scene.shells:
+            drawn += _add(old, scene.shells * _shells(u, v / np.float32(scene.axis_ratio), rng))
+        total += canvas.transform(drawn)
+    if scene.bulge and scene.kind != "edge-on":
+        total += _add(old, canvas.response(spheroid(scene.bulge, scene.radius, scene.angle)) * canvas.place(x, y))
     for tail in scene.tails:
         points = _tail(tail, scene, canvas, x, y, rng) * canvas.blur(tail.width * scene.radius)
         total += _add(0.5 * (old + young), points)
-    total += canvas.transform(drawn)
     total *= np.float32(scene.flux)
     for companion in scene.companions:
         total += draw(companion.scene, canvas, x + companion.x * scene.radius, y + companion.y * scene.radius)
@@ -106,25 +98,25 @@ def _own_axes(scene: Scene, canvas: Canvas, x: float, y: float) -> tuple[np.ndar
 # --- Disks seen at an angle ---------------------------------------------------------------------------
 
 
-def _disk(scene: Scene, canvas: Canvas, u, v, fraction: float, rng) -> tuple[np.ndarray, np.ndarray | None]:
-    """Light of the disk with its bar, arms, ring and knots in g, r, i, and the dust's optical depth."""
-    disk, arms = scene.disk, scene.arms
+def _disk(scene: Scene, disk: Disk, canvas: Canvas, u, v, rng) -> np.ndarray:
+    """Light of a disk with its bar, arms, ring and knots, behind the dust of its arms: [3, points, points]."""
     v = v / np.float32(disk.axis_ratio)
     radius = np.hypot(u, v)
     azimuth = np.arctan2(v, u)
+    fraction = scene.disk_fraction
     outer = np.exp(-((radius / 3.4) ** 4))
     old = np.exp(-EXPONENTIAL * radius) * outer
     young = np.exp(-EXPONENTIAL / 1.2 * radius) * outer
     depth = None
-    if arms:
-        ridge, along = _arms(arms, radius, azimuth, rng)
-        started = 1 / (1 + np.exp(-(radius - arms.inner) / 0.07))
+    if scene.arms:
+        arms = scene.arms
+        along = _along(arms, radius, azimuth, rng)
+        ridge, lane = _ridges(arms, along, rng)
+        started = 1 / (1 + np.exp((arms.inner - radius) / 0.07))
         young *= 0.06 + started * (1 + arms.contrast * ridge)
         old *= 1 + 0.12 * min(arms.contrast, 4.0) * started * ridge
         texture = _texture(rng, radius, along)
         if scene.dust:
-            # Dust gathers on the inner, concave edge of an arm.
-            lane, _ = _arms(arms, radius * np.float32(1.12), azimuth, np.random.default_rng(scene.seed), 2.5)
             depth = scene.dust * lane * started * np.exp(-0.7 * radius + 0.5 * texture)
     else:
         texture = _texture(rng, radius, azimuth)
@@ -139,8 +131,7 @@ def _disk(scene: Scene, canvas: Canvas, u, v, fraction: float, rng) -> tuple[np.
     if scene.knots:
         in_knots = min(0.35, 0.012 * scene.knots**0.7)
         points = _knots(scene, canvas, young * np.sqrt(radius + 0.05), rng)
-        blue = young_fluxes * np.array([1.15, 1.0, 0.8], dtype="float32")
-        light += _add(blue, young_share * in_knots * points)
+        light += _add(young_fluxes * NEBULAR, young_share * in_knots * points)
         young_share *= 1 - in_knots
     light += _add(young_fluxes, young_share * _normal(young))
     if scene.ring:
@@ -148,51 +139,58 @@ def _disk(scene: Scene, canvas: Canvas, u, v, fraction: float, rng) -> tuple[np.
         light += _add(mixed, scene.ring.fraction * _ring(scene.ring, radius, texture))
     if scene.bar:
         light += _add(old_fluxes, scene.bar.fraction * _bar(scene.bar, u, v))
-    return light, depth
+    return light if depth is None else light * _screen(depth)
 
 
-def _arms(arms: Arms, radius, azimuth, rng, sharper: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """How much on an arm each point is (0 to about 1), and the angle that stays constant along an arm."""
+def _along(arms: Arms, radius, azimuth, rng) -> np.ndarray:
+    """The angle that stays constant along an arm, as it wanders."""
     winding = np.log(np.maximum(radius, 0.03)) / np.float32(np.tan(np.radians(arms.pitch)))
     along = azimuth - np.float32(arms.handedness) * winding - np.float32(np.radians(arms.phase))
-    strengths = 1 + 0.6 * arms.irregularity * rng.normal(size=arms.number)
-    offsets = 0.35 * arms.irregularity * rng.normal(size=arms.number) / max(arms.number / 2, 1)
-    wobble = arms.irregularity * rng.normal(size=3) * (0.3, 0.2, 0.12)
-    phases = rng.uniform(0, 2 * np.pi, 3)
-    bent = along.copy()
+    wander = arms.irregularity * rng.normal(size=3) * (0.3, 0.2, 0.12)
+    phases = rng.uniform(0, 2 * np.pi, 3).astype("float32")
     for j in range(3):
-        bent += np.float32(wobble[j]) * np.sin(np.float32(2.2 * (j + 1)) * radius + (j % 2) * azimuth + phases[j])
-    narrowness = np.float32(arms.sharpness * sharper * max(arms.number, 1.4) ** 2)
-    ridge = np.zeros_like(radius)
-    for j in range(arms.number):
-        distance = bent - np.float32(2 * np.pi * j / arms.number + offsets[j])
-        ridge += np.float32(max(strengths[j], 0.15)) * np.exp(narrowness * (np.cos(distance) - 1))
-    return ridge, bent
+        along += np.float32(wander[j]) * np.sin(np.float32(2.2 * (j + 1)) * radius + (j % 2) * azimuth + phases[j])
+    return along
+
+
+def _ridges(arms: Arms, along: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
+    """How much on an arm each point is, and on the dust lane along its inner, concave edge (0 to about 1)."""
+    strengths = np.maximum(1 + 0.6 * arms.irregularity * rng.normal(size=arms.number), 0.15)
+    offsets = 0.35 * arms.irregularity * rng.normal(size=arms.number) / max(arms.number / 2, 1)
+    places = 2 * np.pi * np.arange(arms.number) / arms.number + offsets
+    # Both depend on one angle alone, so they are looked up instead of computed at every point.
+    angles = np.linspace(0, 2 * np.pi, LOOK_UP, endpoint=False)
+    distance = angles[:, None] - places
+    narrowness = arms.sharpness * max(arms.number, 1.4) ** 2
+    inward = -arms.handedness * np.log(1.12) / np.tan(np.radians(arms.pitch))
+    ridge = (strengths * np.exp(narrowness * (np.cos(distance) - 1))).sum(axis=1)
+    lane = np.exp(2.5 * narrowness * (np.cos(distance + inward) - 1)).sum(axis=1)
+    entry = (along * np.float32(LOOK_UP / (2 * np.pi))).astype("int32") % LOOK_UP
+    return ridge.astype("float32")[entry], lane.astype("float32")[entry]
 
 
 def _texture(rng, radius, angle) -> np.ndarray:
     """Noise of unit variance in (ln radius, angle): drawn out along the arms where the angle follows them."""
-    shape = (64, 128)
-    noise = scipy.fft.rfft2(rng.normal(size=shape).astype("float32"))
-    kr = scipy.fft.fftfreq(shape[0])[:, None] * shape[0]
-    ka = scipy.fft.rfftfreq(shape[1])[None, :] * shape[1]
-    power = (1 + (kr / 5) ** 2 + (ka / 9) ** 2) ** -1.1
-    field = scipy.fft.irfft2(noise * power.astype("float32"), s=shape)
-    field /= field.std()
-    rows = np.float32(shape[0] / 4) * np.log(np.maximum(radius, 0.05))
-    columns = np.float32(shape[1] / (2 * np.pi)) * angle
-    return map_coordinates(field, np.stack([rows, columns]), order=1, mode="grid-wrap", prefilter=False)
+    field = _noise(rng, (128, 256), (5.0, 9.0), 1.1)
+    rows = (np.float32(32) * np.log(np.maximum(radius, 0.05))).astype("int32") % 128
+    columns = (np.float32(256 / (2 * np.pi)) * angle).astype("int32") % 256
+    return field[rows, columns]
 
 
 def _patches(rng, u, v) -> np.ndarray:
     """Noise of unit variance in the plane of the sky, with structure of about a quarter of the radius."""
-    size = 64
-    noise = scipy.fft.rfft2(rng.normal(size=(size, size)).astype("float32"))
-    k = np.hypot(scipy.fft.fftfreq(size)[:, None], scipy.fft.rfftfreq(size)[None, :]) * size
-    field = scipy.fft.irfft2(noise * ((1 + (k / 7) ** 2) ** -1.2).astype("float32"), s=(size, size))
-    field /= field.std()
-    step = np.float32(size / 6)
-    return map_coordinates(field, np.stack([v * step, u * step]), order=1, mode="grid-wrap", prefilter=False)
+    field = _noise(rng, (128, 128), (7.0, 7.0), 1.2)
+    step = np.float32(128 / 6)
+    return field[(v * step).astype("int32") % 128, (u * step).astype("int32") % 128]
+
+
+def _noise(rng, shape: tuple[int, int], waves: tuple[float, float], steepness: float) -> np.ndarray:
+    """Periodic Gaussian noise of unit variance whose power falls beyond so many `waves` along each axis."""
+    white = scipy.fft.rfft2(rng.standard_normal(shape, dtype="float32"))
+    ky = scipy.fft.fftfreq(shape[0], 1 / shape[0])[:, None] / waves[0]
+    kx = scipy.fft.rfftfreq(shape[1], 1 / shape[1])[None, :] / waves[1]
+    field = scipy.fft.irfft2(white * ((1 + ky**2 + kx**2) ** -steepness).astype("float32"), s=shape)
+    return field / field.std()
 
 
 def _knots(scene: Scene, canvas: Canvas, where: np.ndarray, rng) -> np.ndarray:
@@ -202,7 +200,8 @@ def _knots(scene: Scene, canvas: Canvas, where: np.ndarray, rng) -> np.ndarray:
     flux = rng.lognormal(0, 0.8, scene.knots)
     points = np.bincount(np.minimum(picks, where.size - 1), weights=flux, minlength=where.size)
     points = points.reshape(where.shape) / flux.sum()
-    return canvas.draw(canvas.transform(points) * canvas.blur(0.045 * scene.radius))
+    step = canvas.scale / canvas.finer
+    return gaussian_filter(points.astype("float32"), KNOT_SIZE * scene.radius / step, truncate=3)
 
 
 def _ring(ring: Ring, radius, texture) -> np.ndarray:
@@ -214,44 +213,60 @@ def _bar(bar: Bar, u, v) -> np.ndarray:
     cos, sin = np.cos(np.radians(bar.angle)), np.sin(np.radians(bar.angle))
     along = np.abs(cos * u + sin * v) / np.float32(bar.length)
     across = np.abs(cos * v - sin * u) / np.float32(bar.length * bar.axis_ratio)
-    m = (along**2.6 + across**2.6) ** np.float32(2 / 2.6)
-    return _normal(np.maximum(1 - m, 0) ** 1.5 * np.exp(-1.2 * along))
+    along *= along
+    across *= across
+    m = np.sqrt(along * along + across * across)
+    inside = np.maximum(1 - m, 0)
+    return _normal(inside * np.sqrt(inside) * np.exp(-1.2 * along))
 
 
 # --- Disks from the side ------------------------------------------------------------------------------
 
 
-def _edge_on(scene: Scene, u, v, fraction: float, rng) -> tuple[np.ndarray, np.ndarray | None]:
-    """Light of an edge-on disk in g, r, i, and the optical depth of its dust lane."""
-    disk = scene.disk
+def _edge_on(scene: Scene, disk: Disk, u, v, rng) -> np.ndarray:
+    """Light of an edge-on disk and its bulge, behind its dust lane: [3, points, points]."""
+    fraction = scene.disk_fraction
     v = v - np.float32(disk.warp) * u * np.abs(u)
     r = np.abs(u) * np.float32(EXPONENTIAL)
-    plane = r * k1(np.maximum(r, 1e-3)) * np.exp(-((r / 5.0) ** 6))
+    lengths = np.linspace(0, 12, LOOK_UP, dtype="float32")
+    table = lengths * k1(np.maximum(lengths, 1e-3)) * np.exp(-((lengths / 5.0) ** 6))
+    plane = table[np.minimum(r * np.float32(LOOK_UP / 12), LOOK_UP - 1).astype("int32")]
     texture = _texture(rng, np.abs(u) + 0.05, np.sign(u) + 3 * v)
-    clumps = np.exp(0.5 * disk.clumpiness * texture)
-    thin = plane**0.9 * _sech2(v / (0.55 * disk.thickness)) * clumps
-    thick = plane * (_sech2(v / disk.thickness) + 0.06 * _sech2(v / (2.6 * disk.thickness)))
-    light = _add(_fluxes(scene.young), fraction * disk.young * _normal(thin))
-    light += _add(_fluxes(scene.old), fraction * (1 - disk.young) * _normal(thick))
+    clumps = np.exp(np.float32(0.5 * disk.clumpiness) * texture)
+    thin = plane * _sech2(v / np.float32(0.55 * disk.thickness)) * clumps
+    thick = plane * (_sech2(v / np.float32(disk.thickness)) + 0.06 * _sech2(v / np.float32(2.6 * disk.thickness)))
+    old = fraction * (1 - disk.young) * _normal(thick)
+    if scene.bulge:
+        old += scene.bulge.fraction * _boxy(scene.bulge, u, v)
+    light = _add(_fluxes(scene.young), fraction * disk.young * _normal(thin)) + _add(_fluxes(scene.old), old)
     if not scene.dust:
-        return light, None
+        return light
     # A disk is never exactly edge-on: the lane lies a little to one side.
     offset = rng.normal(0, 0.25) * disk.thickness
-    lane = _sech2((v - offset) / (0.3 * disk.thickness)) * np.exp(-r / 2.2 + 0.4 * texture)
-    return light, scene.dust * lane
+    lane = _sech2((v - np.float32(offset)) / np.float32(0.3 * disk.thickness)) * np.exp(0.4 * texture - r / 2.2)
+    return light * _screen(np.float32(scene.dust) * lane)
+
+
+def _screen(depth: np.ndarray) -> np.ndarray:
+    """The part of the light that passes dust of optical depth `depth` in r, in every band."""
+    return 1 - BEHIND_DUST + BEHIND_DUST * np.exp(-REDDENING[:, None, None] * depth)
 
 
 def _sech2(z: np.ndarray) -> np.ndarray:
-    return 1 / np.cosh(np.minimum(np.abs(z), 20)) ** 2
+    e = np.exp(-2 * np.abs(z))
+    return 4 * e / (1 + e) ** 2
 
 
 def _boxy(bulge: Bulge, u, v) -> np.ndarray:
-    """A spheroid whose isophotes are superellipses of exponent 2 + boxiness."""
-    exponent = np.float32(2 + bulge.boxiness)
-    m = np.abs(u / bulge.radius) ** exponent + np.abs(v / (bulge.radius * bulge.axis_ratio)) ** exponent
-    m = m ** (1 / exponent)
-    b = np.float32(2 * bulge.index - 1 / 3)
-    return _normal(np.exp(-b * (m + 0.02) ** np.float32(1 / bulge.index)))
+    """A spheroid whose isophotes are superellipses of exponent 2 + boxiness (Athanassoula et al. 1990)."""
+    a, b = np.abs(u / np.float32(bulge.radius)), np.abs(v / np.float32(bulge.radius * bulge.axis_ratio))
+    if bulge.boxiness:
+        exponent = np.float32(2 + bulge.boxiness)
+        m = (a**exponent + b**exponent) ** (1 / exponent)
+    else:
+        m = np.hypot(a, b)
+    steepness = np.float32(2 * bulge.index - 1 / 3)
+    return _normal(np.exp(-steepness * (m + 0.02) ** np.float32(1 / bulge.index)))
 
 
 # --- Tidal features -----------------------------------------------------------------------------------

@@ -25,11 +25,13 @@ MOFFAT_BETA = 3.0
 #: Brightness of a dark sky in g, r, i, mag per square arcsec (SDSS DR7 and DES site averages).
 SKY_BRIGHTNESS = (22.0, 21.0, 20.2)
 
-#: Images are drawn twice finer than the survey's pixels, or as fine as them where they are larger than this.
-LARGEST_FINE_CANVAS = 448
+#: Scenes are drawn twice finer than the survey's pixels; on fields of more pixels, large galaxies fill them and
+#: pixels are fine enough.
+LARGEST_FINE_FIELD = 224
 
-#: Canvas sizes are rounded up to a multiple, so that their point-spread functions can be kept.
-SIZE_STEP = 32
+#: Fields are rounded up to a multiple of this many pixels, so that their point-spread functions can be kept.
+SIZE_STEP = 16
+SMALLEST_FIELD = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +50,18 @@ class Observation:
 
 @lru_cache(maxsize=256)
 def _canvas(size: int, scale: float) -> Canvas:
-    return Canvas(size, scale)
+    return Canvas(size, scale, finer=2 if size <= LARGEST_FINE_FIELD else 1)
 
 
 @lru_cache(maxsize=64)
 def _psf(size: int, scale: float, fwhm: float) -> np.ndarray:
-    return _canvas(size, scale).response(galsim.Moffat(beta=MOFFAT_BETA, fwhm=fwhm))
+    seeing = galsim.Moffat(beta=MOFFAT_BETA, fwhm=fwhm)
+    return _canvas(size, scale).response(galsim.Convolve(seeing, galsim.Pixel(scale)))
 
 
-def observe(scene: Scene, survey: Survey, seed: int | np.random.SeedSequence, field: float | None = None):
+def observe(
+    scene: Scene, survey: Survey, seed: int | np.random.SeedSequence, field: float | None = None
+) -> Observation:
     """The scene as `survey` sees it, in the middle of a crowded, noisy field.
 
     Parameters
@@ -74,10 +79,8 @@ def observe(scene: Scene, survey: Survey, seed: int | np.random.SeedSequence, fi
     rng = np.random.default_rng(seed)
     if field is None:
         field = 13 * float(np.hypot(scene.radius, 0.5 * max(survey.seeing)))
-    pixels = int(np.ceil(field / survey.pixel_scale))
-    finer = 2 if 2 * pixels <= LARGEST_FINE_CANVAS else 1
-    size = SIZE_STEP * int(np.ceil(finer * max(pixels, 48) / SIZE_STEP))
-    canvas = _canvas(size, survey.pixel_scale / finer)
+    size = SIZE_STEP * int(np.ceil(max(field / survey.pixel_scale, SMALLEST_FIELD) / SIZE_STEP))
+    canvas = _canvas(size, survey.pixel_scale)
     seeing = np.asarray(survey.seeing) * rng.lognormal(0, 0.05) * rng.lognormal(0, 0.02, 3)
 
     spectrum = draw(scene, canvas)
@@ -88,19 +91,17 @@ def observe(scene: Scene, survey: Survey, seed: int | np.random.SeedSequence, fi
         sharp = 0.9 * survey.seeing[band]
         soft = np.sqrt(max(seeing[band] ** 2 - sharp**2, 0)) / 2.3548
         # Bands are registered to a few hundredths of an arcsecond.
-        shift = canvas.place(*rng.normal(0, 0.04, 2)) / canvas.place()
-        blurred[band] = spectrum[band] * _psf(canvas.size, canvas.scale, sharp) * canvas.blur(soft) * shift
-    light = canvas.draw(blurred)
-    side = canvas.size // finer
-    image = light.reshape(3, side, finer, side, finer).sum(axis=(2, 4)) if finer > 1 else light
-    image = np.ascontiguousarray(np.moveaxis(image, 0, -1), dtype="float32")
+        shift = canvas.moved(*rng.normal(0, 0.04, 2))
+        blurred[band] = spectrum[band] * _psf(size, survey.pixel_scale, sharp) * canvas.blur(soft) * shift
+    image = np.ascontiguousarray(np.moveaxis(canvas.draw(blurred), 0, -1), dtype="float32")
     add_neighbours(image, survey, seeing, rng)
     if scene.artifact:
         spoil(image, scene, survey, seeing, rng)
     add_noise(image, survey, rng)
     with np.errstate(divide="ignore", invalid="ignore"):
         magnitudes = NANOMAGGY_ZERO_POINT - 2.5 * np.log10(np.where(fluxes > 0, fluxes, np.nan))
-    return Observation(scene, survey, image, tuple(float(m) for m in magnitudes))
+    g, r, i = (float(m) for m in magnitudes)
+    return Observation(scene, survey, image, (g, r, i))
 
 
 def add_noise(image: np.ndarray, survey: Survey, rng: np.random.Generator) -> None:

@@ -164,6 +164,12 @@ class Scene:
     def bulge_fraction(self) -> float:
         return self.bulge.fraction if self.bulge else 0.0
 
+    @property
+    def disk_fraction(self) -> float:
+        """What the other components leave of the light for the disk."""
+        parts = [part.fraction for part in (self.bulge, self.bar, self.ring, *self.tails) if part]
+        return max(1.0 - sum(parts) - self.shells, 0.0)
+
     def moved(self, flux: float = 1.0, radius: float = 1.0) -> "Scene":
         """The same galaxy with its flux and radius multiplied, companions with it."""
         companions = tuple(replace(c, scene=c.scene.moved(flux, radius)) for c in self.companions)

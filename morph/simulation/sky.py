@@ -109,7 +109,7 @@ def add_blob(image, x: float, y: float, flux, fwhm, axis_ratio: float, angle: fl
     dx, dy = (np.arange(left, right) - x)[None, :], (np.arange(top, bottom) - y)[:, None]
     cos, sin = np.cos(angle), np.sin(angle)
     squared = (cos * dx + sin * dy) ** 2 * axis_ratio + (cos * dy - sin * dx) ** 2 / axis_ratio
-    core = np.asarray(fwhm) / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    peak = np.asarray(flux) * (beta - 1) / (np.pi * core**2)
-    profile = (1 + squared[..., None] / core**2) ** -beta
-    image[top:bottom, left:right] += (peak * profile).astype("float32")
+    core = (np.asarray(fwhm) / (2 * np.sqrt(2 ** (1 / beta) - 1))).astype("float32")
+    peak = (np.asarray(flux) * (beta - 1) / (np.pi * core**2)).astype("float32")
+    profile = (1 + squared.astype("float32")[..., None] / core**2) ** np.float32(-beta)
+    image[top:bottom, left:right] += peak * profile
