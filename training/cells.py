@@ -56,7 +56,7 @@ class Cells:
         counts = votes @ self.of_columns
         for j in np.flatnonzero(self.of_columns.sum(axis=1) == 0):
             part = self.of_question(question_of(VOTE_COLUMNS[j]))
-            counts[np.ix_(votes[:, j] > 0, part)] = 0
+            counts[:, part] *= votes[:, [j]] == 0
         return counts
 
     def add(self, answers: np.ndarray) -> np.ndarray:

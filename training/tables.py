@@ -1,5 +1,6 @@
 """Figures as tables for people."""
 
+from training.compare import Comparison, is_less_better
 from training.evaluate import Evaluation
 from training.metrics import Figure
 
@@ -8,13 +9,14 @@ COLUMNS = (
     ("accuracy", "accuracy %", True),
     ("accuracy-confident", "agreed %", True),
     ("balanced-accuracy", "balanced %", True),
-    ("calibration-error", "calibration %", True),
     ("log-likelihood", "ln L", False),
 )
 LEGEND = (
-    "With 95 % intervals. Agreed: where four in five volunteers agree. Balanced: mean over the answers. "
-    "Calibration: how far stated probabilities are from the votes. ln L: of the votes, per galaxy."
+    "n galaxies, 95 % intervals. Agreed: where four in five volunteers agree. "
+    "Balanced: mean over the answers. ln L: of a galaxy's votes."
 )
+#: The figures whose differences are told line by line; the JSON output has the rest.
+TOLD = ("accuracy", "balanced-accuracy", "rms")
 
 
 def show(figure: Figure | None, percent: bool = True, sign: bool = False) -> str:
@@ -34,13 +36,14 @@ def evaluation_table(evaluation: Evaluation):
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("question", no_wrap=True)
-    table.add_column("galaxies", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
     for _, title, _ in COLUMNS:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for question in evaluation.questions():
         cells = [question, f"{evaluation.figures[f'{question}/accuracy'].n:,}"]
         for name, _, percent in COLUMNS:
-            cells.append(show(evaluation.figures.get(f"{question}/{name}"), percent))
+            figure = evaluation.figures.get(f"{question}/{name}")
+            cells.append(show(figure) if percent or figure is None else f"{figure.value:.2f}")
         table.add_row(*cells)
     return table
 
@@ -56,4 +59,56 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
         )
     flagged, n = evaluation.about["flagged"], evaluation.about["galaxies"]
     lines.append(f"{100 * flagged:.1f} % of {n:,} galaxies are flagged as unlike those the model was taught.")
+    return lines
+
+
+def comparison_table(comparison: Comparison, figures: tuple[str, ...] = ("accuracy", "balanced-accuracy")):
+    """A rich table: one row a question and figure, one column a run."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for run in comparison.runs:
+        table.add_column(run.name, justify="right")
+    names = [f"{question}/{figure}" for question in comparison.questions for figure in figures]
+    for name in [*names, "all/rms"]:
+        if name in comparison.figures[0]:
+            shown = [show(each.get(name), name != "all/rms") for each in comparison.figures]
+            table.add_row(name.replace("/", " "), f"{comparison.figures[0][name].n:,}", *shown)
+    return table
+
+
+def params_table(comparison: Comparison):
+    """A rich table of the parameters that differ, or None when none do."""
+    from rich.table import Table
+
+    rows = comparison.differing_params()
+    if not rows:
+        return None
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("parameter", no_wrap=True)
+    for run in comparison.runs:
+        table.add_column(run.name, justify="right")
+    for name, values in rows.items():
+        table.add_row(name, *(value or "–" for value in values))
+    return table
+
+
+def difference_lines(comparison: Comparison) -> list[str]:
+    """The differences that exceed the noise, pair by pair, the better run first."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for i, j, name, figure in comparison.beyond_noise():
+        question, what = name.split("/")
+        if what not in TOLD:
+            continue
+        better, worse = (j, i) if (figure.value > 0) != is_less_better(name) else (i, j)
+        sign = 1 if figure.value > 0 else -1
+        low, high = sorted((sign * figure.low, sign * figure.high))
+        size = show(Figure(sign * figure.value, low, high, figure.n), what != "rms")
+        unit = "" if what == "rms" else " points"
+        found.setdefault((better, worse), []).append(f"  {question} {what} by {size}{unit}")
+    lines = []
+    for (better, worse), told in found.items():
+        lines += [f"{comparison.runs[better].name} beats {comparison.runs[worse].name} on", *told]
     return lines
