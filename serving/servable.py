@@ -87,13 +87,13 @@ class Signature:
 
     Attributes
     ----------
-    inputs : name -> `TensorSpec`; outputs : names.
+    inputs : name -> `TensorSpec`; outputs : names; max_rows : the most galaxies in one request.
     """
 
     def __init__(self, name: str, definition, function, max_rows: int):
         import tensorflow as tf
 
-        self.name, self._function, self._max_rows = name, function, max_rows
+        self.name, self.max_rows, self._function = name, max_rows, function
         self.inputs = {
             key: TensorSpec(
                 np.dtype(tf.as_dtype(info.dtype).as_numpy_dtype),
@@ -120,10 +120,10 @@ class Signature:
                     "INVALID_ARGUMENT",
                     f"{key} has shape {_written(dtype, shape)}; signature '{self.name}' takes {spec}.",
                 )
-            if not 1 <= shape[0] <= self._max_rows:
+            if not 1 <= shape[0] <= self.max_rows:
                 raise Refused(
                     "INVALID_ARGUMENT",
-                    f"{key} holds {shape[0]} rows; a request holds between 1 and {self._max_rows}.",
+                    f"{key} holds {shape[0]} rows; a request holds between 1 and {self.max_rows}.",
                 )
         try:
             arrays = {key: from_tensor(tensors[key]) for key in self.inputs}
@@ -205,7 +205,9 @@ class Servable:
         """Answer the requests that were exported with the model, so that no user pays for the first pass."""
         for request in self._warmup_requests():
             signature = self.signatures[request.model_spec.signature_name]
-            signature.run(signature.read(request.inputs))
+            # A batch larger than the server allows will never come.
+            if all(tensor.tensor_shape.dim[0].size <= signature.max_rows for tensor in request.inputs.values()):
+                signature.run(signature.read(request.inputs))
 
     def _warmup_requests(self) -> Iterator:
         import tensorflow as tf

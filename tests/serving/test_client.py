@@ -1,0 +1,114 @@
+"""The thin client: light to import, the same numbers for any number of galaxies, one sentence for any mistake."""
+
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from morph.errors import BadInput
+from morph.questions import TREE
+from serving import client as client_module
+from serving.client import MorphClient, ServerError
+
+
+def test_the_client_imports_nothing_heavy():
+    program = (
+        "import sys, time; start = time.process_time(); import serving.client; spent = time.process_time() - start;"
+        "heavy = {'tensorflow', 'tensorflow_serving', 'mlflow', 'keras', 'astropy', 'pyarrow', 'scipy', 'pandas'};"
+        "print(spent, *sorted(heavy & set(sys.modules)))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert output[1:] == []
+    assert float(output[0]) < 0.5
+
+
+def test_large_sets_are_split_and_joined_in_order(client, classifier, flux, monkeypatch):
+    monkeypatch.setattr(client_module, "BATCH_SIZE", 4)
+    images = np.concatenate([flux, flux[::-1], flux])
+    answers = client.classify(images, outputs=["embedding", "anomaly"])
+    assert set(answers) == {"embedding", "anomaly"}
+    np.testing.assert_allclose(answers["embedding"], classifier.answer(images)["embedding"], rtol=1e-5, atol=1e-5)
+
+
+def test_no_galaxies_give_empty_answers_of_the_right_shape(client, flux):
+    answers = client.classify(flux[:0])
+    assert answers["probabilities"].shape == (0, len(TREE.columns))
+    assert answers["anomaly"].dtype == bool
+
+
+def test_float64_flux_is_taken(client, flux):
+    np.testing.assert_array_equal(
+        client.classify(flux.astype(float))["probabilities"], client.classify(flux)["probabilities"]
+    )
+
+
+def test_the_reconstruction_has_the_shape_and_units_of_the_flux(client, classifier, flux):
+    np.testing.assert_allclose(client.reconstruct(flux), classifier.reconstruct_images(flux), rtol=1e-5, atol=1e-5)
+
+
+def test_probabilities_are_named_by_the_servers_own_tree(client, composites):
+    probabilities = client.classify(composites)["probabilities"]
+    named = client.named(probabilities)
+    assert len(named) == len(composites)
+    assert list(named[0]) == [question.name for question in TREE]
+    np.testing.assert_allclose(named[2]["bar"]["weak"], probabilities[2, TREE.columns.index("bar_weak")])
+    assert all(sum(answers.values()) == pytest.approx(1, abs=1e-5) for answers in named[0].values())
+
+
+def test_the_versions_that_answer_are_told(client):
+    assert client.available_versions() == [3]
+
+
+@pytest.mark.parametrize(
+    ("images", "problem"),
+    [
+        (np.zeros((64, 64, 3), "float32"), r"shape \(64, 64, 3\) are no batch"),
+        (np.zeros((2, 64, 64, 1), "float32"), "are no batch"),
+        (np.zeros((2, 64, 64, 3), "int64"), "neither composites"),
+    ],
+)
+def test_what_is_no_batch_of_images_is_told_before_it_is_sent(images, problem):
+    with pytest.raises(BadInput, match=problem):
+        MorphClient("127.0.0.1:1").classify(images)
+
+
+def test_a_composite_cannot_be_reconstructed(client, composites):
+    with pytest.raises(BadInput, match="needs flux"):
+        client.reconstruct(composites)
+
+
+def test_the_servers_sentence_reaches_the_user(client, flux):
+    with pytest.raises(ServerError, match=r"image has shape \(6, 32, 32, 3\) float32; signature") as caught:
+        client.classify(flux[:, :32, :32])
+    assert caught.value.status == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem", "status"),
+    [
+        ({"model": "other"}, "has no model 'other'", "NOT_FOUND"),
+        ({"version": 9}, "has no model 'morph' in version 9", "NOT_FOUND"),
+        ({"timeout": 1e-4}, "did not answer within 0.0001 s", "DEADLINE_EXCEEDED"),
+    ],
+)
+def test_what_the_server_cannot_do_is_one_sentence(server, flux, options, problem, status):
+    with MorphClient(server.address, **options) as client, pytest.raises(ServerError, match=problem) as caught:
+        client.classify(flux)
+    assert caught.value.status == status
+
+
+def test_a_server_that_is_not_there_is_one_sentence():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with MorphClient(address) as client, pytest.raises(ServerError) as caught:
+            client.describe()
+    assert str(caught.value) == f"No server answers at {address}; start one with `morph serve DIR`."
+
+
+@pytest.mark.parametrize("address", ["8500", "localhost", "localhost:http", ""])
+def test_what_is_no_address_is_one_sentence(address):
+    with pytest.raises(BadInput, match="no server's address; write HOST:PORT"):
+        MorphClient(address)
