@@ -95,7 +95,7 @@ def draw_scene(rng: np.random.Generator, survey: Survey, mix: Mix) -> Scene:
     redshift = 0.085 * 10 ** (0.17 * (magnitude - 17)) * rng.lognormal(0, 0.35)
     # Fainter galaxies are smaller, and so are distant ones of the same brightness (Shen et al. 2003).
     nearer = (redshift / (0.085 * 10 ** (0.17 * (magnitude - 17)))) ** -0.25
-    radius = 10 ** (0.41 - 0.13 * (magnitude - 17) + rng.normal(0, 0.16)) * nearer * (1.15 if late else 0.9)
+    radius = 10 ** (0.46 - 0.13 * (magnitude - 17) + rng.normal(0, 0.16)) * nearer * (1.15 if late else 0.9)
     base = Scene(
         kind="elliptical",
         flux=10 ** (0.4 * (NANOMAGGY_ZERO_POINT - magnitude)),
@@ -103,9 +103,9 @@ def draw_scene(rng: np.random.Generator, survey: Survey, mix: Mix) -> Scene:
         angle=rng.uniform(0, 180),
         redshift=redshift,
         old=Colours(
-            0.70 + 2.4 * min(redshift, 0.4) + rng.normal(0, 0.05), 0.36 + 0.4 * redshift + rng.normal(0, 0.03)
+            0.63 + 2.2 * min(redshift, 0.4) + rng.normal(0, 0.07), 0.33 + 0.35 * redshift + rng.normal(0, 0.03)
         ),
-        young=Colours(0.28 + 0.9 * redshift + rng.normal(0, 0.09), 0.10 + 0.3 * redshift + rng.normal(0, 0.06)),
+        young=Colours(0.08 + 0.8 * redshift + rng.normal(0, 0.13), 0.19 + 0.25 * redshift + rng.normal(0, 0.06)),
         seed=int(rng.integers(2**31)),
         bulge=Bulge(1.0, 1.0, 4.0),
     )
@@ -154,8 +154,8 @@ def _disk(rng, base: Scene, mix: Mix) -> Scene:
     if rng.random() < mix.ring:
         ring = Ring(rng.uniform(0.1, 0.25), rng.uniform(0.8, 1.6) if bar is None else bar.length * 1.1, 0.12)
     tilt = np.log10(1 / axis_ratio)
-    young = Colours(base.young.g_r + 0.15 * (1 - late) + 0.3 * tilt, base.young.r_i + 0.06 * (1 - late) + 0.15 * tilt)
-    old = Colours(base.old.g_r - 0.06 * late + 0.15 * tilt, base.old.r_i + 0.08 * tilt)
+    young = Colours(base.young.g_r + 0.12 * (1 - late) + 0.25 * tilt, base.young.r_i + 0.03 * (1 - late) + 0.1 * tilt)
+    old = Colours(base.old.g_r - 0.04 - 0.12 * late + 0.15 * tilt, base.old.r_i + 0.06 * tilt)
     return replace(
         base,
         kind="disk",
@@ -222,8 +222,8 @@ def _edge_on(rng, base: Scene, mix: Mix) -> Scene:
             1.0, young=0.25 + 0.45 * late, clumpiness=0.2 + 0.5 * late, thickness=thickness, warp=rng.normal(0, 0.012)
         ),
         dust=float(rng.choice([0.0, 1.0]) * rng.uniform(0.4, 2.5)),
-        old=Colours(base.old.g_r + 0.12, base.old.r_i + 0.06),
-        young=Colours(base.young.g_r + 0.2, base.young.r_i + 0.1),
+        old=Colours(base.old.g_r - 0.08 * late, base.old.r_i + 0.03),
+        young=Colours(base.young.g_r + 0.15, base.young.r_i + 0.03),
     )
 
 

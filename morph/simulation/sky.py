@@ -61,8 +61,8 @@ def galaxy_colours(magnitude: float, rng: np.random.Generator) -> tuple[float, f
 
 def star_colours(rng: np.random.Generator) -> tuple[float, float]:
     """g - r and r - i of a star: along the stellar locus (Covey et al. 2007), red dwarfs in the majority."""
-    if rng.random() < 0.55:
-        return rng.normal(1.42, 0.06), rng.uniform(0.6, 1.8)
+    if rng.random() < 0.45:
+        return rng.normal(1.42, 0.06), 0.55 + 1.0 * rng.random() ** 2
     g_r = rng.uniform(0.15, 1.2)
     return g_r, 0.37 * g_r + rng.normal(0, 0.04)
 
