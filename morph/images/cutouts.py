@@ -85,9 +85,9 @@ def _cut_one(tile: Tile, x: float, y: float, radius: float, size: int) -> tuple[
         flag |= Flag.TOO_SMALL
         radius = SMALLEST_RADIUS
     across = float(side(radius, size))
-    left, top, right, bottom = _window(x, y, across)
-    if left < 0 or top < 0 or right > width or bottom > height:
+    if reaches_over(tile.shape, x, y, across):
         flag |= Flag.EDGE
+    left, top, right, bottom = _window(x, y, across)
     # Two pixels more on each side, for the interpolation.
     rows = slice(max(top - 2, 0), min(bottom + 2, height))
     columns = slice(max(left - 2, 0), min(right + 2, width))
@@ -131,6 +131,12 @@ def judge(
     if (~good[..., present]).mean(axis=(0, 1)).max() > MASKED_PART:
         flag |= Flag.MASKED
     return flag
+
+
+def reaches_over(shape: tuple[int, ...], x: float, y: float, across: float) -> bool:
+    """Whether the square of `across` pixels around `x`, `y` leaves an image of that shape (h, w)."""
+    left, top, right, bottom = _window(x, y, across)
+    return left < 0 or top < 0 or right > shape[1] or bottom > shape[0]
 
 
 def _window(x: float, y: float, across: float) -> tuple[int, int, int, int]:

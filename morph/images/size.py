@@ -66,7 +66,7 @@ def measure(intensity: np.ndarray, centre: tuple[float, float] | None = None, ma
     # Only neighbours are masked out of the growth curve: the galaxy's own faint outskirts count.
     others = bad | ((segments > 0) & (segments != index + 1))
     largest = max(6.0 * float(source["a"]), 4.0)
-    radius, flag = sep.flux_radius(
+    radius, _ = sep.flux_radius(
         image, [source["x"]], [source["y"]], [largest], 0.5, mask=others, normflux=None, subpix=5
     )
     half = float(np.ravel(radius)[0])
