@@ -69,11 +69,15 @@ class Comparison:
         question = metrics.FOUR_CLASS if metrics.FOUR_CLASS in self.questions else (self.questions or ["all"])[0]
         return f"{question}/accuracy" if self.questions else "all/rms"
 
-    @cached_property
+    def leader(self, name: str) -> int:
+        """The run with the best value of a figure."""
+        values = [figures[name].value for figures in self.figures]
+        return int(np.argmin(values) if is_less_better(name) else np.argmax(values))
+
+    @property
     def best(self) -> int:
         """The run that leads on the headline figure."""
-        values = [figures[self.headline].value for figures in self.figures]
-        return int(np.argmin(values) if is_less_better(self.headline) else np.argmax(values))
+        return self.leader(self.headline)
 
     def beyond_noise(self) -> list[tuple[int, int, str, Figure]]:
         """Differences whose interval leaves out zero: (i, j, name of the figure, j minus i)."""
@@ -101,7 +105,7 @@ class Comparison:
         ahead: list[str] = []
         level: list[str] = []
         for i in rest:
-            difference = self._difference(i, leader, self.headline)
+            difference = self.difference(i, leader, self.headline)
             text = f"{self.runs[i].name} ({_points(difference, self.headline)})"
             (ahead if difference.exceeds_noise else level).append(text)
         parts = []
@@ -111,8 +115,8 @@ class Comparison:
             parts.append(f"not beyond the noise ahead of {_list(level)}")
         return f"On {what}, {name} is {' and '.join(parts)}; {n}, 95 % intervals of paired differences."
 
-    def _difference(self, i: int, j: int, name: str) -> Figure:
-        """Run j minus run i."""
+    def difference(self, i: int, j: int, name: str) -> Figure:
+        """Run j minus run i, with the interval of the paired bootstrap."""
         if (i, j) in self.differences:
             return self.differences[i, j][name]
         figure = self.differences[j, i][name]

@@ -5,6 +5,7 @@ display and without pyplot's global state, so any thread may draw.
 """
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,15 @@ STYLE: dict[Any, Any] = {
 }
 
 
+#: The share of the embedding map's width and height that one galaxy takes.
+THUMBNAIL = np.array([0.071, 0.09])
+
+
+def style():
+    """A context in which figures are drawn in this style."""
+    return mpl.rc_context(STYLE)
+
+
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
@@ -52,12 +62,14 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
 
 
 def svg(figure: Figure) -> str:
-    """A figure as an SVG element that takes its text colour from the page and has no background."""
+    """A figure as an SVG element that takes its font and text colour from the page and has no background."""
     buffer = io.StringIO()
-    with mpl.rc_context({**STYLE, "font.sans-serif": ["system-ui", "sans-serif"]}):
+    with style():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :].replace(INK, "currentColor")
+    # Laid out for DejaVu Sans, which is as wide as any font a page may use.
+    text = text[text.index("<svg") :].replace(INK, "currentColor").replace("'DejaVu Sans'", "system-ui")
+    return re.sub(r"\s*\n\s*", "\n", text)
 
 
 @mpl.rc_context(STYLE)
@@ -175,7 +187,7 @@ def comparison(
                 fontsize=8,
             )
     axis.set_yticks(range(len(figures)), list(figures))
-    axis.invert_yaxis()
+    axis.set_ylim(len(figures) - 0.45, -0.55)
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel(f"{label}{' (%)' if percent else ''}, 95 % interval")
     if percent:
@@ -254,7 +266,7 @@ def embedding_map(embedding: np.ndarray, pictures: np.ndarray, thumbnails: int =
     for i in np.random.default_rng(seed).permutation(len(place)):
         if not (scaled[i] >= 0).all() or not (scaled[i] <= 1).all():
             continue
-        if any(np.abs(scaled[i] - other).max() < 0.062 for other in taken):
+        if any((np.abs(scaled[i] - other) < THUMBNAIL).all() for other in taken):
             continue
         taken.append(scaled[i])
         zoom = 31 / pictures.shape[1]

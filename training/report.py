@@ -1,0 +1,152 @@
+"""`report.html`: one page of pictures that says what a model does, and on what.
+
+Sections appear when their input is given.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from morph import __version__
+from morph.errors import BadInput
+from morph.galaxies import Galaxies
+from morph.images.tiles import Tile
+from training import tracking
+from training.compare import Comparison
+from training.evaluate import ask
+from training.page import Section, commands, escape, page, pairs_table, simulated_mark
+from training.sections import (
+    calibration_section,
+    comparison_section,
+    galaxies_section,
+    map_section,
+    reconstruction_section,
+    strangest_section,
+)
+from training.tile_section import read_scores, tile_section, titles
+
+#: Fewer galaxies than this make no map.
+SMALLEST_MAP = 60
+
+
+def write_report(
+    to: str | Path,
+    *,
+    classifier=None,
+    model: str = "",
+    galaxies: Galaxies | None = None,
+    comparison: Comparison | None = None,
+    scores: str | Path | None = None,
+    tile: Tile | None = None,
+    tile_simulated: bool = False,
+    next_steps: Sequence[str] = (),
+    title: str = "What the model sees",
+) -> Path:
+    """Write the page; it appears whole or not at all.
+
+    Parameters
+    ----------
+    to : the file, by custom ``report.html``.
+    classifier, model : the model and what it is called; needed with `galaxies`.
+    galaxies : galaxies that the model was not trained on, to show with their answers.
+    comparison : runs to show side by side.
+    scores : a score file or a folder of them.
+    tile : the images of one of the scored tiles; tile_simulated : whether tiles are simulated.
+    next_steps : commands to suggest instead of the usual ones.
+
+    Raises BadInput when there is nothing to show, or galaxies come without a model.
+    """
+    if galaxies is not None and classifier is None:
+        raise BadInput("Galaxies are shown with a model's answers; give a model too, for instance models:/morph@sdss.")
+    if galaxies is None and comparison is None and scores is None:
+        raise BadInput("There is nothing to report on; give galaxies with a model, runs, or scores.")
+    # A page is passed on; where a file lay on the machine that wrote it is nobody's business.
+    model = model if ":/" in model else Path(model).name
+    sections: list[Section] = []
+    if galaxies is not None:
+        answers = ask(classifier, galaxies.images)
+        sections.append(galaxies_section(galaxies, answers))
+    if comparison is not None:
+        sections.append(comparison_section(comparison))
+    if galaxies is not None:
+        sections.append(reconstruction_section(galaxies, answers, classifier))
+        sections.append(strangest_section(galaxies, answers, classifier.anomaly_threshold))
+        calibration = calibration_section(galaxies, answers)
+        if calibration is not None:
+            sections.append(calibration)
+        if len(galaxies) >= SMALLEST_MAP:
+            sections.append(map_section(galaxies, answers))
+    table = None
+    if scores is not None:
+        table = read_scores(scores)
+        sections.append(tile_section(table, tile, tile_simulated))
+    sections.append(
+        Section("Where this comes from", pairs_table(_provenance(classifier, model, galaxies, comparison, table)))
+    )
+    sections.append(Section("What to try next", _next(next_steps, galaxies)))
+
+    simulated = bool(galaxies is not None and galaxies.simulated) or bool(comparison and comparison.simulated)
+    lead = _lead(classifier, model, galaxies, comparison, simulated or tile_simulated)
+    to = Path(to)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    building = to.with_name(f".{to.name}.building")
+    building.write_text(page(title, lead, sections), encoding="utf-8")
+    building.rename(to)
+    return to
+
+
+def _lead(classifier, model: str, galaxies: Galaxies | None, comparison: Comparison | None, simulated: bool) -> str:
+    parts = []
+    if classifier is not None:
+        parts.append(
+            f"Model <b>{escape(model or classifier.name)}</b>, last taught on {escape(classifier.survey.upper())}"
+        )
+    if galaxies is not None:
+        parts.append(f"{len(galaxies):,} galaxies of <b>{escape(tracking.dataset_name(galaxies))}</b>")
+    if comparison is not None and len(comparison.runs) > 1:
+        parts.append(f"{len(comparison.runs)} runs compared")
+    warning = f"{simulated_mark(True)} Some of what is shown here is simulated, and marked so." if simulated else ""
+    return f'<p class="lead">{"; ".join(parts)}.</p>' * bool(parts) + f"<p>{warning}</p>" * bool(warning)
+
+
+def _provenance(classifier, model: str, galaxies: Galaxies | None, comparison: Comparison | None, scores):
+    """Names and digests of everything on the page."""
+    if classifier is not None:
+        yield "model", f"{model or classifier.name} (survey {classifier.survey}, {classifier.size} px)"
+        for name, value in classifier.about.items():
+            if value:
+                yield f"model: {name.replace('_', ' ')}", ", ".join(value) if isinstance(value, list) else str(value)
+    if galaxies is not None:
+        kind = "simulated galaxies" if galaxies.simulated else "galaxies"
+        yield "galaxies", f"{tracking.dataset_name(galaxies)}: {len(galaxies):,} {kind}, digest {galaxies.digest}"
+    if comparison is not None:
+        for run in comparison.runs:
+            about = run.evaluation.about
+            kind = "simulated galaxies" if about["simulated"] else "galaxies"
+            yield (
+                f"run {run.name}",
+                f"{run.id}; evaluated on {about['dataset']} ({about['split']}, {about['galaxies']:,} {kind}, "
+                f"digest {about['digest']})",
+            )
+    if scores is not None:
+        yield "scores", f"{len(scores):,} objects, scored by {', '.join(titles(scores))}"
+    yield "morph", __version__
+    yield "written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    yield (
+        "credit",
+        "Images: Sloan Digital Sky Survey, Dark Energy Survey, DESI Legacy Surveys. Labels: Galaxy Zoo volunteers "
+        "(Lintott et al. 2008, Willett et al. 2013, Hart et al. 2016, Walmsley et al. 2022).",
+    )
+
+
+def _next(steps: Sequence[str], galaxies: Galaxies | None) -> str:
+    """Commands to go on with."""
+    own = galaxies is not None and not galaxies.simulated
+    steps = steps or [
+        "morph import IMAGES --labels LABELS.csv --survey des --to mine" if not own else "# more labels help most:",
+        "morph finetune models:/morph@sdss mine --to mine.keras --alias champion",
+        "morph evaluate models:/morph@champion mine",
+        "morph compare",
+        "morph score 'TILES/*.fits.fz' --model models:/morph@champion --out scores",
+    ]
+    return "<p>With your own galaxies:</p>" + commands(steps)
