@@ -31,8 +31,8 @@ class Recipe:
     epochs, batch_size, seed : as usual.
     learning_rate : its peak; it warms up over one epoch and falls as a cosine.
     weight_decay : AdamW's.
-    elbo : weight of the image's evidence lower bound against the votes' likelihood; 1/64 makes it one nat a
-        latent dimension, about the size of the votes' part.
+    elbo : weight of the image's evidence lower bound against the votes' likelihood; at 1/384 both parts are
+        of one size when the decoder has learned to draw.
     beta : weight of the Kullback-Leibler term inside the bound.
     balance : how much more often rare answers are drawn (see `training.batches.rarity`).
     freeze : which part keeps its weights: "nothing", "statistics" (batch normalisation only) or "encoder".
@@ -44,7 +44,7 @@ class Recipe:
     seed: int = 0
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    elbo: float = 1 / 64
+    elbo: float = 1 / 384
     beta: float = 1.0
     balance: float = 0.5
     freeze: str = "nothing"

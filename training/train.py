@@ -24,7 +24,7 @@ class Task:
     Attributes
     ----------
     kind : "pretrain" or "finetune"; name : the run's; experiment : the MLflow experiment it belongs to.
-    labelled, unlabelled : paths of datasets. Of the labelled ones only the training split is trained on, and the
+    labelled, unlabelled : paths of datasets, the labelled ones with a weight behind a colon if wanted. Of the labelled ones only the training split is trained on, and the
         validation split watched.
     labels : how many labelled galaxies to use; all when None.
     unlabelled_share : share of every batch that comes from the unlabelled sets.
@@ -42,24 +42,35 @@ class Task:
 def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], Galaxies]:
     """The sets with their shares of every batch, and the validation set.
 
-    A set's share grows with the square root of its size, so that a large set does not drown a small one. Galaxies
-    that look the same as one of the labelled sets' validation or test galaxies are taken out of the unlabelled sets.
+    A set's share grows with the square root of its size, so that a large set does not drown a small one, times the
+    weight written behind its name. Galaxies that look the same as one of the labelled sets' validation or test galaxies are taken out of the unlabelled sets.
     """
+    from training.batches import unanswered
     from training.sources.overlap import without_duplicates
 
-    labelled = [Galaxies.open(path).split() for path in task.labelled]
+    names, weights = zip(*(weighted(name) for name in task.labelled), strict=True)
+    labelled = [Galaxies.open(name).split() for name in names]
     train = [parts["train"] for parts in labelled]
     held_out = [parts[name] for parts in labelled for name in ("validation", "test")]
     if task.labels is not None:
         train = _budget(train, task.labels, seed)
-    sets = [(galaxies, float(np.sqrt(len(galaxies)))) for galaxies in train]
-    extra = [without_duplicates(Galaxies.open(path), held_out) for path in task.unlabelled]
+    sets = [(galaxies, weight * float(np.sqrt(len(galaxies)))) for galaxies, weight in zip(train, weights, strict=True)]
+    extra = [unanswered(without_duplicates(Galaxies.open(path), held_out)) for path in task.unlabelled]
     if extra:
         known = sum(share for _, share in sets)
         each = [float(np.sqrt(len(galaxies))) for galaxies in extra]
         scale = known * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
         sets += [(galaxies, share * scale) for galaxies, share in zip(extra, each, strict=True)]
     return sets, _joined([parts["validation"] for parts in labelled])
+
+
+def weighted(name: str) -> tuple[str, float]:
+    """A dataset's path and the weight written behind it: ``gz1:2`` is drawn from twice as often."""
+    path, colon, weight = name.rpartition(":")
+    try:
+        return (path, float(weight)) if colon else (name, 1.0)
+    except ValueError:
+        return name, 1.0
 
 
 def _budget(train: list[Galaxies], labels: int, seed: int) -> list[Galaxies]:

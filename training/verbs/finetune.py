@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from training.train import Task, checked_target, override, shared_options, train
+from training.train import Task, checked_target, override, shared_options, train, weighted
 
 
 @click.command("finetune")
@@ -60,7 +60,7 @@ def command(
         FINETUNING, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, freeze=freeze
     )
     parent = load_model(model)
-    target = get_survey(survey or Galaxies.open(datasets[0]).survey).name
+    target = get_survey(survey or Galaxies.open(weighted(datasets[0])[0]).survey).name
     classifier = Classifier(target, parent.size, parent.latent, precision=precision)
     classifier.set_weights(parent.get_weights())
     train(classifier, task, recipe, to, alias, parent=model)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from training.train import Task, checked_target, override, shared_options, train
+from training.train import Task, checked_target, override, shared_options, train, weighted
 
 
 @click.command("pretrain")
@@ -38,6 +38,8 @@ def command(
     dataset; test galaxies are never touched here. The run is tracked in MLflow, its model registered as `morph`. An
     interrupted run goes on where it stopped when the same command is given again.
 
+    A weight behind a dataset's name has it drawn from more often: gz1:2.
+
     \b
     morph pretrain gz1 gz2 --unlabelled sdss-unlabelled --to sdss.keras --alias sdss
     morph pretrain my-survey --labels 300 --to from-scratch.keras
@@ -51,5 +53,5 @@ def command(
     recipe = override(
         Recipe(seed=seed), epochs=epochs, steps=steps, batch_size=batch_size, learning_rate=learning_rate
     )
-    survey = survey or Galaxies.open(datasets[0]).survey
+    survey = survey or Galaxies.open(weighted(datasets[0])[0]).survey
     train(Classifier(survey=survey, precision=precision), task, recipe, to, alias)

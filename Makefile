@@ -1,0 +1,52 @@
+# Two commands set everything up: `make quickstart` and `make test`. Each installs what it needs into .venv.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Where the survey images and labels are that the shipped weights were trained on.
+MORPH_DATA ?= ../shared/data
+export MORPH_DATA
+
+.PHONY: quickstart test lint types unit bench weights lock clean
+
+quickstart: $(VENV)/installed
+	$(BIN)/morph quickstart
+
+test: lint types unit
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-test
+	$(BIN)/mypy
+
+unit: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/installed-test
+	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+# The weights that ship: import the data, simulate what its labels are thin on, train, measure, write the card.
+weights: $(VENV)/installed
+	$(BIN)/python -m training.weights
+
+$(VENV)/python: 
+	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	touch $@
+
+$(VENV)/installed: requirements.lock pyproject.toml | $(VENV)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/installed-test: requirements-test.lock $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --requirement requirements-test.lock
+	touch $@
+
+# New versions of everything, tried together in a fresh environment; commit the result when `make test` passes.
+lock:
+	.ci/lock
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info quickstart

@@ -1,0 +1,59 @@
+"""How the weights that ship were made: `make weights`, or `python -m training.weights`.
+
+Every step is a verb that anybody can type. Needs the survey images and labels in the folder that `MORPH_DATA` names,
+and about an hour on two cores; what is done already is not done again.
+"""
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+
+from morph.errors import BadInput
+from morph.model.store import SHIPPED
+
+#: Labelled pictures: folder, its labels, and the name of the dataset.
+LABELLED = (("sdss-galaxyzoo1", "labels.csv", "gz1"), ("sdss-galaxyzoo2", "votes.csv", "gz2"))
+UNLABELLED = (("sdss-unlabelled", "unlabelled"), ("sdss-spirals", "spirals"))
+#: Simulated galaxies teach the questions that the labels are thin on: bars, arms, rings, mergers, artefacts.
+SIMULATED = ("sim-sdss", 5000, 11)
+
+
+def commands(data: Path, work: Path, to: Path) -> list[str]:
+    """The verbs in order, as they would be typed."""
+    steps = [
+        f"import {data / folder / 'images'} --labels {data / folder / labels} --survey sdss --to {work / name}"
+        for folder, labels, name in LABELLED
+    ]
+    steps += [f"import {data / folder / 'images'} --survey sdss --to {work / name}" for folder, name in UNLABELLED]
+    name, number, seed = SIMULATED
+    steps.append(f"simulate galaxies --survey sdss --number {number} --mix balanced --seed {seed} --to {work / name}")
+    sets = f"{work / 'gz1'}:2 {work / 'gz2'}:1.5 {work / 'sim-sdss'}:0.75"
+    extra = " ".join(f"--unlabelled {work / name}" for _, name in UNLABELLED)
+    steps.append(
+        f"pretrain {sets} {extra} --unlabelled-share 0.2 --epochs 32 --steps 250 --seed 1 "
+        f"--precision mixed_bfloat16 --name sdss --alias sdss --to {to}"
+    )
+    return steps
+
+
+def main() -> None:
+    """Run what is not done yet."""
+    from morph.__main__ import door
+
+    data = Path(os.environ.get("MORPH_DATA", "../shared/data"))
+    if not data.is_dir():
+        raise BadInput(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
+    for step in commands(data, Path("data"), SHIPPED):
+        words = shlex.split(step)
+        made = Path(words[words.index("--to") + 1])
+        if made.exists() and words[0] != "pretrain":
+            click.echo(f"{made} is there already.")
+            continue
+        click.echo(f"morph {step}")
+        door.main(words, prog_name="morph", standalone_mode=False)
+
+
+if __name__ == "__main__":
+    main()
