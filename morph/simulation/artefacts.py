@@ -21,7 +21,9 @@ def spoil(image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, r
         column = slice(int(centre) - half, int(centre) + half + 1)
         image[:, column] += np.float32(rng.uniform(100, 400) * level) * rng.uniform(0.4, 1, 3).astype("float32")
     elif scene.artifact == "trail":
-        _line(image, rng, rng.uniform(8, 60) * level, 1.0 / survey.pixel_scale, np.array([0.9, 1.0, 0.85]))
+        # One exposure of many has the trail, so one band shows it best.
+        colour = 0.15 + rng.dirichlet((0.5, 0.5, 0.5))
+        _line(image, rng, rng.uniform(4, 25) * level, rng.uniform(0.4, 0.7) / survey.pixel_scale, colour)
     elif scene.artifact == "cosmic-ray":
         one_band = np.eye(3)[rng.integers(3)]
         _line(image, rng, rng.uniform(60, 300) * level, 0.7, one_band, length=rng.uniform(0.1, 0.35))

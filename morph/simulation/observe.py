@@ -25,6 +25,9 @@ MOFFAT_BETA = 3.0
 #: Brightness of a dark sky in g, r, i, mag per square arcsec (SDSS DR7 and DES site averages).
 SKY_BRIGHTNESS = (22.0, 21.0, 20.2)
 
+#: Flux in z over that in i, for surveys that have z instead: i - z of 0.25 mag, a galaxy's between blue and red.
+Z_OVER_I = 1.26
+
 #: Scenes are drawn twice finer than the survey's pixels; on fields of more pixels, large galaxies fill them and
 #: pixels are fine enough.
 LARGEST_FINE_FIELD = 224
@@ -95,6 +98,8 @@ def observe(
         blurred[band] = spectrum[band] * _psf(size, survey.pixel_scale, sharp) * canvas.blur(soft) * shift
     image = np.ascontiguousarray(np.moveaxis(canvas.draw(blurred), 0, -1), dtype="float32")
     add_neighbours(image, survey, seeing, rng)
+    if survey.bands[2] == "z":
+        image[..., 2] *= Z_OVER_I
     if scene.artifact:
         spoil(image, scene, survey, seeing, rng)
     add_noise(image, survey, rng)

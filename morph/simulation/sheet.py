@@ -13,18 +13,27 @@ from morph.images.stretch import to_composite, white_level
 
 @dataclass(frozen=True)
 class Look:
-    """How a survey's colour pictures are made: weights of g, r, i (nanomaggies per square arcsec), and the stretch."""
+    """How a survey's colour pictures are made.
+
+    `weights` of g, r, i (nanomaggies per square arcsec) and the stretch as `to_composite` takes it; then how much
+    of the colour is kept, and the brightness of empty sky (0 to 255).
+    """
 
     weights: tuple[float, float, float]
     white: float
     softening: float
+    saturation: float = 1.0
+    sky: float = 0.0
 
 
-#: SDSS: scales 4.9, 5.7, 7.8 for i, r, g and nonlinearity 3 (Lupton et al. 2004; the DR7 SkyServer's pictures),
-#: written as `to_composite` takes them. Legacy Surveys: the viewer's scales 2.2, 3.4, 6 for z, r, g and Q = 20.
+#: The weights are those of the SkyServer (Lupton et al. 2004: 4.9, 5.7, 7.8 for i, r, g) and of the Legacy Surveys'
+#: viewer (2.2, 3.4, 6 for z, r, g). The stretch was fitted so that the core, the half-light radius, twice that
+#: and the sky of simulated galaxies have the median brightness of those in real pictures. Galaxy Zoo washed the
+#: colours of DECaLS out, so that volunteers would judge shapes.
 LOOKS = {
     "sdss": Look((0.489, 0.357, 0.307), 39.8, 120.0),
-    "des": Look((6.0, 3.4, 2.6), 220.0, 4400.0),
+    "decals": Look((0.412, 0.233, 0.151), 4.2, 60.0, saturation=0.35, sky=8.0),
+    "des": Look((0.412, 0.233, 0.178), 4.2, 60.0),
 }
 
 
@@ -37,7 +46,10 @@ def picture(stamp: np.ndarray, survey: str, pixel_scale: float) -> np.ndarray:
         return to_composite(stamp, white_level(stamp))
     look = LOOKS[survey]
     weights = np.asarray(look.weights, dtype="float32") / pixel_scale**2
-    return to_composite(stamp * weights, look.white, look.softening)
+    colours = to_composite(stamp * weights, look.white, look.softening).astype("float32")
+    grey = colours.mean(axis=-1, keepdims=True)
+    shown = look.sky + (grey + look.saturation * (colours - grey)) * (1 - look.sky / 255)
+    return np.round(shown).astype("uint8")
 
 
 def contact_sheet(pictures: list[np.ndarray], columns: int = 10, gap: int = 2) -> np.ndarray:

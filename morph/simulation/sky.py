@@ -13,13 +13,16 @@ STARS_AT_20 = 1.9e-4
 STAR_SLOPE = 0.17
 
 #: Nothing brighter than this comes into a field by chance.
-BRIGHTEST = {"galaxy": 16.0, "star": 13.0}
+BRIGHTEST = {"galaxy": 16.0, "star": 14.0}
 
 #: Stars brighter than this show diffraction spikes.
 SPIKES = 15.5
 
 #: Wings of the profiles: those of seeing for stars, those of galaxies blurred by it.
-STAR_BETA, GALAXY_BETA = 3.0, 2.2
+STAR_BETA, GALAXY_BETA = 3.0, 2.4
+
+#: Wings fainter than this (nanomaggies per pixel) are not drawn: a tenth of the noise of the deepest survey.
+FAINTEST_WING = 1e-4
 
 
 def faint_limit(survey: Survey) -> float:
@@ -100,8 +103,11 @@ def add_spikes(image, x: float, y: float, flux: np.ndarray, survey: Survey, rng,
 def add_blob(image, x: float, y: float, flux, fwhm, axis_ratio: float, angle: float, beta: float) -> None:
     """Add an elliptical Moffat profile at `x`, `y` (pixels); `flux` and `fwhm` (pixels) have one entry a band."""
     height, width, _ = image.shape
-    # The box ends where the profile falls below a thousandth of a typical pixel's noise, or nearly so.
-    reach = int(np.clip(3 * np.max(fwhm) * max(1.0, np.max(flux)) ** 0.2, 6, 400))
+    core = (np.asarray(fwhm) / (2 * np.sqrt(2 ** (1 / beta) - 1))).astype("float32")
+    peak = (np.asarray(flux) * (beta - 1) / (np.pi * core**2)).astype("float32")
+    # The box ends where the profile has fallen below what any survey's noise would show.
+    reach = float(np.max(core * np.maximum(peak / FAINTEST_WING, 4.0) ** (1 / (2 * beta)))) / np.sqrt(axis_ratio)
+    reach = int(np.clip(reach, 4, max(image.shape)))
     left, right = max(int(x) - reach, 0), min(int(x) + reach + 1, width)
     top, bottom = max(int(y) - reach, 0), min(int(y) + reach + 1, height)
     if left >= right or top >= bottom:
@@ -109,7 +115,5 @@ def add_blob(image, x: float, y: float, flux, fwhm, axis_ratio: float, angle: fl
     dx, dy = (np.arange(left, right) - x)[None, :], (np.arange(top, bottom) - y)[:, None]
     cos, sin = np.cos(angle), np.sin(angle)
     squared = (cos * dx + sin * dy) ** 2 * axis_ratio + (cos * dy - sin * dx) ** 2 / axis_ratio
-    core = (np.asarray(fwhm) / (2 * np.sqrt(2 ** (1 / beta) - 1))).astype("float32")
-    peak = (np.asarray(flux) * (beta - 1) / (np.pi * core**2)).astype("float32")
     profile = (1 + squared.astype("float32")[..., None] / core**2) ** np.float32(-beta)
     image[top:bottom, left:right] += peak * profile
