@@ -6,8 +6,14 @@ import click
 @click.command(name="compare")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--experiment", metavar="NAME", help="Look for runs in this MLflow experiment only.")
+@click.option(
+    "--promote",
+    metavar="ALIAS",
+    help="Give this alias, for instance champion, to the registered model of the leading run. Choose on evaluations "
+    "of the validation split.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
-def command(runs: tuple[str, ...], experiment: str | None, as_json: bool) -> None:
+def command(runs: tuple[str, ...], experiment: str | None, promote: str | None, as_json: bool) -> None:
     """Put RUNs side by side and say which differences exceed the noise.
 
     A RUN is a name or an id; without any, the newest that were evaluated on the same galaxies are taken. They are
@@ -22,6 +28,11 @@ def command(runs: tuple[str, ...], experiment: str | None, as_json: bool) -> Non
     from training.tables import comparison_table, difference_lines, params_table
 
     comparison = compare(find(runs, experiment))
+    version = None
+    if promote:
+        from training import champion
+
+        version = champion.promote(comparison, promote)
     if as_json:
         click.echo(json.dumps(comparison.as_json()))
         return
@@ -42,3 +53,5 @@ def command(runs: tuple[str, ...], experiment: str | None, as_json: bool) -> Non
         console.print(line, markup=False)
     console.print()
     console.print(comparison.conclusion(), markup=False)
+    if version is not None:
+        console.print(f"models:/morph@{promote} is now version {version}.", markup=False)
