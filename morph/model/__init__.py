@@ -2,3 +2,7 @@
 
 Backend-free Keras 3: nothing here imports TensorFlow.
 """
+
+from morph.quiet import import_quietly
+
+import_quietly("keras")

@@ -5,7 +5,7 @@ import click
 
 @click.command(name="evaluate")
 @click.argument("model")
-@click.argument("dataset")
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
 @click.option(
     "--split",
     type=click.Choice(["test", "validation", "train", "all"]),
@@ -14,11 +14,25 @@ import click
     help="Which side of the dataset's split to measure on. Galaxies fall on a side by their id, the same in every "
     "dataset and in training, so the test side was never trained on. Take all of a dataset that no training saw.",
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    help="Cross-validate instead: fine-tune MODEL on all folds but one, ask about that one, and so on. For sets too "
+    "small to split; implies --split all.",
+)
 @click.option("--run", "name", metavar="NAME", help="What to call the run; MODEL on DATASET by default.")
 @click.option("--experiment", default="morph", show_default=True, help="The MLflow experiment to file it under.")
 @click.option("--json", "as_json", is_flag=True, help="Print every figure as one JSON document.")
-def command(model: str, dataset: str, split: str, name: str | None, experiment: str, as_json: bool) -> None:
-    """Measure MODEL on the galaxies of DATASET that it has not seen.
+def command(
+    model: str,
+    datasets: tuple[str, ...],
+    split: str,
+    folds: int | None,
+    name: str | None,
+    experiment: str,
+    as_json: bool,
+) -> None:
+    """Measure MODEL on the galaxies of the DATASETs that it has not seen.
 
     The figures, with 95 % intervals from a bootstrap over galaxies, plots and every prediction go to a run of MLflow;
     `morph compare` puts such runs side by side.
@@ -31,16 +45,21 @@ def command(model: str, dataset: str, split: str, name: str | None, experiment: 
     from morph.galaxies import Galaxies
     from morph.model.store import load_model
     from training import tracking
-    from training.evaluate import evaluate, log, part_of, title_of
+    from training.evaluate import evaluate, log, part_of, record, title_of
     from training.tables import evaluation_lines, evaluation_table
 
-    galaxies = part_of(Galaxies.open(dataset), split)
+    galaxies = Galaxies.concatenate([part_of(Galaxies.open(path), "all" if folds else split) for path in datasets])
     classifier = load_model(model)
     name = name or f"{model} on {tracking.dataset_name(galaxies)}"
     with tracking.run(experiment, name, "evaluate", parent=model) as run:
         run.log_dataset(galaxies, "evaluation")
-        run.log_params({"model": model, "split": split, "galaxies": len(galaxies)})
-        evaluation = evaluate(classifier, galaxies, model, split)
+        run.log_params({"model": model, "split": f"{folds} folds" if folds else split, "galaxies": len(galaxies)})
+        if folds:
+            from training.crossvalidate import cross_validate
+
+            evaluation = record(cross_validate(classifier, galaxies, folds), galaxies, model, f"{folds} folds")
+        else:
+            evaluation = evaluate(classifier, galaxies, model, split)
         log(run, evaluation, galaxies)
     if as_json:
         figures = {name: asdict(figure) for name, figure in evaluation.figures.items()}
