@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from morph import __version__
 from morph.errors import BadInput
-from morph.galaxies import Galaxies
+from morph.galaxies import SPLITS, Galaxies
 from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
 from training import metrics
 from training.metrics import Figure
