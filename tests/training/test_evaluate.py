@@ -1,0 +1,72 @@
+"""Measuring a classifier, and what is kept of it."""
+
+import json
+
+import mlflow
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from morph.errors import BadInput
+from training import tracking
+from training.evaluate import Evaluation, evaluate, log, part_of, record, title_of
+
+
+def test_an_evaluation_survives_saving(tmp_path, sample, answers_for):
+    made = record(answers_for(sample, 0.8), sample, "model", resamples=20)
+    made.save(tmp_path / "evaluation")
+    read = Evaluation.load(tmp_path / "evaluation")
+    assert read.about == made.about
+    assert read.figures == made.figures
+    assert read.ids.tolist() == sample.ids.tolist()
+    np.testing.assert_array_equal(read.votes, sample.votes)
+    for name, values in made.answers.items():
+        np.testing.assert_array_equal(read.answers[name], values)
+
+
+def test_a_folder_without_evaluation_is_bad_input(tmp_path):
+    with pytest.raises(BadInput, match="no evaluation"):
+        Evaluation.load(tmp_path)
+
+
+def test_evaluating_asks_the_classifier_about_every_galaxy(classifier, sample):
+    made = evaluate(classifier, sample, resamples=20)
+    assert made.answers["probabilities"].shape[0] == len(sample)
+    assert made.questions() == ["smooth-or-featured", "disk-edge-on", "how-rounded", "four-class"]
+    assert made.figures["disk-edge-on/accuracy"].n == 24
+    assert title_of(made) == "blobs (des, simulated)"
+
+
+def test_an_empty_split_is_bad_input(sample):
+    with pytest.raises(BadInput, match="--split all"):
+        part_of(sample.select(np.zeros(len(sample), dtype=bool)), "test")
+    assert len(part_of(sample, "all")) == len(sample)
+
+
+def test_a_run_holds_figures_plots_and_predictions(tracked, sample, answers_for):
+    made = record(answers_for(sample, 0.8), sample, "model", resamples=20)
+    with tracking.run("tests", "evaluated", "evaluate") as run:
+        log(run, made, sample)
+    client = mlflow.MlflowClient()
+    metrics = client.get_run(run.id).data.metrics
+    assert metrics["smooth-or-featured/accuracy"] == pytest.approx(made.figures["smooth-or-featured/accuracy"].value)
+    assert "all/flagged" in metrics
+    paths = {artifact.path for folder in ("evaluation", "plots") for artifact in client.list_artifacts(run.id, folder)}
+    assert {"evaluation/evaluation.json", "evaluation/predictions.parquet", "plots/calibration.png"} <= paths
+    assert {"plots/confusion-four-class.png", "plots/strangest.png"} <= paths
+
+
+def test_the_verb_prints_a_table_and_leaves_a_run(tracked, classifier, sample):
+    from training.verbs.evaluate import command
+
+    classifier.save(tracked / "model.keras")
+    arguments = ["model.keras", sample.about["path"], "--split", "all", "--run", "mine"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "simulated" in done.output
+    assert "disk-edge-on" in done.output
+    assert tracking.find_run("mine") in done.output
+    done = CliRunner().invoke(command, [*arguments, "--json"], catch_exceptions=False)
+    printed = json.loads(done.stdout)
+    assert printed["about"]["galaxies"] == len(sample)
+    assert printed["figures"]["smooth-or-featured/accuracy"]["n"] == len(sample)

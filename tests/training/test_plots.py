@@ -1,0 +1,52 @@
+"""Every figure is drawn, in either format, without a display."""
+
+import numpy as np
+import pytest
+
+from training import pictures, plots
+
+RANDOM = np.random.default_rng(0)
+STAMPS = RANDOM.integers(0, 255, (9, 32, 32, 3)).astype("uint8")
+THREE = {"direct": (0.5, 0.4, 0.6), "scratch": (0.4, 0.3, 0.5), "fine-tuned": (0.7, 0.6, 0.8)}
+FIGURES = {
+    "reconstructions": lambda: plots.reconstructions(STAMPS[:4], STAMPS[4:8], ["a", "b"]),
+    "confusion": lambda: plots.confusion(np.array([[5, 1], [0, 0]]), ["yes", "no"], "bar"),
+    "calibration": lambda: plots.calibration({f"q{i}": np.array([[0.2, 0.1, 5], [0.8, 0.9, 9]]) for i in range(5)}),
+    "training_curves": lambda: plots.training_curves({"loss": [3, 2], "val_loss": [3, 2.5], "votes": [1, 0.5]}),
+    "comparison": lambda: plots.comparison({"smooth": THREE, "bar": {"direct": (0.5, 0.5, 0.5)}}),
+    "label_budget": lambda: plots.label_budget([50, 300], {"fine-tuned": [(0.5, 0.4, 0.6)] * 2}, {"direct": 0.4}),
+    "contact_sheet": lambda: plots.contact_sheet(STAMPS, ["one"], columns=4, title="strange"),
+    "embedding_map": lambda: plots.embedding_map(RANDOM.normal(size=(9, 5)), STAMPS),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_drawn_on_a_page_and_in_a_file(name, tmp_path):
+    figure = FIGURES[name]()
+    text = plots.svg(figure)
+    assert text.startswith("<svg")
+    assert "http://localhost" not in text
+    assert plots.INK not in text, "ink takes the colour of the page's text"
+    figure.savefig(tmp_path / "figure.png")
+    from PIL import Image
+
+    assert len(np.unique(np.asarray(Image.open(tmp_path / "figure.png").convert("L")))) > 10
+
+
+def test_principal_components_keep_the_distances_that_matter():
+    plane = RANDOM.normal(size=(50, 2)) @ np.array([[3.0, 0, 4, 0], [0, 2, 0, 0]])
+    place = plots.principal_components(plane)
+    assert np.allclose(np.linalg.norm(place[0] - place[1]), np.linalg.norm(plane[0] - plane[1]))
+
+
+def test_a_composite_that_is_redrawn_perfectly_looks_the_same():
+    from morph.images.stretch import from_composite
+
+    image = STAMPS[:2] // 3 + 20
+    assert np.abs(pictures.redrawn(image, from_composite(image)).astype(int) - image).max() <= 1
+
+
+def test_flux_and_its_reconstruction_share_a_white_level():
+    flux = RANDOM.random((2, 32, 32, 3)).astype("float32")
+    assert (pictures.redrawn(flux, flux) == pictures.pictures(flux)).all()
+    assert pictures.redrawn(flux, 0.2 * flux).mean() < pictures.pictures(flux).mean()
