@@ -38,7 +38,9 @@ def _version_of(client, model: str) -> int | None:
     prefix = f"models:/{tracking.MODEL_NAME}"
     try:
         if model.startswith(f"{prefix}@"):
-            return int(client.get_model_version_by_alias(tracking.MODEL_NAME, model.removeprefix(f"{prefix}@")).version)
+            return int(
+                client.get_model_version_by_alias(tracking.MODEL_NAME, model.removeprefix(f"{prefix}@")).version
+            )
         if model.startswith(f"{prefix}/"):
             return int(client.get_model_version(tracking.MODEL_NAME, model.removeprefix(f"{prefix}/")).version)
     except MlflowException:

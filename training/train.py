@@ -54,7 +54,9 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
     held_out = [parts[name] for parts in labelled for name in ("validation", "test")]
     if task.labels is not None:
         train = _budget(train, task.labels, seed)
-    sets = [(galaxies, weight * float(np.sqrt(len(galaxies)))) for galaxies, weight in zip(train, weights, strict=True)]
+    sets = [
+        (galaxies, weight * float(np.sqrt(len(galaxies)))) for galaxies, weight in zip(train, weights, strict=True)
+    ]
     extra = [unanswered(without_duplicates(Galaxies.open(path), held_out)) for path in task.unlabelled]
     if extra:
         known = sum(share for _, share in sets)
@@ -188,7 +190,9 @@ def shared_options(command: Callable) -> Callable:
     """The options that `pretrain` and `finetune` have in common."""
     options = [
         click.option("--name", help="The run's name; the verb's name by default."),
-        click.option("--experiment", default=tracking.DEFAULT_EXPERIMENT, show_default=True, help="MLflow experiment."),
+        click.option(
+            "--experiment", default=tracking.DEFAULT_EXPERIMENT, show_default=True, help="MLflow experiment."
+        ),
         click.option("--to", type=click.Path(path_type=Path), required=True, help="Where to save the model (.keras)."),
         click.option(
             "--unlabelled",

@@ -39,13 +39,15 @@ def commands(data: Path, work: Path, to: Path) -> list[str]:
 
 
 def main() -> None:
-    """Run what is not done yet."""
+    """Run what is not done yet, then measure and write the card."""
     from morph.__main__ import door
 
     data = Path(os.environ.get("MORPH_DATA", "../shared/data"))
     if not data.is_dir():
         raise BadInput(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
-    for step in commands(data, Path("data"), SHIPPED):
+    work = Path("data")
+    steps = commands(data, work, SHIPPED)
+    for step in steps:
         words = shlex.split(step)
         made = Path(words[words.index("--to") + 1])
         if made.exists() and words[0] != "pretrain":
@@ -53,6 +55,26 @@ def main() -> None:
             continue
         click.echo(f"morph {step}")
         door.main(words, prog_name="morph", standalone_mode=False)
+    describe(SHIPPED, work, steps[-1])
+
+
+def describe(weights: Path, work: Path, last: str) -> None:
+    """Measure the weights on the test splits and write their card beside them."""
+    from morph.galaxies import Galaxies
+    from morph.model.store import load_model
+    from training.card import card, write
+    from training.evaluate import evaluate
+
+    classifier = load_model(weights)
+    sets = {name: Galaxies.open(work / name) for name in ("gz1", "gz2", "unlabelled", "spirals", SIMULATED[0])}
+    counts = {name: len(galaxies) for name, galaxies in sets.items()}
+    counts["simulated"] = counts.pop(SIMULATED[0])
+    evaluations = [
+        evaluate(classifier, sets[name].split()["test"], "models:/morph@sdss", "test")
+        for name in ("gz1", "gz2", SIMULATED[0])
+    ]
+    last = last.replace(str(SHIPPED), "sdss.keras")
+    write(weights.with_name("MODEL_CARD.md"), card(classifier, evaluations, counts, "make weights", f"morph {last}"))
 
 
 if __name__ == "__main__":

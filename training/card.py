@@ -1,0 +1,98 @@
+"""The model card of the weights that ship: every figure in it is measured when it is written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from morph.galaxies import FIELD, NETWORK_SIZE
+from training.evaluate import Evaluation, title_of
+from training.tables import COLUMNS, LEGEND, evaluation_lines, show
+
+_HEAD = """# Model card: `morph/weights/sdss.keras`
+
+A {parameters} M-weight residual encoder, decoder and decision-tree heads that read {size} x {size} pixel stamps, {field:.0f}
+half-light radii across, in three bands or as a colour picture. Registered name: `models:/morph@sdss`.
+
+## Made by
+
+    {command}
+
+with `MORPH_DATA` naming a folder that holds the public releases below. Every step it takes is a `morph` verb; the
+last is
+
+    {last}
+
+## Taught with
+
+| set | galaxies | what of it |
+|---|---|---|
+| SDSS composites with Galaxy Zoo 1 classes (Lintott et al. 2008) | {gz1} | one vote a galaxy |
+| SDSS composites with Galaxy Zoo 2 votes (Willett et al. 2013, Hart et al. 2016) | {gz2} | all eleven questions |
+| SDSS composites, unlabelled | {unlabelled} | the reconstruction only |
+| SDSS composites of spirals, 0.2 arcsec a pixel | {spirals} | the reconstruction only: their scale differs from the other sets', and a label would teach the scale |
+| simulated galaxies observed as SDSS, "balanced" mix | {simulated} | all questions |
+
+Galaxies are split by a hash of their id: 70 % to train, 10 % to watch and to set the anomaly score's reference, 20 % to
+test. Galaxies that also occur in a labelled set's held-out part, found by their looks, are left out of the unlabelled
+sets. Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction.
+
+## Measured
+
+On test galaxies that neither training nor any choice has seen. {legend}
+"""
+
+_TAIL = """
+## Limits
+
+- Galaxy Zoo 1 gives one hard, noisy label a galaxy: part of what counts as error here is the label's.
+- Few galaxies carry votes on bars, spiral arms, bulges and odd features; those heads lean on simulated galaxies, and the
+  small samples above have wide intervals. Mergers are the rarest real class.
+- Colour pictures of other surveys enter by the same door, but their answers are less certain: fine-tune on a few hundred
+  labels before believing them (`docs/real-data.md`).
+- The anomaly p-value holds for galaxies like those it was set on: SDSS main-sample galaxies, r < 17.8 or so. Fine-tuning
+  sets it anew for the target survey.
+- Galaxies smaller than about three pixels in half-light radius show their brightness and shape, not their structure.
+
+## Credit
+
+Images: Sloan Digital Sky Survey. Labels: the volunteers of Galaxy Zoo (Lintott et al. 2008; Willett et al. 2013; Hart et
+al. 2016). The votes' likelihood follows Walmsley et al. (2020).
+"""
+
+
+def card(classifier, evaluations: Sequence[Evaluation], counts: dict[str, int], command: str, last: str) -> str:
+    """The card as Markdown.
+
+    Parameters
+    ----------
+    evaluations : on the test split of each labelled set.
+    counts : galaxies in each set: gz1, gz2, unlabelled, spirals, simulated.
+    command, last : what made the weights, as typed.
+    """
+    head = _HEAD.format(
+        parameters=f"{classifier.count_params() / 1e6:.1f}",
+        size=NETWORK_SIZE,
+        field=FIELD,
+        command=command,
+        last=last,
+        legend=LEGEND,
+        **{name: f"{count:,}" for name, count in counts.items()},
+    )
+    return head + "".join(_section(evaluation) for evaluation in evaluations) + _TAIL
+
+
+def _section(evaluation: Evaluation) -> str:
+    lines = ["", f"### {title_of(evaluation)}", "", "| question | n | " + " | ".join(c[1] for c in COLUMNS) + " |"]
+    lines.append("|---|---|" + "---|" * len(COLUMNS))
+    for question in evaluation.questions():
+        n = evaluation.figures[f"{question}/accuracy"].n
+        cells = [show(evaluation.figures.get(f"{question}/{name}"), percent) for name, _, percent in COLUMNS]
+        lines.append(f"| {question} | {n:,} | " + " | ".join(cells) + " |")
+    notes = [line for line in evaluation_lines(evaluation) if line != LEGEND]
+    return "\n".join([*lines, "", *notes, ""])
+
+
+def write(path: Path, text: str) -> None:
+    """Write the card whole or not at all."""
+    building = path.with_suffix(".building")
+    building.write_text(text)
+    building.rename(path)
