@@ -37,7 +37,8 @@ def spoil(image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, r
 
 
 def _bright_star(image, centre: float, scene: Scene, survey: Survey, seeing, rng) -> None:
-    flux = band_fluxes(rng.uniform(10.5, 14.5), *star_colours(rng))
+    magnitude = rng.uniform(10.5, 14.5)
+    flux = band_fluxes(magnitude, *star_colours(magnitude, rng))
     add_blob(image, centre, centre, flux, seeing / survey.pixel_scale, 1.0, 0.0, 3.0)
     add_spikes(image, centre, centre, flux, survey, rng, halo=0.08)
     # A pixel holds so many electrons and no more.

@@ -17,7 +17,7 @@ from morph.simulation.canvas import Canvas
 from morph.simulation.light import draw
 from morph.simulation.scenes import Scene
 from morph.simulation.sky import add_neighbours
-from morph.surveys import NANOMAGGY_ZERO_POINT, Survey
+from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, magnitude
 
 #: Slope of the wings of the point-spread function (Trujillo et al. 2001 give 2.5 to 4.8 for real seeing).
 MOFFAT_BETA = 3.0
@@ -80,23 +80,8 @@ def observe(
     Observation
     """
     rng = np.random.default_rng(seed)
-    if field is None:
-        field = 13 * float(np.hypot(scene.radius, 0.5 * max(survey.seeing)))
-    size = SIZE_STEP * int(np.ceil(max(field / survey.pixel_scale, SMALLEST_FIELD) / SIZE_STEP))
-    canvas = _canvas(size, survey.pixel_scale)
     seeing = np.asarray(survey.seeing) * rng.lognormal(0, 0.05) * rng.lognormal(0, 0.02, 3)
-
-    spectrum = draw(scene, canvas)
-    fluxes = spectrum[:, 0, 0].real
-    blurred = np.empty_like(spectrum)
-    for band in range(3):
-        # A kept, slightly sharp function is softened to each night's seeing.
-        sharp = 0.9 * survey.seeing[band]
-        soft = np.sqrt(max(seeing[band] ** 2 - sharp**2, 0)) / 2.3548
-        # Bands are registered to a few hundredths of an arcsecond.
-        shift = canvas.moved(*rng.normal(0, 0.04, 2))
-        blurred[band] = spectrum[band] * _psf(size, survey.pixel_scale, sharp) * canvas.blur(soft) * shift
-    image = np.ascontiguousarray(np.moveaxis(canvas.draw(blurred), 0, -1), dtype="float32")
+    image, fluxes = blurred_light(scene, survey, seeing, rng, field=field)
     add_neighbours(image, survey, seeing, rng)
     if survey.bands[2] == "z":
         image[..., 2] *= Z_OVER_I
@@ -104,9 +89,46 @@ def observe(
         spoil(image, scene, survey, seeing, rng)
     add_noise(image, survey, rng)
     with np.errstate(divide="ignore", invalid="ignore"):
-        magnitudes = NANOMAGGY_ZERO_POINT - 2.5 * np.log10(np.where(fluxes > 0, fluxes, np.nan))
-    g, r, i = (float(m) for m in magnitudes)
+        g, r, i = (float(m) for m in magnitude(fluxes))
     return Observation(scene, survey, image, (g, r, i))
+
+
+def blurred_light(
+    scene: Scene,
+    survey: Survey,
+    seeing: np.ndarray,
+    rng: np.random.Generator,
+    x: float = 0.0,
+    y: float = 0.0,
+    field: float | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The scene alone, blurred and sampled by `survey`, without noise.
+
+    Parameters
+    ----------
+    seeing : full width at half maximum in each band, arcsec, at least nine tenths of the survey's own.
+    x, y : the galaxy's centre, arcsec from the middle of the image.
+    field : arcsec across; thirteen observed radii if not given.
+
+    Returns
+    -------
+    image : float32 [size, size, 3], nanomaggies per pixel; size is even, so its middle is between pixels.
+    fluxes : total flux in g, r, i, nanomaggies.
+    """
+    if field is None:
+        field = 13 * float(np.hypot(scene.radius, 0.5 * max(survey.seeing)))
+    size = SIZE_STEP * int(np.ceil(max(field / survey.pixel_scale, SMALLEST_FIELD) / SIZE_STEP))
+    canvas = _canvas(size, survey.pixel_scale)
+    spectrum = draw(scene, canvas, x, y)
+    fluxes = np.abs(spectrum[:, 0, 0])
+    for band in range(3):
+        # A kept, slightly sharp function is softened to each night's seeing.
+        sharp = 0.9 * survey.seeing[band]
+        soft = np.sqrt(max(seeing[band] ** 2 - sharp**2, 0)) / 2.3548
+        # Bands are registered to a few hundredths of an arcsecond.
+        shift = canvas.moved(*rng.normal(0, 0.04, 2))
+        spectrum[band] *= _psf(size, survey.pixel_scale, sharp) * canvas.blur(soft) * shift
+    return np.ascontiguousarray(np.moveaxis(canvas.draw(spectrum), 0, -1), dtype="float32"), fluxes
 
 
 def add_noise(image: np.ndarray, survey: Survey, rng: np.random.Generator) -> None:

@@ -69,6 +69,20 @@ MIXES = {
     )
 }
 
+#: The galaxies of a field: those of the "survey" mix without its spoiled images.
+FIELD_MIX = replace(
+    MIXES["survey"],
+    name="field",
+    kinds={
+        "elliptical": 0.32,
+        "lenticular": 0.13,
+        "disk": 0.42,
+        "edge-on": 0.08,
+        "irregular": 0.02,
+        "merger": 0.03,
+    },
+)
+
 #: Magnitudes in r of the galaxies that volunteers are shown; Galaxy Zoo 2 stops at 17.
 MAGNITUDES = {"sdss": (13.5, 17.3), "decals": (13.5, 17.7), "des": (15.0, 19.5), "lsst": (16.0, 21.0)}
 
@@ -85,12 +99,14 @@ def get_mix(name: str) -> Mix:
         raise BadInput(f"Unknown mix '{name}'; use one of {', '.join(MIXES)}.") from None
 
 
-def draw_scene(rng: np.random.Generator, survey: Survey, mix: Mix) -> Scene:
-    """One galaxy of the kind that volunteers are shown on `survey`."""
+def draw_scene(
+    rng: np.random.Generator, survey: Survey, mix: Mix, magnitudes: tuple[float, float] | None = None
+) -> Scene:
+    """One galaxy of the kind that volunteers are shown on `survey`, or with r within `magnitudes`."""
     kind = str(rng.choice(list(mix.kinds), p=list(mix.kinds.values())))
     if kind == "artifact":
         return _artifact(rng, survey)
-    magnitude = _magnitude(rng, survey)
+    magnitude = _magnitude(rng, *(magnitudes or MAGNITUDES[survey.name]))
     late = kind in ("disk", "edge-on", "irregular")
     redshift = 0.085 * 10 ** (0.17 * (magnitude - 17)) * rng.lognormal(0, 0.35)
     # Fainter galaxies are smaller, and so are distant ones of the same brightness (Shen et al. 2003).
@@ -117,8 +133,7 @@ def draw_scene(rng: np.random.Generator, survey: Survey, mix: Mix) -> Scene:
     return scene
 
 
-def _magnitude(rng, survey: Survey) -> float:
-    bright, faint = MAGNITUDES[survey.name]
+def _magnitude(rng, bright: float, faint: float) -> float:
     low, high = 10 ** (COUNTS_SLOPE * bright), 10 ** (COUNTS_SLOPE * faint)
     return float(np.log10(rng.uniform(low, high)) / COUNTS_SLOPE)
 

@@ -13,7 +13,7 @@ STARS_AT_20 = 1.9e-4
 STAR_SLOPE = 0.17
 
 #: Nothing brighter than this comes into a field by chance.
-BRIGHTEST = {"galaxy": 16.0, "star": 14.0}
+BRIGHTEST_GALAXY, BRIGHTEST_STAR = 16.0, 14.0
 
 #: Stars brighter than this show diffraction spikes.
 SPIKES = 15.5
@@ -31,26 +31,34 @@ def faint_limit(survey: Survey) -> float:
 
 
 def add_neighbours(image: np.ndarray, survey: Survey, seeing: np.ndarray, rng: np.random.Generator) -> None:
-    """Put stars and faint galaxies anywhere on `image` [h, w, 3] (nanomaggies per pixel), in place."""
-    height, width, _ = image.shape
-    area = height * width * survey.pixel_scale**2
-    for magnitude in _magnitudes(GALAXIES_AT_22, 22.0, GALAXY_SLOPE, BRIGHTEST["galaxy"], survey, area, rng):
+    """Put stars and galaxies anywhere on `image` [h, w, 3] (nanomaggies per pixel), in place."""
+    add_galaxies(image, survey, seeing, rng)
+    add_stars(image, survey, seeing, rng)
+
+
+def add_galaxies(image, survey: Survey, seeing, rng, brightest: float = BRIGHTEST_GALAXY) -> None:
+    """Put the field's galaxies fainter than `brightest` on `image`, in place."""
+    for magnitude in _magnitudes(image, GALAXIES_AT_22, 22.0, GALAXY_SLOPE, brightest, survey, rng):
         radius = 10 ** (0.40 - 0.14 * (magnitude - 17) + rng.normal(0, 0.17))
-        width_arcsec = np.hypot(seeing, 1.7 * radius)
+        width = np.hypot(seeing, 1.7 * radius) / survey.pixel_scale
         flux = band_fluxes(magnitude, *galaxy_colours(magnitude, rng))
-        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        x, y = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
         axis_ratio = rng.uniform(0.35, 1) if radius > 0.4 else rng.uniform(0.7, 1)
-        angle = rng.uniform(0, np.pi)
-        add_blob(image, x, y, flux, width_arcsec / survey.pixel_scale, axis_ratio, angle, GALAXY_BETA)
-    for magnitude in _magnitudes(STARS_AT_20, 20.0, STAR_SLOPE, BRIGHTEST["star"], survey, area, rng):
-        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        add_blob(image, x, y, flux, width, axis_ratio, rng.uniform(0, np.pi), GALAXY_BETA)
+
+
+def add_stars(image, survey: Survey, seeing, rng, brightest: float = BRIGHTEST_STAR) -> None:
+    """Put the field's stars fainter than `brightest` on `image`, in place."""
+    for magnitude in _magnitudes(image, STARS_AT_20, 20.0, STAR_SLOPE, brightest, survey, rng):
+        x, y = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
         add_star(image, x, y, magnitude, survey, seeing, rng)
 
 
-def _magnitudes(density, at, slope, brightest, survey, area, rng) -> np.ndarray:
-    faintest = faint_limit(survey)
-    bright, faint = (density * 10 ** (slope * (m - at)) for m in (brightest, faintest))
-    count = rng.poisson(area * (faint - bright))
+def _magnitudes(image, density: float, at: float, slope: float, brightest: float, survey: Survey, rng) -> np.ndarray:
+    """Magnitudes of the sources in an image's field: 10^(slope m) counts, `density` (per arcsec^2) above `at`."""
+    area = image.shape[0] * image.shape[1] * survey.pixel_scale**2
+    bright, faint = (density * 10 ** (slope * (m - at)) for m in (brightest, faint_limit(survey)))
+    count = rng.poisson(area * max(faint - bright, 0))
     return at + np.log10(rng.uniform(bright, faint, count) / density) / slope
 
 
@@ -62,9 +70,9 @@ def galaxy_colours(magnitude: float, rng: np.random.Generator) -> tuple[float, f
     return rng.normal(0.5, 0.2), rng.normal(0.2, 0.12)
 
 
-def star_colours(rng: np.random.Generator) -> tuple[float, float]:
-    """g - r and r - i of a star: along the stellar locus (Covey et al. 2007), red dwarfs in the majority."""
-    if rng.random() < 0.45:
+def star_colours(magnitude: float, rng: np.random.Generator) -> tuple[float, float]:
+    """g - r and r - i of a star: along the stellar locus (Covey et al. 2007); red dwarfs abound when faint."""
+    if rng.random() < np.clip(0.12 + 0.07 * (magnitude - 15), 0.08, 0.55):
         return rng.normal(1.42, 0.06), 0.55 + 1.0 * rng.random() ** 2
     g_r = rng.uniform(0.15, 1.2)
     return g_r, 0.37 * g_r + rng.normal(0, 0.04)
@@ -77,7 +85,7 @@ def band_fluxes(magnitude: float, g_r: float, r_i: float) -> np.ndarray:
 
 def add_star(image, x: float, y: float, magnitude: float, survey: Survey, seeing, rng) -> None:
     """Put a star at `x`, `y` (pixels), with diffraction spikes if it is bright."""
-    flux = band_fluxes(magnitude, *star_colours(rng))
+    flux = band_fluxes(magnitude, *star_colours(magnitude, rng))
     add_blob(image, x, y, flux, seeing / survey.pixel_scale, 1.0, 0.0, STAR_BETA)
     if magnitude < SPIKES:
         add_spikes(image, x, y, flux, survey, rng)
@@ -96,7 +104,7 @@ def add_spikes(image, x: float, y: float, flux: np.ndarray, survey: Survey, rng,
     cross /= 4 * reach * thin * np.sqrt(2 * np.pi)
     wide = 8.0 / survey.pixel_scale
     glow = 1 / (2 * np.pi * wide**2) / (1 + (columns**2 + rows**2) / wide**2) ** 1.5
-    uneven = rng.uniform(0.7, 1.3, 3)
+    uneven = rng.uniform(0.9, 1.1, 3)
     image += ((0.03 * cross + halo * glow)[..., None] * flux * uneven).astype("float32")
 
 
