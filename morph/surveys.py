@@ -69,7 +69,7 @@ SURVEYS = {
             30.0,
             (1.11, 0.95, 0.88),
             (24.7, 24.4, 23.8),
-            noise_correlation=0.6,
+            noise_correlation=0.43,
         ),
         Survey(
             "decals",
