@@ -83,7 +83,8 @@ def command(to: Path, galaxies: int, tile_size: int, seed: int) -> None:
     _say("6. One page of pictures")
     runs = " ".join(f"--runs {name}" for name in WAYS)
     _morph(
-        f"report --galaxies {sample} --model models:/morph@champion {runs} --scores {scores} --tile {tile} --to {report}"
+        f"report --galaxies {sample} --model models:/morph@champion {runs} --scores {scores} --tile {tile} "
+        f"--to {report}"
     )
     click.echo()
     click.secho(f"Done in {(time.monotonic() - began) / 60:.1f} minutes. Open {report} in a browser.", bold=True)

@@ -9,8 +9,8 @@ from training.tables import COLUMNS, LEGEND, evaluation_lines, show
 
 _HEAD = """# Model card: `morph/weights/sdss.keras`
 
-A {parameters} M-weight residual encoder, decoder and decision-tree heads that read {size} x {size} pixel stamps, {field:.0f}
-half-light radii across, in three bands or as a colour picture. Registered name: `models:/morph@sdss`.
+A {parameters} M-weight residual encoder, decoder and decision-tree heads that read {size} x {size} pixel stamps,
+{field:.0f} half-light radii across, in three bands or as a colour picture. Registered name: `models:/morph@sdss`.
 
 ## Made by
 
@@ -28,12 +28,12 @@ last is
 | SDSS composites with Galaxy Zoo 1 classes (Lintott et al. 2008) | {gz1} | one vote a galaxy |
 | SDSS composites with Galaxy Zoo 2 votes (Willett et al. 2013, Hart et al. 2016) | {gz2} | all eleven questions |
 | SDSS composites, unlabelled | {unlabelled} | the reconstruction only |
-| SDSS composites of spirals, 0.2 arcsec a pixel | {spirals} | the reconstruction only: their scale differs from the other sets', and a label would teach the scale |
+| SDSS composites of spirals, 0.2 arcsec a pixel | {spirals} | the reconstruction only (see limits) |
 | simulated galaxies observed as SDSS, "balanced" mix | {simulated} | all questions |
 
-Galaxies are split by a hash of their id: 70 % to train, 10 % to watch and to set the anomaly score's reference, 20 % to
-test. Galaxies that also occur in a labelled set's held-out part, found by their looks, are left out of the unlabelled
-sets. Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction.
+Galaxies are split by a hash of their id: 70 % to train, 10 % to watch and to set the anomaly score's reference,
+20 % to test. Galaxies that also occur in a labelled set's held-out part, found by their looks, are left out of the
+unlabelled sets. Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction.
 
 ## Measured
 
@@ -44,18 +44,19 @@ _TAIL = """
 ## Limits
 
 - Galaxy Zoo 1 gives one hard, noisy label a galaxy: part of what counts as error here is the label's.
-- Few galaxies carry votes on bars, spiral arms, bulges and odd features; those heads lean on simulated galaxies, and the
-  small samples above have wide intervals. Mergers are the rarest real class.
-- Colour pictures of other surveys enter by the same door, but their answers are less certain: fine-tune on a few hundred
-  labels before believing them (`docs/real-data.md`).
-- The anomaly p-value holds for galaxies like those it was set on: SDSS main-sample galaxies, r < 17.8 or so. Fine-tuning
-  sets it anew for the target survey.
+- Few galaxies carry votes on bars, spiral arms, bulges and odd features; those heads lean on simulated galaxies, and
+  the small samples above have wide intervals. Mergers are the rarest real class.
+- The set of spirals shows them at a scale of its own; its labels are not used, since they would teach that scale.
+- Colour pictures of other surveys enter by the same door, but their answers are less certain: fine-tune on a few
+  hundred labels before believing them (`docs/real-data.md`).
+- The anomaly p-value holds for galaxies like those it was set on, bright nearby ones in SDSS. Fine-tuning sets it
+  anew for the target survey.
 - Galaxies smaller than about three pixels in half-light radius show their brightness and shape, not their structure.
 
 ## Credit
 
-Images: Sloan Digital Sky Survey. Labels: the volunteers of Galaxy Zoo (Lintott et al. 2008; Willett et al. 2013; Hart et
-al. 2016). The votes' likelihood follows Walmsley et al. (2020).
+Images: Sloan Digital Sky Survey. Labels: the volunteers of Galaxy Zoo (Lintott et al. 2008; Willett et al. 2013;
+Hart et al. 2016). The votes' likelihood follows Walmsley et al. (2020).
 """
 
 

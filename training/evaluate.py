@@ -208,5 +208,5 @@ def title_of(evaluation: Evaluation) -> str:
     """What an evaluation was made on, in a few words; simulated galaxies are called so."""
     about = evaluation.about
     simulated = ", simulated" if about["simulated"] else ""
-    split = "" if about["split"] == "all" else f", {about['split']}"
+    split = {"all": "", **{name: f", {name} split" for name in SPLITS}}.get(about["split"], f", {about['split']}")
     return f"{about['dataset']} ({about['survey']}{simulated}{split})"

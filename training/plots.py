@@ -81,7 +81,7 @@ def reconstructions(originals: np.ndarray, redrawn: np.ndarray, titles: Sequence
         for row, image in enumerate((originals[i], redrawn[i])):
             _picture(axes[row, i], image)
         if i < len(titles):
-            axes[0, i].set_title(titles[i], fontsize=8, fontweight="normal")
+            axes[0, i].set_title(titles[i], fontsize=6, fontweight="normal")
     for row, label in enumerate(("observed", "redrawn")):
         axes[row, 0].set_ylabel(label)
     return figure

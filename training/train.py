@@ -24,8 +24,8 @@ class Task:
     Attributes
     ----------
     kind : "pretrain" or "finetune"; name : the run's; experiment : the MLflow experiment it belongs to.
-    labelled, unlabelled : paths of datasets, the labelled ones with a weight behind a colon if wanted. Of the labelled ones only the training split is trained on, and the
-        validation split watched.
+    labelled, unlabelled : paths of datasets, the labelled ones with a weight behind a colon if wanted. Of these, only
+        the training split is trained on, and the validation split watched.
     labels : how many labelled galaxies to use; all when None.
     unlabelled_share : share of every batch that comes from the unlabelled sets.
     """
@@ -43,7 +43,8 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
     """The sets with their shares of every batch, and the validation set.
 
     A set's share grows with the square root of its size, so that a large set does not drown a small one, times the
-    weight written behind its name. Galaxies that look the same as one of the labelled sets' validation or test galaxies are taken out of the unlabelled sets.
+    weight written behind its name. Galaxies that look the same as one of the labelled sets' validation or test
+    galaxies are taken out of the unlabelled sets.
     """
     from training.batches import unanswered
     from training.sources.overlap import without_duplicates

@@ -12,8 +12,8 @@ _QUESTION = question_membership(VOTE_COLUMNS)
 def log_gamma(x):
     """Logarithm of the gamma function for x > 0, element by element.
 
-    Stirling's series after shifting x by six (Abramowitz & Stegun 6.1.41); the error stays near float32 rounding. Keras
-    has no such operation on every backend.
+    Stirling's series after shifting x by six (Abramowitz & Stegun 6.1.41); the error stays near float32
+    rounding. Keras has no such operation on every backend.
     """
     shifted = x + 6.0
     product = x * (x + 1.0) * (x + 2.0) * (x + 3.0) * (x + 4.0) * (x + 5.0)

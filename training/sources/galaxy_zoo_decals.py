@@ -22,6 +22,7 @@ OTHER_NAMES = {
     "bulge-size_just-noticeable": "bulge-size_small",
     "bulge-size_no": "bulge-size_none",
     "how-rounded_completely": "how-rounded_round",
+    "how-rounded_cigar": "how-rounded_cigar-shaped",
     "merging_neither": "merging_none",
     "merging_tidal-debris": "merging_disturbance",
     "merging_both": "merging_any",

@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 
 from morph.errors import BadInput
 from training.sources.tables import Table
@@ -32,7 +34,11 @@ ID_COLUMNS = (
     "file",
 )
 
-_SUFFIX = re.compile(r"\.(jpe?g|png|fits?|fits\.fz|fits\.gz)$", re.I)
+#: Where names say nothing, a row and an image this close together (arcsec) are one galaxy: well within any galaxy
+#: that shows its shape, and several times the astrometry's error.
+NEAR = 1.0
+
+_SUFFIX = re.compile(r"\.(jpe?g|png|fits?|fits?\.fz|fits?\.gz)$", re.I)
 _POSITION = re.compile(r"ra(?P<ra>\d+(?:\.\d+)?)_?dec(?P<dec>[-+]?\d+(?:\.\d+)?)", re.I)
 
 
@@ -42,14 +48,15 @@ class Match:
 
     Attributes
     ----------
-    file_column, id_column : the columns that name the images and the galaxies.
-    rows : image's stem -> the rows about it.
-    ids : image's stem -> the galaxy's id.
-    lost : file names in the table that no image has.
+    how : in words.
+    name_column : the column by which the table's rows are called in reports.
+    rows : image's name -> the rows about it.
+    ids : image's name -> the galaxy's id.
+    lost : rows that belong to no image, by their names.
     """
 
-    file_column: str
-    id_column: str
+    how: str
+    name_column: str
     rows: dict[str, list[int]]
     ids: dict[str, str]
     lost: list[str]
@@ -79,56 +86,83 @@ def position(name: str) -> tuple[float, float]:
     return (float(found["ra"]), float(found["dec"])) if found else (np.nan, np.nan)
 
 
-def match(table: Table, stems: set[str], id_column: str | None = None, repeats: bool = False) -> Match:
-    """Join a table to images by the column whose values are the images' names.
+def match(
+    table: Table, positions: Mapping[str, tuple[float, float]], id_column: str | None = None, repeats: bool = False
+) -> Match:
+    """Join a table to images by the column whose values are the images' names, or else by position.
 
     Parameters
     ----------
+    positions : image's name -> its ra, dec in degrees, NaN where unknown.
     id_column : the column of the galaxies' ids; by default the best of `ID_COLUMNS`, or else the images' names.
     repeats : whether several rows may speak about one image.
 
     Raises
     ------
-    BadInput : no column names any image; `id_column` is not there; two rows or two images have one id.
+    BadInput : the table names no image and no position in it is that of one; `id_column` is not there; two rows or
+        two images have one id.
     """
-    if id_column is not None and (id_column := table.find((id_column,))) is None:
-        raise BadInput(f"'{table.source}' has no column for --id-column; it has {', '.join(table.columns[:12])}.")
+    if id_column is not None and (id_column := table.find((given := id_column,))) is None:
+        raise BadInput(f"'{table.source}' has no column '{given}'; it has {', '.join(table.columns[:12])}.")
     values = {name: [stem(value) for value in table.text(name)] for name in table.names}
-    hits = {name: len(stems.intersection(column)) for name, column in values.items()}
-    file_column = max(hits, key=hits.__getitem__, default="")
-    if not file_column or not hits[file_column]:
-        example = next(iter(stems))
-        likely = id_column or table.find(ID_COLUMNS) or table.columns[0]
-        raise BadInput(
-            f"No label in '{table.source}' belongs to any image: images are called like '{example}', "
-            f"its column '{likely}' holds values like '{table.text(likely)[0]}'; the table needs a column with the "
-            "images' names."
-        )
+    hits = {name: len(positions.keys() & set(column)) for name, column in values.items()}
+    name_column = max(hits, key=hits.__getitem__, default="")
+    if not name_column or not hits[name_column]:
+        return _match_by_position(table, positions, id_column)
     rows: dict[str, list[int]] = {}
     lost: dict[str, None] = {}
-    for row, name in enumerate(values[file_column]):
-        if name in stems:
+    for row, name in enumerate(values[name_column]):
+        if name in positions:
             rows.setdefault(name, []).append(row)
         elif name:
             lost[name] = None
     if not repeats:
-        _refuse_duplicates([name for name, of in rows.items() if len(of) > 1], file_column, table)
-    id_column = id_column or _galaxy_column(table, values, file_column)
+        _refuse_duplicates([name for name, of in rows.items() if len(of) > 1], name_column, table)
+    id_column = id_column or _galaxy_column(table, values, name_column)
     ids = {name: values[id_column][of[0]] or name for name, of in rows.items()}
     counts = Counter(ids.values())
     _refuse_duplicates([name for name, count in counts.items() if count > 1], id_column, table)
-    return Match(file_column, id_column, rows, ids, list(lost))
+    named = "" if name_column == id_column else f", galaxies by '{id_column}'"
+    return Match(f"Images are named by column '{name_column}'{named}.", name_column, rows, ids, list(lost))
 
 
-def _galaxy_column(table: Table, values: dict[str, list[str]], file_column: str) -> str:
-    """The best id column that is filled in everywhere and tells the rows apart as well as the file names do."""
+def _match_by_position(table: Table, positions: Mapping[str, tuple[float, float]], id_column: str | None) -> Match:
+    """Each image with the row that is its nearest, and whose nearest it is, within `NEAR` arcsec."""
+    places = np.array(list(positions.values()), dtype=float).reshape(-1, 2)
+    own = np.stack(table.position(), axis=1)
+    here, there = np.flatnonzero(np.isfinite(places).all(axis=1)), np.flatnonzero(np.isfinite(own).all(axis=1))
+    name_column = id_column or table.find(ID_COLUMNS) or table.columns[0]
+    called = table.text(name_column)
+    rows: dict[str, list[int]] = {}
+    if len(here) and len(there):
+        images, labels = (SkyCoord(*p[w].T, unit="deg") for p, w in ((places, here), (own, there)))
+        nearest, distance, _ = images.match_to_catalog_sky(labels)
+        back, _, _ = labels.match_to_catalog_sky(images)
+        names = list(positions)
+        for i in np.flatnonzero((distance.arcsec < NEAR) & (back[nearest] == np.arange(len(here)))):
+            rows[names[here[i]]] = [int(there[nearest[i]])]
+    if not rows:
+        raise BadInput(
+            f"No label in '{table.source}' belongs to any image: images are called like '{next(iter(positions))}', "
+            f"its column '{name_column}' holds values like '{called[0]}'; the table needs a column with the images' "
+            "names, or their positions in ra and dec."
+        )
+    used = {row for of in rows.values() for row in of}
+    lost = [name for row, name in enumerate(called) if row not in used]
+    distinct = id_column or (name_column in table.names and all(called) and len(set(called)) == len(called))
+    ids = {name: called[of[0]] if distinct else name for name, of in rows.items()}
+    return Match(f"Images and labels are matched by position, within {NEAR:g} arcsec.", name_column, rows, ids, lost)
+
+
+def _galaxy_column(table: Table, values: dict[str, list[str]], name_column: str) -> str:
+    """The best id column that is filled in everywhere and tells the rows apart as well as the images' names do."""
     for wanted in ID_COLUMNS:
         column = table.find((wanted,))
-        if column == file_column:
+        if column == name_column:
             break
-        if column in values and all(values[column]) and len(set(values[column])) == len(set(values[file_column])):
+        if column in values and all(values[column]) and len(set(values[column])) == len(set(values[name_column])):
             return column
-    return file_column
+    return name_column
 
 
 def _refuse_duplicates(names: list[str], column: str, table: Table) -> None:

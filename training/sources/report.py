@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from morph.galaxies import Galaxies
 from morph.questions import TREE
+from training.sources.labels import Labels
 
 
 @dataclass
@@ -15,6 +16,12 @@ class Report:
 
     def say(self, sentence: str) -> None:
         self.understood.append(sentence)
+
+    def labels(self, labels: Labels) -> None:
+        """What a table of labels was recognised as, and what was left out of it."""
+        self.say(f"Labels: {labels.scheme}, {int(labels.labelled.sum()):,} of {len(labels.votes):,} rows.")
+        for note in labels.notes:
+            self.say(f"Note: {note}")
 
     def skip(self, reason: str, name: str) -> None:
         """Count one thing that was left out."""

@@ -49,6 +49,13 @@ class Table:
         """A column as float64 [rows]; NaN where there is no number."""
         return np.array([_number(value) for value in self._table[name].to_pylist()], dtype=float)
 
+    def position(self) -> tuple[np.ndarray, np.ndarray]:
+        """Right ascension and declination, degrees, each float64 [rows]; NaN where there are none."""
+        ra, dec = (self.find((name,)) for name in ("ra", "dec"))
+        if ra is None or dec is None:
+            return np.full(len(self), np.nan), np.full(len(self), np.nan)
+        return self.numbers(ra), self.numbers(dec)
+
     def find(self, wanted: Iterable[str]) -> str | None:
         """The first of the `wanted` columns that is there, whatever its case."""
         there = {name.lower(): name for name in reversed(self.columns)}

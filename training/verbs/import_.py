@@ -6,16 +6,22 @@ import click
 
 from morph.errors import BadInput
 
+HDF5 = (".h5", ".hdf5")
+
 
 @click.command(name="import")
-@click.argument("images", nargs=-1, required=True)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="The dataset to make.")
 @click.option("--survey", required=True, help="sdss, des, decals or lsst.")
 @click.option("--labels", type=click.Path(path_type=Path), help="A table of classes or votes: CSV, Parquet or FITS.")
 @click.option("--mapping", type=click.Path(path_type=Path), help="What other classes or columns mean: JSON or TOML.")
-@click.option("--id-column", metavar="NAME", help="The table's column that names the galaxies, if not a usual one.")
-@click.option("--pixel-scale", type=float, metavar="ARCSEC", help="Of the pictures, if they all share one.")
+@click.option("--id-column", metavar="NAME", help="The labels' column that names the galaxies, if not a usual one.")
 @click.option("--keep-unlabelled", is_flag=True, help="Keep images that no label speaks about.")
+@click.option("--catalog", type=click.Path(path_type=Path), help="IMAGES are tiles, and these the galaxies on them.")
+@click.option("--detect", is_flag=True, help="IMAGES are tiles; take every source that stands out on them.")
+@click.option("--bands", metavar="LETTERS", help="Of the planes of FITS cubes, such as grz, if no header says.")
+@click.option("--zero-point", type=float, metavar="MAG", help="Magnitude of one count, instead of the header's.")
+@click.option("--pixel-scale", type=float, metavar="ARCSEC", help="Arcsec per pixel, if no header says.")
 def command(
     images: tuple[str, ...],
     to: Path,
@@ -23,32 +29,76 @@ def command(
     labels: Path | None,
     mapping: Path | None,
     id_column: str | None,
-    pixel_scale: float | None,
     keep_unlabelled: bool,
+    catalog: Path | None,
+    detect: bool,
+    bands: str | None,
+    zero_point: float | None,
+    pixel_scale: float | None,
 ) -> None:
-    """Turn images and labels into a galaxies dataset."""
+    """Turn IMAGES into a galaxies dataset: files, folders or patterns in quotes.
+
+    IMAGES are JPEG or PNG pictures of one galaxy each; FITS cutouts, one file a band (name_g.fits, name_r.fits ...)
+    or cubes; a Galaxy10 .h5 file; or, with --catalog or --detect, FITS tiles. Each galaxy is cut to its own size.
+
+    Labels are recognised by their columns: classes of Galaxy Zoo 1, Galaxy10 or rings; votes of Galaxy Zoo 2 (Hart et
+    al. 2016), of the Kaggle challenge, of Galaxy Zoo DECaLS and DESI; or rows of id, question, answer. They belong to
+    the image that one of their columns names, or else to that within an arcsec of their ra and dec.
+
+    For any other table, --mapping says what its classes or columns mean, in answers of the shared tree:
+    {"E": ["smooth-or-featured_smooth"], "S": ["smooth-or-featured_featured-or-disk", "has-spiral-arms_yes"]}.
+
+    \b
+    morph import images/ --labels votes.csv --survey sdss --to gz2
+    morph import 'cutouts/*.fits' --survey des --zero-point 30 --to cutouts
+    morph import DES0356-5248_*.fits.fz --catalog galaxies.fits --labels labels.csv --survey des --to tile
+    """
     from morph.galaxies import Galaxies
     from morph.surveys import get_survey
     from training.sources.classes import read_mapping
+    from training.sources.cutouts import Headers, find_fits, import_cutouts
+    from training.sources.galaxy10 import import_galaxy10
     from training.sources.paths import expand
     from training.sources.pictures import find_pictures, import_pictures
     from training.sources.report import Report
     from training.sources.schemes import recognise
     from training.sources.tables import read_table
+    from training.sources.tiles import import_tiles
 
     survey = get_survey(survey).name
     report = Report()
+    paths = expand(images)
+    hdf5 = [path for path in paths if path.suffix.lower() in HDF5]
+    if len(hdf5) > 1 or (hdf5 and (labels or len(paths) > 1)):
+        raise BadInput(f"'{hdf5[0]}' holds pictures and their classes; import it alone, without --labels.")
     table = read_table(labels) if labels else None
     known = None
     if table is not None:
         known = recognise(table, read_mapping(mapping) if mapping else None)
-        report.say(f"Labels: {known.scheme}, {int(known.labelled.sum()):,} of {len(table):,} rows.")
-        for note in known.notes:
-            report.say(f"Note: {note}")
-    pictures = find_pictures(expand(images))
-    if not pictures:
-        raise BadInput(f"There are no images in '{images[0]}'; give JPEG, PNG or FITS files, or their folder.")
-    import_pictures(pictures, to, survey, report, table, known, id_column, pixel_scale, keep_unlabelled)
+        report.labels(known)
+    about = (table, known, id_column)
+    if hdf5:
+        import_galaxy10(hdf5[0], to, survey, report, pixel_scale)
+    elif catalog or detect:
+        if catalog and detect:
+            raise BadInput("Give --catalog or --detect, not both.")
+        import_tiles(paths, catalog, to, survey, report, *about, keep_unlabelled)
+    else:
+        pictures, fits = find_pictures(paths), find_fits(paths, leave=labels)
+        if pictures and fits:
+            raise BadInput(
+                f"There are {len(pictures)} pictures and {len(fits)} FITS files in '{images[0]}'; "
+                f"import one kind at a time, for instance '{images[0]}/*{pictures[0].suffix}'."
+            )
+        if pictures:
+            if bands or zero_point:
+                raise BadInput("--bands and --zero-point are for FITS images; these are pictures.")
+            import_pictures(pictures, to, survey, report, *about, pixel_scale, keep_unlabelled)
+        elif fits:
+            headers = Headers(survey, bands, zero_point, pixel_scale)
+            import_cutouts(paths, to, headers, report, *about, keep_unlabelled)
+        else:
+            raise BadInput(f"There are no images in '{images[0]}'; give JPEG, PNG or FITS files, or their folder.")
     for line in report.lines(Galaxies.open(to)):
         click.echo(line)
     click.echo(f"Wrote {to}")
