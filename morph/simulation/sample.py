@@ -20,8 +20,9 @@ from morph.simulation.scenes import Scene
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.surveys import Survey, get_survey
 
-#: Galaxies a worker makes at a time.
+#: Galaxies a worker makes at a time, and the least number of batches for which starting workers pays.
 BATCH = 32
+WORTH_WORKERS = 4
 
 #: Where a sample's galaxies are put on the sky: nowhere that matters, but inside the survey's footprint.
 SKY = {"sdss": (120.0, 240.0, 0.0, 60.0), "des": (0.0, 60.0, -55.0, -5.0)}
@@ -137,7 +138,7 @@ def simulate_galaxies(
 
 def _batches(n: int, survey: str, seed: int, processes: int, mix: str) -> Iterator[list[Galaxy]]:
     tasks = [(seed, range(start, min(start + BATCH, n)), survey, mix) for start in range(0, n, BATCH)]
-    if processes == 1 or len(tasks) == 1:
+    if processes == 1 or len(tasks) < WORTH_WORKERS:
         yield from map(_batch, tasks)
         return
     # A forked copy of a process that runs TensorFlow's threads can hang; a fresh one cannot.

@@ -65,8 +65,14 @@ def contact_sheet(pictures: list[np.ndarray], columns: int = 10, gap: int = 2) -
     return sheet
 
 
+def check_sheet(path: str | Path) -> None:
+    """BadInput unless a picture can be written to `path`."""
+    if Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg") or not Path(path).parent.is_dir():
+        raise BadInput(f"'{path}' cannot be a picture; give a name ending in .png in a folder that exists.")
+
+
 def write_sheet(galaxies: Galaxies, path: str | Path, number: int = 60, columns: int = 10) -> None:
-    """Write the first `number` galaxies of a flux dataset as one PNG, each cut to what the network sees."""
+    """Write the first `number` galaxies of a flux dataset as one picture, each cut to what the network sees."""
     margin = (galaxies.size - NETWORK_SIZE) // 2
     inner = slice(margin, galaxies.size - margin)
     scales = galaxies.properties["pixel_scale"]

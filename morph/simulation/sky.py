@@ -5,7 +5,7 @@ import numpy as np
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey
 
 #: Galaxies brighter than r = 22 per square arcsec, and the slope of log10 of the counts (Yasuda et al. 2001).
-GALAXIES_AT_22 = 1.2e-3
+GALAXIES_AT_22 = 9e-4
 GALAXY_SLOPE = 0.38
 
 #: Stars brighter than r = 20 per square arcsec at high Galactic latitude, and their slope.
@@ -17,6 +17,9 @@ BRIGHTEST_GALAXY, BRIGHTEST_STAR = 16.0, 14.0
 
 #: Stars brighter than this show diffraction spikes.
 SPIKES = 15.5
+
+#: Arcsec from a star within which its spikes and its halo are drawn: they are lost in the noise beyond.
+SPIKE_REACH = 70.0
 
 #: Wings of the profiles: those of seeing for stars, those of galaxies blurred by it.
 STAR_BETA, GALAXY_BETA = 3.0, 2.4
@@ -93,8 +96,13 @@ def add_star(image, x: float, y: float, magnitude: float, survey: Survey, seeing
 
 def add_spikes(image, x: float, y: float, flux: np.ndarray, survey: Survey, rng, halo: float = 0.02) -> None:
     """The cross that the mirror's supports make, and the wide halo of scattered light."""
-    height, width, _ = image.shape
-    columns, rows = np.arange(width)[None, :] - x, np.arange(height)[:, None] - y
+    box = _box(image, x, y, int(SPIKE_REACH / survey.pixel_scale))
+    if box is None:
+        return
+    columns, rows = (
+        np.arange(box[1].start, box[1].stop)[None, :] - x,
+        np.arange(box[0].start, box[0].stop)[:, None] - y,
+    )
     tilt = np.radians(45.0 if survey.name in ("des", "decals") else 15.0)
     cos, sin = np.cos(tilt), np.sin(tilt)
     a, b = cos * columns + sin * rows, cos * rows - sin * columns
@@ -105,23 +113,29 @@ def add_spikes(image, x: float, y: float, flux: np.ndarray, survey: Survey, rng,
     wide = 8.0 / survey.pixel_scale
     glow = 1 / (2 * np.pi * wide**2) / (1 + (columns**2 + rows**2) / wide**2) ** 1.5
     uneven = rng.uniform(0.9, 1.1, 3)
-    image += ((0.03 * cross + halo * glow)[..., None] * flux * uneven).astype("float32")
+    image[box] += ((0.03 * cross + halo * glow)[..., None] * flux * uneven).astype("float32")
 
 
 def add_blob(image, x: float, y: float, flux, fwhm, axis_ratio: float, angle: float, beta: float) -> None:
     """Add an elliptical Moffat profile at `x`, `y` (pixels); `flux` and `fwhm` (pixels) have one entry a band."""
-    height, width, _ = image.shape
     core = (np.asarray(fwhm) / (2 * np.sqrt(2 ** (1 / beta) - 1))).astype("float32")
     peak = (np.asarray(flux) * (beta - 1) / (np.pi * core**2)).astype("float32")
     # The box ends where the profile has fallen below what any survey's noise would show.
     reach = float(np.max(core * np.maximum(peak / FAINTEST_WING, 4.0) ** (1 / (2 * beta)))) / np.sqrt(axis_ratio)
-    reach = int(np.clip(reach, 4, max(image.shape)))
-    left, right = max(int(x) - reach, 0), min(int(x) + reach + 1, width)
-    top, bottom = max(int(y) - reach, 0), min(int(y) + reach + 1, height)
-    if left >= right or top >= bottom:
+    box = _box(image, x, y, int(np.clip(reach, 4, max(image.shape))))
+    if box is None:
         return
-    dx, dy = (np.arange(left, right) - x)[None, :], (np.arange(top, bottom) - y)[:, None]
+    dx = (np.arange(box[1].start, box[1].stop) - x)[None, :]
+    dy = (np.arange(box[0].start, box[0].stop) - y)[:, None]
     cos, sin = np.cos(angle), np.sin(angle)
     squared = (cos * dx + sin * dy) ** 2 * axis_ratio + (cos * dy - sin * dx) ** 2 / axis_ratio
     profile = (1 + squared.astype("float32")[..., None] / core**2) ** np.float32(-beta)
-    image[top:bottom, left:right] += peak * profile
+    image[box] += peak * profile
+
+
+def _box(image: np.ndarray, x: float, y: float, reach: int) -> tuple[slice, slice] | None:
+    """Rows and columns within `reach` pixels of `x`, `y`; None where all are outside the image."""
+    height, width, _ = image.shape
+    left, right = max(int(x) - reach, 0), min(int(x) + reach + 1, width)
+    top, bottom = max(int(y) - reach, 0), min(int(y) + reach + 1, height)
+    return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None
