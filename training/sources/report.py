@@ -28,11 +28,11 @@ class Report:
         self.skipped.setdefault(reason, []).append(name)
 
     def lines(self, galaxies: Galaxies) -> list[str]:
-        """The whole account, one line each."""
+        """The whole account, line by line."""
         lines = list(self.understood)
         for reason, names in self.skipped.items():
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            lines.append(f"Skipped {len(names)} {reason}: {shown}")
+            lines.append(f"Skipped {len(names):,}: {reason} ({shown}).")
         answered = galaxies.answered()
         if any(answered.values()):
             width = max(len(question.name) for question in TREE)
