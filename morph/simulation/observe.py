@@ -25,6 +25,9 @@ MOFFAT_BETA = 3.0
 #: Brightness of a dark sky in g, r, i, mag per square arcsec (SDSS DR7 and DES site averages).
 SKY_BRIGHTNESS = (22.0, 21.0, 20.2)
 
+#: How well the bands are aligned, in pixels.
+REGISTRATION = 0.1
+
 #: Flux in z over that in i, for surveys that have z instead: i - z of 0.25 mag, a galaxy's between blue and red.
 Z_OVER_I = 1.26
 
@@ -125,8 +128,7 @@ def blurred_light(
         # A kept, slightly sharp function is softened to each night's seeing.
         sharp = 0.9 * survey.seeing[band]
         soft = np.sqrt(max(seeing[band] ** 2 - sharp**2, 0)) / 2.3548
-        # Bands are registered to a few hundredths of an arcsecond.
-        shift = canvas.moved(*rng.normal(0, 0.04, 2))
+        shift = canvas.moved(*rng.normal(0, REGISTRATION * survey.pixel_scale, 2))
         spectrum[band] *= _psf(size, survey.pixel_scale, sharp) * canvas.blur(soft) * shift
     return np.ascontiguousarray(np.moveaxis(canvas.draw(spectrum), 0, -1), dtype="float32"), fluxes
 

@@ -36,10 +36,10 @@ MIXES = {
         Mix(
             "survey",
             {
-                "elliptical": 0.34,
+                "elliptical": 0.32,
                 "lenticular": 0.14,
-                "disk": 0.38,
-                "edge-on": 0.07,
+                "disk": 0.36,
+                "edge-on": 0.11,
                 "irregular": 0.02,
                 "merger": 0.04,
                 "artifact": 0.01,
@@ -121,7 +121,9 @@ def draw_scene(
         old=Colours(
             0.63 + 2.2 * min(redshift, 0.4) + rng.normal(0, 0.07), 0.33 + 0.35 * redshift + rng.normal(0, 0.03)
         ),
-        young=Colours(0.08 + 0.8 * redshift + rng.normal(0, 0.13), 0.19 + 0.25 * redshift + rng.normal(0, 0.06)),
+        young=Colours(
+            max(0.08 + 0.8 * redshift + rng.normal(0, 0.13), -0.12), 0.19 + 0.25 * redshift + rng.normal(0, 0.06)
+        ),
         seed=int(rng.integers(2**31)),
         bulge=Bulge(1.0, 1.0, 4.0),
     )

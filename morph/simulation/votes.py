@@ -47,12 +47,15 @@ TARGETS = {
 VOLUNTEERS, SCATTER = 40, 3
 
 #: How much volunteers agree from galaxy to galaxy: the concentration of the Dirichlet.
-AGREEMENT = 12.0
+AGREEMENT = 18.0
+
+#: The share of volunteers who call a galaxy an artifact: on DECam images more do than on SDSS's.
+CALLED_ARTIFACT = {"sdss": 0.04, "decals": 0.09, "des": 0.07, "lsst": 0.07}
 
 #: A feature of this contrast is seen by half of the volunteers when noise is no problem ...
-HALF_SEEN_CONTRAST = 0.2
+HALF_SEEN_CONTRAST = 0.28
 #: ... and one of this signal-to-noise when its contrast is none.
-HALF_SEEN_SIGNAL = 4.0
+HALF_SEEN_SIGNAL = 12.0
 
 
 @dataclass(frozen=True)
@@ -155,19 +158,23 @@ def answer_probabilities(scene: Scene, survey: Survey) -> np.ndarray:
     for share in (view.arms, 0.75 * view.bar, 0.8 * view.ring, view.disk, 0.92 * view.edge, 0.6 * view.clumps):
         hidden *= 1 - share
     hidden *= 1 - 0.45 * odd
-    featured = 0.06 + 0.9 * (1 - hidden)
+    featured = 0.07 + 0.88 * (1 - hidden)
     if scene.artifact:
         first = np.array([0.08, 0.06, 0.86])
     else:
-        artifact = 0.04 + 0.03 * (1 - featured)
+        artifact = CALLED_ARTIFACT[survey.name] + 0.03 * (1 - featured)
         first = np.array([(1 - featured) * (1 - artifact), featured * (1 - artifact), artifact])
 
-    edge = 0.95 * view.edge + 0.02 if scene.kind == "edge-on" else 0.55 * _rise(0.36 / max(seen_ratio, 0.05), 1.25, 8)
+    edge = (
+        0.1 + 0.87 * _sharpen(view.edge, 3.0)
+        if scene.kind == "edge-on"
+        else 0.55 * _rise(0.36 / max(seen_ratio, 0.05), 1.25, 8)
+    )
     # Whoever saw features at all has most often seen the arms.
-    arms = 0.03 + 0.94 * _sharpen(view.arms, 3.0) if scene.arms else 0.08 + 0.25 * view.clumps + 0.3 * view.tails
+    arms = 0.12 + 0.86 * _sharpen(view.arms, 8.0) if scene.arms else 0.18 + 0.25 * view.clumps + 0.3 * view.tails
     bar_strength = 0.0 if not scene.bar else view.bar * (0.4 + 0.9 * scene.bar.length)
     bar = ordinal(_sharpen(min(bar_strength, 0.98), 2.0), (0.42, 0.8), 0.11)[::-1]
-    bulge = ordinal(np.sqrt(scene.bulge_fraction), (0.08, 0.36, 0.6, 0.85), 0.07)[::-1]
+    bulge = ordinal(np.sqrt(scene.bulge_fraction), (0.04, 0.40, 0.62, 0.85), 0.065)[::-1]
     rounded = ordinal(seen_ratio, (0.4, 0.8), 0.06)[::-1]
     if scene.bulge and scene.kind == "edge-on":
         size = ordinal(np.sqrt(scene.bulge_fraction), (0.25,), 0.07)
@@ -177,7 +184,7 @@ def answer_probabilities(scene: Scene, survey: Survey) -> np.ndarray:
     else:
         edge_bulge = np.array([0.06, 0.84, 0.10]) if scene.kind == "edge-on" else np.array([0.1, 0.25, 0.65])
     pitch = scene.arms.pitch if scene.arms else 14.0
-    winding = ordinal(pitch, (14.0, 24.0), 2.5 + 4 * (1 - view.arms))
+    winding = ordinal(pitch, (17.0, 27.0), 2.2 + 3 * (1 - view.arms))
     chances = {
         "smooth-or-featured": first,
         "disk-edge-on": np.array([edge, 1 - edge]),
@@ -204,14 +211,14 @@ def _sharpen(share: float, factor: float) -> float:
 
 def _arm_count(scene: Scene, view: Visibility) -> np.ndarray:
     """Volunteers count the true number when arms are clear, are one off at times, or cannot tell."""
-    chances = np.array([0.1, 0.5, 0.12, 0.04, 0.04, 0.2])
+    chances = np.array([0.06, 0.5, 0.1, 0.03, 0.04, 0.27])
     if not scene.arms:
         return chances / chances.sum()
     true = min(scene.arms.number, 5) - 1
-    near = np.exp(-0.5 * ((np.arange(5) - true) / (0.4 + 0.15 * true)) ** 2)
-    clear = view.arms * (1 - 0.45 * scene.arms.irregularity) * (1 - 0.06 * true)
+    near = np.exp(-0.5 * ((np.arange(5) - true) / (0.3 + 0.15 * true)) ** 2)
+    clear = _sharpen(view.arms, 3.0) * (1 - 0.4 * scene.arms.irregularity) * (1 - 0.06 * true)
     counted = np.append(near / near.sum(), 0.0)
-    lost = np.array([0.07, 0.33, 0.08, 0.03, 0.06, 0.43])
+    lost = np.array([0.05, 0.42, 0.06, 0.02, 0.05, 0.40])
     return clear * counted + (1 - clear) * lost
 
 
