@@ -1,228 +1,277 @@
-"""Catalogues of galaxies, as surveys and people write them."""
+"""Catalogues of galaxies: where they are, how large and how bright, in whatever columns a survey uses."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
-from astropy.coordinates import angular_separation
-from astropy.table import Table
+from astropy import units
+from astropy.coordinates import SkyCoord
+from astropy.table import Column, Table
 
 from morph.errors import BadInput
-from morph.images.planes import is_fits
-from morph.images.sources import measure_radii, position_name
-from morph.images.tiles import Tile
-from morph.surveys import get_survey
+from morph.images.photometry import point_source_radius
+from morph.surveys import Survey, get_survey
 
-#: The names under which each column is looked for, in order of preference, whatever their case. `radius_pixels` is
-#: SExtractor's; `radius_intrinsic` is a model's before the point-spread function (Tractor), arcsec.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "id": ("id", "coadd_object_id", "objid", "object_id", "objectid", "source_id", "iauname", "name", "number"),
-    "ra": ("ra", "alphawin_j2000", "alpha_j2000", "raj2000", "ra_deg", "ra_icrs"),
-    "dec": ("dec", "deltawin_j2000", "delta_j2000", "dej2000", "decj2000", "dec_deg", "de_icrs", "decl"),
-    "tile": ("tilename", "tile"),
-    "radius": ("radius", "half_light_radius", "radius_arcsec"),
-    "radius_pixels": ("flux_radius_r", "flux_radius_i", "flux_radius_g", "flux_radius"),
-    "radius_intrinsic": ("shape_r",),
-    "mag_g": ("mag_g", "mag_auto_g", "gmag"),
-    "mag_r": ("mag_r", "mag_auto_r", "rmag"),
-    "mag_i": ("mag_i", "mag_auto_i", "imag"),
-    "redshift": ("redshift", "zspec", "z_spec", "zphot", "z_phot", "dnf_zmean_sof"),
+#: Columns that name a galaxy, in the order in which they are believed.
+ID_COLUMNS = (
+    "id",
+    "coadd_object_id",
+    "coadd_objects_id",
+    "quick_object_id",
+    "object_id",
+    "objectid",
+    "obj_id",
+    "objid",
+    "source_id",
+    "targetid",
+    "ls_id",
+    "specobjid",
+    "iauname",
+    "dr7objid",
+    "dr8objid",
+    "name",
+    "number",
+)
+
+#: Right ascension and declination in degrees, best first: DES's windowed positions before the plain ones.
+RA_COLUMNS = ("ra", "alphawin_j2000", "alpha_j2000", "raj2000", "ra_icrs", "ra_deg", "coord_ra", "target_ra")
+DEC_COLUMNS = ("dec", "deltawin_j2000", "delta_j2000", "dej2000", "de_icrs", "dec_deg", "coord_dec", "target_dec")
+
+TILE_COLUMNS = ("tilename", "tile", "brickname")
+
+#: Half-light radii as observed: ours and other catalogues' in arcsec, SDSS's Petrosian ones too.
+ARCSEC_COLUMNS = ("radius", "half_light_radius", "hlr", "r50", "petror50_r", "petror50", "radius_arcsec")
+#: The same in pixels (SExtractor).
+PIXEL_COLUMNS = ("flux_radius_r", "flux_radius_i", "flux_radius_g", "flux_radius", "flux_radius_detmodel")
+#: Half-light radii of models before the point-spread function (Tractor), arcsec.
+INTRINSIC_COLUMNS = ("shape_r",)
+
+MAGNITUDE_COLUMNS = {
+    "mag_g": ("mag_g", "mag_auto_g", "mag_auto_g_dered", "petromag_g", "modelmag_g"),
+    "mag_r": ("mag_r", "mag_auto_r", "mag_auto_r_dered", "petromag_r", "modelmag_r"),
+    "mag_i": ("mag_i", "mag_auto_i", "mag_auto_i_dered", "petromag_i", "modelmag_i"),
 }
+REDSHIFT_COLUMNS = ("redshift", "zspec", "z_spec", "specz", "zphot", "z_phot", "photo_z", "dnf_zmean_sof")
+#: Where there is no magnitude or redshift, catalogues write 99, -99, -9999.
+LARGEST_VALUE = 90.0
 
-#: Without these a catalogue says nothing.
-NEEDED = ("ra", "dec")
-
-#: How astropy names the formats, by the file's ending.
-FORMATS = {
-    ".csv": "ascii.csv",
-    ".tsv": "ascii.tab",
-    ".ecsv": "ascii.ecsv",
-    ".vot": "votable",
-    ".votable": "votable",
-    ".xml": "votable",
-}
+#: How many of a catalogue's own columns a message lists.
+LISTED = 12
 
 
-def read_catalogue(path: str | Path, survey: str = "des", columns: Mapping[str, str] | None = None) -> Table:
-    """The galaxies in a FITS, Parquet, CSV, ECSV or VOTable file.
+def read_catalogue(path: str | Path, survey: str = "des") -> Table:
+    """The galaxies of a catalogue in FITS, Parquet, CSV, VOTable or ECSV.
+
+    Columns are found by their usual names, whatever their case (`ID_COLUMNS`, `RA_COLUMNS`, ...). Galaxies without
+    an id are named by their position.
 
     Parameters
     ----------
-    survey : its pixel scale turns SExtractor's radii into arcsec, and its seeing widens a model's radii to what is
-        observed (in quadrature, both being half-light radii).
-    columns : {what: the catalogue's column} where it has another name than those of `ALIASES`.
+    survey : whose pixel scale holds for sizes in pixels, and whose seeing is added to sizes without it.
 
     Returns
     -------
-    Table with `id` (text; made from the position where the catalogue has none), `ra`, `dec` (deg), `radius`
-    (half-light as observed, arcsec), `mag_g`, `mag_r`, `mag_i`, `redshift` (NaN where unknown), `tile` (empty where
-    unknown).
+    Table with `id` (str), `ra`, `dec` (deg), `radius` (observed half-light radius, arcsec, NaN where the catalogue
+    has none), `mag_g`, `mag_r`, `mag_i`, `redshift` (NaN where unknown) and `tilename` (empty where unknown). Its
+    `meta` holds `source`, `radius_column` and `digest` (a hash of what is scored: ids, positions and sizes).
 
     Raises
     ------
-    BadInput : there is no such file, it cannot be read, it has no rows, lacks a needed column, or has an id twice.
+    BadInput : the file is missing, no table, or empty; a needed column is missing; a position is no number or off
+        the sphere; an id occurs twice.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BadInput(f"There is no catalogue '{path}'.")
-    names, load = _open(path)
-    found = _find(path, names, columns or {})
-    raw = load(list(found.values()))
-    size = len(raw)
-    if not size:
-        raise BadInput(f"The catalogue '{path}' has no rows.")
-
-    def numbers(what: str) -> np.ndarray:
-        return _numbers(raw, found[what], path) if what in found else np.full(size, np.nan)
-
-    table = Table({"ra": numbers("ra"), "dec": numbers("dec")})
-    table["ra"][~(np.abs(table["dec"]) <= 90)] = np.nan
-    if not np.isfinite(table["ra"]).any():
-        raise BadInput(
-            f"The catalogue '{path}' has no valid position; '{found['ra']}' and '{found['dec']}' are in deg."
-        )
-    table["radius"] = _observed_radius(numbers, survey)
-    for what in ("mag_g", "mag_r", "mag_i", "redshift"):
-        table[what] = numbers(what)
-    table["tile"] = _texts(raw[found["tile"]]) if "tile" in found else np.full(size, "", dtype=object)
-    table["id"] = _texts(raw[found["id"]]) if "id" in found else _position_names(table)
-    unique, counts = np.unique(table["id"].astype(str), return_counts=True)
-    if len(unique) < size:
-        first = unique[counts.argmax()]
-        raise BadInput(
-            f"The catalogue '{path}' has ids that occur twice ({size - len(unique)} rows too many, '{first}' "
-            f"{counts.max()} times); every galaxy needs its own."
-        )
+    known = get_survey(survey)
+    raw = _read(path)
+    if not len(raw):
+        raise BadInput(f"The catalogue '{path}' has no rows; give one with at least one galaxy.")
+    there = {name.lower(): raw[name] for name in reversed(raw.colnames) if raw[name].ndim == 1}
+    ra = _degrees(_needed(there, RA_COLUMNS, "right ascension", path, raw.colnames), 360, path)
+    dec = _degrees(_needed(there, DEC_COLUMNS, "declination", path, raw.colnames), 90, path)
+    identifiers = _first(there, ID_COLUMNS)
+    ids = _position_names(ra, dec) if identifiers is None else _text(identifiers)
+    _no_duplicates(ids, path)
+    table = Table({"id": ids, "ra": ra, "dec": dec})
+    table["radius"], radius_column = _radius(there, known)
+    for name, columns in {**MAGNITUDE_COLUMNS, "redshift": REDSHIFT_COLUMNS}.items():
+        column = _first(there, columns)
+        values = np.full(len(raw), np.nan) if column is None else _numbers(column)
+        table[name] = np.where(np.abs(values) < LARGEST_VALUE, values, np.nan)
+    tilename = _first(there, TILE_COLUMNS)
+    table["tilename"] = np.full(len(raw), "") if tilename is None else _text(tilename)
+    table["ra"].unit = table["dec"].unit = "deg"
+    table["radius"].unit = "arcsec"
+    table.meta = {"source": str(path), "radius_column": radius_column, "digest": digest(table)}
     return table
 
 
-def on_tile(catalogue: Table, tile: Tile) -> Table:
-    """The rows of a catalogue that belong to a tile, with their places `x`, `y` (pixels, 0-based).
-
-    A row belongs to the tile that its `tile` names, even where it lies off its images; without a name, to each tile
-    that it lies on. Neighbouring DES tiles overlap, so a galaxy in the overlap is scored once, on the tile that its
-    TILENAME gives. Radii that the catalogue lacks are measured on the images.
-    """
-    height, width = tile.shape
-    x, y = _project(catalogue, tile)
-    inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
-    named = catalogue["tile"].astype(str)
-    elsewhere = (named != "") & (named != tile.tilename) if tile.tilename else np.zeros(len(named), dtype=bool)
-    ours = (named == tile.name) | (inside & ~elsewhere)
-    rows = catalogue[ours]
-    rows["x"], rows["y"] = x[ours], y[ours]
-    unknown = ~(np.asarray(rows["radius"], dtype=float) > 0)
-    if unknown.any():
-        rows["radius"][unknown] = measure_radii(tile, rows["x"][unknown], rows["y"][unknown]) * tile.pixel_scale
-    return rows
+def digest(table: Table) -> str:
+    """A hash of the ids, positions and sizes in a catalogue."""
+    sha = hashlib.sha256("\n".join(map(str, table["id"])).encode())
+    for name in ("ra", "dec", "radius"):
+        sha.update(np.ascontiguousarray(table[name], dtype="<f8").tobytes())
+    return sha.hexdigest()[:16]
 
 
-def _project(catalogue: Table, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates; NaN far from the tile, where a tangent plane folds the other half of the sky onto it."""
-    height, width = tile.shape
-    ra, dec = (np.asarray(catalogue[name], dtype=float) for name in ("ra", "dec"))
-    centre = np.deg2rad(tile.wcs.all_pix2world((width - 1) / 2, (height - 1) / 2, 0))
-    reach = np.deg2rad(np.hypot(height, width) * tile.pixel_scale / 3600)
-    near = angular_separation(np.deg2rad(ra), np.deg2rad(dec), *centre) < reach
-    x, y = np.full(len(ra), np.nan), np.full(len(ra), np.nan)
-    if near.any():
-        x[near], y[near] = tile.wcs.all_world2pix(ra[near], dec[near], 0)
-    return x, y
+# --- Files --------------------------------------------------------------------------------------------
 
 
-def _open(path: Path):
-    """The names of a file's columns, and a function that reads some of them."""
+def _read(path: Path) -> Table:
+    if not path.is_file():
+        raise BadInput(f"There is no catalogue at '{path}'.")
+    name = path.name.lower().removesuffix(".gz").removesuffix(".fz")
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            names = pq.read_schema(path).names
-            return names, lambda wanted: _from_arrow(pq.read_table(path, columns=wanted))
-        kind = "fits" if is_fits(path) else FORMATS.get(path.suffix.lower())
-        if kind is None:
-            raise BadInput(f"'{path}' is no known kind of catalogue; use FITS, Parquet, CSV, ECSV or VOTable.")
-        table = Table.read(path, format=kind)
-    except BadInput:
-        raise
-    except Exception as error:  # every format's reader has its own exceptions
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise BadInput(f"The catalogue '{path}' cannot be read ({reason}).") from None
-    return table.colnames, lambda wanted: table[wanted]
+        if name.endswith((".parquet", ".parq", ".pq")):
+            return _from_arrow(pq.read_table(path))
+        if name.endswith((".fits", ".fit")):
+            return Table.read(path, format="fits", unit_parse_strict="silent")
+        if name.endswith((".vot", ".votable", ".xml")):
+            return Table.read(path, format="votable")
+        if name.endswith(".ecsv"):
+            return Table.read(path, format="ascii.ecsv")
+        return _read_text(path)
+    # Each of the readers has errors of its own for what it cannot read.
+    except Exception as error:
+        if isinstance(error, (BadInput, MemoryError)):
+            raise
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise BadInput(
+            f"'{path}' cannot be read as a catalogue ({first[:160]}); use FITS, Parquet, CSV, VOTable or ECSV."
+        ) from None
+
+
+def _read_text(path: Path) -> Table:
+    """Text with a header line; numbers are parsed later, since an id of 20 digits is not a number."""
+    with pa.input_stream(str(path)) as stream:
+        head = stream.read(1 << 16).decode("utf-8-sig", errors="replace").splitlines()
+    first = next((line for line in head if line.strip()), "")
+    if not first:
+        raise BadInput(f"The catalogue '{path}' is empty.")
+    delimiter = max(",;\t", key=first.count)
+    names = [name.strip().strip('"') for name in first.split(delimiter)]
+    table = pyarrow.csv.read_csv(
+        path,
+        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
+        convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+    )
+    return _from_arrow(table)
 
 
 def _from_arrow(table: pa.Table) -> Table:
-    return Table({name: np.asarray(table[name].to_numpy(zero_copy_only=False)) for name in table.column_names})
+    """The flat columns of an Arrow table; null becomes NaN, or an empty string."""
+    columns = {}
+    for field in table.schema:
+        values = table[field.name]
+        whole, text = pa.types.is_integer(field.type), (pa.types.is_string, pa.types.is_large_string)
+        if pa.types.is_floating(field.type) or (whole and not values.null_count):
+            columns[field.name] = values.to_numpy(zero_copy_only=False)
+        elif whole or any(is_text(field.type) for is_text in text):
+            columns[field.name] = np.array(["" if v is None else str(v) for v in values.to_pylist()], dtype=str)
+    return Table(columns)
 
 
-def _find(path: Path, names: list[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Which column of the catalogue holds what."""
-    by_lower = {name.lower(): name for name in names}
-    found: dict[str, str] = {}
-    for what in given:
-        if what not in ALIASES:
-            raise BadInput(f"A catalogue has no '{what}' to be named; the columns are {', '.join(ALIASES)}.")
-        if given[what].lower() not in by_lower:
-            raise BadInput(f"The catalogue '{path}' has no column '{given[what]}'; it has {_list(names)}.")
-    for what, aliases in ALIASES.items():
-        for name in (given[what],) if what in given else aliases:
-            if name.lower() in by_lower:
-                found[what] = by_lower[name.lower()]
-                break
-    for what in NEEDED:
-        if what not in found:
-            raise BadInput(
-                f"The catalogue '{path}' has no column for '{what}' (looked for {', '.join(ALIASES[what])}); "
-                f"it has {_list(names)}."
-            )
-    return found
+# --- Columns ------------------------------------------------------------------------------------------
 
 
-def _list(names: list[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _first(there: dict[str, Column], wanted: Iterable[str]) -> Column | None:
+    return next((there[name] for name in wanted if name in there), None)
 
 
-def _numbers(table: Table, name: str, path: Path) -> np.ndarray:
-    column = table[name]
-    if hasattr(column, "filled") and column.dtype.kind == "f":
-        column = column.filled(np.nan)
+def _needed(there: dict[str, Column], wanted: tuple[str, ...], what: str, path: Path, names: list[str]) -> Column:
+    column = _first(there, wanted)
+    if column is None:
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        raise BadInput(
+            f"The catalogue '{path}' has no column with the {what}: looked for {', '.join(wanted)}; "
+            f"there are {', '.join(names[:LISTED])}{more}. Rename the one that holds it."
+        )
+    return column
+
+
+def _text(column: Column) -> np.ndarray:
+    values = ["" if v is None else v for v in column.tolist()]
+    return np.array([(v.decode() if isinstance(v, bytes) else str(v)).strip() for v in values], dtype=str)
+
+
+def _numbers(column: Column) -> np.ndarray:
+    """A column as float64; NaN where there is no number."""
+    if column.dtype.kind in "fiu":
+        return np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+    return np.array([_number(value) for value in column.tolist()], dtype=float)
+
+
+def _number(value) -> float:
     try:
-        values = np.ma.filled(np.ma.asarray(column).astype(float), np.nan)
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _unit(column: Column) -> units.UnitBase | None:
+    try:
+        return units.Unit(column.unit) if column.unit is not None else None
     except (ValueError, TypeError):
-        raise BadInput(f"Column '{name}' of the catalogue '{path}' does not hold numbers.") from None
-    return np.asarray(values, dtype=float)
+        return None
 
 
-def _texts(column) -> np.ndarray:
-    """A column as text, trimmed; whole numbers as such, even where gaps have made them floats."""
-    texts = []
-    for value in np.ma.asarray(column).tolist():
-        if isinstance(value, bytes):
-            value = value.decode(errors="replace")
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        texts.append("" if value is None else str(value).strip())
-    return np.array(texts, dtype=object)
+def _degrees(column: Column, largest: float, path: Path) -> np.ndarray:
+    values = _numbers(column)
+    unit = _unit(column)
+    if unit is not None and unit.is_equivalent(units.deg):
+        values = values * unit.to(units.deg)
+    if not np.isfinite(values).any():
+        raise BadInput(f"Column '{column.name}' of '{path}' holds no numbers; positions are in decimal degrees.")
+    if np.nanmax(np.abs(values)) > largest:
+        raise BadInput(
+            f"Column '{column.name}' of '{path}' reaches {np.nanmax(np.abs(values)):g}; "
+            f"positions are in degrees, at most {largest:g}."
+        )
+    return values
 
 
-def _position_names(table: Table) -> np.ndarray:
-    names = [
-        position_name(ra, dec) if np.isfinite([ra, dec]).all() else f"row-{row}"
-        for row, (ra, dec) in enumerate(zip(table["ra"], table["dec"], strict=True))
-    ]
-    return np.array(names, dtype=object)
+def _radius(there: dict[str, Column], survey: Survey) -> tuple[np.ndarray, str]:
+    """Observed half-light radii, arcsec, NaN where there is none, and the column that they come from."""
+    for wanted, pixels, intrinsic in (
+        (ARCSEC_COLUMNS, False, False),
+        (PIXEL_COLUMNS, True, False),
+        (INTRINSIC_COLUMNS, False, True),
+    ):
+        column = _first(there, wanted)
+        if column is None:
+            continue
+        radius = _numbers(column)
+        unit = _unit(column)
+        if unit is not None and unit.is_equivalent(units.arcsec):
+            radius = radius * unit.to(units.arcsec)
+        elif pixels or unit == units.pix:
+            radius = radius * survey.pixel_scale
+        radius[~(radius > 0) & ~(intrinsic & (radius == 0))] = np.nan
+        if intrinsic:
+            # Widths add in quadrature for Gaussians; for real profiles it is good to a few per cent.
+            radius = np.hypot(radius, point_source_radius(survey))
+        return radius, str(column.name)
+    return np.full(len(next(iter(there.values()))), np.nan), ""
 
 
-def _observed_radius(numbers, survey: str) -> np.ndarray:
-    """Half-light radii as observed, arcsec, from whichever of the three kinds each row has."""
-    known = get_survey(survey)
-    intrinsic = np.where(numbers("radius_intrinsic") > 0, numbers("radius_intrinsic"), np.nan)
-    choices = (
-        numbers("radius"),
-        numbers("radius_pixels") * known.pixel_scale,
-        np.hypot(intrinsic, known.seeing[1] / 2),
-    )
-    radius = np.full(len(choices[0]), np.nan)
-    for choice in choices:
-        usable = np.isnan(radius) & np.isfinite(choice) & (choice > 0)
-        radius[usable] = choice[usable]
-    return radius
+def _position_names(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """The customary names JHHMMSS.ss+DDMMSS.s of places in degrees."""
+    places = SkyCoord(np.nan_to_num(ra), np.nan_to_num(dec), unit="deg")
+    hours = places.ra.to_string(unit="hourangle", sep="", precision=2, pad=True)
+    degrees = places.dec.to_string(sep="", precision=1, pad=True, alwayssign=True)
+    return np.char.add(np.char.add("J", hours), degrees)
+
+
+def _no_duplicates(identifiers: np.ndarray, path: Path) -> None:
+    names, counts = np.unique(identifiers, return_counts=True)
+    if "" in names:
+        raise BadInput(f"{counts[names == ''][0]} rows of the catalogue '{path}' have no id; every galaxy needs one.")
+    twice = names[counts > 1]
+    if len(twice):
+        raise BadInput(
+            f"{len(twice)} ids occur more than once in the catalogue '{path}', the first being '{twice[0]}'; "
+            "every galaxy needs its own."
+        )

@@ -4,7 +4,16 @@ import numpy as np
 import sep
 from numpy.typing import ArrayLike
 
-from morph.surveys import magnitude
+from morph.surveys import Survey, magnitude
+
+#: Half-light radius of a Moffat profile with the slope of real seeing (beta = 3), in units of its full width at
+#: half maximum.
+MOFFAT_HALF_LIGHT = 0.631
+
+
+def point_source_radius(survey: Survey) -> float:
+    """Half-light radius of a point source in the survey's middle band, arcsec."""
+    return MOFFAT_HALF_LIGHT * survey.seeing[1]
 
 
 def intensity(image: np.ndarray) -> np.ndarray:

@@ -63,16 +63,39 @@ def measure(intensity: np.ndarray, centre: tuple[float, float] | None = None, ma
     if index is None:
         return guess
     source = sources[index]
+    half = half_light_radii(image, sources[[index]], np.array([index + 1]), segments, bad)
+    return Shape(float(source["x"]), float(source["y"]), float(half[0]))
+
+
+def half_light_radii(
+    image: np.ndarray, sources: np.ndarray, numbers: np.ndarray, segments: np.ndarray, bad: np.ndarray
+) -> np.ndarray:
+    """Radii that hold half of each source's light within six times its extent: float [n], pixels.
+
+    Parameters
+    ----------
+    image : [height, width] float32, sky subtracted.
+    sources : [n] rows of `sep.extract`, with `x`, `y`, and the extents `a`, `b`.
+    numbers : [n], the sources' numbers in `segments`.
+    segments : int32 [height, width], the segmentation map of `sep.extract`.
+    bad : [height, width] bool, true where a pixel is to be ignored.
+    """
+    largest = np.maximum(6.0 * sources["a"], 4.0)
     # Only neighbours are masked out of the growth curve: the galaxy's own faint outskirts count.
-    others = bad | ((segments > 0) & (segments != index + 1))
-    largest = max(6.0 * float(source["a"]), 4.0)
-    radius, _ = sep.flux_radius(
-        image, [source["x"]], [source["y"]], [largest], 0.5, mask=others, normflux=None, subpix=5
+    half, _ = sep.flux_radius(
+        image,
+        sources["x"],
+        sources["y"],
+        largest,
+        0.5,
+        mask=bad,
+        segmap=segments,
+        seg_id=numbers.astype("int32"),
+        subpix=5,
     )
-    half = float(np.ravel(radius)[0])
-    if not np.isfinite(half) or half < 0.5:
-        half = max(float(np.sqrt(source["a"] * source["b"])), 0.5)
-    return Shape(float(source["x"]), float(source["y"]), half)
+    # Where more light is below the sky than above it, there is no such radius; the extent stands in.
+    extent = np.maximum(np.sqrt(sources["a"] * sources["b"]), 0.5)
+    return np.where(np.isfinite(half) & (half >= 0.5), half, extent)
 
 
 def border_statistics(image: np.ndarray, bad: np.ndarray) -> tuple[float, float]:

@@ -1,129 +1,217 @@
-"""Galaxies on a tile: detection, and sizes measured as everywhere else."""
+"""Where the galaxies on a tile are: found on its images, or taken from a catalogue."""
 
 import numpy as np
 import sep
+from astropy.coordinates import angular_separation
 from astropy.table import Table
 
-from morph.images.photometry import intensity, magnitudes
-from morph.images.size import measure
+from morph.errors import BadInput
+from morph.galaxies import FIELD
+from morph.images.catalogues import read_catalogue
+from morph.images.photometry import intensity, magnitudes, point_source_radius
+from morph.images.size import MIN_AREA, THRESHOLD, half_light_radii, measure
 from morph.images.tiles import Tile
 from morph.surveys import get_survey
 
-#: A source stands this many sigma above the sky, over `MIN_AREA` connected pixels, in the sum of the bands.
-#: Lower finds more, but a morphology needs far more light than a detection.
-THRESHOLD = 3.0
-MIN_AREA = 9
+__all__ = ["detect", "locate", "measure_radii", "read_catalogue"]
 
-#: Pixels on a side of the cells in which the sky is estimated. Coadds are sky-subtracted already; what is left
-#: varies slowly, and a smaller cell would take the outskirts of large galaxies for sky.
-SKY_CELL = 256
+#: Pixels of a box in which the sky counts as constant: several times a large galaxy, so that none is taken for sky.
+SKY_BOX = 256
 
-#: Pixels on a side of the window in which a galaxy's size is measured at first, and the largest.
-WINDOW, LARGEST_WINDOW = 128, 1024
+#: Share of a blend's light that a peak needs to be a source of its own.
+DEBLENDING = 0.005
 
-#: Size, in pixels, given to a galaxy of which nothing is seen at its place: its stamp is flagged as too small.
-UNSEEN_RADIUS = 1.0
+#: Signal-to-noise, within the half-light radius, below which no structure can be told, nor the radius to better than
+#: a fifth.
+LEAST_SIGNAL = 20.0
+
+#: Active pixels that sep may hold: a bleed trail through a whole tile fits.
+PIXEL_STACK = 20_000_000
+#: Peaks in one blend: clusters and the haloes of bright stars have thousands.
+LARGEST_BLEND = 8192
+
+#: Pixels across the first window in which a catalogue's galaxy is measured, and across the largest.
+FIRST_WINDOW = 64
+LARGEST_WINDOW = 1024
 
 
-def detect(tile: Tile, faintest: float | None = None) -> Table:
-    """The sources on a tile that are larger than its point sources.
+def detect(tile: Tile, smallest: float | None = None) -> Table:
+    """The galaxies on a tile, brightest first.
 
-    They are found on the noise-weighted sum of the bands; stars that are not much smaller than galaxies stay in.
+    Sources stand `THRESHOLD` sigma above the sky on the noise-weighted sum of the bands. Those below
+    `LEAST_SIGNAL` are dropped, and so are those not larger than a point source: stars, and galaxies without visible
+    structure.
 
     Parameters
     ----------
-    faintest : magnitude in the middle channel (r) beyond which sources are left out.
+    smallest : half-light radius below which sources are dropped, arcsec; the survey's point-source radius if not
+        given.
 
     Returns
     -------
-    Table with `id` (from the position, such as J035621.62-524840.1), `ra`, `dec` (deg), `x`, `y` (pixels, 0-based),
-    `radius` (half-light, arcsec, as observed), one `mag_<band>` for each channel, and `tile`.
+    Table with `id` (the tile's name and a number), `ra`, `dec` (deg), `x`, `y` (pixels, 0-based), `radius`
+    (half-light radius as `morph.images.size` measures it, arcsec), `mag_g`, `mag_r`, `mag_i` (the survey's three
+    channels, NaN where not measured).
+
+    Raises BadInput when the tile is too crowded for its sources to be told apart.
     """
-    sources = _extract(tile)
-    x, y = sources["x"].astype(float), sources["y"].astype(float)
-    radius = measure_radii(tile, x, y)
-    # Half of a point source's light is within half its full width at half maximum.
-    point = get_survey(tile.survey).seeing[1] / 2 / tile.pixel_scale
-    large = radius >= point
-    x, y, radius = x[large], y[large], radius[large]
-    table = Table({"x": x, "y": y, "radius": radius * tile.pixel_scale})
-    for band in tile.channels:
-        table[f"mag_{band}"] = (
-            magnitudes(tile.plane(band), x, y, radius) if band in tile.bands else np.full(len(x), np.nan)
-        )
-    table["ra"], table["dec"] = tile.wcs.all_pix2world(x, y, 0) if len(x) else (x, y)
-    table["id"] = [position_name(ra, dec) for ra, dec in zip(table["ra"], table["dec"], strict=True)]
-    table["tile"] = [tile.name] * len(table)
-    if faintest is not None:
-        table = table[table[f"mag_{tile.channels[1]}"] <= faintest]
+    smallest = point_source_radius(get_survey(tile.survey)) if smallest is None else smallest
+    tile.load()
+    flux, signal, covered = _combined(tile)
+    if not covered.any():
+        return _table(tile, np.empty(0), np.empty(0), np.empty(0))
+    bad = ~covered
+    sources, segments = _extract(tile, signal, bad)
+    radius = half_light_radii(flux, sources, np.arange(1, len(sources) + 1), segments, bad)
+    within = np.maximum(radius, 1.0)
+    light, _, _ = sep.sum_circle(signal, sources["x"], sources["y"], within, mask=bad, subpix=1)
+    keep = (light / (np.sqrt(np.pi) * within) >= LEAST_SIGNAL) & (radius * tile.pixel_scale >= smallest)
+    order = np.flatnonzero(keep)[np.argsort(-light[keep], kind="stable")]
+    return _table(tile, sources["x"][order], sources["y"][order], radius[order])
+
+
+def locate(tile: Tile, catalogue: Table) -> Table:
+    """The rows of a catalogue that are this tile's, with their places and sizes on it.
+
+    A row belongs to the tile that its `tilename` says, on the image or not; one without a `tilename` belongs to
+    every tile on which it falls. On a cutout of a tile, the tile's rows outside the cutout are left out.
+
+    Returns
+    -------
+    Table with the catalogue's columns, `x`, `y` (pixels, 0-based, NaN where the sky is not on the tile's plane) and
+    `radius` in arcsec, measured on the image where the catalogue has none.
+    """
+    x, y = _pixels(tile, catalogue)
+    height, width = tile.shape
+    on_tile = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
+    tilename = np.asarray(catalogue["tilename"], dtype=str)
+    own = {tile.name, tile.tilename} - {""}
+    elsewhere = (tilename != "") & ~np.isin(tilename, list(own)) if tile.tilename else np.zeros(len(x), dtype=bool)
+    rows = np.flatnonzero((on_tile & ~elsewhere) | (tilename == tile.name))
+    table = catalogue[rows]
+    table["x"], table["y"] = x[rows], y[rows]
+    unknown = ~np.isfinite(np.asarray(table["radius"])) & on_tile[rows]
+    if unknown.any():
+        table["radius"][unknown] = measure_radii(tile, table["x"][unknown], table["y"][unknown]) * tile.pixel_scale
     return table
 
 
 def measure_radii(tile: Tile, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Half-light radii (pixels) of the galaxies at `x`, `y`, as `morph.images.size.measure` defines them.
+    """Half-light radii of the galaxies at known places, by `morph.images.size.measure`: float [n], pixels.
 
-    NaN off the tile or where it has no data; `UNSEEN_RADIUS` where no source stands out.
+    A point source's where nothing stands out at the place.
     """
     tile.load()
-    return np.array([_radius(tile, float(a), float(b), WINDOW) for a, b in zip(x, y, strict=True)])
+    return np.array([_measure_one(tile, float(a), float(b)) for a, b in zip(x, y, strict=True)], dtype=float)
 
 
-def _radius(tile: Tile, x: float, y: float, window: int) -> float:
+def _measure_one(tile: Tile, x: float, y: float) -> float:
+    window = FIRST_WINDOW
+    while True:
+        left, top = max(round(x) - window // 2, 0), max(round(y) - window // 2, 0)
+        right, bottom = round(x) + window // 2, round(y) + window // 2
+        image = np.stack([tile.plane(band)[top:bottom, left:right] for band in tile.bands], axis=-1)
+        shape = measure(intensity(image), (x - left, y - top))
+        # The window needs sky around the galaxy, as much as the network's view has.
+        if not shape.found or FIELD * shape.radius <= window or window >= LARGEST_WINDOW:
+            break
+        window *= 2
+    return shape.radius if shape.found else point_source_radius(get_survey(tile.survey)) / tile.pixel_scale
+
+
+def _pixels(tile: Tile, catalogue: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Places on the tile's grid; NaN where they are farther from it than the tile is large."""
+    ra, dec = np.asarray(catalogue["ra"], dtype=float), np.asarray(catalogue["dec"], dtype=float)
     height, width = tile.shape
-    if not (np.isfinite([x, y]).all() and 0 <= round(x) < width and 0 <= round(y) < height):
-        return float("nan")
-    rows = slice(max(round(y) - window // 2, 0), min(round(y) + window // 2, height))
-    columns = slice(max(round(x) - window // 2, 0), min(round(x) + window // 2, width))
-    image = intensity(np.stack([tile.plane(band)[rows, columns] for band in tile.bands], axis=-1))
-    if np.isnan(image).all():
-        return float("nan")
-    shape = measure(image, (x - columns.start, y - rows.start))
-    if not shape.found:
-        return UNSEEN_RADIUS
-    # In a window of less than ten radii the border holds galaxy, not sky.
-    if 10 * shape.radius > window and window < min(LARGEST_WINDOW, max(height, width)):
-        return _radius(tile, x, y, 2 * window)
-    return shape.radius
+    middle = tile.wcs.wcs_pix2world((width - 1) / 2, (height - 1) / 2, 0)
+    reach = np.radians(np.hypot(height, width) * tile.pixel_scale / 3600)
+    # A tangent plane shows the far side of the sky on top of the near one.
+    near = angular_separation(*(np.radians(values) for values in (ra, dec, *middle))) < reach
+    x, y = np.full(len(ra), np.nan), np.full(len(ra), np.nan)
+    if near.any():
+        x[near], y[near] = tile.wcs.wcs_world2pix(ra[near], dec[near], 0)
+    return x, y
 
 
-def _extract(tile: Tile) -> np.ndarray:
-    """sep's table of the sources on the noise-weighted sum of the bands."""
-    tile.load()
-    total = np.zeros(tile.shape, dtype="float32")
+def _combined(tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mean flux of the bands, their noise-weighted sum in units of its own noise, and where any band has data.
+
+    All are sky subtracted, [h, w].
+    """
+    flux = np.zeros(tile.shape, dtype="float32")
+    signal = np.zeros(tile.shape, dtype="float32")
     weights = np.zeros(tile.shape, dtype="float32")
+    count = np.zeros(tile.shape, dtype="uint8")
     for band in tile.bands:
-        plane, weight = tile.plane(band), tile.weight(band)
-        bad = np.isnan(plane)
+        bad = tile.mask(band)
         if bad.all():
             continue
-        flux = np.where(bad, 0, plane)
-        sky = sep.Background(flux, mask=bad, bw=SKY_CELL, bh=SKY_CELL)
-        total += weight * (flux - sky.back())
+        plane = _without_sky(tile.plane(band), bad)
+        weight = tile.weight(band)
+        flux += plane
+        signal += plane * weight
         weights += weight
-    bad = weights <= 0
-    if bad.all():
-        return np.zeros(0, dtype=[("x", float), ("y", float)])
-    # Of unit noise where the weights are right; resampled coadds' pixels are correlated, so it is measured.
-    significance = total / np.sqrt(np.where(bad, 1, weights))
-    noise = sep.Background(significance, mask=bad, bw=SKY_CELL, bh=SKY_CELL).globalrms or 1.0
-    # sep's own limits are for images of a few megapixels.
-    sep.set_extract_pixstack(max(1_000_000, significance.size // 10))
-    sep.set_sub_object_limit(16384)
-    return sep.extract(significance, THRESHOLD * noise, mask=bad, minarea=MIN_AREA, deblend_cont=0.005)
+        count += ~bad
+    covered = count > 0
+    flux /= np.maximum(count, 1)
+    signal /= np.sqrt(np.maximum(weights, np.finfo("float32").tiny))
+    return flux, signal, covered
 
 
-def position_name(ra: float, dec: float) -> str:
-    """The customary name of a source at `ra`, `dec` (deg): JHHMMSS.ss+DDMMSS.s, truncated.
+def _without_sky(plane: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """A band minus its sky; 0 where it is bad."""
+    image = np.where(bad, 0, plane).astype("float32")
+    height, width = image.shape
+    sky = sep.Background(image, mask=bad, bw=min(SKY_BOX, width), bh=min(SKY_BOX, height))
+    sky.subfrom(image)
+    image[bad] = 0
+    return image
 
-    >>> position_name(59.09, -52.81125)
-    'J035621.60-524840.5'
-    """
-    hundredths = int(round((ra % 360) / 15 * 3600 * 1000) // 10) % 8_640_000
-    tenths = int(round(abs(dec) * 3600 * 100) // 10)
-    hours, minutes, seconds = hundredths // 360_000, hundredths // 6_000 % 60, hundredths % 6_000
-    degrees, arcminutes, arcseconds = tenths // 36_000, tenths // 600 % 60, tenths % 600
-    sign = "-" if dec < 0 else "+"
-    return (
-        f"J{hours:02d}{minutes:02d}{seconds // 100:02d}.{seconds % 100:02d}"
-        f"{sign}{degrees:02d}{arcminutes:02d}{arcseconds // 10:02d}.{arcseconds % 10}"
-    )
+
+def _extract(tile: Tile, signal: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sources on an image of signal-to-noise, and their segmentation map."""
+    # Weights are true up to a factor; the threshold follows the noise that is there.
+    noise = _noise(signal[~bad])
+    before = sep.get_extract_pixstack(), sep.get_sub_object_limit()
+    sep.set_extract_pixstack(PIXEL_STACK)
+    sep.set_sub_object_limit(LARGEST_BLEND)
+    try:
+        return sep.extract(
+            signal,
+            THRESHOLD * noise,
+            mask=bad,
+            minarea=MIN_AREA,
+            deblend_cont=DEBLENDING,
+            segmentation_map=True,
+        )
+    except Exception as error:  # sep raises bare Exception where its limits overflow
+        raise BadInput(
+            f"The sources on tile '{tile.name}' cannot be told apart ({str(error).splitlines()[0].rstrip('.')}); "
+            "give a catalogue instead."
+        ) from None
+    finally:
+        sep.set_extract_pixstack(before[0])
+        sep.set_sub_object_limit(before[1])
+
+
+def _noise(values: np.ndarray) -> float:
+    """Scaled median absolute deviation, and never zero: a blank image has no noise and no sources."""
+    return max(1.4826 * float(np.median(np.abs(values - np.median(values)))), 1e-6)
+
+
+def _table(tile: Tile, x: np.ndarray, y: np.ndarray, radius: np.ndarray) -> Table:
+    digits = max(4, len(str(len(x))))
+    table = Table({"id": np.array([f"{tile.name}-{i:0{digits}d}" for i in range(1, len(x) + 1)], dtype=str)})
+    ra, dec = tile.wcs.wcs_pix2world(x, y, 0) if len(x) else (x, y)
+    table["ra"], table["dec"], table["x"], table["y"] = ra, dec, x, y
+    table["radius"] = radius * tile.pixel_scale
+    table["ra"].unit = table["dec"].unit = "deg"
+    table["radius"].unit = "arcsec"
+    for band, name in zip(tile.channels, ("mag_g", "mag_r", "mag_i"), strict=True):
+        table[name] = np.full(len(x), np.nan)
+        if band in tile.bands and len(x):
+            bad = tile.mask(band)
+            plane = _without_sky(tile.plane(band), bad) if not bad.all() else tile.plane(band)
+            plane[bad] = np.nan
+            table[name] = magnitudes(plane, x, y, radius)
+    return table
