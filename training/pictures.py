@@ -4,12 +4,15 @@ import numpy as np
 
 from morph.images.stretch import COMPOSITE_SOFTENING, to_composite, white_level
 
+#: Weights of g, r, i in a picture, those of the SkyServer's composites (Lupton et al. 2004), with mean one.
+WEIGHTS = np.array([7.8, 5.7, 4.9], dtype="float32") / 6.133
+#: How far above a stamp's own white level white is, and the stretch: enough to see arms, not the noise.
+HEADROOM, SOFTENING = 2.5, 12.0
+
 
 def pictures(images: np.ndarray) -> np.ndarray:
     """Composites as they are, flux as colour pictures, each with its own white level: uint8 [n, s, s, 3]."""
-    if images.dtype == np.uint8:
-        return images
-    return to_composite(images, _white(images))
+    return images if images.dtype == np.uint8 else _coloured(images, images)
 
 
 def redrawn(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
@@ -23,11 +26,13 @@ def redrawn(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         # A composite comes back as relative flux; this undoes `morph.images.stretch.from_composite`.
         return to_composite(np.maximum(reconstructions, 0), 1.0, float(np.sinh(COMPOSITE_SOFTENING)))
-    return to_composite(reconstructions, _white(images))
+    return _coloured(reconstructions, images)
 
 
-def _white(flux: np.ndarray) -> np.ndarray:
-    return np.array([white_level(stamp) for stamp in flux], dtype="float32").reshape(-1, 1, 1, 1)
+def _coloured(flux: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Flux as pictures, each with the white level of the stamp `like` it."""
+    white = [HEADROOM * white_level(stamp * WEIGHTS) for stamp in like]
+    return to_composite(flux * WEIGHTS, np.reshape(white, (-1, 1, 1, 1)), SOFTENING)
 
 
 def centre(images: np.ndarray, size: int) -> np.ndarray:

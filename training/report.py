@@ -23,7 +23,7 @@ from training.sections import (
     reconstruction_section,
     strangest_section,
 )
-from training.tile_section import read_scores, tile_section, titles
+from training.tile_section import is_simulated, read_scores, tile_section, titles
 
 #: Fewer galaxies than this make no map.
 SMALLEST_MAP = 60
@@ -38,7 +38,7 @@ def write_report(
     comparison: Comparison | None = None,
     scores: str | Path | None = None,
     tile: Tile | None = None,
-    tile_simulated: bool = False,
+    tile_simulated: bool | None = None,
     next_steps: Sequence[str] = (),
     title: str = "What the model sees",
 ) -> Path:
@@ -51,7 +51,8 @@ def write_report(
     galaxies : galaxies that the model was not trained on, to show with their answers.
     comparison : runs to show side by side.
     scores : a score file or a folder of them.
-    tile : the images of one of the scored tiles; tile_simulated : whether tiles are simulated.
+    tile : the images of one of the scored tiles; tile_simulated : whether tiles are simulated; read
+        from the tile's own headers when not given.
     next_steps : commands to suggest instead of the usual ones.
 
     Raises BadInput when there is nothing to show, or galaxies come without a model.
@@ -77,6 +78,8 @@ def write_report(
         if len(galaxies) >= SMALLEST_MAP:
             sections.append(map_section(galaxies, answers))
     table = None
+    if tile_simulated is None:
+        tile_simulated = tile is not None and is_simulated(tile)
     if scores is not None:
         table = read_scores(scores)
         sections.append(tile_section(table, tile, tile_simulated))

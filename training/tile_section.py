@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 
 from morph.errors import BadInput
 from morph.images.cutouts import Flag
+from morph.images.planes import Planes
 from morph.images.stretch import to_composite
 from morph.images.tiles import Tile
 from morph.questions import ANSWERS
 from training import plots
 from training.four_classes import FOUR_CLASSES, four_classes
 from training.page import Section, escape, facts, picture, short, simulated_mark, table
+from training.pictures import WEIGHTS
 
 #: Pixels across the picture of a tile, and arcsec across that of one galaxy on it.
 OVERVIEW, STAMP = 1100, 16.0
@@ -39,6 +41,11 @@ def read_scores(path: str | Path) -> pa.Table:
         if missing:
             raise BadInput(f"'{file}' is no score file: it has no column '{sorted(missing)[0]}'.")
     return pa.concat_tables(tables, promote_options="default")
+
+
+def is_simulated(tile: Tile) -> bool:
+    """Whether `morph simulate` made the tile; its headers say so."""
+    return all(Planes.open(path).header.get("SOFTNAME") == "morph" for path in tile.paths.values())
 
 
 def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = False) -> Section:
@@ -122,7 +129,7 @@ def _pictures(scores: pa.Table, tile: Tile, usable: np.ndarray) -> str:
     rows = np.flatnonzero(on_tile & usable)
     if not len(rows):
         return ""
-    planes = colour_planes(tile)
+    planes = colour_planes(tile) * WEIGHTS
     white = _white(planes)
     overview = picture(to_composite(shrink(planes, OVERVIEW), white), f"tile {tile.name}", quality=85)
     score = _column(scores, "anomaly_score")

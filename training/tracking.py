@@ -263,7 +263,7 @@ def log_classifier(
     """
     import mlflow
 
-    classifier.about["run"] = run.id
+    classifier.about.setdefault("run", run.id)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # An example would only let MLflow check a signature that is known here.
         warnings.filterwarnings("ignore", message=".*input example was not provided")

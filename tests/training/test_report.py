@@ -7,13 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 
 from morph.errors import BadInput
+from morph.images.tiles import Tile
 from morph.questions import ANSWERS, TREE
 from training.compare import compare
 from training.report import write_report
 from training.sections import likely_path, various
-from training.tile_section import read_scores, shrink, window
+from training.tile_section import is_simulated, read_scores, shrink, window
 
 
 class Outside(HTMLParser):
@@ -125,6 +127,16 @@ def test_a_report_of_nothing_is_bad_input(tmp_path, sample):
     with pytest.raises(BadInput, match="give a model too"):
         write_report(tmp_path / "report.html", galaxies=sample)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("software", "expected"), [("morph", True), ("SWarp", False)])
+def test_a_tile_says_itself_whether_it_is_simulated(tmp_path, software, expected):
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 30.0, "CRVAL2": -40.0})
+    header.update({"CRPIX1": 50.0, "CRPIX2": 50.0, "CDELT1": -7.3e-5, "CDELT2": 7.3e-5, "SOFTNAME": software})
+    pixels = np.random.default_rng(0).normal(size=(100, 100)).astype("float32")
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "DES0200-4000_r.fits")
+    with Tile.open(tmp_path / "DES0200-4000_r.fits") as tile:
+        assert is_simulated(tile) is expected
 
 
 def test_scores_that_are_missing_damaged_or_something_else_are_bad_input(tmp_path, scores):
