@@ -73,7 +73,7 @@ def command(to: Path, galaxies: int, tile_size: int, seed: int) -> None:
     _say("4. The champion as a server, and a client")
     _morph(f"export models:/morph@champion --to {serving}")
     cutouts = _write_cutouts(sample, to / "cutouts")
-    with _server(serving) as address:
+    with running_server(serving) as address:
         _morph(f"classify {cutouts} --survey des --server {address}", typed=f"classify {cutouts} --server {address}")
 
     _say("5. A survey tile to a catalogue")
@@ -143,7 +143,7 @@ def _write_cutouts(sample: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
+def running_server(folder: Path) -> Iterator[str]:
     """A server in a process of its own, as a user would start it; yields its address."""
     click.secho(f"$ morph serve {folder} --port 0 &", fg="cyan")
     process = subprocess.Popen(
