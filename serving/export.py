@@ -45,7 +45,7 @@ def export_model(
     classifier : a `morph.model.classifier.Classifier`.
     to : the folder for the model, made when it is not there.
     version : its number; one more than the highest in the folder if not given.
-    run : the MLflow run that made the model, for `describe`.
+    run : the MLflow run that made the model, for `describe`; what the model itself says if not given.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def next_version(model_dir: Path) -> int:
 
 def description(classifier, name: str, version: int, run: str | None) -> dict[str, Any]:
     """What the signature `describe` answers: the classifier's own account, and what it is served as."""
-    return {**classifier.describe(), "name": name, "version": version, "run": run}
+    return {**classifier.describe(), "name": name, "version": version, "run": run or classifier.about.get("run")}
 
 
 def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ and answers, and the network runs in threads of its own, so that requests arrive
 """
 
 import asyncio
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -122,12 +123,8 @@ class Server:
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
         reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         await _report(healths, health_pb2.HealthCheckResponse.NOT_SERVING)
-        try:
-            self.port = server.add_insecure_port(f"{self.host}:{self.port}")
-        except RuntimeError:
-            raise BadInput(
-                f"Port {self.port} of {self.host} cannot be had; choose another with --port, or 0 for a free one."
-            ) from None
+        _must_be_free(self.host, self.port)
+        self.port = server.add_insecure_port(f"{self.host}:{self.port}")
         with ThreadPoolExecutor(self.batching.num_batch_threads, "morph-network") as executor:
             await server.start()
             try:
@@ -150,6 +147,17 @@ class Server:
         servable = Servable(self.location, self.batching.max_batch_size)
         servable.warm_up()
         return servable
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """Raises BadInput where nobody can listen there; gRPC would say so in lines of its own."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError:
+        raise BadInput(
+            f"Port {port} of {host} cannot be had; choose another with --port, or 0 for a free one."
+        ) from None
 
 
 async def _report(healths, status) -> None:

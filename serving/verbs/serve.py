@@ -27,6 +27,7 @@ def command(folder: Path, port: int, name: str, host: str, embedded: bool) -> No
         morph serve models --port 8500
         morph classify galaxy.jpg --server 127.0.0.1:8500
     """
+    from morph.quiet import import_quietly
     from serving import model_server
     from serving.servable import locate
 
@@ -35,6 +36,5 @@ def command(folder: Path, port: int, name: str, host: str, embedded: bool) -> No
     if model_server.installed() and not embedded:
         model_server.serve(folder, name, port)
     else:
-        from serving import server
-
+        server = import_quietly("serving.server")
         server.serve(folder, name, port, host)
