@@ -54,7 +54,7 @@ def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = F
     Parameters
     ----------
     scores : rows as the contract of the score files has them.
-    tile : the images of one of the scored tiles.
+    tile : the images of one of the scored tiles; BadInput when it is none of them.
     simulated : whether the tiles are.
     """
     flags = np.nan_to_num(_column(scores, "flags")).astype(int)
@@ -64,6 +64,8 @@ def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = F
     usable &= np.isfinite(p).all(axis=1)
     names = sorted(set(scores["tile"].to_pylist()))
     kinds = np.bincount(four_classes(p[usable]).argmax(axis=1), minlength=len(FOUR_CLASSES))
+    if tile is not None and not {tile.name, tile.tilename} & set(names):
+        raise BadInput(f"Tile '{tile.name}' was not scored; the scores are of {', '.join(map(str, names[:5]))}.")
     tiles = names[0] if len(names) == 1 else f"{len(names)} tiles"
     body = [
         f"<p>Every object on {escape(tiles)}{simulated_mark(simulated)}, scored in one pass.</p>",
@@ -186,7 +188,7 @@ def _white(planes: np.ndarray) -> float:
     if not good.size:
         return 1.0
     noise = 1.4826 * float(np.median(np.abs(good - np.median(good))))
-    return max(float(np.quantile(good, 0.997)), 25 * noise, 1e-9)
+    return max(2 * float(np.quantile(good, 0.997)), 40 * noise, 1e-9)
 
 
 def titles(scores: pa.Table) -> Sequence[str]:

@@ -15,7 +15,7 @@ from morph.questions import ANSWERS, TREE
 from training.compare import compare
 from training.report import write_report
 from training.sections import likely_path, various
-from training.tile_section import is_simulated, read_scores, shrink, window
+from training.tile_section import STRANGEST, is_simulated, read_scores, shrink, tile_section, window
 
 
 class Outside(HTMLParser):
@@ -129,14 +129,37 @@ def test_a_report_of_nothing_is_bad_input(tmp_path, sample):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture
+def tile_of(tmp_path):
+    """A function that writes a small tile, made by some software, and opens it."""
+
+    def make(name: str, software: str = "SWarp") -> Tile:
+        header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 30.0, "CRVAL2": -40.0})
+        header.update({"CRPIX1": 50.0, "CRPIX2": 50.0, "CDELT1": -7.3e-5, "CDELT2": 7.3e-5, "SOFTNAME": software})
+        pixels = np.random.default_rng(0).normal(size=(100, 100)).astype("float32")
+        fits.PrimaryHDU(pixels, header).writeto(tmp_path / f"{name}_r.fits")
+        return Tile.open(tmp_path / f"{name}_r.fits")
+
+    return make
+
+
 @pytest.mark.parametrize(("software", "expected"), [("morph", True), ("SWarp", False)])
-def test_a_tile_says_itself_whether_it_is_simulated(tmp_path, software, expected):
-    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 30.0, "CRVAL2": -40.0})
-    header.update({"CRPIX1": 50.0, "CRPIX2": 50.0, "CDELT1": -7.3e-5, "CDELT2": 7.3e-5, "SOFTNAME": software})
-    pixels = np.random.default_rng(0).normal(size=(100, 100)).astype("float32")
-    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "DES0200-4000_r.fits")
-    with Tile.open(tmp_path / "DES0200-4000_r.fits") as tile:
-        assert is_simulated(tile) is expected
+def test_a_tile_says_itself_whether_it_is_simulated(tile_of, software, expected):
+    assert is_simulated(tile_of("DES0200-4000", software)) is expected
+
+
+def test_a_tile_is_shown_with_its_strangest_galaxies(tile_of, scores):
+    body = tile_section(scores, tile_of("DES0200-4000")).body
+    order = np.argsort(scores["anomaly_score"].to_numpy())
+    shown = re.findall(r'title="(obj-\d+)"', body)
+    assert len(shown) == STRANGEST
+    usable = [f"obj-{i}" for i in order if i != 5]
+    assert shown == usable[:STRANGEST], "the object without data has no score to be strange by"
+
+
+def test_a_tile_that_was_not_scored_is_bad_input(tile_of, scores):
+    with pytest.raises(BadInput, match="'DES9999-0000' was not scored"):
+        tile_section(scores, tile_of("DES9999-0000"))
 
 
 def test_scores_that_are_missing_damaged_or_something_else_are_bad_input(tmp_path, scores):
