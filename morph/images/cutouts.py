@@ -69,16 +69,17 @@ def cut(
     stamps = np.full((len(x), size, size, 3), np.nan, dtype="float32")
     flags = np.zeros(len(x), dtype="int32")
     for i in range(len(x)):
-        stamps[i], flags[i] = _cut_one(tile, x[i], y[i], radius[i], size)
+        stamp, flags[i] = _cut_one(tile, x[i], y[i], radius[i], size)
+        if stamp is not None:
+            stamps[i] = stamp
     return stamps, flags
 
 
-def _cut_one(tile: Tile, x: float, y: float, radius: float, size: int) -> tuple[np.ndarray, Flag]:
-    nothing = np.full((size, size, 3), np.nan, dtype="float32")
+def _cut_one(tile: Tile, x: float, y: float, radius: float, size: int) -> tuple[np.ndarray | None, Flag]:
     height, width = tile.shape
     on_tile = np.isfinite([x, y, radius]).all() and -0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5
     if not on_tile or radius <= 0:
-        return nothing, Flag.NO_DATA
+        return None, Flag.NO_DATA
     flag = Flag(0)
     # A radius under a pixel would be enlarged without end; the flag says what was done.
     if radius < SMALLEST_RADIUS:
@@ -98,7 +99,7 @@ def _cut_one(tile: Tile, x: float, y: float, radius: float, size: int) -> tuple[
     x, y = x - columns.start, y - rows.start
     flag |= judge(image, x, y, radius, across, tile.saturated()[rows, columns])
     if flag & Flag.NO_DATA:
-        return nothing, flag
+        return None, flag
     return resample(image, x, y, across, size), flag
 
 

@@ -133,7 +133,7 @@ class Planes:
             positive or the value is not finite.
         saturated : bool, of the same shape: at the header's SATURATE level, or marked so in the mask.
         """
-        counts = self._pixels(self.science).astype("float32")
+        counts = self._pixels(self.science).astype("float32", copy=False)
         bad = ~np.isfinite(counts)
         level = self.header.get("SATURATE", 0)
         saturated = counts >= level if isinstance(level, (int, float)) and level > 0 else np.zeros_like(bad)
@@ -158,7 +158,9 @@ class Planes:
     def _pixels(self, number: int) -> np.ndarray:
         try:
             with fits.open(self.path, memmap=True) as hdus:
-                pixels = np.array(hdus[number].data)
+                pixels = hdus[number].data
+                # FITS is big-endian, so a plane in a memory map is copied here, and a decompressed one is not.
+                pixels = np.asarray(pixels, dtype=pixels.dtype.newbyteorder("="))
         except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
             raise BadInput(f"'{self.path}' is cut short or damaged ({_first_line(error)}); get it again.") from None
         if pixels.shape != self.shape:

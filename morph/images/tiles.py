@@ -134,9 +134,11 @@ class Tile:
         self._saturated = None
 
     def load(self) -> "Tile":
-        """Read every band, in parallel (decompression runs outside Python's lock)."""
-        with ThreadPoolExecutor(len(self.bands)) as pool:
-            list(pool.map(self.plane, self.bands))
+        """Read every band that is not read yet, in parallel (decompression runs outside Python's lock)."""
+        unread = [band for band in self.bands if band not in self._flux]
+        if unread:
+            with ThreadPoolExecutor(len(unread)) as pool:
+                list(pool.map(self.plane, unread))
         return self
 
     def zero_point(self, band: str) -> float:
