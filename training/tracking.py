@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from morph import __version__
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
-from morph.model.store import DEFAULT_TRACKING
 from training import code_version
 
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ def setup(uri: str | None = None) -> str:
     `uri` beats `MLFLOW_TRACKING_URI`, which beats ``mlruns/mlflow.db``. BadInput when the URI is of a kind that
     MLflow no longer takes, or its server does not answer.
     """
+    from morph.model.store import DEFAULT_TRACKING
+
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if uri.startswith(("http://", "https://")):

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from morph.errors import BadInput
+from morph.surveys import SURVEYS, get_survey, magnitude, to_nanomaggies
+
+
+def test_unknown_survey_names_the_known_ones():
+    with pytest.raises(BadInput, match="Unknown survey 'hst'; use one of sdss, des, decals, lsst"):
+        get_survey("hst")
+
+
+def test_case_of_the_name_does_not_matter():
+    assert get_survey("DES") is SURVEYS["des"]
+
+
+def test_magnitude_undoes_the_zero_point():
+    """A source of one count has the zero point as its magnitude."""
+    assert magnitude(to_nanomaggies(np.float64(1), 30.0)) == pytest.approx(30.0, abs=1e-5)
+
+
+def test_magnitude_of_no_light_is_unknown():
+    assert np.isnan(magnitude([0.0, -1.0])).all()
+
+
+@pytest.mark.parametrize("survey", SURVEYS.values(), ids=list(SURVEYS))
+def test_noise_gives_a_point_source_at_the_depth_ten_sigma(survey):
+    """Matched filter on a pixelised Gaussian: S/N = flux sqrt(sum psf^2) / noise."""
+    y, x = np.mgrid[-40:41, -40:41]
+    for channel in range(3):
+        sigma = survey.seeing[channel] / 2.3548 / survey.pixel_scale
+        psf = np.exp(-(x**2 + y**2) / (2 * sigma**2))
+        psf /= psf.sum()
+        flux = 10 ** ((22.5 - survey.depth[channel]) / 2.5)
+        assert flux * np.sqrt((psf**2).sum()) / survey.noise()[channel] == pytest.approx(10, rel=0.02)
