@@ -65,8 +65,8 @@ def sample(tmp_path_factory) -> Galaxies:
             edge_on = i % 2
             r = np.hypot(x, y * (4 if edge_on else 1))
             light = 200 * np.exp(-r / 9)[..., None] * np.array([1, 0.8, 0.6]) + random.normal(8, 3, (96, 96, 3))
-            featured = {"smooth-or-featured_featured-or-disk": 30, "smooth-or-featured_smooth": 10}
-            votes = (
+            featured: dict[str, float] = {"smooth-or-featured_featured-or-disk": 30, "smooth-or-featured_smooth": 10}
+            votes: dict[str, float] = (
                 featured | {"disk-edge-on_yes": 30}
                 if edge_on
                 else {"smooth-or-featured_smooth": 40, "how-rounded_round": 39, "how-rounded_in-between": 1}

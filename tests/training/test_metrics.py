@@ -1,5 +1,6 @@
 """Figures of merit, against cases worked out by hand."""
 
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
@@ -13,8 +14,8 @@ from training.cells import Cells, chained_probabilities, chained_votes
 from training.four_classes import FOUR_CLASSES, four_classes, four_classes_of_votes
 
 
-def votes_of(*galaxies: dict[str, float]) -> np.ndarray:
-    return np.stack([set_votes(empty_votes(), counts) for counts in galaxies])
+def votes_of(*galaxies: Mapping[str, float]) -> np.ndarray:
+    return np.stack([set_votes(empty_votes(), dict(counts)) for counts in galaxies])
 
 
 SMOOTH, FEATURED = "smooth-or-featured_smooth", "smooth-or-featured_featured-or-disk"

@@ -36,6 +36,7 @@ def test_a_run_records_parameters_figures_dataset_and_code(tracked, sample):
     assert tags["morph.parent"] == "models:/morph@sdss"
     assert tags["morph.simulated"] == "yes"
     assert tags["morph.survey"] == "des"
+    assert written.inputs is not None
     (dataset,) = written.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("blobs", sample.digest)
     assert str(sample.about["path"]) not in str(dataset)
