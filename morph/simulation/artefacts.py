@@ -10,8 +10,12 @@ from morph.surveys import Survey
 ARTIFACTS = {"star": 0.4, "trail": 0.2, "bleed": 0.15, "edge": 0.15, "cosmic-ray": 0.1}
 
 
-def spoil(image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, rng: np.random.Generator) -> None:
-    """Put the scene's artifact on `image` [h, w, 3] (nanomaggies per pixel), in place."""
+def spoil(image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Put the scene's artifact on `image` [h, w, 3] (nanomaggies per pixel), in place.
+
+    Returns where there are no data at all: bool [h, w].
+    """
+    blank = np.zeros(image.shape[:2], dtype=bool)
     centre = (image.shape[0] - 1) / 2
     level = float(survey.noise()[1])
     if scene.artifact in ("star", "bleed"):
@@ -22,18 +26,17 @@ def spoil(image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, r
         image[:, column] += np.float32(rng.uniform(100, 400) * level) * rng.uniform(0.4, 1, 3).astype("float32")
     elif scene.artifact == "trail":
         # One exposure of many has the trail, so one band shows it best.
-        colour = 0.15 + rng.dirichlet((0.5, 0.5, 0.5))
+        colour = 0.04 + rng.dirichlet((0.15, 0.15, 0.15))
         _line(image, rng, rng.uniform(4, 25) * level, rng.uniform(0.4, 0.7) / survey.pixel_scale, colour)
     elif scene.artifact == "cosmic-ray":
         one_band = np.eye(3)[rng.integers(3)]
-        _line(image, rng, rng.uniform(60, 300) * level, 0.7, one_band, length=rng.uniform(0.1, 0.35))
+        _line(image, rng, rng.uniform(60, 300) * level, 0.5, one_band, length=rng.uniform(0.1, 0.35))
     elif scene.artifact == "edge":
         beyond = rng.uniform(0.3, 0.7)
-        blank = np.zeros(image.shape[:2], dtype=bool)
         blank[: int(beyond * len(blank))] = True
         blank = np.rot90(blank, int(rng.integers(4)))
-        image[blank] = 0
-        _glow(image, ~blank, rng.uniform(3, 25) * level, rng)
+        _glow(image, rng.uniform(3, 25) * level, rng)
+    return blank
 
 
 def _bright_star(image, centre: float, scene: Scene, survey: Survey, seeing, rng) -> None:
@@ -56,8 +59,8 @@ def _line(image, rng, brightness: float, width: float, colour: np.ndarray, lengt
     image += (brightness * line[..., None] * colour).astype("float32")
 
 
-def _glow(image, where: np.ndarray, brightness: float, rng) -> None:
+def _glow(image, brightness: float, rng) -> None:
     """Light that falls off from a corner of the chip."""
     y, x = np.mgrid[0 : 1 : image.shape[0] * 1j, 0 : 1 : image.shape[1] * 1j]
     near = np.exp(-3 * np.hypot(x - rng.random(), y - rng.random()))
-    image += (brightness * (near * where)[..., None] * rng.uniform(0.5, 1, 3)).astype("float32")
+    image += (brightness * near[..., None] * rng.uniform(0.5, 1, 3)).astype("float32")

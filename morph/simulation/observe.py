@@ -88,9 +88,10 @@ def observe(
     add_neighbours(image, survey, seeing, rng)
     if survey.bands[2] == "z":
         image[..., 2] *= Z_OVER_I
-    if scene.artifact:
-        spoil(image, scene, survey, seeing, rng)
+    blank = spoil(image, scene, survey, seeing, rng) if scene.artifact else None
     add_noise(image, survey, rng)
+    if blank is not None:
+        image[blank] = 0
     with np.errstate(divide="ignore", invalid="ignore"):
         g, r, i = (float(m) for m in magnitude(fluxes))
     return Observation(scene, survey, image, (g, r, i))

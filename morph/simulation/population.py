@@ -285,10 +285,16 @@ def _disturb(rng, scene: Scene, strength: float | None = None) -> Scene:
     smooth = scene.disk is None
     shells = strength * rng.uniform(0.04, 0.15) if smooth or rng.random() < 0.2 else 0.0
     tails = () if smooth and rng.random() < 0.5 else tails
-    scale = 1 - shells - sum(tail.fraction for tail in tails)
-    bulge = replace(scene.bulge, fraction=scene.bulge.fraction * scale) if scene.bulge else None
+    # What is torn out of a galaxy is missing from each of its parts.
+    left = 1 - shells - sum(tail.fraction for tail in tails)
     return replace(
-        scene, tails=tails, shells=shells, bulge=bulge, lopsided=scene.lopsided + strength * rng.uniform(0.1, 0.5)
+        scene,
+        tails=tails,
+        shells=shells,
+        bulge=replace(scene.bulge, fraction=left * scene.bulge.fraction) if scene.bulge else None,
+        bar=replace(scene.bar, fraction=left * scene.bar.fraction) if scene.bar else None,
+        ring=replace(scene.ring, fraction=left * scene.ring.fraction) if scene.ring else None,
+        lopsided=0.0 if smooth else scene.lopsided + strength * rng.uniform(0.1, 0.5),
     )
 
 
@@ -317,7 +323,7 @@ def _artifact(rng, survey: Survey) -> Scene:
     return Scene(
         kind="artifact",
         flux=10 ** (0.4 * (NANOMAGGY_ZERO_POINT - magnitude)),
-        radius=rng.uniform(1.5, 4.0),
+        radius=rng.uniform(2.5, 7.0),
         angle=rng.uniform(0, 180),
         redshift=float(rng.uniform(0.05, 0.3)),
         old=Colours(rng.normal(0.8, 0.2), rng.normal(0.4, 0.1)),

@@ -37,12 +37,15 @@ class Simulated:
     probabilities: np.ndarray
 
 
-def simulate_galaxy(seed: int, index: int, survey: Survey, mix: str = "survey") -> Simulated:
+def simulate_galaxy(
+    seed: int, index: int, survey: Survey, mix: str = "survey", population: Survey | None = None
+) -> Simulated:
     """Galaxy number `index` of the sample with this seed.
 
-    The scene, the observation and the votes have seeds of their own.
+    The scene, the observation and the votes have seeds of their own: two surveys that look at one `population`
+    (that of `survey` if not given) with one seed see the same galaxies.
     """
-    scene = draw_scene(np.random.default_rng([seed, index, 0]), survey, get_mix(mix))
+    scene = draw_scene(np.random.default_rng([seed, index, 0]), population or survey, get_mix(mix))
     return observe_scene(scene, survey, seed, index)
 
 
@@ -92,9 +95,10 @@ def _stamp(scene: Scene, survey: Survey, seed: list[int]) -> tuple[Observation, 
     return observation, stamp, side * NETWORK_SIZE / (FIELD * STAMP_SIZE)
 
 
-def _batch(task: tuple[int, range, str, str]) -> list[Galaxy]:
-    seed, indices, survey, mix = task
-    return [simulate_galaxy(seed, index, get_survey(survey), mix).galaxy for index in indices]
+def _batch(task: tuple[int, range, str, str, str]) -> list[Galaxy]:
+    seed, indices, survey, mix, population = task
+    camera, source = get_survey(survey), get_survey(population)
+    return [simulate_galaxy(seed, index, camera, mix, source).galaxy for index in indices]
 
 
 def simulate_galaxies(
@@ -105,6 +109,7 @@ def simulate_galaxies(
     processes: int | None = None,
     progress: bool = True,
     mix: str = "survey",
+    population: str | None = None,
 ) -> Galaxies:
     """Write `n` simulated galaxies as a flux dataset and return it.
 
@@ -115,29 +120,40 @@ def simulate_galaxies(
     seed : galaxy `i` of a seed is always the same, however many are made and by however many processes.
     processes : two if not given; 1 stays in this process.
     mix : "survey", as volunteers meet them, or "balanced", rich in bars, rings, arms, edge-on disks and mergers.
+    population : the survey whose galaxies these are, if it is not `survey` itself; the same seed then makes the
+        same galaxies seen by two cameras.
+
+    In a script, call this below ``if __name__ == "__main__":``, as everything that starts processes.
 
     Raises BadInput on an unknown survey or mix, on `n` < 1, and if `path` exists and is no dataset.
     """
-    camera = get_survey(survey)
+    camera, source = get_survey(survey), get_survey(population or survey)
     get_mix(mix)
     if n < 1:
         raise BadInput(f"The number of galaxies is {n}; it must be at least 1.")
-    about = {"simulated": True, "seed": seed, "survey": camera.name, "mix": mix, "source": "morph simulate"}
+    about = {
+        "simulated": True,
+        "source": "morph simulate",
+        "seed": seed,
+        "survey": camera.name,
+        "population": source.name,
+        "mix": mix,
+    }
     console = Console(stderr=True)
     with (
         GalaxiesWriter(path, "flux", STAMP_SIZE, about) as writer,
         Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar,
     ):
         task = bar.add_task(f"simulating {camera.name} galaxies", total=n)
-        for batch in _batches(n, camera.name, seed, processes or 2, mix):
+        for batch in _batches(n, processes or 2, seed, camera.name, mix, source.name):
             for galaxy in batch:
                 writer.add(galaxy)
             bar.advance(task, len(batch))
     return Galaxies.open(path)
 
 
-def _batches(n: int, survey: str, seed: int, processes: int, mix: str) -> Iterator[list[Galaxy]]:
-    tasks = [(seed, range(start, min(start + BATCH, n)), survey, mix) for start in range(0, n, BATCH)]
+def _batches(n: int, processes: int, seed: int, survey: str, mix: str, population: str) -> Iterator[list[Galaxy]]:
+    tasks = [(seed, range(k, min(k + BATCH, n)), survey, mix, population) for k in range(0, n, BATCH)]
     if processes == 1 or len(tasks) < WORTH_WORKERS:
         yield from map(_batch, tasks)
         return

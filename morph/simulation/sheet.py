@@ -37,6 +37,10 @@ LOOKS = {
 }
 
 
+#: A stamp is shown enlarged.
+SHEET_ZOOM = 2
+
+
 def picture(stamp: np.ndarray, survey: str, pixel_scale: float) -> np.ndarray:
     """A stamp [size, size, 3] in nanomaggies per pixel of `pixel_scale` arcsec, as its survey would print it.
 
@@ -53,7 +57,10 @@ def picture(stamp: np.ndarray, survey: str, pixel_scale: float) -> np.ndarray:
 
 
 def contact_sheet(pictures: list[np.ndarray], columns: int = 10, gap: int = 2) -> np.ndarray:
-    """Pictures uint8 [size, size, 3] of one size, in rows: uint8 [height, width, 3]."""
+    """Pictures uint8 [size, size, 3] of one size, in rows: uint8 [height, width, 3].
+
+    BadInput when there is none.
+    """
     if not pictures:
         raise BadInput("There is no galaxy to show; simulate at least one.")
     size = pictures[0].shape[0] + gap
@@ -80,4 +87,5 @@ def write_sheet(galaxies: Galaxies, path: str | Path, number: int = 60, columns:
         picture(galaxies.images[k][inner, inner], str(galaxies.surveys[k]), float(scales[k]))
         for k in range(min(number, len(galaxies)))
     ]
-    Image.fromarray(contact_sheet(pictures, columns)).save(path)
+    sheet = Image.fromarray(contact_sheet(pictures, columns))
+    sheet.resize((SHEET_ZOOM * sheet.width, SHEET_ZOOM * sheet.height), Image.Resampling.BICUBIC).save(path)

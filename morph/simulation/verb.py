@@ -23,10 +23,20 @@ def command() -> None:
     show_default=True,
     help="survey: as volunteers meet them. balanced: rich in bars, rings, arms, edge-on disks and mergers.",
 )
+@click.option("--population", help="Whose galaxies these are, if another survey's: the same seen by two cameras.")
 @click.option("--processes", default=2, show_default=True, type=click.IntRange(1), help="Processes to use.")
 @click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The dataset's folder.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a picture of the first sixty, PNG.")
-def galaxies(survey: str, number: int, seed: int, mix: str, processes: int, path: Path, sheet: Path | None) -> None:
+def galaxies(
+    survey: str,
+    number: int,
+    seed: int,
+    mix: str,
+    population: str | None,
+    processes: int,
+    path: Path,
+    sheet: Path | None,
+) -> None:
     """Simulate galaxies with the votes that volunteers would give, as a flux dataset.
 
     \b
@@ -37,7 +47,7 @@ def galaxies(survey: str, number: int, seed: int, mix: str, processes: int, path
 
     if sheet:
         check_sheet(sheet)
-    made = simulate_galaxies(path, number, survey, seed, processes=processes, mix=mix)
+    made = simulate_galaxies(path, number, survey, seed, processes=processes, mix=mix, population=population)
     if sheet:
         write_sheet(made, sheet)
     asked = ", ".join(f"{question} {count}" for question, count in made.answered().items())
