@@ -50,7 +50,7 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
     """The columns of a score file, with units and descriptions, and `about` as its provenance."""
     p = "probability of this answer, given that the question is asked"
     fields = [
-        _field("id", pa.string(), "the galaxy in the catalogue, or its position's name"),
+        _field("id", pa.string(), "the galaxy's name in the catalogue, or its tile's name and a number"),
         _field("ra", pa.float64(), "right ascension", "deg"),
         _field("dec", pa.float64(), "declination", "deg"),
         _field("tile", pa.string(), "the tile it was cut from"),
@@ -68,8 +68,10 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
     return pa.schema(fields, metadata={KEY: json.dumps(about).encode()})
 
 
-def write_scores(path: Path, tile: str, scores: Scores, description: dict[str, Any], about: dict[str, Any]) -> None:
-    """Write one tile's scores, whole or not at all.
+def write_scores(
+    path: Path, tile: str, scores: Scores, description: dict[str, Any], about: dict[str, Any]
+) -> pa.Table:
+    """Write one tile's scores, whole or not at all; returns what was written.
 
     Parameters
     ----------
@@ -95,39 +97,16 @@ def write_scores(path: Path, tile: str, scores: Scores, description: dict[str, A
         ),
         pa.array(scores.outputs["reconstruction_error"], pa.float32(), mask=missing),
         pa.array(scores.outputs["anomaly_score"], pa.float32(), mask=missing),
-        pa.array(scores.outputs["anomaly"].astype(bool), pa.bool_(), mask=missing),
+        pa.array(scores.outputs["anomaly"] == 1, pa.bool_(), mask=missing),
         pa.array(scores.flags, pa.int32()),
         pa.array([description["name"]] * count, pa.string()),
         pa.array([str(description["version"])] * count, pa.string()),
     ]
     table = pa.Table.from_arrays(columns, schema=schema(description, size, about))
-    path.parent.mkdir(parents=True, exist_ok=True)
     building = path.with_name(f".{path.name}.building")
     pq.write_table(table, building, compression="zstd")
     building.rename(path)
-
-
-def read_scores(path: str | Path) -> pa.Table:
-    """The scores in a folder (its files in the order of their names), or in one file, as one table.
-
-    BadInput when there are none, when a file is damaged or no score file, or when two models' answers differ in
-    kind.
-    """
-    path = Path(path)
-    files = [path] if path.is_file() else score_files(path)
-    if not files:
-        raise BadInput(f"There are no scores in '{path}'; make some with `morph score TILE... --out {path}`.")
-    for file in files:
-        read_about(file)
-    try:
-        return pa.concat_tables([pq.read_table(file).replace_schema_metadata() for file in files])
-    except pa.ArrowInvalid:
-        raise BadInput(f"The files in '{path}' have different columns; read those of one model at a time.") from None
-
-
-def score_files(folder: str | Path) -> list[Path]:
-    """The Parquet files of a folder that are whole, sorted by name."""
-    return sorted(file for file in Path(folder).glob("*.parquet") if not file.name.startswith("."))
+    return table
 
 
 def read_about(path: str | Path) -> dict[str, Any]:

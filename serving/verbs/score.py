@@ -1,0 +1,145 @@
+"""morph score."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from morph.errors import BadInput
+
+if TYPE_CHECKING:
+    from serving.answerers import Source
+    from serving.summary import Summary
+
+
+@click.command("score")
+@click.argument("tiles", metavar="TILE...", nargs=-1, required=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The score files' folder.")
+@click.option(
+    "--catalog", type=click.Path(path_type=Path), metavar="FILE", help="The galaxies; else they are detected."
+)
+@click.option("--model", metavar="NAME", help="A model's path or MLflow URI; with --server, its name there [morph].")
+@click.option("--server", metavar="HOST:PORT", help="Let the model of this server answer.")
+@click.option("--survey", default="des", show_default=True, help="The tiles' survey: sdss, des, decals or lsst.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes to use.")
+@click.option("--overwrite", is_flag=True, help="Score again the tiles that have a score file.")
+def command(
+    tiles: tuple[str, ...],
+    out: Path,
+    catalog: Path | None,
+    model: str | None,
+    server: str | None,
+    survey: str,
+    workers: int,
+    overwrite: bool,
+) -> None:
+    """Score each TILE: cut its galaxies, ask the model, write one Parquet file.
+
+    A TILE is any file of it, a folder or a glob; the other bands are found beside it. The galaxies come from a
+    catalogue in FITS, Parquet, CSV, VOTable or ECSV, or are detected. A file appears whole or not at all: the same
+    command goes on where it was stopped. A tile that cannot be scored stops no other; the exit status is then 1.
+
+    \b
+        morph score tiles/ --model models:/morph@champion --out scores
+        morph score 'tiles/*_r.fits.fz' --catalog gold.fits --server 127.0.0.1:8500 --out scores
+    """
+    from morph.images.tiles import find_tiles
+    from morph.surveys import get_survey
+    from serving.scoring import score
+
+    # Before a model is loaded, so that a wrong name is told at once.
+    get_survey(survey)
+    groups = find_tiles(tiles)
+    source = _source(model, server)
+    with _Progress(len(groups)) as progress:
+        summary = score(groups, catalog, source, out, survey, workers, overwrite, progress.advance)
+    if not summary.scored and not summary.elsewhere and len(summary.failed) == 1:
+        raise BadInput(summary.failed[0].reason)
+    _print(summary, out, progress.seconds)
+    for failed in summary.failed:
+        click.echo(f"morph: {failed.reason}", err=True)
+    if summary.failed:
+        if not summary.scored:
+            raise BadInput(f"None of the {len(groups)} tiles can be scored.")
+        click.echo(f"morph: {len(summary.failed)} of {len(groups)} tiles were not scored: see above.", err=True)
+        sys.exit(1)
+
+
+def _source(model: str | None, server: str | None) -> "Source":
+    from serving.answerers import LocalModel, RemoteModel
+
+    if server:
+        return RemoteModel(server, model or "morph")
+    if model:
+        return LocalModel(model)
+    raise BadInput("Say who answers: --model models:/morph@champion (or a model's path), or --server HOST:PORT.")
+
+
+class _Progress:
+    """A bar of tiles with galaxies a second, on standard error where that is a terminal."""
+
+    def __init__(self, tiles: int):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("Scoring tiles"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[galaxies]:,} galaxies, {task.fields[rate]:,.0f} a second"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=tiles, galaxies=0, rate=0.0)
+        self._galaxies = 0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> "_Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.stop()
+
+    def advance(self, tiles: int, galaxies: int) -> None:
+        """Note that so many more are finished; none at all, that the model is ready: loading it is no scoring."""
+        if not tiles and not galaxies:
+            self._started = time.monotonic()
+        self._galaxies += galaxies
+        self._bar.update(self._task, advance=tiles, galaxies=self._galaxies, rate=self._galaxies / self.seconds)
+
+    @property
+    def seconds(self) -> float:
+        """Since the model was ready."""
+        return max(time.monotonic() - self._started, 1e-3)
+
+
+def _print(summary: "Summary", out: Path, seconds: float) -> None:
+    """The run in a few lines on standard output."""
+    new = [tile for tile in summary.scored if not tile.before]
+    galaxies = sum(tile.galaxies for tile in new)
+    click.echo(
+        f"Scored {_count(len(new), 'tile')} with {_count(galaxies, 'galaxy', 'galaxies')} in {seconds:.1f} s "
+        f"({galaxies / max(seconds, 1e-3):,.0f} a second) into {out}."
+    )
+    if len(new) < len(summary.scored):
+        click.echo(f"{_count(len(summary.scored) - len(new), 'tile')} had been scored before.")
+    if summary.elsewhere:
+        click.echo(f"No galaxy of the catalogue lies on {_count(len(summary.elsewhere), 'tile')}.")
+    if not summary.galaxies:
+        return
+    kinds = [f"{count:,} {str(flag.name).lower().replace('_', ' ')}" for flag, count in summary.flags.items() if count]
+    detail = f" ({', '.join(kinds)})" if kinds else ""
+    click.echo(f"{summary.flagged:,} of {summary.galaxies:,} galaxies carry a flag{detail}.")
+    click.echo(f"{_count(summary.anomalies, 'galaxy is', 'galaxies are')} unlike what the model knows; the strangest:")
+    for anomaly_score, name, tile in summary.strangest:
+        click.echo(f"  p = {anomaly_score:<8.3g} {name}  (tile {tile})")
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
