@@ -28,8 +28,8 @@ class Look:
 
 #: The weights are those of the SkyServer (Lupton et al. 2004: 4.9, 5.7, 7.8 for i, r, g) and of the Legacy Surveys'
 #: viewer (2.2, 3.4, 6 for z, r, g). The stretch was fitted so that the core, the half-light radius, twice that
-#: and the sky of simulated galaxies have the median brightness of those in real pictures. Galaxy Zoo washed the
-#: colours of DECaLS out, so that volunteers would judge shapes.
+#: and the sky of simulated galaxies have the median brightness of those in real SDSS and DECaLS pictures; DES takes
+#: that of DECaLS. DECaLS's own pictures in Galaxy Zoo are nearly grey, which `saturation` was set to by eye.
 LOOKS = {
     "sdss": Look((0.489, 0.357, 0.307), 39.8, 120.0),
     "decals": Look((0.412, 0.233, 0.151), 4.2, 60.0, saturation=0.35, sky=8.0),
