@@ -249,7 +249,8 @@ def _radius(there: dict[str, Column], survey: Survey) -> tuple[np.ndarray, str]:
             radius = radius * unit.to(units.arcsec)
         elif pixels or unit == units.pix:
             radius = radius * survey.pixel_scale
-        radius[~(radius > 0) & ~(intrinsic & (radius == 0))] = np.nan
+        # A model of size 0 is a point source; elsewhere 0 says that nothing was measured.
+        radius[~np.isfinite(radius) | (radius < 0) | ((radius == 0) & (not intrinsic))] = np.nan
         if intrinsic:
             # Widths add in quadrature for Gaussians; for real profiles it is good to a few per cent.
             radius = np.hypot(radius, point_source_radius(survey))

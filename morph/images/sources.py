@@ -209,9 +209,8 @@ def _table(tile: Tile, x: np.ndarray, y: np.ndarray, radius: np.ndarray) -> Tabl
     table["radius"].unit = "arcsec"
     for band, name in zip(tile.channels, ("mag_g", "mag_r", "mag_i"), strict=True):
         table[name] = np.full(len(x), np.nan)
-        if band in tile.bands and len(x):
-            bad = tile.mask(band)
-            plane = _without_sky(tile.plane(band), bad) if not bad.all() else tile.plane(band)
+        if len(x) and band in tile.bands and not (bad := tile.mask(band)).all():
+            plane = _without_sky(tile.plane(band), bad)
             plane[bad] = np.nan
             table[name] = magnitudes(plane, x, y, radius)
     return table
