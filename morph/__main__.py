@@ -63,15 +63,16 @@ def main() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
-        door(standalone_mode=False)
+        # Outside its standalone mode click returns the code of an early exit instead of raising it.
+        code = door(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except BadInput as error:
         sys.exit(_complain(str(error)))
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except click.ClickException as error:
         sys.exit(_complain(error.format_message(), help_of=getattr(error, "ctx", None)))
     except (KeyboardInterrupt, click.exceptions.Abort):
-        sys.exit(_complain("Stopped. What was finished is kept; the same command goes on from there.") and 130)
+        _complain("Stopped. What was finished is kept; the same command goes on from there.")
+        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

@@ -72,6 +72,11 @@ def _knock(uri: str) -> None:
         ) from None
 
 
+#: Set when SIGTERM came. Python swallows an exception that a signal raises inside a finaliser, so the next metrics
+#: that a run logs ask again.
+_terminated = threading.Event()
+
+
 class Run:
     """A run that is being written.
 
@@ -99,6 +104,8 @@ class Run:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record metrics, for instance once an epoch."""
+        if _terminated.is_set():
+            raise KeyboardInterrupt
         import time
 
         from mlflow.entities import Metric
@@ -222,8 +229,10 @@ def _termination_interrupts() -> Iterator[None]:
         return
 
     def interrupt(*_):
+        _terminated.set()
         raise KeyboardInterrupt
 
+    _terminated.clear()
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
