@@ -36,8 +36,8 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        "## DECam: another camera, another colour mapping, no label yet\n\nThe weights as they are, and then fine-tuned: "
-        "the sets are small, so every galaxy is predicted by a model fine-tuned on the other folds.",
+        "## DECam: another camera, another colour mapping, no label yet\n\nThe weights as they are, and then "
+        "fine-tuned: the sets are small, so every galaxy is predicted by a model fine-tuned on the other folds.",
         (
             "import $MORPH_DATA/decals-galaxyzoo-examples/images "
             "--labels $MORPH_DATA/decals-galaxyzoo-examples/labels.csv --survey decals --to examples",
@@ -115,9 +115,9 @@ def main() -> None:
         sys.exit(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
     console = Console(stderr=True)
     parts = [
-        "# Figures on real surveys\n\nMade by `python benchmarks/real_surveys.py`: every line below was typed by it and "
-        "printed by `morph`. The images are public data of SDSS, DES and the DESI Legacy Surveys, the labels Galaxy "
-        "Zoo's; intervals are 95 % from a bootstrap over galaxies.\n"
+        "# Figures on real surveys\n\nMade by `python benchmarks/real_surveys.py`: every line below was typed by it "
+        "and printed by `morph`. The images are public data of SDSS, DES and the DESI Legacy Surveys, the labels "
+        "Galaxy Zoo's; intervals are 95 % from a bootstrap over galaxies.\n"
     ]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         os.chdir(folder)

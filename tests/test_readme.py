@@ -48,7 +48,9 @@ def script(blocks: list[tuple[str, str]]) -> str:
         for line in text.strip().splitlines():
             lines.append(line)
             if line.endswith("&"):
-                lines.append("for _ in $(seq 120); do (: </dev/tcp/localhost/$PORT) 2>/dev/null && break; sleep 0.5; done")
+                lines.append(
+                    "for i in $(seq 120); do (: </dev/tcp/localhost/$PORT) 2>/dev/null && break; sleep 1; done"
+                )
     return "\n".join(lines).replace("8500", "$PORT").replace('"localhost:$PORT"', '__import__("os").environ["AT"]')
 
 
