@@ -96,6 +96,11 @@ class _Cutter:
                             done.add(stamp.name)
                             waiting.pop(stamp.name, None)
                             yield stamp
+        if not self.seen:
+            raise BadInput(
+                f"None of the {len(self.galaxies)} galaxies of the catalogue lies on any of the {len(self.groups)} "
+                "tiles; check that its ra and dec, in degrees, are those of the tiles."
+            )
         yield from waiting.values()
 
 

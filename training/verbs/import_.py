@@ -66,6 +66,12 @@ def command(
     from training.sources.tiles import import_tiles
 
     survey = get_survey(survey).name
+    if labels is None and (mapping or id_column or keep_unlabelled):
+        raise BadInput(
+            "--mapping, --id-column and --keep-unlabelled speak about labels; give those with --labels TABLE."
+        )
+    if (catalog or detect) and (bands or zero_point is not None or pixel_scale):
+        raise BadInput("--bands, --zero-point and --pixel-scale are for cutouts; tiles say these in their headers.")
     report = Report()
     paths = expand(images)
     hdf5 = [path for path in paths if path.suffix.lower() in HDF5]
@@ -91,7 +97,7 @@ def command(
                 f"import one kind at a time, for instance '{images[0]}/*{pictures[0].suffix}'."
             )
         if pictures:
-            if bands or zero_point:
+            if bands or zero_point is not None:
                 raise BadInput("--bands and --zero-point are for FITS images; these are pictures.")
             import_pictures(pictures, to, survey, report, *about, pixel_scale, keep_unlabelled)
         elif fits:
