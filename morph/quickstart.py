@@ -3,11 +3,12 @@
 It knows no package: every step is a verb of the one door, printed as it would be typed.
 """
 
+import io
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 
 import click
@@ -101,20 +102,8 @@ def _morph(words: str, quiet: bool = False, typed: str | None = None) -> None:
     from morph.__main__ import door
 
     click.secho(f"$ morph {typed or words}", fg="cyan")
-    arguments = words.split()
-    if quiet:
-        with open("/dev/null", "w") as nowhere, _output_to(nowhere):
-            door.main(arguments, prog_name="morph", standalone_mode=False)
-    else:
-        door.main(arguments, prog_name="morph", standalone_mode=False)
-
-
-@contextmanager
-def _output_to(stream) -> Iterator[None]:
-    from contextlib import redirect_stdout
-
-    with redirect_stdout(stream):
-        yield
+    with redirect_stdout(io.StringIO()) if quiet else nullcontext():
+        door.main(words.split(), prog_name="morph", standalone_mode=False)
 
 
 def _write_cutouts(sample: Path, folder: Path) -> Path:
