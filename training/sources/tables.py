@@ -115,7 +115,7 @@ def _read_text(path: Path) -> pa.Table:
 def _read_fits(path: Path) -> pa.Table:
     from astropy.table import Table as FitsTable
 
-    table = FitsTable.read(path)
+    table = FitsTable.read(path, format="fits", unit_parse_strict="silent")
     table.convert_bytestring_to_unicode()
     flat = [name for name in table.colnames if table[name].ndim == 1]
     return pa.table({name: table[name].tolist() for name in flat})
