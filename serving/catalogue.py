@@ -90,10 +90,9 @@ def write_scores(
         _array(scores.x, pa.float64()),
         _array(scores.y, pa.float64()),
         *(pa.array(probabilities[:, j], pa.float32(), mask=missing) for j in range(probabilities.shape[1])),
+        # Parquet's readers fail on a fixed-size list that is null itself; its elements are null instead.
         pa.FixedSizeListArray.from_arrays(
-            pa.array(scores.outputs["embedding"].ravel(), pa.float32()),
-            type=pa.list_(pa.float32(), size),
-            mask=pa.array(missing),
+            pa.array(scores.outputs["embedding"].ravel(), pa.float32(), mask=np.repeat(missing, size)), size
         ),
         pa.array(scores.outputs["reconstruction_error"], pa.float32(), mask=missing),
         pa.array(scores.outputs["anomaly_score"], pa.float32(), mask=missing),

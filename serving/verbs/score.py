@@ -122,13 +122,14 @@ class _Progress:
 def _print(summary: "Summary", out: Path, seconds: float) -> None:
     """The run in a few lines on standard output."""
     new = [tile for tile in summary.scored if not tile.before]
-    galaxies = sum(tile.galaxies for tile in new)
-    click.echo(
-        f"Scored {_count(len(new), 'tile')} with {_count(galaxies, 'galaxy', 'galaxies')} in {seconds:.1f} s "
-        f"({galaxies / max(seconds, 1e-3):,.0f} a second) into {out}."
-    )
+    if new:
+        galaxies = sum(tile.galaxies for tile in new)
+        rate = f"{galaxies / seconds:,.0f} a second"
+        what = f"{_count(len(new), 'tile')} with {_count(galaxies, 'galaxy', 'galaxies')}"
+        click.echo(f"Scored {what} in {seconds:.1f} s ({rate}) into {out}.")
     if len(new) < len(summary.scored):
-        click.echo(f"{_count(len(summary.scored) - len(new), 'tile')} had been scored before.")
+        before = _count(len(summary.scored) - len(new), "tile")
+        click.echo(f"{before} had been scored before; --overwrite scores again.")
     if summary.elsewhere:
         click.echo(f"No galaxy of the catalogue lies on {_count(len(summary.elsewhere), 'tile')}.")
     if not summary.galaxies:

@@ -1,9 +1,13 @@
-"""One small real model, exported and served once for all tests of serving."""
+"""One small real model, exported and served once for all tests of serving, and two small tiles."""
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from morph.__main__ import main
 
 SIZE = 64
 
@@ -76,3 +80,53 @@ def client(server):
 
     with MorphClient(server.address) as connected:
         yield connected
+
+
+@pytest.fixture(scope="session")
+def weights(classifier, tmp_path_factory) -> Path:
+    """The file of `classifier`."""
+    path = tmp_path_factory.mktemp("weights") / "model.keras"
+    classifier.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiles(tmp_path_factory):
+    """Two simulated tiles of 256 px with 8 and 6 galaxies in their catalogues."""
+    from morph.simulation.tile import simulate_tile
+
+    folder = tmp_path_factory.mktemp("tiles")
+    return [
+        simulate_tile(folder / name, 256, galaxies=count, seed=count, name=name, progress=False)
+        for name, count in (("DES0356-5248", 8), ("DES0400-5248", 6))
+    ]
+
+
+@pytest.fixture(scope="session")
+def tiles_folder(tiles) -> Path:
+    return tiles[0].paths[0].parents[1]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real survey images."""
+    folder = Path(os.environ.get("MORPH_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real survey images are not at {folder}; set MORPH_DATA to their folder")
+    return folder
+
+
+@pytest.fixture
+def morph(monkeypatch, capsys):
+    """Runs `morph ARGUMENTS`; returns exit status, standard output and standard error."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["morph", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        return status, *capsys.readouterr()
+
+    return run

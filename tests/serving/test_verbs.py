@@ -13,26 +13,9 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from morph.__main__ import main
 from morph.questions import TREE
 from serving.client import MorphClient
 from serving.verbs.classify import most_likely_path
-
-
-@pytest.fixture
-def morph(monkeypatch, capsys):
-    """Runs `morph ARGUMENTS`; returns exit status, standard output and standard error."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["morph", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,103 @@
+"""The score file: the contract's columns, what stands beside them, and nothing where writing fails."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from morph.errors import BadInput
+from morph.questions import ANSWERS
+from serving.catalogue import Scores, read_about, write_scores
+
+ABOUT = {"model": "morph", "model_version": "7", "survey": "des"}
+
+
+@pytest.fixture(scope="module")
+def description(classifier) -> dict:
+    return {**classifier.describe(), "version": 7}
+
+
+def scores(count: int = 3, width: int = 64) -> Scores:
+    random = np.random.default_rng(0)
+    answered = np.arange(count) != 1
+    outputs = {
+        "probabilities": random.random((count, len(ANSWERS)), "float32"),
+        "embedding": random.random((count, width), "float32"),
+        "reconstruction_error": random.random(count, "float32"),
+        "anomaly_score": np.array([0.5, 0.5, 0.001], "float32")[:count],
+        "anomaly": np.array([0, np.nan, 1], "float32")[:count],
+    }
+    place = np.arange(count, dtype=float)
+    flags = np.where(answered, 1, 32).astype("int32")
+    return Scores([f"g{i}" for i in range(count)], place, -place, place, place, flags, outputs, answered)
+
+
+def test_the_columns_are_the_contracts(tmp_path, description):
+    write_scores(tmp_path / "a.parquet", "a", scores(), description, ABOUT)
+    schema = pq.read_schema(tmp_path / "a.parquet")
+    before, after = ["id", "ra", "dec", "tile", "x", "y"], ["embedding", "reconstruction_error", "anomaly_score"]
+    assert schema.names == [*before, *ANSWERS, *after, "anomaly", "flags", "model", "model_version"]
+    assert schema.field("embedding").type == pa.list_(pa.float32(), 64)
+    assert {schema.field(name).type for name in ANSWERS} == {pa.float32()}
+    assert schema.field("anomaly").type == pa.bool_()
+
+
+def test_what_is_written_is_read(tmp_path, description):
+    given = scores()
+    write_scores(tmp_path / "a.parquet", "DES0356-5248", given, description, ABOUT)
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert table["id"].to_pylist() == given.ids
+    assert table["tile"].to_pylist() == ["DES0356-5248"] * 3
+    assert table["flags"].to_pylist() == [1, 32, 1]
+    assert table["model_version"].to_pylist() == ["7"] * 3
+    for row in (0, 2):
+        np.testing.assert_array_equal(table["embedding"][row].as_py(), given.outputs["embedding"][row])
+        written = [table[name][row].as_py() for name in ANSWERS]
+        np.testing.assert_array_equal(written, given.outputs["probabilities"][row])
+    assert table["anomaly"].to_pylist() == [False, None, True]
+
+
+def test_a_galaxy_that_was_not_asked_about_has_null_answers(tmp_path, description):
+    write_scores(tmp_path / "a.parquet", "a", scores(), description, ABOUT)
+    (row,) = pq.read_table(tmp_path / "a.parquet").slice(1, 1).to_pylist()
+    assert row.pop("embedding") == [None] * 64
+    empty = {name for name, value in row.items() if value is None}
+    assert empty == {*ANSWERS, "reconstruction_error", "anomaly_score", "anomaly"}
+
+
+def test_units_descriptions_and_provenance_stand_in_the_schema(tmp_path, description):
+    write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "catalogue": None})
+    schema = pq.read_schema(tmp_path / "a.parquet")
+    assert schema.field("ra").metadata == {b"unit": b"deg", b"description": b"right ascension"}
+    assert all(field.metadata[b"description"] for field in schema)
+    assert b"32 no data" in schema.field("flags").metadata[b"description"]
+    assert read_about(tmp_path / "a.parquet") == {**ABOUT, "catalogue": None}
+
+
+def test_a_tile_without_galaxies_has_a_file_of_the_same_columns(tmp_path, description):
+    write_scores(tmp_path / "a.parquet", "a", scores(), description, ABOUT)
+    write_scores(tmp_path / "b.parquet", "b", scores(0), description, ABOUT)
+    table = pq.read_table(tmp_path / "b.parquet")
+    assert len(table) == 0
+    assert table.schema == pq.read_schema(tmp_path / "a.parquet")
+
+
+def test_where_writing_fails_there_is_no_file_and_the_old_one_stays(tmp_path, description):
+    path = tmp_path / "a.parquet"
+    with pytest.raises(ValueError, match="mask|length"):
+        write_scores(path, "a", scores(width=63), description, ABOUT)
+    assert list(tmp_path.iterdir()) == []
+    write_scores(path, "a", scores(), description, ABOUT)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="mask|length"):
+        write_scores(path, "a", scores(width=63), description, ABOUT)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_score_file_is_said(tmp_path):
+    (tmp_path / "text.parquet").write_text("no Parquet")
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_about(tmp_path / "text.parquet")
+    pq.write_table(pa.table({"id": ["a"]}), tmp_path / "other.parquet")
+    with pytest.raises(BadInput, match="not a score file"):
+        read_about(tmp_path / "other.parquet")

@@ -1,0 +1,336 @@
+"""Scoring tiles: the right answers beside the right galaxies, restartable, and no tile stops another."""
+
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table, vstack
+
+from morph.errors import BadInput
+from morph.images.cutouts import Flag, cut
+from morph.images.sources import locate, read_catalogue
+from morph.images.tiles import Tile
+from morph.questions import ANSWERS
+from serving import answerers, scoring
+from serving.answerers import Answerer, LocalModel, RemoteModel
+from serving.catalogue import read_about
+from serving.scoring import ahead, score
+
+NAMES = ["DES0356-5248", "DES0400-5248"]
+
+
+@pytest.fixture(scope="session")
+def local(weights) -> LocalModel:
+    return LocalModel(str(weights))
+
+
+@pytest.fixture(scope="session")
+def gold(tiles, tmp_path_factory):
+    """The catalogues of both tiles as one file."""
+    path = tmp_path_factory.mktemp("gold") / "gold.fits"
+    galaxies = vstack([Table.read(tile.catalogue) for tile in tiles])
+    galaxies["COADD_OBJECT_ID"] = 1_600_000_000 + np.arange(len(galaxies))
+    galaxies.write(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def scored(tiles_folder, gold, local, tmp_path_factory):
+    """Both tiles scored with the catalogue."""
+    out = tmp_path_factory.mktemp("scored")
+    return out, score(tiles_folder, gold, local, out)
+
+
+def answers_of(table) -> np.ndarray:
+    return np.array([table[name].to_numpy() for name in ANSWERS]).T
+
+
+# --- Answers ---------------------------------------------------------------------------------------------
+
+
+def test_one_file_a_tile_with_one_row_a_galaxy(scored, gold):
+    out, summary = scored
+    assert sorted(path.name for path in out.iterdir()) == [f"{name}.parquet" for name in NAMES]
+    assert summary.galaxies == 14
+    galaxies = Table.read(gold)
+    for name in NAMES:
+        own = galaxies[galaxies["TILENAME"] == name]
+        table = pq.read_table(out / f"{name}.parquet")
+        assert table["id"].to_pylist() == [str(identifier) for identifier in own["COADD_OBJECT_ID"]]
+        np.testing.assert_allclose(table["ra"].to_numpy(), own["RA"])
+
+
+def test_the_answers_are_the_models_for_the_galaxys_stamp(scored, tiles, classifier):
+    out, _ = scored
+    table = pq.read_table(out / f"{NAMES[0]}.parquet")
+    with Tile.open(tiles[0].paths) as tile:
+        rows = locate(tile, read_catalogue(tiles[0].catalogue))
+        stamps, flags = cut(tile, rows["x"], rows["y"], rows["radius"] / tile.pixel_scale)
+    expected = classifier.answer(stamps)
+    assert table["flags"].to_pylist() == flags.tolist()
+    np.testing.assert_allclose(answers_of(table), expected["probabilities"], atol=1e-5)
+    embedding = np.array(table["embedding"].to_pylist())
+    np.testing.assert_allclose(embedding, expected["embedding"], atol=1e-4)
+    np.testing.assert_allclose(table["anomaly_score"].to_numpy(), expected["anomaly_score"], atol=1e-5)
+
+
+def test_a_server_says_the_same_as_the_model_in_memory(scored, tiles_folder, gold, server, tmp_path):
+    out, _ = scored
+    score(tiles_folder, gold, RemoteModel(server.address), tmp_path)
+    for name in NAMES:
+        near, far = pq.read_table(out / f"{name}.parquet"), pq.read_table(tmp_path / f"{name}.parquet")
+        assert near["id"] == far["id"]
+        np.testing.assert_allclose(answers_of(near), answers_of(far), atol=1e-4)
+        assert set(far["model_version"].to_pylist()) == {"3"}
+
+
+def test_small_pieces_give_the_same_catalogue(scored, tiles_folder, gold, local, tmp_path, monkeypatch):
+    out, _ = scored
+    monkeypatch.setattr(scoring, "PIECE", 3)
+    score(tiles_folder, gold, local, tmp_path)
+    for name in NAMES:
+        one, other = pq.read_table(out / f"{name}.parquet"), pq.read_table(tmp_path / f"{name}.parquet")
+        assert one["id"] == other["id"]
+        np.testing.assert_allclose(answers_of(one), answers_of(other), atol=1e-5)
+
+
+def test_several_workers_give_the_same_catalogue(scored, tiles_folder, gold, server, tmp_path):
+    out, _ = scored
+    finished = []
+    summary = score(
+        tiles_folder, gold, RemoteModel(server.address), tmp_path, workers=2, advance=lambda *n: finished.append(n)
+    )
+    assert sorted(tile.tile for tile in summary.scored) == NAMES
+    assert sum(galaxies for _, galaxies in finished) == 14
+    for name in NAMES:
+        one, other = pq.read_table(out / f"{name}.parquet"), pq.read_table(tmp_path / f"{name}.parquet")
+        np.testing.assert_allclose(answers_of(one), answers_of(other), atol=1e-4)
+
+
+def test_without_a_catalogue_the_galaxies_are_detected(tiles_folder, local, tmp_path):
+    summary = score(tiles_folder / NAMES[0], None, local, tmp_path)
+    table = pq.read_table(tmp_path / f"{NAMES[0]}.parquet")
+    assert summary.galaxies == len(table) >= 8
+    assert all(name.startswith(f"{NAMES[0]}-") for name in table["id"].to_pylist())
+
+
+def test_galaxies_without_data_have_their_flag_and_no_answers(tiles, local, tmp_path):
+    galaxies = read_catalogue(tiles[0].catalogue)[:3]
+    galaxies["ra"][1] += 1.0  # off the tile that its tile name says
+    score([tiles[0].paths[0]], galaxies, local, tmp_path)
+    table = pq.read_table(tmp_path / f"{NAMES[0]}.parquet")
+    lost = table.slice(1, 1).to_pylist()[0]
+    assert lost["flags"] & Flag.NO_DATA
+    assert lost["smooth-or-featured_smooth"] is None
+    assert set(lost["embedding"]) == {None}
+    assert lost["ra"] == pytest.approx(galaxies["ra"][1])
+    assert np.isfinite(answers_of(table.take([0, 2]))).all()
+
+
+def test_the_summary_names_the_strangest(scored):
+    out, summary = scored
+    tables = [pq.read_table(out / f"{name}.parquet", columns=["anomaly_score", "id", "tile"]) for name in NAMES]
+    rows = sorted(tuple(row.values()) for table in tables for row in table.to_pylist())
+    assert summary.strangest == rows[:5]
+
+
+# --- Again -----------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_run_goes_on_where_it_was(scored, tiles_folder, gold, local, tmp_path):
+    out, first = scored
+    for name in NAMES:
+        shutil.copy(out / f"{name}.parquet", tmp_path)
+    (tmp_path / f"{NAMES[1]}.parquet").unlink()
+    kept = (tmp_path / f"{NAMES[0]}.parquet").stat().st_mtime_ns
+    summary = score(tiles_folder, gold, local, tmp_path)
+    assert {tile.tile: tile.before for tile in summary.scored} == {NAMES[0]: True, NAMES[1]: False}
+    assert (tmp_path / f"{NAMES[0]}.parquet").stat().st_mtime_ns == kept
+    assert summary.galaxies == first.galaxies
+    assert summary.strangest == first.strangest
+
+
+def test_overwrite_scores_again(scored, tiles_folder, gold, local, tmp_path):
+    out, _ = scored
+    shutil.copy(out / f"{NAMES[0]}.parquet", tmp_path)
+    summary = score(tiles_folder / NAMES[0], None, local, tmp_path, overwrite=True)
+    assert [tile.before for tile in summary.scored] == [False]
+    assert read_about(tmp_path / f"{NAMES[0]}.parquet")["catalogue"] is None
+
+
+def test_files_of_another_model_or_catalogue_are_not_reused(scored, tiles_folder, gold, server, local):
+    out, _ = scored
+    with pytest.raises(BadInput, match=r"another model version.*--overwrite"):
+        score(tiles_folder, gold, RemoteModel(server.address), out)
+    with pytest.raises(BadInput, match="another catalogue"):
+        score(tiles_folder, None, local, out)
+
+
+# --- What goes wrong -------------------------------------------------------------------------------------
+
+
+def damaged(tiles_folder, folder):
+    """Both tiles, and one whose file is cut short, whose name comes first."""
+    shutil.copytree(tiles_folder, folder)
+    whole = next((folder / NAMES[0]).glob("*_g.fits.fz")).read_bytes()
+    (folder / "DES0001-0541_r1p01_g.fits.fz").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def test_a_damaged_tile_stops_no_other(tiles_folder, gold, local, tmp_path):
+    summary = score(damaged(tiles_folder, tmp_path / "tiles"), gold, local, tmp_path / "out")
+    assert [tile.tile for tile in summary.scored] == NAMES
+    ((name, reason),) = [(tile.tile, tile.reason) for tile in summary.failed]
+    assert name == "DES0001-0541"
+    assert "cut short" in reason
+
+
+def test_a_tile_without_galaxies_of_the_catalogue_has_no_file(tiles, tiles_folder, local, tmp_path):
+    summary = score(tiles_folder, tiles[0].catalogue, local, tmp_path)
+    assert [tile.tile for tile in summary.elsewhere] == [NAMES[1]]
+    assert [path.stem for path in tmp_path.iterdir()] == [NAMES[0]]
+
+
+def test_a_catalogue_of_another_part_of_the_sky_is_said(tiles, local, tmp_path):
+    with pytest.raises(BadInput, match=f"None of the 8 galaxies of .* lies on tile '{NAMES[1]}'"):
+        score(tiles[1].paths[0], tiles[0].catalogue, local, tmp_path)
+
+
+def test_two_tiles_of_one_name_are_refused(tiles_folder, local, tmp_path):
+    for copy in ("a", "b"):
+        shutil.copytree(tiles_folder / NAMES[0], tmp_path / copy)
+    with pytest.raises(BadInput, match=f"2 tiles are called '{NAMES[0]}'"):
+        score(tmp_path, None, local, tmp_path / "out")
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A model that answers once and then never again."""
+
+    weights: str
+    error: Exception
+
+    @contextmanager
+    def open(self):
+        with LocalModel(self.weights).open() as real:
+            calls = iter([real.answer])
+
+            def answer(stamps):
+                for once in calls:
+                    return once(stamps)
+                raise self.error
+
+            yield Answerer(real.description, answer)
+
+
+def test_when_the_model_fails_what_is_finished_is_kept(tiles_folder, gold, weights, tmp_path):
+    with pytest.raises(BadInput, match="the server is gone"):
+        score(tiles_folder, gold, Failing(str(weights), BadInput("the server is gone.")), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{NAMES[0]}.parquet"]
+
+
+def test_a_server_that_is_gone_is_waited_for_and_then_said(model_dir, monkeypatch):
+    from serving.server import Server
+
+    monkeypatch.setattr(answerers, "PAUSES", (0.01, 0.01))
+    server = Server(model_dir)
+    server.start()
+    with RemoteModel(server.address).open() as answerer:
+        assert len(answerer.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2
+        server.stop()
+        with pytest.raises(BadInput, match="No server answers"):
+            answerer.answer(np.zeros((2, 64, 64, 3), "float32"))
+
+
+# --- Reading ahead ---------------------------------------------------------------------------------------
+
+
+def test_items_made_ahead_keep_their_order_and_their_exceptions():
+    def items():
+        yield from range(20)
+        raise ValueError("after twenty")
+
+    coming = ahead(items(), 4)
+    assert [next(coming) for _ in range(20)] == list(range(20))
+    with pytest.raises(ValueError, match="after twenty"):
+        next(coming)
+
+
+def test_no_more_is_made_ahead_than_asked_for():
+    made = []
+    coming = ahead((made.append(i) or i for i in range(100)), 3)
+    assert next(coming) == 0
+    coming.close()
+    assert len(made) <= 5
+
+
+# --- The command -----------------------------------------------------------------------------------------
+
+
+def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, gold, weights, tmp_path):
+    arguments = ("score", tiles_folder, "--catalog", gold, "--model", weights, "--out", tmp_path)
+    status, output, errors = morph(*arguments)
+    assert (status, errors) == (0, "")
+    assert "Scored 2 tiles with 14 galaxies" in output
+    assert "the strangest:" in output
+    status, output, _ = morph(*arguments)
+    assert status == 0
+    assert "2 tiles had been scored before" in output
+
+
+def test_the_command_ends_with_1_where_some_tiles_failed(morph, tiles_folder, gold, weights, tmp_path):
+    folder = damaged(tiles_folder, tmp_path / "tiles")
+    status, output, errors = morph("score", folder, "--catalog", gold, "--model", weights, "--out", tmp_path / "out")
+    assert status == 1
+    assert "Scored 2 tiles" in output
+    assert "cut short" in errors
+    assert "1 of 3 tiles were not scored" in errors
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"tile": "missing_g.fits"}, "There is no FITS file"),
+        ({"tile": "damaged"}, "cut short"),
+        ({"--catalog": "missing.csv"}, "There is no catalogue"),
+        ({"--catalog": "empty.csv"}, "has no rows"),
+        ({"--catalog": "columns.csv"}, "no column with the right ascension"),
+        ({"--model": "missing.keras"}, "There is no model"),
+        ({"--model": None}, "Say who answers"),
+        ({"--model": None, "--server": "127.0.0.1:9"}, "No server answers"),
+        ({"--survey": "hst"}, "Unknown survey"),
+    ],
+)
+def test_a_mistake_is_one_sentence(morph, tiles, tiles_folder, gold, weights, tmp_path, monkeypatch, change, problem):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.csv").write_text("id,ra,dec\n")
+    (tmp_path / "columns.csv").write_text("id,x,y\na,1,2\n")
+    whole = tiles[0].paths[0].read_bytes()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "DES0001-0541_r1p01_g.fits").write_bytes(whole[: len(whole) // 2])
+    arguments = {"tile": tiles_folder, "--catalog": gold, "--model": weights, "--out": "out", **change}
+    tile = arguments.pop("tile")
+    words = [word for option in arguments.items() if option[1] is not None for word in option]
+    status, output, errors = morph("score", tile, *words)
+    assert (status, output) == (2, "")
+    assert problem in errors
+    assert errors.count("\n") == 1
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.real
+def test_a_real_field_is_scored_with_and_without_a_catalogue(morph, real_data, weights, tmp_path):
+    field = real_data / "des-coadd-cutout"
+    assert morph("score", field, "--model", weights, "--out", tmp_path / "found")[0] == 0
+    found = pq.read_table(next((tmp_path / "found").iterdir()))
+    assert len(found) >= 4
+    assert np.isfinite(answers_of(found)).all()
+    Table({name: found[name].to_numpy() for name in ("id", "ra", "dec")}).write(tmp_path / "small.csv")
+    catalogue = ("--catalog", tmp_path / "small.csv")
+    assert morph("score", field, *catalogue, "--model", weights, "--out", tmp_path / "listed")[0] == 0
+    listed = pq.read_table(next((tmp_path / "listed").iterdir()))
+    assert listed["id"] == found["id"]
+    np.testing.assert_allclose(listed["x"].to_numpy(), found["x"].to_numpy(), atol=1e-3)
