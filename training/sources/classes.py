@@ -54,9 +54,8 @@ def galaxy_zoo_1(table: Table) -> Labels | None:
 
 def galaxy10(table: Table) -> Labels | None:
     """Galaxy10 DECaLS: class names, or the integers 0 to 9 in a column called `ans`."""
-    if (column := table.find(("ans",))) is not None:
-        kinds = list(GALAXY10_CLASSES)
-        numbers = {str(i): GALAXY10_CLASSES[kind] for i, kind in enumerate(kinds)}
+    numbers = {str(i): answers for i, answers in enumerate(GALAXY10_CLASSES.values())}
+    if (column := table.find(("ans",))) is not None and numbers.keys() & set(table.text(column)):
         return Labels(*_from_words(table, column, numbers, "Galaxy10 classes (integers)"))
     return _known(table, "Galaxy10 classes", GALAXY10_CLASSES, ALIASES["galaxy10"])
 
