@@ -78,6 +78,8 @@ def write_scores(
     description : the model's own (`describe`), with its ``name``, ``version``, ``questions``, ``embedding_size``
         and ``anomaly_threshold``.
     about : provenance kept in the file's schema.
+
+    Raises BadInput when the folder cannot be written to.
     """
     size, count = int(description["embedding_size"]), len(scores.ids)
     missing = ~scores.answered
@@ -103,8 +105,13 @@ def write_scores(
     ]
     table = pa.Table.from_arrays(columns, schema=schema(description, size, about))
     building = path.with_name(f".{path.name}.building")
-    pq.write_table(table, building, compression="zstd")
-    building.rename(path)
+    try:
+        pq.write_table(table, building, compression="zstd")
+        building.rename(path)
+    except OSError as error:
+        raise BadInput(f"The scores of '{tile}' cannot be written to '{path.parent}' ({error}).") from None
+    finally:
+        building.unlink(missing_ok=True)
     return table
 
 

@@ -101,8 +101,8 @@ def score(
     Raises
     ------
     BadInput : there is no such tile, catalogue, model or server; two tiles have one name; a file in `out` was made
-        by another model, or from another catalogue or survey; no galaxy of the catalogue lies on any tile. What is
-        wrong with single tiles is in the summary's `failed`.
+        by another model, or from another catalogue or survey; no galaxy of the catalogue lies on any tile; the
+        model fails, or a file cannot be written. What is wrong with single tiles is in the summary's `failed`.
     """
     out = Path(out)
     survey = get_survey(survey).name
@@ -116,8 +116,7 @@ def score(
         advance(0, 0)
         if not overwrite:
             groups = _leave_out_done(groups, job, summary, advance)
-        if groups:
-            out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         if workers > 1 and len(groups) > 1:
             from serving.cluster import score_on_cluster
 

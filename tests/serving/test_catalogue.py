@@ -82,15 +82,20 @@ def test_a_tile_without_galaxies_has_a_file_of_the_same_columns(tmp_path, descri
     assert table.schema == pq.read_schema(tmp_path / "a.parquet")
 
 
-def test_where_writing_fails_there_is_no_file_and_the_old_one_stays(tmp_path, description):
+def test_where_writing_fails_there_is_no_file_and_the_old_one_stays(tmp_path, description, monkeypatch):
     path = tmp_path / "a.parquet"
-    with pytest.raises(ValueError, match="mask|length"):
-        write_scores(path, "a", scores(width=63), description, ABOUT)
-    assert list(tmp_path.iterdir()) == []
     write_scores(path, "a", scores(), description, ABOUT)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="mask|length"):
-        write_scores(path, "a", scores(width=63), description, ABOUT)
+
+    def full_disk(table, where, **_):
+        where.write_bytes(b"PAR1")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full_disk)
+    for name in ("a", "b"):
+        with pytest.raises(BadInput, match="No space left"):
+            write_scores(tmp_path / f"{name}.parquet", name, scores(), description, ABOUT)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
     assert path.read_bytes() == before
 
 
