@@ -16,8 +16,6 @@ import numpy as np
 
 from morph.errors import BadInput
 
-#: Labels for training from scratch and for fine-tuning.
-LABELS = 300
 #: The three ways that are measured: what each run is called, and the model's name.
 WAYS = {
     "direct": "models:/morph@sdss",
@@ -32,10 +30,14 @@ CUTOUTS = 6
 @click.option(
     "--to", type=click.Path(path_type=Path), default="quickstart", show_default=True, help="Where everything goes."
 )
-@click.option("--galaxies", type=click.IntRange(700), default=1200, show_default=True, help="How many to simulate.")
+@click.option("--galaxies", type=click.IntRange(100), default=1200, show_default=True, help="How many to simulate.")
+@click.option(
+    "--labels", type=click.IntRange(30), default=300, show_default=True, help="How many of them to learn from."
+)
+@click.option("--epochs", type=click.IntRange(2), default=40, show_default=True, help="Of training from scratch.")
 @click.option("--tile-size", type=click.IntRange(500), default=2000, show_default=True, help="Pixels on a side.")
 @click.option("--seed", default=7, show_default=True, help="Of everything that is drawn at random.")
-def command(to: Path, galaxies: int, tile_size: int, seed: int) -> None:
+def command(to: Path, galaxies: int, labels: int, epochs: int, tile_size: int, seed: int) -> None:
     """See it all work, on simulated DES galaxies and with the weights that ship, in about six minutes.
 
     Simulates a labelled sample and a survey tile; measures the SDSS weights applied directly, training from scratch
@@ -51,14 +53,14 @@ def command(to: Path, galaxies: int, tile_size: int, seed: int) -> None:
     _morph(f"simulate galaxies --survey des --number {galaxies} --seed {seed} --to {sample}")
     _morph(f"simulate tile --survey des --size {tile_size} --seed {seed} --to {tile}")
 
-    _say(f"2. The weights that ship know SDSS; {LABELS} labels of the new survey, from scratch and by fine-tuning")
-    common = f"--labels {LABELS} --seed {seed} --survey des"
+    _say(f"2. The weights that ship know SDSS; {labels} labels of the new survey, from scratch and by fine-tuning")
+    common = f"--labels {labels} --seed {seed} --survey des"
     _morph(
-        f"pretrain {sample} {common} --epochs 40 --batch-size 32 --name from-scratch --alias from-scratch "
+        f"pretrain {sample} {common} --epochs {epochs} --batch-size 32 --name from-scratch --alias from-scratch "
         f"--to {to / 'from-scratch.keras'}"
     )
     _morph(
-        f"finetune {WAYS['direct']} {sample} {common} --epochs 15 --name finetuned --alias finetuned "
+        f"finetune {WAYS['direct']} {sample} {common} --epochs {max(2, epochs * 3 // 8)} --name finetuned --alias finetuned "
         f"--to {to / 'finetuned.keras'}"
     )
 
