@@ -60,8 +60,8 @@ def command(to: Path, galaxies: int, labels: int, epochs: int, tile_size: int, s
         f"--to {to / 'from-scratch.keras'}"
     )
     _morph(
-        f"finetune {WAYS['direct']} {sample} {common} --epochs {max(2, epochs * 3 // 8)} --name finetuned --alias finetuned "
-        f"--to {to / 'finetuned.keras'}"
+        f"finetune {WAYS['direct']} {sample} {common} --epochs {max(2, epochs * 3 // 8)} --name finetuned "
+        f"--alias finetuned --to {to / 'finetuned.keras'}"
     )
 
     _say("3. The best on the validation galaxies becomes the champion; the test galaxies are looked at once")
