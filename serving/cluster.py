@@ -19,6 +19,7 @@ def score_on_cluster(groups: list[list[Path]], job: Job, workers: int, advance: 
 
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     share = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), threads)
+    share["OPENBLAS_NUM_THREADS"] = "1"
     with (
         LocalCluster(
             n_workers=min(workers, len(groups)),

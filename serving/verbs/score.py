@@ -1,5 +1,6 @@
 """morph score."""
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -45,6 +46,10 @@ def command(
         morph score tiles/ --model models:/morph@champion --out scores
         morph score 'tiles/*_r.fits.fz' --catalog gold.fits --server 127.0.0.1:8500 --out scores
     """
+    # Read when NumPy is first imported. A thread cuts while the model uses every core, and the cuts' small matrix
+    # products lose more to threads of their own than they gain.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     from morph.images.tiles import find_tiles
     from morph.surveys import get_survey
     from serving.scoring import score
