@@ -188,14 +188,13 @@ def fit(
 
 def freeze(classifier: Classifier, what: str) -> None:
     """Hold part of the network still: "nothing", "statistics" or "encoder" (see `Recipe.freeze`)."""
-    classifier.encoder.trainable = what != "encoder"
-    classifier.decoder.trainable = True
-    if what in ("statistics", "encoder"):
-        # With a few hundred galaxies, batch statistics are noisier than the pretrained ones are wrong.
-        for part in (classifier.encoder, classifier.decoder):
-            for layer in part.layers:
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.trainable = False
+    for part, still in ((classifier.encoder, what == "encoder"), (classifier.decoder, False)):
+        part.trainable = not still
+        # Layers are set one by one: the part's own setting does not reach those that were set before.
+        for layer in part.layers:
+            # With a few hundred galaxies, batch statistics are noisier than the pretrained ones are wrong.
+            statistics = what != "nothing" and isinstance(layer, keras.layers.BatchNormalization)
+            layer.trainable = not (still or statistics)
 
 
 def learn_normal(classifier: Classifier, galaxies: Galaxies) -> None:
