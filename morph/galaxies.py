@@ -169,6 +169,16 @@ def is_dataset(path: str | Path) -> bool:
     return Path(path).is_dir() and any(Path(path).glob("part-*.parquet"))
 
 
+def find_dataset(path: str | Path) -> Path:
+    """The folder of a dataset, without reading it; BadInput if there is none."""
+    path = Path(path)
+    if not path.exists():
+        raise BadInput(f"There is no dataset at '{path}'; make one with `morph import` or `morph simulate`.")
+    if not is_dataset(path):
+        raise BadInput(f"'{path}' is not a galaxies dataset; make one with `morph import` or `morph simulate`.")
+    return path
+
+
 class Galaxies:
     """A set of galaxies, read from disk or selected from another set.
 
@@ -183,11 +193,7 @@ class Galaxies:
     @classmethod
     def open(cls, path: str | Path) -> "Galaxies":
         """Read the dataset at `path`. BadInput if there is none, or if it is damaged."""
-        path = Path(path)
-        if not path.exists():
-            raise BadInput(f"There is no dataset at '{path}'; make one with `morph import` or `morph simulate`.")
-        if not is_dataset(path):
-            raise BadInput(f"'{path}' is not a galaxies dataset; make one with `morph import` or `morph simulate`.")
+        path = find_dataset(path)
         try:
             tables = [pq.read_table(part) for part in sorted(path.glob("part-*.parquet"))]
             about = json.loads(tables[0].schema.metadata[b"morph"])

@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from morph.errors import BadInput
-from morph.galaxies import Galaxies
+from morph.galaxies import Galaxies, find_dataset
 from training import tracking
 
 #: Where unfinished runs keep their state.
@@ -219,10 +219,12 @@ def shared_options(command: Callable) -> Callable:
     return command
 
 
-def checked_target(to: Path) -> Path:
+def check(to: Path, datasets: Sequence[str]) -> None:
+    """Say at once what is wrong with the arguments, before anything slow is loaded."""
     if to.suffix != ".keras":
         raise BadInput(f"--to {to} should end in .keras, for instance {to.name or 'model'}.keras.")
-    return to
+    for name in datasets:
+        find_dataset(weighted(name)[0])
 
 
 def override(recipe, **values):

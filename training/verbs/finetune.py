@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from training.train import Task, checked_target, override, shared_options, train, weighted
+from training.train import Task, check, override, shared_options, train, weighted
 
 
 @click.command("finetune")
@@ -48,7 +48,7 @@ def command(
     \b
     morph finetune models:/morph@sdss my-survey --labels 300 --to adapted.keras --alias champion
     """
-    checked_target(to)
+    check(to, (*datasets, *unlabelled))
     from morph.galaxies import Galaxies
     from morph.model.classifier import Classifier
     from morph.model.store import load_model

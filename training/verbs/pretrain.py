@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from training.train import Task, checked_target, override, shared_options, train, weighted
+from training.train import Task, check, override, shared_options, train, weighted
 
 
 @click.command("pretrain")
@@ -44,7 +44,7 @@ def command(
     morph pretrain gz1 gz2 --unlabelled sdss-unlabelled --to sdss.keras --alias sdss
     morph pretrain my-survey --labels 300 --to from-scratch.keras
     """
-    checked_target(to)
+    check(to, (*datasets, *unlabelled))
     from morph.galaxies import Galaxies
     from morph.model.classifier import Classifier
     from training.fit import Recipe
