@@ -1,5 +1,6 @@
 """The classifier: everything that one forward pass returns."""
 
+import json
 from typing import Any
 
 import keras
@@ -196,7 +197,8 @@ class Classifier(keras.Model):
             "questions": [{"name": question.name, "answers": list(question.answers)} for question in TREE],
             "answers": list(ANSWERS),
             "anomaly_threshold": THRESHOLD,
-            "about": self.about,
+            # A plain copy: Keras wraps a model's dicts in containers that know the whole model.
+            "about": json.loads(json.dumps(self.about)),
         }
 
 
