@@ -10,7 +10,7 @@ from morph.galaxies import Galaxies
 from morph.model.store import load_model
 from training.pictures import centre, pictures, redrawn
 from training.plots import reconstructions
-from training.sections import likely_path, various
+from training.sections import likely_path, various, word
 
 #: Galaxies across the picture.
 ACROSS = 8
@@ -23,13 +23,10 @@ def main(dataset: str, model: str) -> None:
     answers = classifier.answer(galaxies.images)
     galaxies = galaxies.select(chosen := various(answers["probabilities"], ACROSS))
     images = centre(galaxies.images, classifier.size)
-    titles = [
-        "\n".join(
-            f"{question}: {answer} {p:.2f}" for question, answer, p in likely_path(answers["probabilities"][i])[:3]
-        )
-        for i in chosen
-    ]
+    paths = [likely_path(answers["probabilities"][i])[:4] for i in chosen]
+    titles = ["\n".join(f"{word(question, answer)} {100 * p:.0f} %" for question, answer, p in path) for path in paths]
     figure = reconstructions(pictures(images), redrawn(images, classifier.reconstruct_images(images)), titles)
+    figure.suptitle("simulated galaxies" if galaxies.simulated else galaxies.survey, fontsize=7)
     figure.savefig(Path(__file__).with_name("galaxies.png"), dpi=150)
 
 

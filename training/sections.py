@@ -71,9 +71,9 @@ _SHAPES = ("smooth-or-featured", "disk-edge-on", "has-spiral-arms", "bar", "how-
 
 
 def _card(galaxies: Galaxies, answers: Answers, i: int) -> str:
-    image = pictures.centre(pictures.pictures(galaxies.images[i : i + 1]), NETWORK_SIZE)[0]
+    image = pictures.pictures(pictures.centre(galaxies.images[i : i + 1], NETWORK_SIZE))[0]
     path = likely_path(answers["probabilities"][i])
-    words = [_word(q, a) for q, a, _ in path if f"{q}_{a}" not in _NOTHING]
+    words = [word(q, a) for q, a, _ in path if f"{q}_{a}" not in _NOTHING]
     bars = "".join(_bar(q, a, p, _share(galaxies.votes[i], q, a)) for q, a, p in path)
     score = answers["anomaly_score"][i]
     strange = ", flagged" if answers["anomaly"][i] else ""
@@ -84,7 +84,7 @@ def _card(galaxies: Galaxies, answers: Answers, i: int) -> str:
     )
 
 
-def _word(question: str, answer: str) -> str:
+def word(question: str, answer: str) -> str:
     """An answer in words that stand without their question."""
     return _WORDS.get(f"{question}_{answer}", answer)
 
@@ -133,7 +133,7 @@ def _share(votes: np.ndarray, question: str, answer: str) -> float | None:
 def _bar(question: str, answer: str, p: float, share: float | None) -> str:
     mark = f'<b style="left:{100 * share:.0f}%"></b>' if share is not None else ""
     return (
-        f'<div class="answer" title="{escape(question)}: {escape(answer)}">{escape(_word(question, answer))}'
+        f'<div class="answer" title="{escape(question)}: {escape(answer)}">{escape(word(question, answer))}'
         f"<span>{100 * p:.0f} %</span>"
         f'<div class="track"><i style="width:{100 * p:.0f}%"></i>{mark}</div></div>'
     )
@@ -165,7 +165,7 @@ def reconstruction_section(galaxies: Galaxies, answers: Answers, classifier) -> 
 def strangest_section(galaxies: Galaxies, answers: Answers, threshold: float) -> Section:
     """The galaxies least like those that the model was taught; below `threshold` they are flagged."""
     order = np.lexsort((-answers["reconstruction_error"], answers["anomaly_score"]))[:STRANGEST]
-    images = pictures.centre(pictures.pictures(galaxies.images[order]), NETWORK_SIZE)
+    images = pictures.pictures(pictures.centre(galaxies.images[order], NETWORK_SIZE))
     figures = "".join(
         f'<figure class="pixels">{picture(image, f"galaxy {galaxies.ids[i]}", 112)}<figcaption>'
         f"{short(galaxies.ids[i])}p = {answers['anomaly_score'][i]:.3f}</figcaption></figure>"
@@ -183,7 +183,7 @@ def strangest_section(galaxies: Galaxies, answers: Answers, threshold: float) ->
 
 def map_section(galaxies: Galaxies, answers: Answers) -> Section:
     """The embedding in two dimensions, with galaxies where they lie."""
-    shown = pictures.centre(pictures.pictures(galaxies.images), NETWORK_SIZE)
+    shown = pictures.pictures(pictures.centre(galaxies.images, NETWORK_SIZE))
     figure = plots.embedding_map(answers["embedding"], shown)
     body = (
         f"<p>Galaxies{simulated_mark(galaxies.simulated)} where the model's embedding puts them: neighbours look "
