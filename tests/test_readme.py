@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 #: A fenced block: what language it is in, and its text.
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+#: Whether the server answers, which a person reads from the line that it prints.
+READY = 'from serving.client import MorphClient; MorphClient("localhost:8500").describe()'
 
 
 @pytest.fixture
@@ -48,9 +50,7 @@ def script(blocks: list[tuple[str, str]]) -> str:
         for line in text.strip().splitlines():
             lines.append(line)
             if line.endswith("&"):
-                lines.append(
-                    "for i in $(seq 120); do (: </dev/tcp/localhost/$PORT) 2>/dev/null && break; sleep 1; done"
-                )
+                lines.append(f"for i in $(seq 60); do python -c '{READY}' 2>/dev/null && break; sleep 1; done")
     return "\n".join(lines).replace("8500", "$PORT").replace('"localhost:$PORT"', '__import__("os").environ["AT"]')
 
 
