@@ -58,9 +58,6 @@ def door() -> None:
 
 def main() -> None:
     """Run one verb. A user's mistake is one sentence and exit status 2, never a traceback."""
-    # TensorFlow's and absl's start-up lines say nothing that a user of morph can act on.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     try:
         # Outside its standalone mode click returns the code of an early exit instead of raising it.

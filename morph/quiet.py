@@ -9,9 +9,10 @@ from types import ModuleType
 def import_quietly(name: str) -> ModuleType:
     """Import a module with the process's error stream closed meanwhile.
 
-    TensorFlow writes several lines about the processor and missing drivers before any setting can silence it; none
-    says anything that a user of morph can act on. Exceptions come through as usual.
+    TensorFlow writes several lines about the processor and missing drivers, some of them before its own setting can
+    silence it; none says anything that a user of morph can act on. Exceptions come through as usual.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if name in sys.modules:
         return sys.modules[name]
     sys.stderr.flush()
