@@ -1,6 +1,7 @@
 """Heavy libraries without their start-up chatter."""
 
 import importlib
+import logging
 import os
 import sys
 from types import ModuleType
@@ -13,6 +14,8 @@ def import_quietly(name: str) -> ModuleType:
     silence it; none says anything that a user of morph can act on. Exceptions come through as usual.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Its Python side warns of every model that is compiled anew, as each fold of a cross-validation is.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if name in sys.modules:
         return sys.modules[name]
     sys.stderr.flush()
