@@ -65,6 +65,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "score $MORPH_DATA/des-coadd-cutout --catalog catalogue.csv --model models:/morph@sdss --out catalogued",
             "export models:/morph@sdss --to serving",
             "score $MORPH_DATA/des-coadd-cutout --catalog catalogue.csv --server {server} --out served",
+            "classify $MORPH_DATA/des-coadd-cutout --survey des --server {server}",
         ),
     ),
     (
@@ -72,7 +73,6 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "import $MORPH_DATA/des-galaxies --survey des --to des-galaxies",
             "evaluate models:/morph@sdss des-galaxies --split all --run des-galaxies",
-            "classify $MORPH_DATA/des-galaxies/*.fits --survey des --server {server}",
             "report --galaxies des-galaxies --split all --model models:/morph@sdss --to des-galaxies.html",
         ),
     ),

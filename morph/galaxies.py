@@ -99,7 +99,7 @@ class GalaxiesWriter:
         if kind not in KINDS:
             raise BadInput(f"Unknown kind of image '{kind}'; use flux or composite.")
         self.path, self.kind, self.size = Path(path), kind, size
-        if self.path.exists() and not is_dataset(self.path):
+        if self.path.exists() and not _is_ours(self.path):
             raise BadInput(f"'{path}' exists and is not a galaxies dataset; choose another name.")
         self.schema = _schema(size, kind, about or {})
         self._building = self.path.with_name(f".{self.path.name}.building")
@@ -109,7 +109,10 @@ class GalaxiesWriter:
 
     def __enter__(self) -> "GalaxiesWriter":
         shutil.rmtree(self._building, ignore_errors=True)
-        self._building.mkdir(parents=True)
+        try:
+            self._building.mkdir(parents=True)
+        except OSError as error:
+            raise BadInput(f"'{self.path}' cannot be written ({error.strerror}); choose another place.") from None
         return self
 
     def __exit__(self, error, *_):
@@ -165,6 +168,18 @@ def _nullable(values, kind) -> pa.Array:
     return pa.array(values, kind, mask=np.isnan(values))
 
 
+def _is_ours(path: Path) -> bool:
+    """Whether a folder holds a dataset of ours and nothing else, so that it may be replaced."""
+    if not path.is_dir():
+        return False
+    files = list(path.iterdir())
+    parts = [file for file in files if file.match("part-[0-9][0-9][0-9][0-9][0-9].parquet")]
+    try:
+        return bool(parts) and len(parts) == len(files) and b"morph" in (pq.read_schema(parts[0]).metadata or {})
+    except (pa.ArrowInvalid, OSError):
+        return False
+
+
 def is_dataset(path: str | Path) -> bool:
     return Path(path).is_dir() and any(Path(path).glob("part-*.parquet"))
 
@@ -212,6 +227,10 @@ class Galaxies:
             raise BadInput(f"These datasets hold images of different kinds or sizes ({kinds}); use one kind.")
         columns = {name: np.concatenate([s._columns[name] for s in sets]) for name in sets[0]._columns}
         about = {**sets[0].about, "path": " + ".join(str(s.about.get("path")) for s in sets)}
+        about["simulated"] = any(s.simulated for s in sets)
+        ids, counts = np.unique(columns["id"], return_counts=True)
+        if (counts > 1).any():
+            raise BadInput(f"The galaxy '{ids[counts.argmax()]}' stands in two of these datasets; use one of them.")
         return cls(about, columns)
 
     def __len__(self) -> int:

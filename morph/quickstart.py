@@ -4,6 +4,7 @@ It knows no package: every step is a verb of the one door, printed as it would b
 """
 
 import io
+import shlex
 import subprocess
 import sys
 import time
@@ -41,10 +42,12 @@ def command(to: Path, galaxies: int, labels: int, epochs: int, tile_size: int, s
     """See it all work, on simulated DES galaxies and with the weights that ship, in about six minutes.
 
     Simulates a labelled sample and a survey tile; measures the SDSS weights applied directly, training from scratch
-    on 300 labels, and fine-tuning on the same 300; registers the best, serves it, classifies over gRPC, scores the
+    on some labels, and fine-tuning on the same; registers the best, serves it, classifies over gRPC, scores the
     tile, and writes a page of pictures.
     """
     began = time.monotonic()
+    if len(shlex.split(str(to))) != 1:
+        raise BadInput(f"--to '{to}' should have no spaces or quotes in it: the steps are shown as they are typed.")
     sample, tile, serving, scores = to / "des", to / "tile", to / "serving", to / "scores"
     report = to / "report.html"
     to.mkdir(parents=True, exist_ok=True)
@@ -105,7 +108,7 @@ def _morph(words: str, quiet: bool = False, typed: str | None = None) -> None:
 
     click.secho(f"$ morph {typed or words}", fg="cyan")
     with redirect_stdout(io.StringIO()) if quiet else nullcontext():
-        door.main(words.split(), prog_name="morph", standalone_mode=False)
+        door.main(shlex.split(words), prog_name="morph", standalone_mode=False)
 
 
 def _write_cutouts(sample: Path, folder: Path) -> Path:

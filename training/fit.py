@@ -18,6 +18,9 @@ from morph.model.votes import log_likelihood
 from training.augment import Disturb, Strength, Turn
 from training.batches import Batches, linear, mostly_artifact
 
+#: Normal galaxies below which nothing can be said of what is normal, and below which nothing can be flagged at 1 %.
+FEWEST_NORMAL, ENOUGH_NORMAL = 40, 200
+
 #: Independent pixels of a stamp: the noise of resampled images is correlated over about five pixels.
 INDEPENDENT_PIXELS = 600.0
 
@@ -166,10 +169,12 @@ def fit(
         ),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    callbacks: list[keras.callbacks.Callback] = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)]
+    callbacks: list[keras.callbacks.Callback] = []
     if checkpoint is not None:
         checkpoint.mkdir(parents=True, exist_ok=True)
         callbacks.append(keras.callbacks.BackupAndRestore(str(checkpoint), double_checkpoint=True))
+    # After the backup, which must hold the weights that training goes on with and not their average.
+    callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     callbacks.append(_Epochs(batches, report))
     watched = None if validation is None else (linear(validation.images), np.nan_to_num(validation.votes))
     history = training.fit(
@@ -197,10 +202,14 @@ def freeze(classifier: Classifier, what: str) -> None:
             layer.trainable = not (still or statistics)
 
 
-def learn_normal(classifier: Classifier, galaxies: Galaxies) -> None:
-    """Teach the anomaly score what normal is, on galaxies that were not trained on; too few leave it as it is."""
+def learn_normal(classifier: Classifier, galaxies: Galaxies) -> int:
+    """Teach the anomaly score what normal is, on galaxies that were not trained on.
+
+    Returns how many normal galaxies there were; fewer than `FEWEST_NORMAL` leave the score as it is.
+    """
     normal = galaxies.select(~mostly_artifact(np.nan_to_num(galaxies.votes)))
-    if len(normal) >= 40:
+    if len(normal) >= FEWEST_NORMAL:
         order = np.random.default_rng(0).permutation(len(normal))
         answers = classifier.answer(normal.images[order])
         classifier.anomaly.fit(answers["embedding"], answers["reconstruction_error"])
+    return len(normal)

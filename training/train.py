@@ -101,7 +101,8 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
     An interrupted run leaves its state under `UNFINISHED`; the same command goes on from there, under the same
     MLflow run.
     """
-    from training.fit import fit
+    from training.batches import mostly_artifact
+    from training.fit import ENOUGH_NORMAL, FEWEST_NORMAL, fit
     from training.plots import training_curves
 
     folder = UNFINISHED / f"{task.experiment}-{task.name}"
@@ -136,6 +137,15 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
         }
         if len(history.get("loss", [])) > 1:
             run.log_figure(training_curves(history), "plots/training.png")
+        normal = int((~mostly_artifact(np.nan_to_num(validation.votes))).sum())
+        if normal < ENOUGH_NORMAL:
+            few = normal < FEWEST_NORMAL
+            effect = "the anomaly score keeps its old reference" if few else "nothing reaches p < 0.01"
+            click.echo(
+                f"Only {normal} normal galaxies in the validation split: {effect}. {ENOUGH_NORMAL} of them, a dataset "
+                f"of 2,000 galaxies, give a flag at 1 %.",
+                err=True,
+            )
         version = tracking.log_classifier(run, classifier, aliases=(alias,) if alias else ())
         save(classifier, to)
         click.echo(f"Saved {to}; registered as models:/{tracking.MODEL_NAME}/{version}.", err=True)
@@ -202,7 +212,13 @@ def shared_options(command: Callable) -> Callable:
             help="More galaxies, whose votes are not read: they teach the encoder through the reconstruction. "
             "Repeat for several.",
         ),
-        click.option("--unlabelled-share", default=0.25, show_default=True, help="Their share of every batch."),
+        click.option(
+            "--unlabelled-share",
+            type=click.FloatRange(0, 0.95),
+            default=0.25,
+            show_default=True,
+            help="Their share of every batch.",
+        ),
         click.option("--labels", type=click.IntRange(1), help="Use only so many labelled galaxies, drawn at random."),
         click.option("--seed", default=0, show_default=True, help="Of everything that is drawn at random."),
         click.option("--alias", help="Also give the registered model this alias, for instance champion."),
@@ -224,7 +240,14 @@ def check(to: Path, datasets: Sequence[str]) -> None:
     if to.suffix != ".keras":
         raise BadInput(f"--to {to} should end in .keras, for instance {to.name or 'model'}.keras.")
     for name in datasets:
-        find_dataset(weighted(name)[0])
+        path, weight = weighted(name)
+        find_dataset(path)
+        if not 0 < weight < np.inf:
+            raise BadInput(f"The weight of '{name}' should be a positive number.")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"'{to}' cannot be written ({error.strerror}); choose another place.") from None
 
 
 def override(recipe, **values):

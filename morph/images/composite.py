@@ -12,6 +12,9 @@ from morph.images.stretch import from_composite
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
+#: Pillow's modes that hold eight bits a channel or fewer.
+EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
+
 #: The smallest crop, in pixels of the picture: below it there is nothing to see.
 SMALLEST_CROP = 12
 
@@ -26,8 +29,13 @@ def read(path: str | Path) -> np.ndarray:
         raise BadInput(f"There is no image at '{path}'.")
     try:
         with Image.open(path) as picture:
+            if picture.mode not in EIGHT_BIT:
+                # Pillow would clip what is brighter than 255 to white.
+                raise BadInput(f"'{path}' has pixels of kind {picture.mode}; save it with 8 bits a channel.")
             pixels = np.asarray(picture.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except BadInput:
+        raise
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise BadInput(f"'{path}' cannot be read as a picture ({error}); use JPEG, PNG or FITS.") from None
     if min(pixels.shape[:2]) < SMALLEST_CROP:
         raise BadInput(

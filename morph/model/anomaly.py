@@ -44,11 +44,12 @@ class Anomaly(keras.layers.Layer):
         """Learn what is normal from held-out galaxies.
 
         The first half gives the embeddings' mean and covariance and the two statistics' distributions, the
-        second half the joint p-value, so that no galaxy judges itself.
+        second half the joint p-value: what is normal for it was settled without it, which makes the p-value exact.
 
         Parameters
         ----------
-        embedding : [n, d]; error : [n]; both of galaxies that the network was not trained on. n >= 40.
+        embedding : [n, d]; error : [n]; both of galaxies that the network was not trained on. n >= 40. The smallest
+            p-value is one in n / 2 + 1, so fewer than 200 can flag nothing at 1 %.
         """
         if len(error) < 40:
             raise ValueError(f"{len(error)} galaxies are too few to say what is normal; 40 is the least.")
@@ -63,13 +64,12 @@ class Anomaly(keras.layers.Layer):
         self.whitening.assign(np.linalg.inv(np.linalg.cholesky(covariance)).T)
         grid = (np.arange(QUANTILES) + 0.5) / QUANTILES
         distance = ops.convert_to_numpy(self._distance(ops.convert_to_tensor(embedding, "float32")))
-        # Distances of the galaxies that gave the covariance come out too small; the held-out half sets the scale.
-        self.distances.assign(np.quantile(distance[half:], grid))
-        self.errors.assign(np.quantile(error[half:], grid))
+        self.distances.assign(np.quantile(distance[:half], grid))
+        self.errors.assign(np.quantile(error[:half], grid))
         joint = ops.convert_to_numpy(
             self._statistic(ops.convert_to_tensor(embedding, "float32"), ops.convert_to_tensor(error, "float32"))
         )
-        self.joint.assign(np.quantile(joint[half:], grid))
+        self.joint.assign(_steps(joint[half:]))
 
     def _distance(self, embedding):
         return ops.sum(ops.square(ops.matmul(embedding - self.centre, self.whitening)), axis=-1)
@@ -90,6 +90,14 @@ class Anomaly(keras.layers.Layer):
         """Share of the reference at or above each value, never 0: (1 + how many) / (1 + all)."""
         below = ops.cast(ops.searchsorted(reference, value, side="left"), "float32")
         return (1.0 + QUANTILES - below) / (1.0 + QUANTILES)
+
+
+def _steps(reference: np.ndarray) -> np.ndarray:
+    """The reference spread over `QUANTILES` places so that counting places gives (1 + how many) / (1 + all): each
+    value stands in its share of them, and the last share, which nothing exceeds, is infinite."""
+    ordered = np.append(np.sort(reference), 3e38)
+    places = np.arange(QUANTILES) * len(ordered) // (QUANTILES + 1)
+    return ordered[places].astype("float32")
 
 
 def _infinite(shape, dtype=None):

@@ -107,7 +107,9 @@ class Classifier(keras.Model):
         mean = encoded["mean"]
         concentration = self.heads([encoded["features"], mean], training=training)
         error = self.reconstruction_error(way_in, self.decoder(mean, training=training))
-        score = self.anomaly(mean, error)
+        # Where there is nothing to see there is nothing normal either.
+        blank = ops.sum(way_in["valid"], axis=(1, 2, 3)) == 0
+        score = ops.where(blank, 0.0, self.anomaly(mean, error))
         return {
             "probabilities": probabilities(concentration),
             "concentration": concentration,

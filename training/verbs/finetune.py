@@ -43,7 +43,7 @@ def command(
     """Adapt MODEL to the training split of one or more datasets.
 
     MODEL is a .keras file, a folder with one, or an MLflow URI; models:/morph@sdss are the weights that ship. The
-    anomaly score is taught anew what is normal, on the datasets' validation galaxies.
+    anomaly score is taught anew what is normal on the datasets' validation galaxies, if there are enough of them.
 
     \b
     morph finetune models:/morph@sdss my-survey --labels 300 --to adapted.keras --alias champion

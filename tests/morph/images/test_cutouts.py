@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import COLOUR, GALAXIES, HALF_LIGHT, SIZE, write_tile
+from drawn_tiles import COLOUR, GALAXIES, HALF_LIGHT, SIZE, write_tile
 
 from morph.galaxies import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.images.cutouts import Flag, cut

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from conftest import COLOUR, COUNTS, GALAXIES, HALF_LIGHT, SCALE, SIZE, counts_of, write_tile
+from drawn_tiles import COLOUR, COUNTS, GALAXIES, HALF_LIGHT, SCALE, SIZE, counts_of, write_tile
 
 from morph.errors import BadInput
 from morph.galaxies import STAMP_SIZE

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from conftest import COUNTS, NOISE, SIZE, counts_of, write_band
+from drawn_tiles import COUNTS, NOISE, SIZE, counts_of, write_band
 
 from morph.errors import BadInput
 from morph.images.planes import Planes, split_name

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.table import Table
-from conftest import COLOUR, GALAXIES, HALF_LIGHT, SCALE, SIZE, write_tile
+from drawn_tiles import COLOUR, GALAXIES, HALF_LIGHT, SCALE, SIZE, write_tile
 
 from morph.images.sources import detect, locate, measure_radii
 from morph.images.tiles import Tile

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from conftest import NOISE, SCALE, SIZE, write_band, write_tile
+from drawn_tiles import NOISE, SCALE, SIZE, write_band, write_tile
 
 from morph.errors import BadInput
 from morph.images.tiles import Tile, find_tiles, tile_name
