@@ -228,9 +228,6 @@ class Galaxies:
         columns = {name: np.concatenate([s._columns[name] for s in sets]) for name in sets[0]._columns}
         about = {**sets[0].about, "path": " + ".join(str(s.about.get("path")) for s in sets)}
         about["simulated"] = any(s.simulated for s in sets)
-        ids, counts = np.unique(columns["id"], return_counts=True)
-        if (counts > 1).any():
-            raise BadInput(f"The galaxy '{ids[counts.argmax()]}' stands in two of these datasets; use one of them.")
         return cls(about, columns)
 
     def __len__(self) -> int:

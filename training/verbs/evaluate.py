@@ -40,6 +40,7 @@ def command(
     import json
     from dataclasses import asdict
 
+    import numpy as np
     from rich.console import Console
 
     from morph.galaxies import Galaxies
@@ -49,6 +50,8 @@ def command(
     from training.tables import evaluation_lines, evaluation_table
 
     galaxies = Galaxies.concatenate([part_of(Galaxies.open(path), "all" if folds else split) for path in datasets])
+    # A galaxy that stands in several datasets counts once.
+    galaxies = galaxies.select(np.sort(np.unique(galaxies.ids, return_index=True)[1]))
     classifier = load_model(model)
     name = name or f"{model} on {tracking.dataset_name(galaxies)}"
     with tracking.run(experiment, name, "evaluate", parent=model) as run:
