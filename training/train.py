@@ -107,9 +107,16 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
 
     folder = UNFINISHED / f"{task.experiment}-{task.name}"
     state = folder / "run.json"
-    resume = json.loads(state.read_text())["run"] if state.exists() else None
     sets, validation = training_sets(task, recipe.seed)
     total = sum(len(galaxies) for galaxies, _ in sets)
+    same = {
+        "parent": parent,
+        "survey": classifier.survey,
+        "recipe": recipe.parameters(),
+        "data": [galaxies.digest for galaxies, _ in sets],
+        "tracking": tracking.setup(),
+    }
+    resume = _unfinished(state, same, task)
     click.echo(
         f"{'Going on with' if resume else 'Training'} '{task.name}': {total} galaxies, "
         f"{len(validation)} to watch, {recipe.epochs} epochs.",
@@ -117,7 +124,7 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
     )
     with tracking.run(task.experiment, task.name, task.kind, resume=resume, parent=parent) as run:
         folder.mkdir(parents=True, exist_ok=True)
-        state.write_text(json.dumps({"run": run.id}))
+        state.write_text(json.dumps({"run": run.id, "same": same}))
         run.log_params({**recipe.parameters(), "labels": task.labels or "all", "galaxies": total})
         for galaxies, _ in sets:
             run.log_dataset(galaxies, "training")
@@ -151,6 +158,24 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
         click.echo(f"Saved {to}; registered as models:/{tracking.MODEL_NAME}/{version}.", err=True)
     shutil.rmtree(folder, ignore_errors=True)
     return to
+
+
+def _unfinished(state: Path, same: dict, task: Task) -> str | None:
+    """The run to go on with, if one of this name was interrupted that trains the same on the same.
+
+    What is left of any other run of this name is removed: its weights are not this one's.
+    """
+    if not state.exists():
+        return None
+    try:
+        left = json.loads(state.read_text())
+        if left["same"] == json.loads(json.dumps(same)):
+            return tracking.find_run(left["run"], task.experiment)
+    except (ValueError, KeyError, TypeError, BadInput):
+        pass
+    click.echo(f"An unfinished run '{task.name}' had other data or settings; this one starts anew.", err=True)
+    shutil.rmtree(state.parent, ignore_errors=True)
+    return None
 
 
 def save(classifier, to: Path) -> None:
