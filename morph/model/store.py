@@ -9,6 +9,9 @@ SHIPPED = Path(__file__).parents[1] / "weights" / "sdss.keras"
 SHIPPED_NAME = "models:/morph@sdss"
 FILE_NAME = "model.keras"
 
+#: How MLflow says that there is no such model, and that it has no such alias.
+_NONE_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
 #: Where MLflow keeps its database when nobody says otherwise.
 DEFAULT_TRACKING = "sqlite:///mlruns/mlflow.db"
 
@@ -70,7 +73,8 @@ def _from_mlflow(uri: str) -> Path:
     try:
         folder = Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
-        if uri == SHIPPED_NAME:
+        # Only where the registry holds none: a server that does not answer may hold another.
+        if uri == SHIPPED_NAME and getattr(error, "error_code", "") in _NONE_THERE:
             return SHIPPED
         raise BadInput(f"There is no model '{uri}' ({str(error).splitlines()[0][:160]}).") from None
     return find_model(folder)
