@@ -34,8 +34,8 @@ class Recipe:
     epochs, batch_size, seed : as usual.
     learning_rate : its peak; it warms up over one epoch and falls as a cosine.
     weight_decay : AdamW's.
-    elbo : weight of the image's evidence lower bound against the votes' likelihood; at 1/384 both parts are
-        of one size when the decoder has learned to draw.
+    elbo : weight of the image's evidence lower bound against the votes' likelihood; at 1/384 the
+        image's part is somewhat smaller than the votes' once the decoder has learned to draw.
     beta : weight of the Kullback-Leibler term inside the bound.
     balance : how much more often rare answers are drawn (see `training.batches.rarity`).
     freeze : which part keeps its weights: "nothing", "statistics" (batch normalisation only) or "encoder".
