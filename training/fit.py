@@ -17,6 +17,7 @@ from morph.model.classifier import Classifier
 from morph.model.votes import log_likelihood
 from training.augment import Disturb, Strength, Turn
 from training.batches import Batches, linear, mostly_artifact
+from training.layerwise import LayerwiseAdamW, falling_shares
 
 #: Normal galaxies below which nothing can be said of what is normal, and below which nothing can be flagged at 1 %.
 FEWEST_NORMAL, ENOUGH_NORMAL = 40, 200
@@ -39,6 +40,7 @@ class Recipe:
     beta : weight of the Kullback-Leibler term inside the bound.
     balance : how much more often rare answers are drawn (see `training.batches.rarity`).
     freeze : which part keeps its weights: "nothing", "statistics" (batch normalisation only) or "encoder".
+    layer_decay : the learning rate of each layer of the encoder as a share of that of the layer after it.
     augment : how strongly to vary the images.
     """
 
@@ -51,6 +53,7 @@ class Recipe:
     beta: float = 1.0
     balance: float = 0.5
     freeze: str = "nothing"
+    layer_decay: float = 1.0
     steps: int | None = None
     augment: Strength = field(default_factory=Strength)
 
@@ -164,8 +167,13 @@ def fit(
         warmup_steps=warm_up,
     )
     training.compile(
-        optimizer=keras.optimizers.AdamW(
-            schedule, weight_decay=recipe.weight_decay, clipnorm=1.0, use_ema=True, ema_momentum=0.99
+        optimizer=LayerwiseAdamW(
+            schedule,
+            shares=falling_shares(training, classifier.encoder, recipe.layer_decay),
+            weight_decay=recipe.weight_decay,
+            clipnorm=1.0,
+            use_ema=True,
+            ema_momentum=0.99,
         ),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
