@@ -11,10 +11,12 @@ from morph.errors import BadInput
 from morph.galaxies import NETWORK_SIZE
 from morph.images.stretch import from_composite
 from morph.model.anomaly import Anomaly
+from morph.model.calibration import Calibration
 from morph.model.decoder import build_decoder
 from morph.model.encoder import build_encoder
 from morph.model.heads import build_heads, probabilities
 from morph.model.normalise import Normalise
+from morph.model.tree import down_the_tree
 from morph.questions import ANSWERS, TREE
 from morph.surveys import CHANNELS, get_survey
 
@@ -59,6 +61,7 @@ class Classifier(keras.Model):
         self.encoder = build_encoder(size, latent, precision)
         self.decoder = build_decoder(size, latent)
         self.heads = build_heads(self.encoder.output["features"].shape[-1], latent)
+        self.calibration = Calibration(name="calibration")
         self.anomaly = Anomaly(latent)
         offset = (np.arange(size) - (size - 1) / 2) / (size / 2)
         window = np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / WINDOW**2)
@@ -99,19 +102,22 @@ class Classifier(keras.Model):
 
         Returns
         -------
-        dict: ``probabilities`` and ``concentration`` [n, 42], ``embedding`` [n, d], ``reconstruction_error`` [n]
-        (noise-weighted chi-square per pixel), ``anomaly_score`` [n] (p-value, small is strange), ``anomaly`` [n].
+        dict: ``probabilities`` and ``concentration`` [n, 42], ``tree_probabilities`` [n, 42] (multiplied down the
+        tree), ``embedding`` [n, d], ``reconstruction_error`` [n] (noise-weighted chi-square per pixel),
+        ``anomaly_score`` [n] (p-value, small is strange), ``anomaly`` [n].
         """
         way_in = self.normalise(image)
         encoded = self.encoder(way_in["image"], training=training)
         mean = encoded["mean"]
-        concentration = self.heads([encoded["features"], mean], training=training)
+        concentration = self.calibration(self.heads([encoded["features"], mean], training=training))
+        fractions = probabilities(concentration)
         error = self.reconstruction_error(way_in, self.decoder(mean, training=training))
         # Where there is nothing to see there is nothing normal either.
         blank = ops.sum(way_in["valid"], axis=(1, 2, 3)) == 0
         score = ops.where(blank, 0.0, self.anomaly(mean, error))
         return {
-            "probabilities": probabilities(concentration),
+            "probabilities": fractions,
+            "tree_probabilities": down_the_tree(fractions),
             "concentration": concentration,
             "embedding": mean,
             "reconstruction_error": error,

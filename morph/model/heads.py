@@ -3,6 +3,7 @@
 import keras
 from keras import layers, ops
 
+from morph.model.tree import per_answer, per_question
 from morph.questions import TREE
 
 #: No question is ever answered with less certainty than this many pseudo-votes, nor with more.
@@ -44,8 +45,4 @@ class Concentration(layers.Layer):
 
 def probabilities(concentration):
     """Expected vote fractions of every question: float32 [n, answers], each question summing to one."""
-    parts = []
-    for question in TREE:
-        part = concentration[:, TREE.slices[question.name]]
-        parts.append(part / ops.sum(part, axis=-1, keepdims=True))
-    return ops.concatenate(parts, axis=-1)
+    return concentration / per_answer(per_question(concentration))
