@@ -17,6 +17,7 @@ from morph.model.classifier import Classifier
 from morph.model.votes import log_likelihood
 from training.augment import Disturb, Strength, Turn
 from training.batches import Batches, linear, mostly_artifact
+from training.calibrate import calibrate
 from training.layerwise import LayerwiseAdamW, falling_shares
 
 #: Normal galaxies below which nothing can be said of what is normal, and below which nothing can be flagged at 1 %.
@@ -144,7 +145,7 @@ def fit(
     Parameters
     ----------
     sets : training sets and the share of every batch that each contributes.
-    validation : galaxies to watch, and on which to learn what is normal for the anomaly score.
+    validation : galaxies to watch, and on which to learn what is normal for the anomaly score and how to calibrate.
     checkpoint : a folder; a run that finds its own unfinished state there goes on from it, and the folder is
         removed when the run is finished.
     report : called after every epoch with the epoch and its figures.
@@ -196,6 +197,7 @@ def fit(
     freeze(classifier, "nothing")
     if validation is not None:
         learn_normal(classifier, validation)
+        calibrate(classifier, validation)
     return {name: [float(v) for v in values] for name, values in history.history.items()}
 
 

@@ -9,24 +9,33 @@ Figures have flat names, ``<question>/<figure>`` or ``<question>/<figure>/<answe
 - ``completeness/<answer>``: of the galaxies with this answer, the share that is found (recall).
 - ``purity/<answer>``: of the galaxies given this answer, the share that has it (precision).
 - ``log-likelihood``: mean Dirichlet-multinomial log-probability of a galaxy's votes.
-- ``calibration-error``: expected calibration error of the most probable answer, against the share of the
-  volunteers who gave it.
+- ``calibration-error``: expected calibration error of the most probable answer: its probability against the share
+  of the volunteers who gave it, in ten bins of equal width (Naeini et al. 2015, Guo et al. 2017).
+- ``calibration-noise``: what that error would be, from scatter alone, for probabilities that are right. It is never
+  negative, so few galaxies make it large, and its bootstrap interval larger: read the two figures together.
+- ``class-calibration-error``: the same for classes: the Dirichlet's probability that the answer is the one with most
+  votes, against whether it is. This is what a hard class should be held against: it is the verdict of many
+  volunteers, and surer than the word of one. A model that knew only hard classes cannot tell the two apart.
+- ``coverage-50``, ``coverage-90``: share of the vote fractions that lie in their central 50 % and 90 % predictive
+  intervals, where the galaxy has at least ten votes (see `training.intervals`). Right is 50 % and 90 %.
 
 Over all questions there is ``all/rms``, the error of the fractions in the convention of the Kaggle Galaxy Zoo
-challenge, and ``four-class/...`` is the scheme of Galaxy Zoo 1 (see `training.four_classes`).
+challenge, ``all/coverage-50`` and ``all/coverage-90``, and ``four-class/...`` is the scheme of Galaxy Zoo 1 (see
+`training.four_classes`).
 
 A question counts for a galaxy when at least half of its volunteers reached it (Walmsley et al. 2022): the
 bulge that one of forty volunteers believed to see edge-on is nobody's truth.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import gammaln
 
 from morph.questions import TREE
 from training.cells import Cells, chained_probabilities, chained_votes
 from training.four_classes import FOUR_CLASSES, four_classes, four_classes_of_votes
+from training.intervals import FEWEST_VOTES, LEVELS, covered, in_front
 from training.sums import Sums
 
 #: Share of the volunteers that makes a majority confident.
@@ -73,7 +82,7 @@ def measure(
     ----------
     votes : [n, vote columns], NaN where nobody was asked.
     probabilities : [n, answers], each question summing to one.
-    concentration : [n, answers], Dirichlet; log-likelihoods need it.
+    concentration : [n, answers], Dirichlet; log-likelihoods, class calibration and coverage need it.
     resamples, seed : of the bootstrap over galaxies.
     """
     if not len(votes):
@@ -119,6 +128,8 @@ def contributions(votes: np.ndarray, probabilities: np.ndarray, concentration: n
     sums = Sums({("all", "squares"): _squares(votes, probabilities, cells)}, {})
     for question in TREE:
         part = cells.of_question(question.name)
+        if strength is not None:
+            _add_coverage(sums, question.name, counts[:, part], strength[:, part])
         asked = _reached(counts, cells, question.name)
         if not asked.any():
             continue
@@ -127,6 +138,7 @@ def contributions(votes: np.ndarray, probabilities: np.ndarray, concentration: n
         if strength is not None:
             likelihood = dirichlet_multinomial(counts[:, part], strength[:, part])
             sums.parts[question.name, "log-likelihood"] = (likelihood * asked)[:, None]
+            _add_class_calibration(sums, question.name, counts[:, part], strength[:, part], asked)
     shares = four_classes_of_votes(votes)
     known = np.isfinite(shares).all(axis=1)
     if known.any():
@@ -151,12 +163,40 @@ def _add_agreement(sums: Sums, question: str, votes: np.ndarray, p: np.ndarray, 
     confusion[rows, truth, guess] = asked
     confident = asked & (shares.max(axis=1) >= CONFIDENT)
     given = p[rows, guess]
-    bins = np.zeros((len(votes), BINS))
-    bins[rows, _bin(given)] = (given - shares[rows, guess]) * asked
+    bins = _binned(given, given - shares[rows, guess], asked)
     sums.parts[question, "confusion"] = confusion.reshape(len(votes), -1)
     sums.parts[question, "confident"] = np.column_stack([confident & (truth == guess), confident]).astype(float)
     sums.parts[question, "calibration"] = bins
     sums.parts[question, "asked"] = asked[:, None].astype(float)
+
+
+def _binned(given: np.ndarray, excess: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Each galaxy's excess of probability, its square and a one, in its bin: [n, 3 x bins]."""
+    each = np.zeros((len(given), 3, BINS))
+    each[np.arange(len(given)), :, _bin(given)] = np.column_stack([excess, excess**2, np.ones(len(given))])
+    return (each * asked[:, None, None]).reshape(len(given), -1)
+
+
+def _add_class_calibration(
+    sums: Sums, question: str, votes: np.ndarray, strength: np.ndarray, asked: np.ndarray
+) -> None:
+    """Add how the chance that the most probable answer is in front compares with whether it is."""
+    guess = strength.argmax(axis=1)
+    given = np.zeros(len(votes))
+    given[asked] = in_front(strength[asked], guess[asked])
+    sums.parts[question, "class-calibration"] = _binned(given, given - (votes.argmax(axis=1) == guess), asked)
+
+
+def _add_coverage(sums: Sums, question: str, votes: np.ndarray, strength: np.ndarray) -> None:
+    """Add how far the vote fractions lie in their intervals, for the question and for all."""
+    enough = votes.sum(axis=1) >= FEWEST_VOTES
+    if not enough.any():
+        return
+    each = np.zeros((len(votes), len(LEVELS) + 1))
+    each[enough, :-1] = covered(votes[enough], strength[enough]).mean(axis=1)
+    each[:, -1] = enough
+    sums.parts[question, "coverage"] = each
+    sums.parts["all", "coverage"] = sums.parts.get(("all", "coverage"), 0) + each
 
 
 def _bin(p: np.ndarray) -> np.ndarray:
@@ -170,20 +210,19 @@ def _squares(votes: np.ndarray, probabilities: np.ndarray, cells: Cells) -> np.n
     return np.column_stack([np.where(known, error, 0).sum(axis=1), known.sum(axis=1), known.any(axis=1)])
 
 
-def dirichlet_multinomial(counts: np.ndarray, concentration: np.ndarray) -> np.ndarray:
+def dirichlet_multinomial(
+    counts: np.ndarray, concentration: np.ndarray, total: np.ndarray | None = None
+) -> np.ndarray:
     """Log-probability of votes over the answers of one question, [n].
 
     ln P = ln N! G(A) / G(N + A) + sum_k ln G(k_i + a_i) / (k_i! G(a_i)), with N = sum k and A = sum a
-    (Mosimann 1962; for Galaxy Zoo, Walmsley et al. 2020). Adding answers up adds their concentrations.
+    (Mosimann 1962; for Galaxy Zoo, Walmsley et al. 2020). Adding answers up adds their concentrations; where the
+    same answer stands in several of the columns, alone and in a union, `total` [n] says what A is.
     """
-    n, a = counts.sum(axis=-1), concentration.sum(axis=-1)
-    whole = _ln_gamma(n + 1) + _ln_gamma(a) - _ln_gamma(n + a)
-    each = _ln_gamma(counts + concentration) - _ln_gamma(counts + 1) - _ln_gamma(concentration)
+    n, a = counts.sum(axis=-1), concentration.sum(axis=-1) if total is None else total
+    whole = gammaln(n + 1) + gammaln(a) - gammaln(n + a)
+    each = gammaln(counts + concentration) - gammaln(counts + 1) - gammaln(concentration)
     return whole + each.sum(axis=-1)
-
-
-def _ln_gamma(x: np.ndarray) -> np.ndarray:
-    return np.vectorize(math.lgamma, otypes=[float])(x) if np.size(x) else np.zeros(np.shape(x))
 
 
 def figures(sums: Sums) -> dict[str, np.ndarray]:
@@ -195,9 +234,15 @@ def figures(sums: Sums) -> dict[str, np.ndarray]:
                 found |= _from_confusion(question, sums.answers[question], total)
             elif what == "confident":
                 found[f"{question}/accuracy-confident"] = total[..., 0] / total[..., 1]
-            elif what == "calibration":
-                asked = sums.parts[question, "asked"][..., 0]
-                found[f"{question}/calibration-error"] = np.abs(total).sum(axis=-1) / asked
+            elif what.endswith("calibration"):
+                excess, squares, n = np.moveaxis(total.reshape(*total.shape[:-1], 3, BINS), -2, 0)
+                found[f"{question}/{what}-error"] = np.abs(excess).sum(axis=-1) / n.sum(axis=-1)
+                # The mean absolute value of a normal variate is sqrt(2 / pi) of its standard deviation.
+                scatter = np.maximum(squares - excess**2 / np.maximum(n, 1), 0)
+                found[f"{question}/{what}-noise"] = np.sqrt(2 / np.pi * scatter).sum(axis=-1) / n.sum(axis=-1)
+            elif what == "coverage":
+                for i, level in enumerate(LEVELS):
+                    found[f"{question}/coverage-{100 * level:.0f}"] = total[..., i] / total[..., -1]
             elif what == "log-likelihood":
                 found[f"{question}/log-likelihood"] = total[..., 0] / sums.parts[question, "asked"][..., 0]
             elif what == "squares":
@@ -233,8 +278,14 @@ def sample_sizes(total: Sums) -> dict[str, int]:
                 sizes[f"{question}/purity/{answer}"] = int(matrix[:, i].sum())
         elif what == "confident":
             sizes[f"{question}/accuracy-confident"] = int(values[1])
+        elif what.endswith("calibration"):
+            for figure in ("error", "noise"):
+                sizes[f"{question}/{what}-{figure}"] = int(values[2 * BINS :].sum())
+        elif what == "coverage":
+            for level in LEVELS:
+                sizes[f"{question}/coverage-{100 * level:.0f}"] = int(values[-1])
         elif what == "asked":
-            for figure in ("accuracy", "balanced-accuracy", "calibration-error", "log-likelihood"):
+            for figure in ("accuracy", "balanced-accuracy", "log-likelihood"):
                 sizes[f"{question}/{figure}"] = int(values[0])
         elif what == "squares":
             sizes[f"{question}/rms"] = int(values[2])
@@ -253,24 +304,36 @@ def confusion(votes: np.ndarray, probabilities: np.ndarray, question: str) -> tu
     return matrix.reshape(len(answers), len(answers)).astype(int), answers
 
 
-def reliability(votes: np.ndarray, probabilities: np.ndarray, question: str) -> np.ndarray:
+def reliability(
+    votes: np.ndarray, probabilities: np.ndarray, question: str, resamples: int = RESAMPLES, seed: int = 0
+) -> np.ndarray:
     """Predicted against observed shares of the votes, over all answers of a question.
 
     Returns
     -------
-    [bins, 3]: mean predicted probability, mean share of the volunteers, galaxies x answers; only bins that
-        hold something.
+    [bins, 5]: mean predicted probability, mean share of the volunteers, its 95 % interval (from the bootstrap over
+        galaxies) low and high, galaxies x answers; only bins that hold something.
     """
     cells = Cells.of(votes)
     counts, part = cells.counts(votes), cells.of_question(question)
     asked = _reached(counts, cells, question)
+    if not asked.any():
+        return np.zeros((0, 5))
     shares = counts[asked][:, part]
-    shares = (shares / shares.sum(axis=1, keepdims=True)).ravel()
-    p = cells.add(probabilities)[asked][:, part].ravel()
-    place = _bin(p)
-    n = np.bincount(place, minlength=BINS)
-    sums = [np.bincount(place, values, minlength=BINS) for values in (p, shares)]
-    return np.column_stack([sums[0][n > 0] / n[n > 0], sums[1][n > 0] / n[n > 0], n[n > 0]])
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    p = cells.add(probabilities)[asked][:, part]
+    into = _bin(p)[..., None] == np.arange(BINS)
+    each = np.stack([(value[..., None] * into).sum(axis=1) for value in (p, shares, np.ones(p.shape))], axis=1)
+    sums = Sums({(question, "reliability"): each.reshape(len(each), -1)}, {})
+    total = sums.total().parts[question, "reliability"].reshape(3, BINS)
+    drawn = sums.resample(resamples, seed).parts[question, "reliability"].reshape(-1, 3, BINS)
+    used = total[2] > 0
+    with np.errstate(invalid="ignore"):
+        spread = (drawn[:, 1] / drawn[:, 2])[:, used]
+    low, high = np.nanquantile(spread, [TAIL, 1 - TAIL], axis=0)
+    return np.column_stack(
+        [total[0, used] / total[2, used], total[1, used] / total[2, used], low, high, total[2, used]]
+    )
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

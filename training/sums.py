@@ -21,7 +21,8 @@ class Sums:
     Attributes
     ----------
     parts : {(question, what): [..., k]}; `what` is one of ``confusion`` (answers x answers, flat), ``confident``
-        (right, all), ``calibration`` (bins), ``asked`` (1), ``log-likelihood`` (1), ``squares`` (sum, terms,
+        (right, all), ``calibration`` and ``class-calibration`` (excess, its square and galaxies, each in bins),
+        ``asked`` (1), ``log-likelihood`` (1), ``coverage`` (one a level, galaxies), ``squares`` (sum, terms,
         galaxies). The leading axis is that of galaxies, then, after `total`, none; after `resample`, that of
         resamples.
     answers : {question: names of the rows and columns of its confusion matrix}.

@@ -121,7 +121,9 @@ def test_reliability_of_probabilities_that_are_the_vote_shares_lies_on_the_diago
     votes[:, : len(ANSWERS)] = 100 * p
     curve = metrics.reliability(votes, p, "smooth-or-featured")
     assert np.allclose(curve[:, 0], curve[:, 1])
-    assert curve[:, 2].sum() == 1500
+    assert (curve[:, 2] <= curve[:, 1]).all()
+    assert (curve[:, 1] <= curve[:, 3]).all()
+    assert curve[:, 4].sum() == 1500
 
 
 def test_rms_follows_the_tree_as_the_challenge_did(probabilities_of):
