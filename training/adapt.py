@@ -1,0 +1,131 @@
+"""Ways of carrying a model over to another survey, beside training all of it on the new labels.
+
+None of them needs more than the model and some galaxies of the target survey: heads alone on features computed once,
+normalisation statistics of the target's own images, and the model's own confident answers as labels of unlabelled
+galaxies. `benchmarks/adaptation.py` compares them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from morph.errors import BadInput
+from morph.galaxies import Galaxies
+from morph.model.classifier import Classifier
+from morph.model.votes import log_likelihood
+from morph.questions import TREE, VOTE_COLUMNS
+from training.batches import linear, rarity
+
+#: Galaxies that pass through the encoder at once.
+BATCH = 128
+#: Passes through precomputed features, and the peak of the learning rate, in `probe`.
+PROBE_EPOCHS, PROBE_RATE = 60, 1e-3
+
+
+def adapted_to(parent: Classifier, survey: str, **config: Any) -> Classifier:
+    """A classifier of another survey with the parent's weights; the parent is left as it is."""
+    classifier = Classifier.from_config({**parent.get_config(), "survey": survey, "about": {}, **config})
+    classifier.set_weights(parent.get_weights())
+    return classifier
+
+
+def turned(images: np.ndarray) -> Iterator[np.ndarray]:
+    """The eight ways of turning and mirroring square images [n, s, s, 3] without touching a pixel."""
+    for quarter in range(4):
+        view = np.rot90(images, quarter, axes=(1, 2))
+        yield np.ascontiguousarray(view)
+        yield np.ascontiguousarray(view[:, :, ::-1])
+
+
+def answer_turned(classifier: Classifier, images: np.ndarray) -> dict[str, np.ndarray]:
+    """`Classifier.answer` averaged over the eight views of each galaxy: a galaxy has no up and no handedness."""
+    views = [classifier.answer(view) for view in turned(images)]
+    mean = {name: np.mean([view[name] for view in views], axis=0, dtype="float32") for name in views[0]}
+    return {**mean, "anomaly": mean["anomaly_score"] < classifier.anomaly_threshold}
+
+
+def encode(classifier: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the heads read, of stamps as `Classifier.answer` takes them: features [n, f] and z's mean [n, d]."""
+    parts = [classifier.encoder.predict_on_batch(way_in) for way_in in _ways_in(classifier, images)]
+    return np.concatenate([part["features"] for part in parts]), np.concatenate([part["mean"] for part in parts])
+
+
+def _ways_in(classifier: Classifier, images: np.ndarray) -> Iterator[Any]:
+    """Normalised images, batch by batch."""
+    view = classifier.central(images)
+    for start in range(0, len(view), BATCH):
+        yield classifier.normalise(ops.convert_to_tensor(linear(view[start : start + BATCH])))["image"]
+
+
+def probe(classifier: Classifier, galaxies: Galaxies, seed: int = 0, epochs: int = PROBE_EPOCHS) -> None:
+    """Train the heads in place and nothing else, on features computed once for the eight views of each galaxy.
+
+    The loss is the votes' likelihood, as in `training.fit`; rare answers count more (see `training.batches.rarity`).
+    It takes seconds.
+    """
+    keras.utils.set_random_seed(seed)
+    encoded = [encode(classifier, view) for view in turned(classifier.central(galaxies.images))]
+    features, mean = (np.concatenate(part) for part in zip(*encoded, strict=True))
+    votes = np.tile(np.nan_to_num(galaxies.votes), (len(encoded), 1))
+    weight = np.tile(rarity(galaxies.votes, 0.3), len(encoded))
+    heads = classifier.heads
+    batch = min(256, len(votes))
+    steps = epochs * -(-len(votes) // batch)
+    heads.compile(
+        optimizer=keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(PROBE_RATE, steps), weight_decay=1e-2, clipnorm=1.0
+        ),
+        loss=lambda truth, concentration: -ops.sum(log_likelihood(concentration, truth), axis=-1),
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    heads.fit([features, mean], votes, batch, epochs, verbose=0, sample_weight=weight)
+
+
+def reestimate(classifier: Classifier, images: np.ndarray, seed: int = 0) -> None:
+    """Give the encoder's batch normalisation the statistics of these images, labelled or not (AdaBN: Li et al. 2016).
+
+    Every batch counts the same, so that the result does not depend on the layers' momentum. BadInput with fewer than
+    `BATCH` images: their statistics would be noisier than the old ones are wrong.
+    """
+    if len(images) < BATCH:
+        raise BadInput(f"{len(images)} images are too few to measure a survey's statistics on; {BATCH} is the least.")
+    norms = [layer for layer in classifier.encoder.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momentum = [layer.momentum for layer in norms]
+    order = np.random.default_rng(seed).permutation(len(images))
+    # A short last batch would count as much as a whole one.
+    whole = images[order[: len(order) // BATCH * BATCH]]
+    for k, way_in in enumerate(_ways_in(classifier, whole)):
+        for layer in norms:
+            layer.momentum = k / (k + 1)
+        classifier.encoder(way_in, training=True)
+    for layer, value in zip(norms, momentum, strict=True):
+        layer.momentum = value
+
+
+def pseudo_labelled(
+    classifier: Classifier, galaxies: Galaxies, confident: float = 0.9, volunteers: float = 5.0
+) -> Galaxies:
+    """The same galaxies with the model's confident answers as their votes, and no votes elsewhere.
+
+    Parameters
+    ----------
+    galaxies : their own votes are not read.
+    confident : the probability of an answer from which a question counts as answered.
+    volunteers : votes that such an answer is worth, shared out as the probabilities are.
+    """
+    p = answer_turned(classifier, galaxies.images)["probabilities"]
+    votes = np.full((len(galaxies), len(VOTE_COLUMNS)), np.nan, dtype="float32")
+    for question in TREE:
+        part = TREE.slices[question.name]
+        parents = TREE.leading_to(question)
+        sure = p[:, part].max(axis=1) >= confident
+        if parents:
+            # Nothing is said of the arms of a galaxy that is probably smooth.
+            sure &= np.nan_to_num(votes[:, parents]).sum(axis=1) >= confident * volunteers
+        votes[sure, part] = volunteers * p[sure, part]
+    labelled = galaxies.select(np.arange(len(galaxies)))
+    labelled._columns["votes"] = votes
+    return labelled

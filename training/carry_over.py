@@ -1,0 +1,117 @@
+"""A transfer from its arguments to its run: the children trained, their figures joined, tracked and saved."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from morph.galaxies import Galaxies
+from morph.model.store import load_model
+from training import tracking
+from training.evaluate import Evaluation
+from training.transfer import Setting, Target, fingerprint, run_children, weights_digest, within
+from training.transfer_plan import Child, children
+from training.transfer_report import save
+from training.transfer_summary import Summary, summarise
+
+
+def carry_over(
+    model: str,
+    dataset: str,
+    budgets: Sequence[int],
+    methods: Sequence[str],
+    repeats: int,
+    epochs: int | None,
+    steps: int | None,
+    experiment: str,
+    to: Path,
+) -> Summary:
+    """Train, measure, track and save a transfer; see `morph transfer --help` for the arguments.
+
+    The parent run is found again by what is carried over to what, so that an interrupted transfer goes on in it.
+    """
+    galaxies = Galaxies.open(dataset)
+    target = Target.of(galaxies)
+    budgets, said = within(budgets, target)
+    source = load_model(model)
+    name = tracking.dataset_name(galaxies)
+    if name in source.about.get("trained_on", []):
+        said.append(f"{model} was itself trained on '{name}': without labels it is not without having seen them.")
+    for sentence in said:
+        click.echo(sentence, err=True)
+    setting = Setting(epochs, steps)
+    plan = children(budgets, methods, repeats)
+    tracking.setup()
+    # A parent has no recipe of its own; the direct child's key says which source met which galaxies.
+    key = fingerprint(Child("direct", 0, 0), weights_digest(source), target, setting.recipe(Child("direct", 0, 0)))
+    with tracking.run(
+        experiment, f"{model} to {name}", "transfer", resume=_parent(experiment, key), parent=model
+    ) as run:
+        run.tag({"transfer": key})
+        run.log_params({"model": model, "target": name})
+        run.log_dataset(target.train, "training")
+        with _Display(plan, setting) as report:
+            evaluations = run_children(plan, source, model, target, setting, experiment, report)
+        summary = summarise(evaluations)
+        for (method, labels), figures in summary.points.items():
+            metrics = {f"{method}/{figure}": point.value for figure, point in figures.items()}
+            run.log_metrics({name: value for name, value in metrics.items() if value == value}, step=labels)
+        save(summary, to, f"{model} to {name}{', simulated' if summary.simulated else ''}")
+        run.log_folder(to, "transfer")
+    return summary
+
+
+def _parent(experiment: str, key: str) -> str | None:
+    """The run of an earlier transfer of the same model to the same galaxies."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    runs = client.search_runs([found.experiment_id], f"tags.`morph.transfer` = '{key}'", max_results=1)
+    return runs[0].info.run_id if runs else None
+
+
+class _Display:
+    """A context that shows children as they end, with the time left: a bar on a terminal, else a line each."""
+
+    def __init__(self, plan: Sequence[Child], setting: Setting):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.costs = {child: setting.cost(child) for child in plan}
+        self.done, self.trained, self.spent = 0, 0, 0
+        console = Console(stderr=True)
+        self.terminal = console.is_terminal
+        columns = (TextColumn("trainings"), BarColumn(), TextColumn("{task.fields[text]}"))
+        self.progress = Progress(*columns, console=console, disable=not self.terminal)
+
+    def __enter__(self):
+        self.start = time.monotonic()
+        self.progress.start()
+        self.task = self.progress.add_task("trainings", total=sum(self.costs.values()), text="")
+        return self.show
+
+    def __exit__(self, *_) -> None:
+        self.progress.stop()
+
+    def show(self, child: Child, cost: int, evaluation: Evaluation, trained: bool) -> None:
+        self.done += 1
+        self.spent += cost
+        self.trained += cost if trained else 0
+        left = sum(self.costs.values()) - self.spent
+        text = f"{self.done} of {len(self.costs)}: {child.title}{'' if trained else ' (kept from before)'}"
+        if self.trained and left:
+            text += f"; {_duration(left * (time.monotonic() - self.start) / self.trained)} left"
+        self.progress.update(self.task, completed=self.spent, text=text)
+        if not self.terminal:
+            click.echo(text, err=True)
+
+
+def _duration(seconds: float) -> str:
+    """A time for people: ``about 12 minutes``."""
+    if seconds < 90:
+        return f"about {max(1, round(seconds))} seconds"
+    return f"about {round(seconds / 60)} minutes" if seconds < 5400 else f"about {seconds / 3600:.1f} hours"

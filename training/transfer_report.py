@@ -1,0 +1,85 @@
+"""A transfer on paper: a folder with its picture, tables and JSON document, and what a terminal shows of it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from morph.errors import BadInput
+
+if TYPE_CHECKING:
+    from training.transfer_summary import Summary
+
+#: What a transfer's folder holds; a folder that holds anything else is not written over.
+FILES = ("label-budget.png", "figures.csv", "figures.parquet", "transfer.json")
+
+
+def check_folder(to: Path) -> None:
+    """BadInput unless a transfer's folder can be made at `to`, in place of an older one or of nothing."""
+    if to.exists() and (not to.is_dir() or any(path.name not in FILES for path in to.iterdir())):
+        raise BadInput(f"'{to}' exists and holds something other than a transfer; choose another --to.")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"'{to}' cannot be written ({error.strerror}); choose another --to.") from None
+
+
+def save(summary: "Summary", to: Path, title: str) -> None:
+    """Write the folder, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    from training.transfer_plots import label_curves
+
+    building = to.with_name(f".{to.name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    table = pa.Table.from_pylist(summary.rows())
+    label_curves(summary, title).savefig(building / "label-budget.png", dpi=150)
+    pa.csv.write_csv(table, building / "figures.csv")
+    pa.parquet.write_table(table, building / "figures.parquet")
+    (building / "transfer.json").write_text(json.dumps(summary.as_json(), indent=1) + "\n")
+    shutil.rmtree(to, ignore_errors=True)
+    building.rename(to)
+
+
+def show(summary: "Summary", to: Path) -> None:
+    """Print the table of the headline and the three questions, what was skipped, and the sentences."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(f"{summary.told[0].upper()}{summary.told[1:]}, percent, 95 % intervals.", markup=False)
+    console.print(table(summary))
+    for question, why in summary.skipped.items():
+        console.print(f"Nothing is said of {question}: {why}.", markup=False)
+    if summary.simulated:
+        console.print("The galaxies are simulated.")
+    console.print()
+    for sentence in summary.sentences():
+        console.print(sentence, markup=False)
+    console.print(f"Picture, tables and figures are in {to}.", markup=False)
+
+
+def table(summary: "Summary"):
+    """A rich table: one row a method and budget; the headline, then each of the three questions."""
+    from rich.table import Table
+
+    from training.tables import show as shown
+    from training.three_questions import THREE_QUESTIONS
+    from training.transfer_plan import METHODS
+    from training.transfer_summary import HEADLINE, THREE
+
+    known = {name for figures in summary.points.values() for name in figures}
+    names = {question: f"{THREE}/{question}/accuracy-confident" for question in THREE_QUESTIONS}
+    columns = {HEADLINE: "all"} | {name: THREE_QUESTIONS[q] for q, name in names.items() if name in known}
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("", no_wrap=True)
+    for title in ("labels", *columns.values()):
+        grid.add_column(title, justify="right", no_wrap=True)
+    for method, title in METHODS.items():
+        for labels in summary.labels(method):
+            figures = summary.points[method, labels]
+            cells = [shown(figures[name].figure if name in figures else None) for name in columns]
+            grid.add_row(title, f"{labels:,}", *cells)
+    return grid
