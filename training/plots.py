@@ -1,58 +1,25 @@
 """Figures, all in one style: arrays in, matplotlib figures out.
 
-Colours are those of Okabe & Ito (2008), which colour-blind readers tell apart. Figures are drawn without a
-display and without pyplot's global state, so any thread may draw.
+Figures are drawn without a display and without pyplot's global state, so any thread may draw.
 """
 
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c8c8c")
-#: Text and axes; `svg` turns it into the colour of the page's text.
-INK = "#3a3f45"
-FAINT = "#b9bec4"
+from morph.style import COLOURS, FAINT, INK, STYLE, style
+
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#56b4e9", "#004c78"])
-
-STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.prop_cycle": cycler(color=COLOURS),
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-    "figure.facecolor": "white",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "morph",
-}
-
 
 #: The share of the embedding map's width and height that one galaxy takes.
 THUMBNAIL = np.array([0.071, 0.09])
-
-
-def style():
-    """A context in which figures are drawn in this style."""
-    return mpl.rc_context(STYLE)
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options) -> tuple[Figure, np.ndarray]:

@@ -15,6 +15,7 @@ from morph.model.calibration import Calibration
 from morph.model.decoder import build_decoder
 from morph.model.encoder import build_encoder
 from morph.model.heads import build_heads, probabilities
+from morph.model.memory import Memory
 from morph.model.normalise import Normalise
 from morph.model.tree import down_the_tree
 from morph.questions import ANSWERS, TREE
@@ -63,6 +64,7 @@ class Classifier(keras.Model):
         self.heads = build_heads(self.encoder.output["features"].shape[-1], latent)
         self.calibration = Calibration(name="calibration")
         self.anomaly = Anomaly(latent)
+        self.memory = Memory(latent, name="memory")
         offset = (np.arange(size) - (size - 1) / 2) / (size / 2)
         window = np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / WINDOW**2)
         self._window = window.astype("float32")[None, :, :, None]
