@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from morph.galaxies import FIELD, NETWORK_SIZE
+from training import calibration_table
 from training.evaluate import Evaluation, title_of
 from training.tables import COLUMNS, LEGEND, evaluation_lines, show
 
@@ -84,7 +85,7 @@ def card(classifier, evaluations: Sequence[Evaluation], counts: dict[str, int], 
         field=FIELD,
         command=command,
         last=last,
-        legend=LEGEND,
+        legend=f"{LEGEND} {calibration_table.LEGEND}",
         found=found,
         **{name: f"{count:,}" for name, count in counts.items()},
     )
@@ -99,7 +100,14 @@ def _section(evaluation: Evaluation) -> str:
         cells = [show(evaluation.figures.get(f"{question}/{name}"), percent) for name, _, percent in COLUMNS]
         lines.append(f"| {question} | {n:,} | " + " | ".join(cells) + " |")
     notes = [line for line in evaluation_lines(evaluation) if line != LEGEND]
-    return "\n".join([*lines, "", *notes, ""])
+    return "\n".join([*lines, "", *notes, *_calibration(evaluation), ""])
+
+
+def _calibration(evaluation: Evaluation) -> list[str]:
+    titles = [title for _, title, _ in calibration_table.COLUMNS]
+    rows = [["question", "n", *titles], ["---"] * (2 + len(titles)), *calibration_table.calibration_rows(evaluation)]
+    notes = calibration_table.calibration_lines(evaluation)
+    return ["", *("| " + " | ".join(row) + " |" for row in rows), "", *notes[1:]] if notes else []
 
 
 def write(path: Path, text: str) -> None:

@@ -186,7 +186,7 @@ def log(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None = None, pl
 
 
 def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) -> None:
-    from training import pictures
+    from training import pictures, reliability_plots
     from training import plots as draw
 
     votes, p = evaluation.votes, evaluation.answers["probabilities"]
@@ -196,7 +196,11 @@ def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) ->
         run.log_figure(draw.confusion(matrix, answers, question), f"plots/confusion-{question}.png")
     curves = {q: metrics.reliability(votes, p, q) for q in questions if q != metrics.FOUR_CLASS}
     if curves:
-        run.log_figure(draw.calibration(curves), "plots/calibration.png")
+        drawn = reliability_plots.reliability(curves, evaluation.figures, title_of(evaluation))
+        run.log_figure(drawn, "plots/calibration.png")
+    if "all/coverage-90" in evaluation.figures:
+        drawn = reliability_plots.coverage(evaluation.figures, title_of(evaluation))
+        run.log_figure(drawn, "plots/coverage.png")
     if galaxies is not None:
         order = np.lexsort((-evaluation.answers["reconstruction_error"], evaluation.answers["anomaly_score"]))[:32]
         captions = [f"p = {score:.3f}" for score in evaluation.answers["anomaly_score"][order]]

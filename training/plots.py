@@ -78,32 +78,6 @@ def confusion(matrix: np.ndarray, answers: Sequence[str], title: str = "") -> Fi
 
 
 @mpl.rc_context(STYLE)
-def calibration(curves: Mapping[str, np.ndarray], title: str = "") -> Figure:
-    """Reliability curves, one small panel for each question.
-
-    Parameters
-    ----------
-    curves : {question: [bins, 3]} as `training.metrics.reliability` gives them.
-    """
-    columns = min(4, max(1, len(curves)))
-    rows = -(-len(curves) // columns)
-    figure, axes = _figure(2.3 * columns + 0.4, 2.3 * rows + 0.4, rows, columns, sharex=True, sharey=True)
-    _hide(axes, len(curves))
-    for axis, (question, curve) in zip(axes.ravel(), curves.items(), strict=False):
-        axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-        axis.plot(curve[:, 0], curve[:, 1], color=COLOURS[0], zorder=2)
-        # A dot's area says how many galaxies and answers stand behind it.
-        axis.scatter(curve[:, 0], curve[:, 1], s=6 + 90 * curve[:, 2] / curve[:, 2].max(), color=COLOURS[0], zorder=3)
-        axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        axis.set_title(question, fontsize=9)
-    figure.supxlabel("predicted probability", fontsize=10, color=INK)
-    figure.supylabel("share of the votes", fontsize=10, color=INK)
-    if title:
-        figure.suptitle(title, x=0.02, ha="left", fontweight="bold", fontsize=11, color=INK)
-    return figure
-
-
-@mpl.rc_context(STYLE)
 def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     """Every figure of a training against its epoch; ``val_x`` is drawn in the panel of ``x``."""
     names = [name for name in history if not name.startswith("val_")]

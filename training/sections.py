@@ -6,7 +6,7 @@ import numpy as np
 
 from morph.galaxies import NETWORK_SIZE, Galaxies
 from morph.questions import COARSE, TREE, VOTE_COLUMNS, question_of
-from training import metrics, pictures, plots
+from training import metrics, pictures, plots, reliability_plots
 from training.compare import Comparison
 from training.four_classes import four_classes
 from training.page import Section, escape, facts, picture, short, simulated_mark, table
@@ -203,11 +203,20 @@ def calibration_section(galaxies: Galaxies, answers: Answers) -> Section | None:
                 curves[question] = curve
     if not curves:
         return None
+    figures = metrics.measure(galaxies.votes, answers["probabilities"], answers.get("concentration"))
     body = (
         f"<p>When the model says 70 %, do 70 % of the volunteers agree? On the grey line they do. Measured on "
-        f"{len(galaxies):,} galaxies{simulated_mark(galaxies.simulated)}; a larger dot stands for more answers.</p>"
-        f'<div class="plot">{plots.svg(plots.calibration(curves))}</div>'
+        f"{len(galaxies):,} galaxies{simulated_mark(galaxies.simulated)}; bars at the dots are 95 % intervals, those "
+        f"below count the answers. The error is that of the most probable answer, the noise what scatter alone "
+        f"makes of it.</p>"
+        f'<div class="plot">{plots.svg(reliability_plots.reliability(curves, figures))}</div>'
     )
+    if "all/coverage-90" in figures:
+        body += (
+            "<p>The model also says how far the votes will scatter. Of the vote fractions of galaxies with ten votes "
+            "or more, half should lie in its 50 % intervals and nine of ten in its 90 % intervals.</p>"
+            f'<div class="plot">{plots.svg(reliability_plots.coverage(figures))}</div>'
+        )
     return Section("Calibration", body)
 
 

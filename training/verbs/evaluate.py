@@ -46,6 +46,7 @@ def command(
     from morph.galaxies import Galaxies
     from morph.model.store import load_model
     from training import tracking
+    from training.calibration_table import calibration_lines, calibration_table
     from training.evaluate import evaluate, log, part_of, record, title_of
     from training.tables import evaluation_lines, evaluation_table
 
@@ -69,11 +70,15 @@ def command(
         click.echo(json.dumps({"run": run.id, "about": evaluation.about, "figures": figures}))
         return
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
     console.print(f"{model} on {title_of(evaluation)}", markup=False)
     if evaluation.questions():
         console.print(evaluation_table(evaluation))
+        console.print()
+        console.print(calibration_table(evaluation))
     else:
         console.print("Nobody's votes to measure against; only strangeness is measured.")
-    for line in evaluation_lines(evaluation):
+    for line in [*evaluation_lines(evaluation), *calibration_lines(evaluation)]:
         console.print(line)
     console.print(f"Run '{run.name}' ({run.id}) of experiment '{run.experiment}'.", markup=False)

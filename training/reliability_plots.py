@@ -1,0 +1,109 @@
+"""Two plots of whether answers mean what they say: reliability of probabilities, and coverage of intervals."""
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training import metrics
+from training.intervals import LEVELS
+from training.plots import COLOURS, FAINT, INK, STYLE
+
+#: The height of a panel that the counts below the curve take at most.
+_COUNTS = 0.24
+
+
+@mpl.rc_context(STYLE)
+def reliability(
+    curves: Mapping[str, np.ndarray], figures: Mapping[str, metrics.Figure] | None = None, title: str = ""
+) -> Figure:
+    """Predicted probability against the share of the votes, one small panel for each question.
+
+    Dots carry 95 % intervals; bars below them count galaxies and answers, on a scale of square roots, so that a bin
+    of few is seen.
+
+    Parameters
+    ----------
+    curves : {question: [bins, 5]} as `training.metrics.reliability` gives them.
+    figures : as `training.metrics.measure` gives them; calibration errors are written into the panels.
+    """
+    columns = min(4, max(1, len(curves)))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(2.4 * columns + 0.4, 2.45 * rows + 0.4), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axis, (question, curve) in zip(axes.ravel(), curves.items(), strict=False):
+        _reliability(axis, curve)
+        axis.set_title(question, fontsize=9.5)
+        _write_errors(axis, question, figures or {})
+    for axis in axes.ravel()[len(curves) :]:
+        axis.set_visible(False)
+    for axis in axes.ravel()[max(0, len(curves) - columns) : len(curves)]:
+        axis.tick_params(labelbottom=True)
+    figure.supxlabel("predicted probability", fontsize=10, color=INK)
+    figure.supylabel("share of the votes", fontsize=10, color=INK)
+    if title:
+        figure.suptitle(title, x=0.02, ha="left", fontweight="bold", fontsize=11, color=INK)
+    return figure
+
+
+def _reliability(axis: Axes, curve: np.ndarray) -> None:
+    predicted, share, low, high, n = curve.T
+    axis.bar(
+        (np.floor(predicted * metrics.BINS).clip(0, metrics.BINS - 1) + 0.5) / metrics.BINS,
+        _COUNTS * np.sqrt(n / n.max()),
+        0.9 / metrics.BINS,
+        color=FAINT,
+        alpha=0.45,
+        linewidth=0,
+    )
+    axis.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
+    # The share itself may lie outside the percentiles of its bootstrap where a bin holds one galaxy.
+    spread = [np.maximum(share - low, 0), np.maximum(high - share, 0)]
+    axis.errorbar(predicted, share, spread, color=COLOURS[0], linewidth=1.4, elinewidth=1.1, marker="o", markersize=4)
+    axis.set(xlim=(-0.03, 1.03), ylim=(0, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+
+
+def _write_errors(axis: Axes, question: str, figures: Mapping[str, metrics.Figure]) -> None:
+    error = figures.get(f"{question}/calibration-error")
+    if error is None:
+        return
+    noise = figures[f"{question}/calibration-noise"].value
+    text = f"n = {error.n:,}\nerror {100 * error.value:.1f} %\nnoise {100 * noise:.1f} %"
+    axis.text(0.04, 0.97, text, transform=axis.transAxes, va="top", fontsize=7.5, linespacing=1.35)
+
+
+@mpl.rc_context(STYLE)
+def coverage(figures: Mapping[str, metrics.Figure], title: str = "") -> Figure:
+    """How many vote fractions lie in their predictive intervals, question by question, with 95 % intervals.
+
+    Right is on the lines. Numbers behind the questions count galaxies with votes enough.
+
+    Parameters
+    ----------
+    figures : as `training.metrics.measure` gives them, with ``all/coverage-...`` among them.
+    """
+    names = [name.split("/")[0] for name in figures if name.endswith(f"/coverage-{100 * LEVELS[0]:.0f}")]
+    names = [*(name for name in names if name != "all"), "all"]
+    figure = Figure(figsize=(6.2, 0.31 * len(names) + 1.1), layout="constrained")
+    axis = figure.subplots()
+    for level, colour in zip(LEVELS, (COLOURS[0], COLOURS[3]), strict=True):
+        axis.plot([100 * level] * 2, [-0.5, len(names) - 0.5], color=colour, linewidth=1, linestyle="--", alpha=0.7)
+        each = [figures[f"{name}/coverage-{100 * level:.0f}"] for name in names]
+        value, low, high = (100 * np.array([getattr(f, part) for f in each]) for part in ("value", "low", "high"))
+        spread = [np.maximum(value - low, 0), np.maximum(high - value, 0)]
+        axis.errorbar(
+            value, range(len(names)), xerr=spread, fmt="o", color=colour, markersize=5, elinewidth=1.4, capsize=2
+        )
+        axis.text(100 * level, -0.75, f"{100 * level:.0f} % interval", color=colour, ha="center", fontsize=9)
+    labels = [f"{name}  ({figures[f'{name}/coverage-{100 * LEVELS[0]:.0f}'].n:,})" for name in names]
+    axis.set_yticks(range(len(names)), labels)
+    axis.set_ylim(len(names) - 0.5, -1.1)
+    axis.set_xlim(0, 103)
+    axis.tick_params(axis="y", length=0)
+    axis.axhline(len(names) - 1.5, color=FAINT, linewidth=0.8)
+    axis.set_xlabel("vote fractions in their interval (%)")
+    if title:
+        axis.set_title(title, pad=12)
+    return figure
