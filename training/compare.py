@@ -1,4 +1,4 @@
-"""Runs side by side, and which of their differences are more than noise.
+"""Models side by side, and which of their differences are more than noise.
 
 Two accuracies with overlapping intervals can still differ for certain, when both models were asked about the same
 galaxies: what is hard for one is mostly hard for the other. So every difference is measured on the galaxies that
@@ -6,35 +6,59 @@ the runs share, with a paired bootstrap (see `training.sums`).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from morph.errors import BadInput
+from morph.galaxies import SPLITS
 from training import metrics
-from training.evaluate import FOLDER, Evaluation
+from training.evaluate import Evaluation
 from training.metrics import Figure
+from training.registry import Trained
 
-#: How many runs are compared when none is named.
-NEWEST = 3
 #: The figures whose differences are told, best known first; for the last two, less is better.
 TOLD = ("accuracy", "balanced-accuracy", "log-likelihood", "calibration-error", "rms")
 LESS_IS_BETTER = ("calibration-error", "rms")
+#: The figures that are told in percent: shares of galaxies, and the error of vote fractions.
+SHARES = ("accuracy", "balanced-accuracy", "rms")
+#: An evaluation's parameters that say what its galaxies are.
+_OF_GALAXIES = ("split", "galaxies")
+#: The bootstrap of fewer galaxies than this knows nothing of the next ones; no difference is called real.
+FEWEST = 10
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One run in a comparison."""
+    """One evaluation in a comparison.
+
+    Attributes
+    ----------
+    id : of the MLflow run that holds it.
+    name : what to call it: the run, or the registered version, that the user named.
+    params, tags : of that run.
+    evaluation : the model's answers on a set of galaxies.
+    version : the registered version that was evaluated, where there is one.
+    trained : how the model was made.
+    contestant : evaluations of one registered version that were asked for together share this; else the run's id.
+    """
 
     id: str
     name: str
     params: dict[str, str]
     tags: dict[str, str]
     evaluation: Evaluation
+    version: int | None = None
+    trained: Trained = field(default_factory=Trained)
+    contestant: str = ""
+
+    @property
+    def run_name(self) -> str:
+        """The name of the run, whatever the contestant is called."""
+        return self.tags.get("mlflow.runName", self.name)
 
 
 @dataclass(frozen=True)
@@ -53,6 +77,15 @@ class Comparison:
     shared: np.ndarray
     figures: tuple[dict[str, Figure], ...]
     differences: dict[tuple[int, int], dict[str, Figure]]
+
+    @property
+    def title(self) -> str:
+        """The galaxies in a few words: dataset, split, survey, and whether they are simulated."""
+        about = self.runs[0].evaluation.about
+        datasets = dict.fromkeys(run.evaluation.about["dataset"] for run in self.runs)
+        splits = dict.fromkeys(_split(run.evaluation.about["split"]) for run in self.runs)
+        simulated = "simulated " if self.simulated else ""
+        return f"{' and '.join(datasets)} ({simulated}{about['survey']}, {' against '.join(splits)})"
 
     @cached_property
     def questions(self) -> list[str]:
@@ -85,20 +118,13 @@ class Comparison:
             (i, j, name, figure)
             for (i, j), figures in self.differences.items()
             for name, figure in figures.items()
-            if is_told(name) and figure.exceeds_noise
+            if is_told(name) and is_real(figure)
         ]
-
-    def differing_params(self) -> dict[str, list[str]]:
-        """Parameters that are not the same in all runs: {name: one value a run, "" where it has none}."""
-        names = sorted({name for run in self.runs for name in run.params})
-        rows = {name: [run.params.get(name, "") for run in self.runs] for name in names}
-        return {name: row for name, row in rows.items() if len(set(row)) > 1}
 
     def conclusion(self) -> str:
         """One sentence: which run leads on the headline figure, and whether by more than noise."""
         leader, rest = self.best, [i for i in range(len(self.runs)) if i != self.best]
-        question, _ = self.headline.split("/")
-        what = {"all": "all questions", metrics.FOUR_CLASS: "the four classes"}.get(question, question)
+        what = _question_in_words(self.headline.split("/")[0])
         name, n = self.runs[leader].name, f"{len(self.shared):,} {'simulated ' if self.simulated else ''}galaxies"
         if not rest:
             return f"{name}: {_percent(self.figures[leader][self.headline])} on {what}, {n}."
@@ -106,8 +132,8 @@ class Comparison:
         level: list[str] = []
         for i in rest:
             difference = self.difference(i, leader, self.headline)
-            text = f"{self.runs[i].name} ({_points(difference, self.headline)})"
-            (ahead if difference.exceeds_noise else level).append(text)
+            text = f"{self.runs[i].name} ({points(difference, self.headline)})"
+            (ahead if is_real(difference) else level).append(text)
         parts = []
         if ahead:
             parts.append(f"better than {_list(ahead)}")
@@ -125,6 +151,7 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
         return {
+            "dataset": self.title,
             "galaxies": len(self.shared),
             "simulated": self.simulated,
             "conclusion": self.conclusion(),
@@ -132,8 +159,10 @@ class Comparison:
                 {
                     "id": run.id,
                     "name": run.name,
+                    "version": run.version,
                     "about": run.evaluation.about,
                     "params": run.params,
+                    "trained": asdict(run.trained),
                     "figures": {name: asdict(figure) for name, figure in figures.items()},
                 }
                 for run, figures in zip(self.runs, self.figures, strict=True)
@@ -143,13 +172,31 @@ class Comparison:
                     "from": self.runs[i].name,
                     "to": self.runs[j].name,
                     "figures": {
-                        name: {**asdict(figure), "exceeds_noise": bool(figure.exceeds_noise)}
-                        for name, figure in figures.items()
+                        name: {**asdict(figure), "exceeds_noise": is_real(figure)} for name, figure in figures.items()
                     },
                 }
                 for (i, j), figures in self.differences.items()
             ],
         }
+
+
+def differing_params(runs: Sequence[Compared]) -> dict[str, list[str]]:
+    """Parameters that are not the same in all runs: {name: one value a run, "" where it has none}.
+
+    How the models were trained counts where that is tracked; which galaxies they were evaluated on does not.
+    """
+    # A version's evaluations may have called it by any of its aliases.
+    left_out = {*_OF_GALAXIES} | ({"model"} if all(run.contestant for run in runs) else set())
+    own = [{name: value for name, value in run.params.items() if name not in left_out} for run in runs]
+    return _differing(own) | _differing([run.trained.params or None for run in runs])
+
+
+def _differing(each: Sequence[dict[str, str] | None]) -> dict[str, list[str]]:
+    """The rows in which the known sets of parameters differ."""
+    known = [params for params in each if params is not None]
+    names = sorted({name for params in known for name in params})
+    differ = [name for name in names if len({params.get(name, "") for params in known}) > 1]
+    return {name: [(params or {}).get(name, "") for params in each] for name in differ}
 
 
 def is_told(name: str) -> bool:
@@ -158,8 +205,23 @@ def is_told(name: str) -> bool:
     return len(parts) == 2 and parts[1] in TOLD
 
 
+def figure_in_words(name: str) -> str:
+    """The name of a figure as it is told: ``bar/balanced-accuracy`` is "balanced accuracy on bar"."""
+    question, figure = name.split("/")
+    return f"{figure.replace('-', ' ')} on {_question_in_words(question)}"
+
+
+def _question_in_words(question: str) -> str:
+    return {"all": "all questions", metrics.FOUR_CLASS: "the four classes"}.get(question, question)
+
+
 def is_less_better(name: str) -> bool:
     return name.split("/")[1] in LESS_IS_BETTER
+
+
+def is_real(difference: Figure) -> bool:
+    """Whether a difference is more than noise: its interval leaves out zero, on `FEWEST` galaxies or more."""
+    return bool(difference.exceeds_noise and difference.n >= FEWEST)
 
 
 def compare(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: int = 0) -> Comparison:
@@ -167,13 +229,13 @@ def compare(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: 
 
     BadInput when they share none, or when the same galaxy has other votes in another run.
     """
-    ids = runs[0].evaluation.ids
-    for run in runs[1:]:
-        ids = ids[np.isin(ids, run.evaluation.ids)]
+    ids = _shared(runs)
     if not len(ids):
-        sets = " and ".join(dict.fromkeys(f"'{run.evaluation.about['dataset']}'" for run in runs))
+        raise BadInput(_apart(runs))
+    if "all/rms" not in runs[0].evaluation.figures:
         raise BadInput(
-            f"These runs share no galaxies (they were evaluated on {sets}); evaluate them on one dataset and split."
+            f"Nobody's votes are known for the galaxies of {place(runs[0].evaluation.about)}, so there is nothing to "
+            f"compare by; evaluate on a dataset with labels."
         )
     rows = [_rows(run.evaluation.ids, ids) for run in runs]
     votes = runs[0].evaluation.votes[rows[0]]
@@ -200,57 +262,56 @@ def _rows(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return order[np.searchsorted(ids, wanted, sorter=order)]
 
 
-def find(names: Sequence[str], experiment: str | None = None) -> list[Compared]:
-    """Runs by name or id; when none is named, the newest evaluated one and the newest that share galaxies with it.
+def compare_all(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: int = 0) -> list[Comparison]:
+    """One comparison for each set of galaxies that several of the models were evaluated on.
 
-    BadInput when a run is unknown or was never evaluated, or when there are none.
+    Models with one evaluation each meet on the galaxies that all of them share. Otherwise evaluations of the very
+    same galaxies belong together, in the order in which they come; what only one model was evaluated on is left out.
+
+    BadInput when no two models share galaxies, or see `compare`.
     """
-    from training import tracking
-
-    tracking.setup()
-    if names:
-        return [_load(tracking.find_run(name, experiment), name) for name in names]
-    newest: list[Compared] = []
-    for run in tracking.list_runs(experiment):
-        if not _is_evaluated(run.info.run_id):
-            continue
-        candidate = _load(run.info.run_id, run.info.run_name)
-        if not newest or np.isin(candidate.evaluation.ids, newest[0].evaluation.ids).any():
-            newest.append(candidate)
-        if len(newest) == NEWEST:
-            break
-    if not newest:
-        where = f"in experiment '{experiment}'" if experiment else "here"
-        raise BadInput(f"There are no evaluated runs {where}; make one with `morph evaluate MODEL DATASET`.")
-    return newest[::-1]
+    models = {run.contestant or run.id for run in runs}
+    if len(models) == len(runs) and (len(runs) < 2 or len(_shared(runs))):
+        return [compare(runs, resamples, seed)]
+    groups: dict[tuple[str, ...], dict[str, Compared]] = {}
+    for run in runs:
+        groups.setdefault(tuple(sorted(run.evaluation.ids)), {}).setdefault(run.contestant or run.id, run)
+    meeting = [list(group.values()) for group in groups.values() if len(group) > 1 or len(models) == 1]
+    if not meeting:
+        raise BadInput(_apart(runs))
+    return [compare(group, resamples, seed) for group in meeting]
 
 
-def _is_evaluated(run_id: str) -> bool:
-    import mlflow
+def _shared(runs: Sequence[Compared]) -> np.ndarray:
+    ids = runs[0].evaluation.ids
+    for run in runs[1:]:
+        ids = ids[np.isin(ids, run.evaluation.ids)]
+    return ids
 
-    return bool(mlflow.MlflowClient().list_artifacts(run_id, FOLDER))
+
+def _apart(runs: Sequence[Compared]) -> str:
+    sets = dict.fromkeys(f"{run.name} on {place(run.evaluation.about)}" for run in runs)
+    return f"These share no galaxies (evaluated: {', '.join(sets)}); evaluate them on one dataset and split."
 
 
-def _load(run_id: str, name: str) -> Compared:
-    import tempfile
+def place(about: dict[str, Any]) -> str:
+    """A dataset and its split in a few words."""
+    return f"{about['dataset']}, {_split(about['split'])}"
 
-    import mlflow
 
-    client = mlflow.MlflowClient()
-    run = client.get_run(run_id)
-    if not _is_evaluated(run_id):
-        raise BadInput(f"Run '{name}' holds no evaluation; evaluate its model with `morph evaluate MODEL DATASET`.")
-    with tempfile.TemporaryDirectory() as folder:
-        evaluation = Evaluation.load(Path(client.download_artifacts(run_id, FOLDER, folder)))
-    return Compared(run_id, str(run.info.run_name), dict(run.data.params), dict(run.data.tags), evaluation)
+def _split(split: str) -> str:
+    if split == "all":
+        return "all of it"
+    return f"{split} split" if split in SPLITS else split
 
 
 def _percent(figure: Figure) -> str:
     return f"{100 * figure.value:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
 
 
-def _points(difference: Figure, name: str) -> str:
-    if is_less_better(name):
+def points(difference: Figure, name: str) -> str:
+    """A difference with its interval, in points of a percentage where the figure is a share."""
+    if name.split("/")[1] not in SHARES:
         return f"{difference.value:+.3f}, {difference.low:+.3f} to {difference.high:+.3f}"
     value, low, high = (100 * number for number in (difference.value, difference.low, difference.high))
     return f"{value:+.1f} points, {low:+.1f} to {high:+.1f}"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 #: What a run is for.
-KINDS = ("pretrain", "finetune", "evaluate")
+KINDS = ("pretrain", "finetune", "evaluate", "transfer")
 #: The registered model, and the experiment of runs that name none.
 MODEL_NAME = "morph"
 DEFAULT_EXPERIMENT = "morph"
@@ -199,6 +199,10 @@ def run(
             this.tag({"kind": kind, "version": __version__, **code_version.tags()})
             if parent:
                 this.tag({"parent": parent})
+                version = version_of(parent)
+                if version is not None:
+                    # An alias may stand for another version tomorrow.
+                    this.tag({"parent_version": str(version)})
             yield this
         status = "FINISHED"
     except KeyboardInterrupt:
@@ -306,6 +310,23 @@ def set_alias(alias: str, version: int, name: str = MODEL_NAME) -> None:
     mlflow.MlflowClient().set_registered_model_alias(name, alias, str(version))
 
 
+def version_of(model: str, name: str = MODEL_NAME) -> int | None:
+    """The registered version that `models:/morph/3` or `models:/morph@alias` stands for; None where there is none."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client = mlflow.MlflowClient()
+    found = None
+    try:
+        if model.startswith(f"models:/{name}@"):
+            found = client.get_model_version_by_alias(name, model.removeprefix(f"models:/{name}@"))
+        elif model.startswith(f"models:/{name}/"):
+            found = client.get_model_version(name, model.removeprefix(f"models:/{name}/"))
+    except MlflowException:
+        return None
+    return None if found is None else int(found.version)
+
+
 def signature(classifier):
     """The MLflow signature of the exported model's `serving_default`."""
     import numpy as np
@@ -320,6 +341,7 @@ def signature(classifier):
     answers = len(ANSWERS)
     outputs: list[ColSpec | TensorSpec] = [
         tensor("probabilities", answers),
+        tensor("tree_probabilities", answers),
         tensor("concentration", answers),
         tensor("embedding", classifier.embedding_size),
         tensor("reconstruction_error"),

@@ -1,6 +1,7 @@
 """Which of two models is better, and when nobody can tell."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from click.testing import CliRunner
 
 from morph.errors import BadInput
 from training import tracking
-from training.compare import Compared, compare, find
+from training.compare import Compared, compare, compare_all, differing_params
+from training.compare_tables import difference_lines
+from training.contestants import find
 from training.evaluate import Evaluation, log, record
-from training.tables import difference_lines
 
 
 def test_a_better_model_is_told_from_a_worse_one(sample, run_of):
@@ -18,7 +20,7 @@ def test_a_better_model_is_told_from_a_worse_one(sample, run_of):
     assert found.runs[found.best].name == "good"
     assert "good is better than poor" in found.conclusion()
     assert "simulated galaxies" in found.conclusion()
-    assert any(line == "good beats poor on" for line in difference_lines(found))
+    assert any(line == "good beats poor in" for line in difference_lines(found))
     assert (
         found.difference(1, 0, "four-class/accuracy").value < 0 < found.difference(0, 1, "four-class/accuracy").value
     )
@@ -56,7 +58,31 @@ def test_runs_with_other_votes_for_the_same_galaxies_are_bad_input(sample, run_o
 
 def test_parameters_that_are_the_same_are_left_out(sample, run_of):
     a, b = run_of("a", sample, 0.8, epochs=3, seed=0), run_of("b", sample, 0.8, epochs=4, seed=0, labels=300)
-    assert compare([a, b], resamples=20).differing_params() == {"epochs": ["3", "4"], "labels": ["", "300"]}
+    assert differing_params([a, b]) == {"epochs": ["3", "4"], "labels": ["", "300"]}
+
+
+def test_each_set_of_galaxies_is_compared_by_itself(sample, run_of):
+    first, second = sample.select(np.arange(20)), sample.select(np.arange(20, 48))
+    runs = [run_of(f"{name}-{n}", part, 0.8) for n, part in enumerate((first, second)) for name in "ab"]
+    found = compare_all([*runs, run_of("alone", sample.select(np.arange(5)), 0.8)], resamples=20)
+    assert [[run.name for run in comparison.runs] for comparison in found] == [["a-0", "b-0"], ["a-1", "b-1"]]
+
+
+def test_a_handful_of_galaxies_shows_no_difference(sample, run_of):
+    few = sample.select(np.arange(6))
+    found = compare([run_of("poor", few, 0.0), run_of("good", few, 1.0)], resamples=50)
+    assert found.differences[0, 1]["four-class/accuracy"].exceeds_noise
+    assert found.beyond_noise() == []
+
+
+def test_galaxies_without_votes_cannot_be_compared_by(sample, run_of):
+    a, b = run_of("a", sample, 0.8), run_of("b", sample, 0.8)
+    unasked = [
+        replace(run, evaluation=replace(run.evaluation, votes=np.full_like(sample.votes, np.nan), figures={}))
+        for run in (a, b)
+    ]
+    with pytest.raises(BadInput, match=r"Nobody's votes.*blobs"):
+        compare(unasked)
 
 
 @pytest.fixture
@@ -97,10 +123,11 @@ def test_the_verb_prints_runs_side_by_side(three_runs):
     from training.verbs.compare import command
 
     done = CliRunner().invoke(command, [], catch_exceptions=False)
-    assert "40 simulated galaxies that all 2 runs share" in done.output
-    assert "good beats poor on" in done.output
+    assert "elsewhere" not in done.output
+    assert "(simulated des, all of it): 40 galaxies" in done.output
+    assert "good is better than poor" in done.output
     done = CliRunner().invoke(command, ["poor", "good", "--json"], catch_exceptions=False)
-    printed = json.loads(done.stdout)
+    (printed,) = json.loads(done.stdout)["comparisons"]
     assert [run["name"] for run in printed["runs"]] == ["poor", "good"]
     (difference,) = printed["differences"]
     assert difference["figures"]["four-class/accuracy"]["exceeds_noise"] is True

@@ -1,57 +1,144 @@
-"""`morph compare`: runs side by side."""
+"""`morph compare`: models side by side."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from training.champion import Promotion
+    from training.compare import Comparison
+
 
 @click.command(name="compare")
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.argument("names", nargs=-1, metavar="[RUN|MODEL]...")
 @click.option("--experiment", metavar="NAME", help="Look for runs in this MLflow experiment only.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the differences (png, pdf, svg).")
 @click.option(
     "--promote",
-    metavar="ALIAS",
-    help="Give this alias, for instance champion, to the registered model of the leading run. Choose on evaluations "
-    "of the validation split.",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME]",
+    help="Give the alias to the registered version that leads, or to the one of this NAME. Refused where it is worse "
+    "than the present holder beyond the noise; where the two cannot be told apart, only a NAME decides.",
 )
+@click.option("--alias", default="champion", show_default=True, help="The alias that --promote gives.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
-def command(runs: tuple[str, ...], experiment: str | None, promote: str | None, as_json: bool) -> None:
-    """Put RUNs side by side and say which differences exceed the noise.
+def command(
+    names: tuple[str, ...],
+    experiment: str | None,
+    plot: Path | None,
+    promote: str | None,
+    alias: str,
+    as_json: bool,
+) -> None:
+    """Put models side by side and say which differences exceed the noise.
 
-    A RUN is a name or an id; without any, the newest that were evaluated on the same galaxies are taken. They are
-    measured on the galaxies that all of them share, and a difference counts when the 95 % interval of a paired
-    bootstrap over these galaxies leaves out zero.
+    Name runs of `morph evaluate`, or registered versions (models:/morph/3, models:/morph@champion), which stand for
+    all their evaluations. Each set of galaxies that several were evaluated on is compared by itself; without a name,
+    the newest runs on the same galaxies are. A difference counts when the 95 % interval of a paired bootstrap over
+    the galaxies leaves out zero.
+
+    \b
+    morph compare direct finetuned --plot difference.png
+    morph compare models:/morph@champion models:/morph/4 --promote
     """
     import json
 
+    from morph.errors import BadInput
+    from training import champion, contestants, registry
+    from training.compare import compare_all
+
+    if plot is not None:
+        _check_plot(plot)
+    found = contestants.find(names or ((promote,) if promote else ()), experiment)
+    if promote and not any(champion.is_named(run, promote) for run in found):
+        found += contestants.find((promote,), experiment)
+    if promote is not None:
+        found = contestants.with_version(found, registry.holder(alias))
+    comparisons = compare_all(found)
+    promotion, refusal = None, None
+    if promote is not None:
+        try:
+            promotion = champion.promote(comparisons, promote, alias)
+        except BadInput as error:
+            refusal = error
+    if plot is not None:
+        _draw(comparisons, plot)
+    if as_json:
+        click.echo(json.dumps(_document(comparisons, promotion, refusal)))
+    else:
+        _print(comparisons, promotion)
+        if plot is not None:
+            click.echo(f"Drew {plot}.")
+    if refusal is not None:
+        raise refusal
+
+
+def _check_plot(plot: Path) -> None:
+    """Say at once that a picture cannot be written."""
+    from morph.errors import BadInput
+
+    if plot.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise BadInput(f"--plot {plot} should end in .png, .pdf or .svg.")
+    if not plot.absolute().parent.is_dir():
+        raise BadInput(f"There is no folder '{plot.parent}' to draw {plot.name} into.")
+
+
+def _draw(comparisons: "list[Comparison]", plot: Path) -> None:
+    from morph.errors import BadInput
+    from training.compare_plots import differences
+
+    several = [comparison for comparison in comparisons if len(comparison.runs) > 1]
+    if not several:
+        raise BadInput("One model has no differences to draw; name two or more.")
+    differences(several).savefig(plot, dpi=150)
+
+
+def _document(
+    comparisons: "list[Comparison]", promotion: "Promotion | None", refusal: Exception | None
+) -> dict[str, object]:
+    from dataclasses import asdict
+
+    from training.compare import differing_params
+
+    runs = [run for comparison in comparisons for run in comparison.runs]
+    told = {run.contestant or run.id: run for run in runs}
+    return {
+        "comparisons": [comparison.as_json() for comparison in comparisons],
+        "parameters": {
+            name: dict(zip((run.name for run in told.values()), values, strict=True))
+            for name, values in differing_params(list(told.values())).items()
+        },
+        "promotion": asdict(promotion) if promotion else None,
+        "refusal": str(refusal) if refusal else None,
+    }
+
+
+def _print(comparisons: "list[Comparison]", promotion: "Promotion | None") -> None:
     from rich.console import Console
 
-    from training.compare import compare, find
-    from training.tables import comparison_table, difference_lines, params_table
+    from training.compare_tables import LEGEND, comparison_table, difference_lines, lineage_lines, params_table
 
-    comparison = compare(find(runs, experiment))
-    version = None
-    if promote:
-        from training import champion
-
-        version = champion.promote(comparison, promote)
-    if as_json:
-        click.echo(json.dumps(comparison.as_json()))
-        return
     console = Console(highlight=False)
-    kind = "simulated " if comparison.simulated else ""
-    console.print(f"{len(comparison.shared):,} {kind}galaxies that all {len(comparison.runs)} runs share.")
-    for table in (params_table(comparison), comparison_table(comparison)):
-        if table is not None:
-            console.print()
-            console.print(table)
-    console.print()
-    lines = difference_lines(comparison)
-    if lines:
-        console.print("Beyond the noise, by the 95 % interval of the paired difference:")
-    elif len(comparison.runs) > 1:
-        console.print("No difference exceeds the noise.")
-    for line in lines:
+    runs = [run for comparison in comparisons for run in comparison.runs]
+    table = params_table(runs)
+    if table is not None:
+        console.print(table)
+        console.print()
+    for line in lineage_lines(runs):
         console.print(line, markup=False)
-    console.print()
-    console.print(comparison.conclusion(), markup=False)
-    if version is not None:
-        console.print(f"models:/morph@{promote} is now version {version}.", markup=False)
+        console.print()
+    for comparison in comparisons:
+        console.print(f"{comparison.title}: {len(comparison.shared):,} galaxies", markup=False, style="bold")
+        console.print(comparison_table(comparison))
+        if len(comparison.runs) > 1:
+            console.print(LEGEND)
+        if len(comparison.runs) > 2:
+            for line in difference_lines(comparison):
+                console.print(line, markup=False)
+        console.print(comparison.conclusion(), markup=False)
+        console.print()
+    if promotion is not None:
+        console.print(promotion.reason, markup=False)
+        console.print(f"models:/morph@{promotion.alias} is now version {promotion.version}.", markup=False)

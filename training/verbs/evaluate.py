@@ -45,9 +45,12 @@ def command(
 
     from morph.galaxies import Galaxies
     from morph.model.store import load_model
-    from training import tracking
+    from morph.shift.words import document, lines
+    from training import registry, tracking
     from training.calibration_table import calibration_lines, calibration_table
     from training.evaluate import evaluate, log, part_of, record, title_of
+    from training.shift import log as log_distance
+    from training.shift import shift_of
     from training.tables import evaluation_lines, evaluation_table
 
     galaxies = Galaxies.concatenate([part_of(Galaxies.open(path), "all" if folds else split) for path in datasets])
@@ -57,6 +60,8 @@ def command(
     name = name or f"{model} on {tracking.dataset_name(galaxies)}"
     with tracking.run(experiment, name, "evaluate", parent=model) as run:
         run.log_dataset(galaxies, "evaluation")
+        if not folds:
+            run.tag(registry.identity(model, classifier.about))
         run.log_params({"model": model, "split": f"{folds} folds" if folds else split, "galaxies": len(galaxies)})
         if folds:
             from training.crossvalidate import cross_validate
@@ -65,9 +70,12 @@ def command(
         else:
             evaluation = evaluate(classifier, galaxies, model, split)
         log(run, evaluation, galaxies)
+        distance = shift_of(classifier, galaxies)
+        log_distance(run, distance, galaxies)
     if as_json:
         figures = {name: asdict(figure) for name, figure in evaluation.figures.items()}
-        click.echo(json.dumps({"run": run.id, "about": evaluation.about, "figures": figures}))
+        about = {"run": run.id, "about": evaluation.about, "figures": figures, "shift": document(distance)}
+        click.echo(json.dumps(about))
         return
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -81,4 +89,6 @@ def command(
         console.print("Nobody's votes to measure against; only strangeness is measured.")
     for line in [*evaluation_lines(evaluation), *calibration_lines(evaluation)]:
         console.print(line)
+    for line in lines(distance):
+        console.print(line, markup=False)
     console.print(f"Run '{run.name}' ({run.id}) of experiment '{run.experiment}'.", markup=False)

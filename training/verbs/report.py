@@ -45,12 +45,13 @@ def command(
     from morph.galaxies import Galaxies
     from morph.images.tiles import Tile
     from morph.model.store import load_model
-    from training.compare import compare, find
+    from training.compare import compare_all
+    from training.contestants import find
     from training.evaluate import part_of
     from training.report import write_report
 
     galaxies = part_of(Galaxies.open(dataset), split) if dataset else None
-    comparison = compare(find(runs, experiment)) if runs or experiment else None
+    comparison = compare_all(find(runs, experiment))[0] if runs or experiment else None
     classifier = load_model(model) if model else None
     opened = Tile.open(tile, survey) if tile else None
     written = write_report(
