@@ -1,0 +1,41 @@
+"""Files of predictions: the catalogue, and with predicted images their stamps and a sheet of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morph.errors import BadInput
+from morph.galaxies import Galaxies
+from training import predicted_table
+from training.predicting import Predicted
+
+
+def write(predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str, Any], to: Path) -> list[Path]:
+    """Write `to` and, where images are predicted, ``NAME_images.npy`` and ``NAME_images.png`` beside it.
+
+    Returns what was written. The stamps are float32 [n, size, size, 3] in the order of the catalogue's rows. The
+    files appear whole or not at all, the catalogue last. BadInput when they cannot be written.
+    """
+    wanted = {to: lambda path: predicted_table.write(predicted_table.table(predicted, about), path)}
+    if "image" in predicted.values:
+        from training.predicted_sheet import sheet
+
+        simulated = " (simulated)" if galaxies.simulated else ""
+        picture = sheet(classifier, predicted, galaxies, simulated)
+        wanted = {
+            to.with_name(f"{to.stem}_images.npy"): lambda path: np.save(path, predicted.values["image"]),
+            to.with_name(f"{to.stem}_images.png"): lambda path: picture.savefig(path, dpi=130),
+        } | wanted
+    building = {path: path.with_name(f".building.{path.name}") for path in wanted}
+    try:
+        for path, save in wanted.items():
+            save(building[path])
+        for path, built in building.items():
+            built.replace(path)
+    except OSError as error:
+        raise BadInput(f"The predictions cannot be written to '{to.parent}' ({error.strerror or error}).") from None
+    finally:
+        for built in building.values():
+            built.unlink(missing_ok=True)
+    return [*wanted]
