@@ -1,0 +1,127 @@
+"""Photo-z of a model against gradient-boosted trees on the true magnitudes, on the same galaxies.
+
+    python benchmarks/photoz.py MODEL DATASET [--split test]
+
+The trees (scikit-learn's HistGradientBoostingRegressor) are fitted to the dataset's training split, on magnitudes and
+colours, with the radius, and with the model's embedding: the last says how much more the image carries than the
+magnitudes and the radius do. The table is measured on the test split, or on the validation split while choosing.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from morph.errors import BadInput
+from morph.galaxies import Galaxies
+from training import photoz
+from training.modalities import known, values, words
+from training.photoz_evaluation import FROM
+from training.predicting import predict
+from training.tables import show
+
+#: Rate and size of the trees. Rounds stop when a tenth of the training galaxies, set aside, gain no more.
+TREES = {"learning_rate": 0.05, "max_iter": 400, "max_leaf_nodes": 12, "min_samples_leaf": 30, "max_features": 0.5}
+#: Models are compared with this one.
+BASELINE = "trees: magnitudes and radius"
+
+
+def main(model: str, dataset: str, split: str) -> None:
+    """Print the table."""
+    from morph.model.store import load_model
+
+    sides = {name: _complete(side) for name, side in Galaxies.open(dataset).split().items()}
+    train, measured = sides["train"], sides[split]
+    if not len(train) or not len(measured):
+        raise BadInput(f"'{dataset}' has too few galaxies with magnitudes, a radius and a redshift.")
+    classifier = load_model(model)
+    truth = measured.properties["redshift"].astype(float)
+    redshifts = _trees(train, measured, classifier)
+    for given in FROM.values():
+        draws = predict(classifier, measured, given, ("redshift",)).values["redshift"]
+        redshifts[f"model: {words(given)}"] = np.median(draws, axis=1)
+    simulated = ", simulated" if measured.simulated else ""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("photo-z from", no_wrap=True)
+    for column in ("σ_MAD", "bias", "|Δ| > 0.05 %", "|Δ| > 0.15 %", "σ_MAD over that of the baseline"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, redshift in redshifts.items():
+        figures = photoz.measure_points(redshift, truth)
+        compared = "–"
+        if name != BASELINE:
+            compared = show(photoz.ratio(redshift, redshifts[BASELINE], truth), percent=False)
+        core = figures["sigma-mad"]
+        table.add_row(
+            name,
+            f"{core.value:.4f} ({core.low:.4f}–{core.high:.4f})",
+            f"{figures['bias'].value:+.4f}",
+            show(figures["outliers-low"]),
+            show(figures["outliers"]),
+            compared,
+        )
+    console = Console(highlight=False, width=130)
+    console.print(
+        f"{model} on {Path(dataset).name} ({split} split{simulated}): {len(measured):,} galaxies.", markup=False
+    )
+    console.print(table)
+    console.print(
+        f"95 % intervals; the last column is paired, against '{BASELINE}' fitted to {len(train):,} galaxies."
+    )
+
+
+def _complete(galaxies: Galaxies) -> Galaxies:
+    """The galaxies with all that is compared."""
+    return galaxies.select(np.all([known(galaxies, name) for name in ("photometry", "radius", "redshift")], axis=0))
+
+
+def _trees(train: Galaxies, measured: Galaxies, classifier) -> dict[str, np.ndarray]:
+    """Redshifts of the measured galaxies, by what the trees were fitted on."""
+    embedded = [classifier.answer(galaxies.images)["embedding"] for galaxies in (train, measured)]
+    magnitudes, radii = ([f(galaxies) for galaxies in (train, measured)] for f in (_magnitudes, _radius))
+    columns = {
+        "trees: magnitudes": [magnitudes],
+        BASELINE: [magnitudes, radii],
+        "trees: magnitudes, radius and embedding": [magnitudes, radii, embedded],
+    }
+    truth = train.properties["redshift"]
+    return {
+        name: _fitted(*(np.column_stack([part[side] for part in parts]) for side in (0, 1)), truth)
+        for name, parts in columns.items()
+    }
+
+
+def _fitted(train: np.ndarray, measured: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return (
+        HistGradientBoostingRegressor(**TREES, early_stopping=True, random_state=0).fit(train, truth).predict(measured)
+    )
+
+
+def _magnitudes(galaxies: Galaxies) -> np.ndarray:
+    """Magnitudes and the colours between neighbouring bands, [n, 5]."""
+    magnitudes = values(galaxies, "photometry")
+    return np.column_stack([magnitudes, -np.diff(magnitudes, axis=1)])
+
+
+def _radius(galaxies: Galaxies) -> np.ndarray:
+    return np.log10(values(galaxies, "radius"))[:, None]
+
+
+@click.command()
+@click.argument("model")
+@click.argument("dataset")
+@click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
+def command(model: str, dataset: str, split: str) -> None:
+    """Photo-z of MODEL on DATASET beside that of gradient-boosted trees."""
+    try:
+        main(model, dataset, split)
+    except BadInput as error:
+        sys.exit(f"photoz: {error}")
+
+
+if __name__ == "__main__":
+    command()
