@@ -49,18 +49,17 @@ class Photoz:
         lines = [f"Photo-z from {words(FROM[way])}: {line(figures)}" for way, figures in self.figures.items()]
         return [*lines, self.missing] if self.missing else lines
 
-    def log(self, run: "Run", title: str = "") -> None:
-        """Put figures and two plots into a run; `title` says what dataset is measured."""
+    def log_plots(self, run: "Run", title: str = "") -> None:
+        """Put two plots into a run; `title` says what dataset is measured."""
         from training import photoz_plots as draw
 
-        run.log_metrics({name: figure.value for name, figure in self.flat().items()})
         titled = {f"from {words(FROM[way])}": draws for way, draws in self.draws.items()}
         run.log_figure(draw.redshifts(titled, self.z_spec, title), "plots/photo-z.png")
         run.log_figure(draw.pit_histograms(titled, self.z_spec, title), "plots/photo-z-pit.png")
 
 
 def evaluate_photoz(classifier, galaxies: Galaxies, resamples: int = RESAMPLES, seed: int = 0) -> Photoz | None:
-    """Photo-z of the galaxies with a redshift, or None when there is none.
+    """Photo-z of the galaxies with a redshift, or None when there are none or the model has no experts.
 
     All ways are measured on the same galaxies: those with everything that some galaxy of the set has.
 
@@ -70,7 +69,8 @@ def evaluate_photoz(classifier, galaxies: Galaxies, resamples: int = RESAMPLES, 
     resamples, seed : of the bootstrap, and of the draws.
     """
     measured = known(galaxies, "redshift")
-    if not measured.any():
+    # A model saved before it had experts infers nothing.
+    if not measured.any() or not hasattr(classifier, "experts"):
         return None
     galaxies = galaxies.select(measured)
     complete = known(galaxies, "photometry") & known(galaxies, "radius")

@@ -38,7 +38,7 @@ def command(
     `morph compare` puts such runs side by side.
     """
     import json
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     import numpy as np
     from rich.console import Console
@@ -49,6 +49,7 @@ def command(
     from training import registry, tracking
     from training.calibration_table import calibration_lines, calibration_table
     from training.evaluate import evaluate, log, part_of, record, title_of
+    from training.photoz_evaluation import evaluate_photoz
     from training.shift import log as log_distance
     from training.shift import shift_of
     from training.tables import evaluation_lines, evaluation_table
@@ -69,6 +70,11 @@ def command(
             evaluation = record(cross_validate(classifier, galaxies, folds), galaxies, model, f"{folds} folds")
         else:
             evaluation = evaluate(classifier, galaxies, model, split)
+        # Over folds there is no one model to infer redshifts.
+        photoz = None if folds else evaluate_photoz(classifier, galaxies)
+        if photoz:
+            evaluation = replace(evaluation, figures=evaluation.figures | photoz.flat())
+            photoz.log_plots(run, title_of(evaluation))
         log(run, evaluation, galaxies)
         distance = shift_of(classifier, galaxies)
         log_distance(run, distance, galaxies)
@@ -89,6 +95,8 @@ def command(
         console.print("Nobody's votes to measure against; only strangeness is measured.")
     for line in [*evaluation_lines(evaluation), *calibration_lines(evaluation)]:
         console.print(line)
+    for line in photoz.lines() if photoz else ():
+        console.print(line, markup=False)
     for line in lines(distance):
         console.print(line, markup=False)
     console.print(f"Run '{run.name}' ({run.id}) of experiment '{run.experiment}'.", markup=False)
