@@ -19,9 +19,8 @@ from training.augment import Disturb, Strength, Turn
 from training.batches import Batches, linear, mostly_artifact
 from training.calibrate import calibrate
 from training.layerwise import LayerwiseAdamW, falling_shares
-
-#: Normal galaxies below which nothing can be said of what is normal, and below which nothing can be flagged at 1 %.
-FEWEST_NORMAL, ENOUGH_NORMAL = 40, 200
+from training.normal import learn_normal
+from training.shift import remember
 
 #: Independent pixels of a stamp: the noise of resampled images is correlated over about five pixels.
 INDEPENDENT_PIXELS = 600.0
@@ -139,6 +138,7 @@ def fit(
     recipe: Recipe,
     checkpoint: Path | None = None,
     report: Callable[[int, dict[str, float]], None] | None = None,
+    held_out: Sequence[Galaxies] = (),
 ) -> dict[str, list[float]]:
     """Train `classifier` in place.
 
@@ -146,6 +146,8 @@ def fit(
     ----------
     sets : training sets and the share of every batch that each contributes.
     validation : galaxies to watch, and on which to learn what is normal for the anomaly score and how to calibrate.
+    held_out : where these are of both kinds of image, all of them, so that the anomaly score knows both; by default
+        `validation`.
     checkpoint : a folder; a run that finds its own unfinished state there goes on from it, and the folder is
         removed when the run is finished.
     report : called after every epoch with the epoch and its figures.
@@ -196,8 +198,10 @@ def fit(
     )
     freeze(classifier, "nothing")
     if validation is not None:
-        learn_normal(classifier, validation)
+        learn_normal(classifier, held_out or validation, [galaxies for galaxies, _ in sets])
         calibrate(classifier, validation)
+    # Without held-out galaxies too: what was remembered before was said in another embedding.
+    remember(classifier, *([] if validation is None else [validation]))
     return {name: [float(v) for v in values] for name, values in history.history.items()}
 
 
@@ -210,16 +214,3 @@ def freeze(classifier: Classifier, what: str) -> None:
             # With a few hundred galaxies, batch statistics are noisier than the pretrained ones are wrong.
             statistics = what != "nothing" and isinstance(layer, keras.layers.BatchNormalization)
             layer.trainable = not (still or statistics)
-
-
-def learn_normal(classifier: Classifier, galaxies: Galaxies) -> int:
-    """Teach the anomaly score what normal is, on galaxies that were not trained on.
-
-    Returns how many normal galaxies there were; fewer than `FEWEST_NORMAL` leave the score as it is.
-    """
-    normal = galaxies.select(~mostly_artifact(np.nan_to_num(galaxies.votes)))
-    if len(normal) >= FEWEST_NORMAL:
-        order = np.random.default_rng(0).permutation(len(normal))
-        answers = classifier.answer(normal.images[order])
-        classifier.anomaly.fit(answers["embedding"], answers["reconstruction_error"])
-    return len(normal)

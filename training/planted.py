@@ -45,16 +45,16 @@ class _Stage:
 
     def draw(self, low: float, high: float) -> np.ndarray:
         """One number a galaxy, uniform, [n, 1, 1]."""
-        return self.random.uniform(low, high, (len(self.flux), 1, 1))
+        return self.random.uniform(low, high, (len(self.flux), 1, 1)).astype("float32")
 
     def strength(self, low: float, high: float) -> np.ndarray:
         """Brightness, log-uniform, [n, 1, 1]; never below four times the noise, where nobody could see it."""
-        drawn = low * (high / low) ** self.random.random((len(self.flux), 1, 1))
+        drawn = low * (high / low) ** self.draw(0, 1)
         return np.maximum(drawn, 4 * self.noise[:, None, None])
 
     def grid(self) -> tuple[np.ndarray, np.ndarray]:
         """x and y of the pixels from the stamp's centre, [1, s] and [s, 1]."""
-        offset = np.arange(self.flux.shape[1]) - (self.flux.shape[1] - 1) / 2
+        offset = (np.arange(self.flux.shape[1]) - (self.flux.shape[1] - 1) / 2).astype("float32")
         return offset[None, :], offset[:, None]
 
     def around(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +65,7 @@ class _Stage:
     def colour(self, bluest: float, reddest: float) -> np.ndarray:
         """Brightness in g, r, i with mean one, [n, 1, 1, 3]; `bluest` and `reddest` are ln(i / g) / 2."""
         tilt = self.draw(bluest, reddest)[..., None]
-        bands = np.exp(tilt * np.array([-1.0, 0.0, 1.0]))
+        bands = np.exp(tilt * np.array([-1, 0, 1], "float32"))
         return bands / bands.mean(axis=-1, keepdims=True)
 
 
@@ -109,14 +109,14 @@ def _trail(stage: _Stage) -> np.ndarray:
     angle, offset = stage.draw(0, np.pi), RADIUS * stage.draw(-1.5, 1.5)
     across = y * np.cos(angle) - x * np.sin(angle) - offset
     line = np.exp(-0.5 * (across / (stage.point[:, None, None] * stage.draw(1.0, 1.6))) ** 2)
-    bands = 0.15 + stage.random.dirichlet((0.3, 0.3, 0.3), len(stage.flux))[:, None, None, :]
+    bands = 0.15 + stage.random.dirichlet((0.3, 0.3, 0.3), len(stage.flux))[:, None, None, :].astype("float32")
     return stage.flux + (stage.strength(0.25, 1.5) * line)[..., None] * (3 * bands / bands.sum(axis=-1, keepdims=True))
 
 
 def _spikes(stage: _Stage) -> np.ndarray:
-    """A bright star, 1 to 2.4 half-light radii away: core, halo of scattered light and four spikes."""
+    """A bright star before the galaxy or up to 2.4 half-light radii away: core, wide halo and four spikes."""
     x, y = stage.grid()
-    at_x, at_y = stage.around(1.0, 2.4)
+    at_x, at_y = stage.around(0.0, 2.4)
     x, y = x - at_x, y - at_y
     point, tilt = stage.point[:, None, None], stage.draw(0, np.pi / 2)
     along, across = x * np.cos(tilt) + y * np.sin(tilt), y * np.cos(tilt) - x * np.sin(tilt)
@@ -230,7 +230,7 @@ def _point_sources(galaxies: Galaxies) -> np.ndarray:
     """Sigma of a star in each galaxy's stamp, in pixels, [n]."""
     scale = galaxies.properties["pixel_scale"]
     seeing = np.array([np.mean(get_survey(name).seeing) for name in galaxies.surveys])
-    return np.clip(np.where(scale > 0, seeing / 2.3548 / scale, POINT), SHARPEST, WIDEST)
+    return np.clip(np.where(scale > 0, seeing / 2.3548 / scale, POINT), SHARPEST, WIDEST).astype("float32")
 
 
 def _shifted(images: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

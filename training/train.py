@@ -39,8 +39,8 @@ class Task:
     unlabelled_share: float = 0.25
 
 
-def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], Galaxies]:
-    """The sets with their shares of every batch, and the validation set.
+def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], list[Galaxies]]:
+    """The sets with their shares of every batch, and the labelled sets' validation galaxies.
 
     A set's share grows with the square root of its size, so that a large set does not drown a small one, times the
     weight written behind its name. Galaxies that look the same as one of the labelled sets' validation or test
@@ -64,7 +64,7 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
         each = [float(np.sqrt(len(galaxies))) for galaxies in extra]
         scale = known * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
         sets += [(galaxies, share * scale) for galaxies, share in zip(extra, each, strict=True)]
-    return sets, _joined([parts["validation"] for parts in labelled])
+    return sets, [parts["validation"] for parts in labelled]
 
 
 def weighted(name: str) -> tuple[str, float]:
@@ -102,12 +102,14 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
     MLflow run.
     """
     from training.batches import mostly_artifact
-    from training.fit import ENOUGH_NORMAL, FEWEST_NORMAL, fit
+    from training.fit import fit
+    from training.normal import ENOUGH_NORMAL, FEWEST_NORMAL
     from training.plots import training_curves
 
     folder = UNFINISHED / f"{task.experiment}-{task.name}"
     state = folder / "run.json"
-    sets, validation = training_sets(task, recipe.seed)
+    sets, held_out = training_sets(task, recipe.seed)
+    validation = _joined(held_out)
     total = sum(len(galaxies) for galaxies, _ in sets)
     same = {
         "parent": parent,
@@ -129,13 +131,17 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
         for galaxies, _ in sets:
             run.log_dataset(galaxies, "training")
         run.log_dataset(validation, "validation")
+        if task.kind == "finetune" and resume is None:
+            _tell_distance(run, classifier, [galaxies for galaxies, _ in sets])
         with epoch_display(recipe.epochs) as show:
 
             def report(epoch: int, figures: dict[str, float]) -> None:
                 run.log_metrics(figures, step=epoch)
                 show(epoch, figures)
 
-            history = fit(classifier, sets, validation, recipe, checkpoint=folder / "state", report=report)
+            history = fit(
+                classifier, sets, validation, recipe, checkpoint=folder / "state", report=report, held_out=held_out
+            )
         classifier.about = {
             "trained_on": [tracking.dataset_name(galaxies) for galaxies, _ in sets],
             "simulated": sorted({str(g.simulated).lower() for g, _ in sets}),
@@ -150,7 +156,7 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
             effect = "the anomaly score keeps its old reference" if few else "nothing reaches p < 0.01"
             click.echo(
                 f"Only {normal} normal galaxies in the validation split: {effect}. {ENOUGH_NORMAL} of them, a dataset "
-                f"of 2,000 galaxies, give a flag at 1 %.",
+                f"of 1,000 galaxies, give a flag at 1 %.",
                 err=True,
             )
         version = tracking.log_classifier(run, classifier, aliases=(alias,) if alias else ())
@@ -158,6 +164,18 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
         click.echo(f"Saved {to}; registered as models:/{tracking.MODEL_NAME}/{version}.", err=True)
     shutil.rmtree(folder, ignore_errors=True)
     return to
+
+
+def _tell_distance(run: tracking.Run, classifier, sets: Sequence[Galaxies]) -> None:
+    """Say and record what adapting has to bridge: how far the target survey is from what taught the parent model."""
+    from morph.shift.words import lines
+    from training.shift import log, shift_of
+
+    target = max([g for g in sets if g.survey == classifier.survey] or sets, key=len)
+    shift = shift_of(classifier, target)
+    log(run, shift, target)
+    for line in lines(shift):
+        click.echo(line, err=True)
 
 
 def _unfinished(state: Path, same: dict, task: Task) -> str | None:

@@ -14,6 +14,7 @@ from morph.model.anomaly import Anomaly
 from morph.model.calibration import Calibration
 from morph.model.decoder import build_decoder
 from morph.model.encoder import build_encoder
+from morph.model.evidence import STATISTICS, evidence
 from morph.model.heads import build_heads, probabilities
 from morph.model.memory import Memory
 from morph.model.normalise import Normalise
@@ -61,9 +62,10 @@ class Classifier(keras.Model):
         self.normalise = Normalise()
         self.encoder = build_encoder(size, latent, precision)
         self.decoder = build_decoder(size, latent)
-        self.heads = build_heads(self.encoder.output["features"].shape[-1], latent)
+        features = self.encoder.output["features"].shape[-1]
+        self.heads = build_heads(features, latent)
         self.calibration = Calibration(name="calibration")
-        self.anomaly = Anomaly(latent)
+        self.anomaly = Anomaly(features + STATISTICS)
         self.memory = Memory(latent, name="memory")
         offset = (np.arange(size) - (size - 1) / 2) / (size / 2)
         window = np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / WINDOW**2)
@@ -95,12 +97,13 @@ class Classifier(keras.Model):
     def call(self, image, training=False):
         return self.from_flux(image, training=training)
 
-    def from_flux(self, image, training=False):
+    def from_flux(self, image, training=False, kind="flux"):
         """Everything about galaxies given as calibrated flux.
 
         Parameters
         ----------
         image : float32 [n, size, size, 3], nanomaggies per pixel in g, r, i; NaN where there is no data.
+        kind : which normal galaxies the p-value compares with: ``flux``, or those of ``composite`` pictures.
 
         Returns
         -------
@@ -113,23 +116,24 @@ class Classifier(keras.Model):
         mean = encoded["mean"]
         concentration = self.calibration(self.heads([encoded["features"], mean], training=training))
         fractions = probabilities(concentration)
-        error = self.reconstruction_error(way_in, self.decoder(mean, training=training))
+        drawn = self.decoder(mean, training=training)
         # Where there is nothing to see there is nothing normal either.
         blank = ops.sum(way_in["valid"], axis=(1, 2, 3)) == 0
-        score = ops.where(blank, 0.0, self.anomaly(mean, error))
+        judged = evidence(way_in, self.residual(way_in, drawn), encoded["features"], self._window)
+        score = ops.where(blank, 0.0, self.anomaly(judged, kind=kind))
         return {
             "probabilities": fractions,
             "tree_probabilities": down_the_tree(fractions),
             "concentration": concentration,
             "embedding": mean,
-            "reconstruction_error": error,
+            "reconstruction_error": self.reconstruction_error(way_in, drawn),
             "anomaly_score": score,
             "anomaly": score < THRESHOLD,
         }
 
     def from_composite(self, image):
         """As `from_flux`, for colour pictures: values 0 to 255 [n, size, size, 3], R, G, B."""
-        return self.from_flux(self.linear(image))
+        return self.from_flux(self.linear(image), kind="composite")
 
     def reconstruct(self, image):
         """The galaxies as the decoder redraws them, in the units of the input, sky included."""
@@ -145,8 +149,13 @@ class Classifier(keras.Model):
     def reconstruction_error(self, way_in: dict, drawn):
         """Noise-weighted mean square of what the decoder missed, per galaxy: 1 where it missed only noise."""
         weight = way_in["valid"] * self._window
-        residual = ops.square(way_in["image"] - drawn) / (ops.square(way_in["sigma"]) + DECODER_FLOOR**2)
-        return ops.sum(weight * residual, axis=(1, 2, 3)) / ops.maximum(ops.sum(weight, axis=(1, 2, 3)), 1e-6)
+        missed = ops.square(self.residual(way_in, drawn))
+        return ops.sum(weight * missed, axis=(1, 2, 3)) / ops.maximum(ops.sum(weight, axis=(1, 2, 3)), 1e-6)
+
+    @staticmethod
+    def residual(way_in: dict, drawn):
+        """What the decoder missed, in units of the noise: float32 [n, size, size, 3]."""
+        return (way_in["image"] - drawn) * ops.rsqrt(ops.square(way_in["sigma"]) + DECODER_FLOOR**2)
 
     # --- NumPy in, NumPy out --------------------------------------------------------------------------
 
@@ -160,6 +169,21 @@ class Classifier(keras.Model):
         images = self.central(images)
         way = self.from_composite if images.dtype == np.uint8 else self.from_flux
         return _in_batches(self._compiled(way), images, batch_size)
+
+    def evidence(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
+        """What the anomaly score judges stamps (as `answer` takes them) by: float32 [n, features + statistics]."""
+        images = self.central(images)
+        way = self._evidence_of_composite if images.dtype == np.uint8 else self._evidence_of_flux
+        return _in_batches(self._compiled(way), images, batch_size)["evidence"]
+
+    def _evidence_of_flux(self, image):
+        way_in = self.normalise(image)
+        encoded = self.encoder(way_in["image"], training=False)
+        missed = self.residual(way_in, self.decoder(encoded["mean"], training=False))
+        return {"evidence": evidence(way_in, missed, encoded["features"], self._window)}
+
+    def _evidence_of_composite(self, image):
+        return self._evidence_of_flux(self.linear(image))
 
     def reconstruct_images(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
         """The decoder's version of stamps (as `answer` takes them): float32 [n, size, size, 3].
@@ -204,7 +228,10 @@ class Classifier(keras.Model):
             "channels": list(CHANNELS),
             "units": "nanomaggies per pixel",
             "embedding_size": self.latent,
-            "questions": [{"name": question.name, "answers": list(question.answers)} for question in TREE],
+            "questions": [
+                {"name": q.name, "answers": list(q.answers), "asked_after": [list(pair) for pair in q.asked_after]}
+                for q in TREE
+            ],
             "answers": list(ANSWERS),
             "anomaly_threshold": THRESHOLD,
             # A plain copy: Keras wraps a model's dicts in containers that know the whole model.

@@ -1,13 +1,9 @@
 """One small real model, exported and served once for all tests of serving, and two small tiles."""
 
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from morph.__main__ import main
 
 SIZE = 64
 
@@ -50,8 +46,9 @@ def classifier():
 
     keras.utils.set_random_seed(1)
     model = Classifier(survey="des")
-    normal = model.answer(galaxies(200, seed=1))
-    model.anomaly.fit(normal["embedding"], normal["reconstruction_error"])
+    normal = model.evidence(galaxies(200, seed=1))
+    model.anomaly.learn(normal[::2], normal[:0], np.zeros(0))
+    model.anomaly.calibrate({"flux": normal[1::2]})
     return model
 
 
@@ -105,28 +102,3 @@ def tiles(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiles_folder(tiles) -> Path:
     return tiles[0].paths[0].parents[1]
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real survey images."""
-    folder = Path(os.environ.get("MORPH_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"the real survey images are not at {folder}; set MORPH_DATA to their folder")
-    return folder
-
-
-@pytest.fixture
-def morph(monkeypatch, capsys):
-    """Runs `morph ARGUMENTS`; returns exit status, standard output and standard error."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["morph", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        return status, *capsys.readouterr()
-
-    return run

@@ -31,6 +31,7 @@ def classifier():
 
     keras.utils.set_random_seed(1)
     model = Classifier(survey="des", about={"made": "for a test"})
-    normal = model.answer(draw(128, seed=1))
-    model.anomaly.fit(normal["embedding"], normal["reconstruction_error"])
+    normal = model.evidence(draw(128, seed=1))
+    model.anomaly.learn(normal[::2], normal[:0], np.zeros(0))
+    model.anomaly.calibrate({"flux": normal[1::2]})
     return model
