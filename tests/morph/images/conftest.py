@@ -1,6 +1,5 @@
 """Fixtures of the tests of images."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -21,12 +20,3 @@ def tile(tile_folder):
 
     with Tile.open(tile_folder) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real survey images."""
-    folder = Path(os.environ.get("MORPH_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"the real survey images are not at {folder}; set MORPH_DATA to their folder")
-    return folder

@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import pytest
 
 from morph.galaxies import Galaxies
@@ -8,15 +5,6 @@ from morph.simulation.sample import simulate_galaxies
 from morph.simulation.scenes import Arms, Bar, Bulge, Colours, Disk, Scene
 from morph.simulation.tile import SimulatedTile, simulate_tile
 from morph.surveys import get_survey
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real survey images and votes."""
-    folder = Path(os.environ.get("MORPH_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; set MORPH_DATA")
-    return folder
 
 
 @pytest.fixture(scope="session")

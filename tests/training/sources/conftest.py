@@ -1,7 +1,5 @@
-"""Pictures of galaxies that are easy to tell apart, tables about them, and the command that imports them."""
+"""Pictures of galaxies that are easy to tell apart, and tables about them."""
 
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +7,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from morph.__main__ import main
 from training.sources.tables import Table
-
-
-@pytest.fixture
-def morph(monkeypatch, capsys):
-    """Runs `morph ARGUMENTS`; returns exit status, standard output and standard error."""
-
-    def run(*arguments) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["morph", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +54,3 @@ def table():
         return Table(pa.table({**(columns or {}), **more}), "labels.csv")
 
     return make
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder of real survey images."""
-    folder = Path(os.environ.get("MORPH_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"the real survey images are not at {folder}; set MORPH_DATA to their folder")
-    return folder

@@ -1,0 +1,34 @@
+"""What tests of every package use."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from morph.__main__ import main
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real survey images and votes."""
+    folder = Path(os.environ.get("MORPH_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the real survey images are not at {folder}; set MORPH_DATA to their folder")
+    return folder
+
+
+@pytest.fixture
+def morph(monkeypatch, capsys):
+    """Runs `morph ARGUMENTS`; returns exit status, standard output and standard error."""
+
+    def run(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["morph", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
