@@ -243,6 +243,17 @@ GALAXY_ZOO_1_CLASSES: dict[str, tuple[str, ...]] = {
     "unknown": ("smooth-or-featured_artifact",),
 }
 
+#: Answers that a volunteer of Galaxy Zoo 1 could give and nobody could deny: who saw a disk without arms had no
+#: button to say so, nor who saw another odd feature than a merger.
+_UNDENIABLE = ("has-spiral-arms_yes", "odd-feature_merger")
+
+#: What a vote for each class says. A hard class may imply what nobody could deny, being one vote among galaxies that
+#: other classes and surveys speak about; as shares of a galaxy's own volunteers such votes would all be for one side.
+GALAXY_ZOO_1_VOTES: dict[str, tuple[str, ...]] = {
+    name: tuple(answer for answer in answers if answer not in _UNDENIABLE)
+    for name, answers in GALAXY_ZOO_1_CLASSES.items()
+}
+
 #: Galaxy10 DECaLS (Leung & Bovy), in the order of its integer classes.
 GALAXY10_CLASSES: dict[str, tuple[str, ...]] = {
     "disturbed": ("merging_disturbance",),

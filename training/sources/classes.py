@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from morph.errors import BadInput
-from morph.questions import GALAXY10_CLASSES, GALAXY_ZOO_1_CLASSES, RING_CLASSES, VOTE_COLUMNS
+from morph.questions import GALAXY10_CLASSES, GALAXY_ZOO_1_CLASSES, GALAXY_ZOO_1_VOTES, RING_CLASSES, VOTE_COLUMNS
 from training.sources.labels import Labels, assemble
 from training.sources.tables import Table
 
@@ -39,7 +39,7 @@ _ENOUGH = 0.5
 
 def galaxy_zoo_1_fractions(table: Table) -> Labels | None:
     """Votes of the published Galaxy Zoo 1 tables: `P_EL` ... `P_MG` of `NVOTE` volunteers."""
-    columns = {table.find((name,)): GALAXY_ZOO_1_CLASSES[kind] for name, kind in GALAXY_ZOO_1_COLUMNS.items()}
+    columns = {table.find((name,)): GALAXY_ZOO_1_VOTES[kind] for name, kind in GALAXY_ZOO_1_COLUMNS.items()}
     volunteers = table.find(("NVOTE", "NVOTE_TOT"))
     if None in columns or volunteers is None:
         return None

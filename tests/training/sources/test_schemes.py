@@ -254,9 +254,14 @@ def test_galaxy_zoo_1_classes(table, word, answers):
 
 def test_galaxy_zoo_1_vote_fractions(table):
     columns = {name: [0.0] for name in ("P_EL", "P_CW", "P_ACW", "P_EDGE", "P_DK", "P_MG")}
-    labels = recognise(table({**columns, "OBJID": ["1"], "NVOTE": [50], "P_EL": [0.6], "P_CW": [0.1], "P_ACW": [0.3]}))
-    assert votes(labels)["smooth-or-featured_smooth"] == 30
-    assert votes(labels)["has-spiral-arms_yes"] == 20
+    shares = {"P_EL": [0.6], "P_CW": [0.1], "P_ACW": [0.1], "P_EDGE": [0.1], "P_MG": [0.1]}
+    labels = recognise(table({**columns, "OBJID": ["1"], "NVOTE": [50], **shares}))
+    found = votes(labels)
+    assert (found["smooth-or-featured_smooth"], found["smooth-or-featured_featured-or-disk"]) == (30, 15)
+    assert (found["disk-edge-on_yes"], found["disk-edge-on_no"]) == (5, 10)
+    assert (found["merging_none"], found["merging_merger"]) == (45, 5)
+    one_sided = {question_of(name) for name in found} & {"has-spiral-arms", "odd-feature"}
+    assert not one_sided, "nobody could vote against"
 
 
 def test_galaxy10_names_and_numbers(table):
