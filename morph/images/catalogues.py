@@ -13,51 +13,21 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Column, Table
 
 from morph.errors import BadInput
+from morph.images.columns import (
+    ARCSEC_COLUMNS,
+    DEC_COLUMNS,
+    ID_COLUMNS,
+    INTRINSIC_COLUMNS,
+    LARGEST_VALUE,
+    MAGNITUDE_COLUMNS,
+    PHOTOZ_COLUMNS,
+    PIXEL_COLUMNS,
+    RA_COLUMNS,
+    SPECTRUM_COLUMNS,
+    TILE_COLUMNS,
+)
 from morph.images.photometry import point_source_radius
 from morph.surveys import Survey, get_survey
-
-#: Columns that name a galaxy, in the order in which they are believed.
-ID_COLUMNS = (
-    "id",
-    "coadd_object_id",
-    "coadd_objects_id",
-    "quick_object_id",
-    "object_id",
-    "objectid",
-    "obj_id",
-    "objid",
-    "source_id",
-    "targetid",
-    "ls_id",
-    "specobjid",
-    "iauname",
-    "dr7objid",
-    "dr8objid",
-    "name",
-    "number",
-)
-
-#: Right ascension and declination in degrees, best first: DES's windowed positions before the plain ones.
-RA_COLUMNS = ("ra", "alphawin_j2000", "alpha_j2000", "raj2000", "ra_icrs", "ra_deg", "coord_ra", "target_ra")
-DEC_COLUMNS = ("dec", "deltawin_j2000", "delta_j2000", "dej2000", "de_icrs", "dec_deg", "coord_dec", "target_dec")
-
-TILE_COLUMNS = ("tilename", "tile", "brickname")
-
-#: Half-light radii as observed: ours and other catalogues' in arcsec, SDSS's Petrosian ones too.
-ARCSEC_COLUMNS = ("radius", "half_light_radius", "hlr", "r50", "petror50_r", "petror50", "radius_arcsec")
-#: The same in pixels (SExtractor).
-PIXEL_COLUMNS = ("flux_radius_r", "flux_radius_i", "flux_radius_g", "flux_radius", "flux_radius_detmodel")
-#: Half-light radii of models before the point-spread function (Tractor), arcsec.
-INTRINSIC_COLUMNS = ("shape_r",)
-
-MAGNITUDE_COLUMNS = {
-    "mag_g": ("mag_g", "mag_auto_g", "mag_auto_g_dered", "petromag_g", "modelmag_g"),
-    "mag_r": ("mag_r", "mag_auto_r", "mag_auto_r_dered", "petromag_r", "modelmag_r"),
-    "mag_i": ("mag_i", "mag_auto_i", "mag_auto_i_dered", "petromag_i", "modelmag_i"),
-}
-REDSHIFT_COLUMNS = ("redshift", "zspec", "z_spec", "specz", "zphot", "z_phot", "photo_z", "dnf_zmean_sof")
-#: Where there is no magnitude or redshift, catalogues write 99, -99, -9999.
-LARGEST_VALUE = 90.0
 
 #: How many of a catalogue's own columns a message lists.
 LISTED = 12
@@ -66,8 +36,8 @@ LISTED = 12
 def read_catalogue(path: str | Path, survey: str = "des") -> Table:
     """The galaxies of a catalogue in FITS, Parquet, CSV, VOTable or ECSV.
 
-    Columns are found by their usual names, whatever their case (`ID_COLUMNS`, `RA_COLUMNS`, ...). Galaxies without
-    an id are named by their position.
+    Columns are found by their usual names, whatever their case (see `morph.images.columns`; a plain `id` before all
+    others). Galaxies without an id are named by their position.
 
     Parameters
     ----------
@@ -92,12 +62,12 @@ def read_catalogue(path: str | Path, survey: str = "des") -> Table:
     there = {name.lower(): raw[name] for name in reversed(raw.colnames) if raw[name].ndim == 1}
     ra = _degrees(_needed(there, RA_COLUMNS, "right ascension", path, raw.colnames), 360, path)
     dec = _degrees(_needed(there, DEC_COLUMNS, "declination", path, raw.colnames), 90, path)
-    identifiers = _first(there, ID_COLUMNS)
+    identifiers = _first(there, ("id", *ID_COLUMNS))
     ids = _position_names(ra, dec) if identifiers is None else _text(identifiers)
     _no_duplicates(ids, path)
     table = Table({"id": ids, "ra": ra, "dec": dec})
     table["radius"], radius_column = _radius(there, known)
-    for name, columns in {**MAGNITUDE_COLUMNS, "redshift": REDSHIFT_COLUMNS}.items():
+    for name, columns in {**MAGNITUDE_COLUMNS, "redshift": (*SPECTRUM_COLUMNS, *PHOTOZ_COLUMNS)}.items():
         column = _first(there, columns)
         values = np.full(len(raw), np.nan) if column is None else _numbers(column)
         table[name] = np.where(np.abs(values) < LARGEST_VALUE, values, np.nan)

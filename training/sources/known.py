@@ -5,18 +5,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from morph.images.columns import LARGEST_VALUE, MAGNITUDE_COLUMNS, SPECTRUM_COLUMNS
 from training.sources.labels import Labels
 from training.sources.matching import match
 from training.sources.report import Report
 from training.sources.tables import Table
 
-#: Columns of a table that are kept as properties, under the names that they may have.
-PROPERTY_COLUMNS = {
-    "redshift": ("redshift", "specz", "zspec"),
-    "mag_g": ("mag_g", "petromag_g", "mag_auto_g"),
-    "mag_r": ("mag_r", "petromag_r", "mag_auto_r"),
-    "mag_i": ("mag_i", "petromag_i", "mag_auto_i"),
-}
+#: Columns of a table that are kept as properties, under the names that they may have. A redshift guessed from colours
+#: is not one to learn redshifts from.
+PROPERTY_COLUMNS = {"redshift": SPECTRUM_COLUMNS, **MAGNITUDE_COLUMNS}
 
 
 @dataclass
@@ -70,7 +67,7 @@ def know(
         for row in np.flatnonzero(~labels.labelled):
             report.skip("labels without any vote", names[row])
     known = Known(ids=matched.ids, labelled=labels is not None)
-    columns = {name: table.numbers(column) for name, column in _property_columns(table).items()}
+    columns = {name: _measured(table.numbers(column)) for name, column in _property_columns(table).items()}
     ra, dec = table.position()
     for name, rows in matched.rows.items():
         first = rows[0]
@@ -84,6 +81,11 @@ def know(
 def _property_columns(table: Table) -> dict[str, str]:
     found = {name: table.find(others) for name, others in PROPERTY_COLUMNS.items()}
     return {name: column for name, column in found.items() if column is not None}
+
+
+def _measured(values: np.ndarray) -> np.ndarray:
+    """NaN where the table says in a number that there is none."""
+    return np.where(np.abs(values) < LARGEST_VALUE, values, np.nan)
 
 
 def _merged(votes: np.ndarray) -> np.ndarray:

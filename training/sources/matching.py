@@ -10,29 +10,11 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from morph.errors import BadInput
+from morph.images.columns import ID_COLUMNS, PICTURE_COLUMNS
 from training.sources.tables import Table
 
-#: Columns that name a galaxy, the survey's own names first: they are the same in every release, so a split
-#: by id keeps one galaxy on one side even where it stands in two datasets.
-ID_COLUMNS = (
-    "dr7objid",
-    "iauname",
-    "iau_name",
-    "objid",
-    "dr8objid",
-    "coadd_object_id",
-    "dr8_id",
-    "id_str",
-    "id",
-    "galaxyid",
-    "galaxy_id",
-    "objectid",
-    "object_id",
-    "name",
-    "asset_id",
-    "filename",
-    "file",
-)
+#: Columns that name a galaxy, the survey's own names first.
+_ID_COLUMNS = (*ID_COLUMNS, *PICTURE_COLUMNS)
 
 #: Where names say nothing, a row and an image this close together (arcsec) are one galaxy: well within any galaxy
 #: that shows its shape, and several times the astrometry's error.
@@ -94,7 +76,7 @@ def match(
     Parameters
     ----------
     positions : image's name -> its ra, dec in degrees, NaN where unknown.
-    id_column : the column of the galaxies' ids; by default the best of `ID_COLUMNS`, or else the images' names.
+    id_column : the column of the galaxies' ids; by default the best of `_ID_COLUMNS`, or else the images' names.
     repeats : whether several rows may speak about one image.
 
     Raises
@@ -131,7 +113,7 @@ def _match_by_position(table: Table, positions: Mapping[str, tuple[float, float]
     places = np.array(list(positions.values()), dtype=float).reshape(-1, 2)
     own = np.stack(table.position(), axis=1)
     here, there = np.flatnonzero(np.isfinite(places).all(axis=1)), np.flatnonzero(np.isfinite(own).all(axis=1))
-    name_column = id_column or table.find(ID_COLUMNS) or table.columns[0]
+    name_column = id_column or table.find(_ID_COLUMNS) or table.columns[0]
     called = table.text(name_column)
     rows: dict[str, list[int]] = {}
     if len(here) and len(there):
@@ -156,7 +138,7 @@ def _match_by_position(table: Table, positions: Mapping[str, tuple[float, float]
 
 def _galaxy_column(table: Table, values: dict[str, list[str]], name_column: str) -> str:
     """The best id column that is filled in everywhere and tells the rows apart as well as the images' names do."""
-    for wanted in ID_COLUMNS:
+    for wanted in _ID_COLUMNS:
         column = table.find((wanted,))
         if column == name_column:
             break

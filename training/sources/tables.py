@@ -10,6 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from morph.errors import BadInput
+from morph.images.columns import DEC_COLUMNS, RA_COLUMNS
 
 #: Columns that hold numbers and nothing else. All others are read as text, since an identifier of 18 digits
 #: does not survive as a float, nor a leading zero as an integer.
@@ -51,7 +52,7 @@ class Table:
 
     def position(self) -> tuple[np.ndarray, np.ndarray]:
         """Right ascension and declination, degrees, each float64 [rows]; NaN where there are none."""
-        ra, dec = (self.find((name,)) for name in ("ra", "dec"))
+        ra, dec = self.find(RA_COLUMNS), self.find(DEC_COLUMNS)
         if ra is None or dec is None:
             return np.full(len(self), np.nan), np.full(len(self), np.nan)
         return self.numbers(ra), self.numbers(dec)
