@@ -14,7 +14,14 @@ from typing import Any, Protocol
 import numpy as np
 
 #: The outputs that a score file keeps.
-OUTPUTS = ("probabilities", "embedding", "reconstruction_error", "anomaly_score", "anomaly")
+OUTPUTS = (
+    "probabilities",
+    "tree_probabilities",
+    "embedding",
+    "reconstruction_error",
+    "anomaly_score",
+    "anomaly",
+)
 
 #: Galaxies in one batch of a local model. Fewer are filled up with blanks: a batch of another size would be compiled
 #: anew, which takes longer than the blanks do.

@@ -26,8 +26,8 @@ class Scores:
     ra, dec : [n], degrees.
     x, y : [n], pixels of the tile, 0-based.
     flags : int [n], `morph.images.cutouts.Flag` bits.
-    outputs : what the model said: ``probabilities`` [n, answers], ``embedding`` [n, d], ``reconstruction_error``,
-        ``anomaly_score``, ``anomaly`` [n].
+    outputs : what the model said: ``probabilities``, ``tree_probabilities`` [n, answers], ``embedding`` [n, d],
+        ``reconstruction_error``, ``anomaly_score``, ``anomaly`` [n].
     answered : bool [n]; where it is false nothing was asked, and the answers are written as null.
     """
 
@@ -49,6 +49,7 @@ def answer_columns(description: dict[str, Any]) -> list[str]:
 def schema(description: dict[str, Any], embedding_size: int, about: dict[str, Any]) -> pa.Schema:
     """The columns of a score file, with units and descriptions, and `about` as its provenance."""
     p = "probability of this answer, given that the question is asked"
+    tree = "the same multiplied down the decision tree: a volunteer who starts at the top gives this answer"
     fields = [
         _field("id", pa.string(), "the galaxy's name in the catalogue, or its tile's name and a number"),
         _field("ra", pa.float64(), "right ascension", "deg"),
@@ -57,6 +58,7 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
         _field("x", pa.float64(), "column in the tile, 0-based", "pixel"),
         _field("y", pa.float64(), "row in the tile, 0-based", "pixel"),
         *(_field(name, pa.float32(), p) for name in answer_columns(description)),
+        *(_field(f"{name}_tree", pa.float32(), tree) for name in answer_columns(description)),
         _field("embedding", pa.list_(pa.float32(), embedding_size), "mean of the posterior over the latent space"),
         _field("reconstruction_error", pa.float32(), "noise-weighted mean square of what the decoder missed"),
         _field("anomaly_score", pa.float32(), "p-value among normal galaxies; small is strange"),
@@ -83,7 +85,7 @@ def write_scores(
     """
     size, count = int(description["embedding_size"]), len(scores.ids)
     missing = ~scores.answered
-    probabilities = scores.outputs["probabilities"]
+    answers = np.concatenate([scores.outputs["probabilities"], scores.outputs["tree_probabilities"]], axis=1)
     columns = [
         pa.array(scores.ids, pa.string()),
         _array(scores.ra, pa.float64()),
@@ -91,7 +93,7 @@ def write_scores(
         pa.array([tile] * count, pa.string()),
         _array(scores.x, pa.float64()),
         _array(scores.y, pa.float64()),
-        *(pa.array(probabilities[:, j], pa.float32(), mask=missing) for j in range(probabilities.shape[1])),
+        *(pa.array(answers[:, j], pa.float32(), mask=missing) for j in range(answers.shape[1])),
         # Parquet's readers fail on a fixed-size list that is null itself; its elements are null instead.
         pa.FixedSizeListArray.from_arrays(
             pa.array(scores.outputs["embedding"].ravel(), pa.float32(), mask=np.repeat(missing, size)), size

@@ -104,7 +104,8 @@ class MorphClient:
 
         Returns
         -------
-        ``probabilities``, ``concentration`` float32 [n, answers], ``embedding`` float32 [n, d],
+        ``probabilities``, ``tree_probabilities`` (multiplied down the decision tree: the probability that a volunteer
+        who starts at the top gives the answer), ``concentration`` float32 [n, answers], ``embedding`` float32 [n, d],
         ``reconstruction_error``, ``anomaly_score`` float32 [n], ``anomaly`` bool [n].
 
         Raises BadInput when `images` is no batch of images, and ServerError when nobody answers, when the
@@ -122,7 +123,8 @@ class MorphClient:
         return self._run("reconstruct", "image", images, None)["reconstruction"]
 
     def named(self, probabilities: np.ndarray) -> list[dict[str, dict[str, float]]]:
-        """Rows of `probabilities` [n, answers] as {question: {answer: probability}}, one entry a galaxy."""
+        """Rows of `probabilities` or `tree_probabilities` [n, answers] as {question: {answer: probability}}, one
+        entry a galaxy."""
         questions = self.describe()["questions"]
         rows = []
         for row in np.asarray(probabilities, dtype=float):

@@ -261,7 +261,7 @@ def _answer(piece: _Piece, answerer: Answerer) -> dict[str, np.ndarray]:
     asked = (piece.flags & Flag.NO_DATA) == 0
     description = answerer.description
     answers = sum(len(question["answers"]) for question in description["questions"])
-    widths = {"probabilities": (answers,), "embedding": (description["embedding_size"],)}
+    widths = {"probabilities": (answers,), "tree_probabilities": (answers,), "embedding": (description["embedding_size"],)}
     outputs = {name: np.full((len(asked), *widths.get(name, ())), np.nan, dtype="float32") for name in OUTPUTS}
     if asked.any():
         for name, values in answerer.answer(piece.stamps[asked]).items():

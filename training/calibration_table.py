@@ -14,8 +14,8 @@ COLUMNS = (
 LEGEND = (
     "ECE: expected calibration error of the most probable answer, probabilities against vote fractions; noise: what "
     "scatter alone makes of it for this many galaxies, so that an ECE no larger than that says nothing against the "
-    "model. Class ECE: the chance of having most votes against having them. Intervals: the share of vote fractions, "
-    "where ten or more voted, inside what the model predicts for as many voters."
+    "model. Class ECE: the chance that most voters give the answer against whether they do. Intervals: the share of "
+    "vote fractions, where ten or more voted, inside what the model predicts for as many voters."
 )
 
 

@@ -9,6 +9,8 @@ from scipy.special import gammainc, gammaincinv
 LEVELS = (0.5, 0.9)
 #: Votes below which a vote fraction is too coarse to ask whether an interval holds it.
 FEWEST_VOTES = 10
+#: Volunteers behind a hard class, about as many as Galaxy Zoo asked of each galaxy (Lintott et al. 2011).
+VOLUNTEERS = 38
 #: Nodes of the integral over the leading answer's fraction: three digits.
 _NODES = 24
 
@@ -48,23 +50,27 @@ def covered(counts: np.ndarray, concentration: np.ndarray, levels: Sequence[floa
     return np.where(asked[..., None] > 0, inside / np.maximum(here, np.finfo(float).tiny), np.nan)
 
 
-def in_front(concentration: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """The probability that an answer's fraction is the largest of its question.
+def in_front(concentration: np.ndarray, which: np.ndarray, voters: np.ndarray) -> np.ndarray:
+    """The probability that most of a galaxy's voters give an answer.
 
-    A galaxy's class is the answer that most of many volunteers give, which is surer than that one of them gives it:
-    where 70 % are expected to say "smooth", give or take ten, nearly all such galaxies are of the class smooth.
-    Dirichlet fractions are gamma variates over their sum, so this is the integral of one's density times the others'
-    distribution functions.
+    A galaxy's class is the answer with most votes, which is surer than that any one of them is for it: where 70 % are
+    expected to say "smooth", give or take ten, nearly all such galaxies are of the class smooth. Fractions among n
+    voters scatter as those of a Dirichlet with A' + 1 = n (A + 1) / (n + A), by the variance of the
+    Dirichlet-multinomial, and are taken to be one. Its fractions are gamma variates over their sum, so the chance is
+    the integral of one's density times the others' distribution functions.
 
     Parameters
     ----------
-    concentration : [n, k], Dirichlet; which : [n], the answer in question.
+    concentration : [n, k], Dirichlet; which : [n], the answer in question; voters : [n], more than one.
 
     Returns
     -------
     [n].
     """
     rows = np.arange(len(concentration))
+    total = concentration.sum(axis=1)
+    scattered = voters * (total + 1) / (voters + total) - 1
+    concentration = concentration * (scattered / total)[:, None]
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     own = gammaincinv(concentration[rows, which][:, None], (nodes + 1) / 2)
     below = gammainc(concentration[:, :, None], own[:, None, :])

@@ -13,9 +13,9 @@ Figures have flat names, ``<question>/<figure>`` or ``<question>/<figure>/<answe
   of the volunteers who gave it, in ten bins of equal width (Naeini et al. 2015, Guo et al. 2017).
 - ``calibration-noise``: what that error would be, from scatter alone, for probabilities that are right. It is never
   negative, so few galaxies make it large, and its bootstrap interval larger: read the two figures together.
-- ``class-calibration-error``: the same for classes: the Dirichlet's probability that the answer is the one with most
-  votes, against whether it is. This is what a hard class should be held against: it is the verdict of many
-  volunteers, and surer than the word of one. A model that knew only hard classes cannot tell the two apart.
+- ``class-calibration-error``, ``class-calibration-noise``: the same for classes: the Dirichlet's probability that
+  most of the voters give the answer, against whether they do. This is what a hard class should be held against: it
+  is the verdict of some forty volunteers, and surer than the word of one. Galaxies with one vote or at least ten.
 - ``coverage-50``, ``coverage-90``: share of the vote fractions that lie in their central 50 % and 90 % predictive
   intervals, where the galaxy has at least ten votes (see `training.intervals`). Right is 50 % and 90 %.
 
@@ -35,7 +35,7 @@ from scipy.special import gammaln
 from morph.questions import TREE
 from training.cells import Cells, chained_probabilities, chained_votes
 from training.four_classes import FOUR_CLASSES, four_classes, four_classes_of_votes
-from training.intervals import FEWEST_VOTES, LEVELS, covered, in_front
+from training.intervals import FEWEST_VOTES, LEVELS, VOLUNTEERS, covered, in_front
 from training.sums import Sums
 
 #: Share of the volunteers that makes a majority confident.
@@ -180,10 +180,13 @@ def _binned(given: np.ndarray, excess: np.ndarray, asked: np.ndarray) -> np.ndar
 def _add_class_calibration(
     sums: Sums, question: str, votes: np.ndarray, strength: np.ndarray, asked: np.ndarray
 ) -> None:
-    """Add how the chance that the most probable answer is in front compares with whether it is."""
-    guess = strength.argmax(axis=1)
+    """Add how the chance that most voters give the most probable answer compares with whether they do."""
+    guess, n = strength.argmax(axis=1), votes.sum(axis=1)
+    asked = asked & ((n == 1) | (n >= FEWEST_VOTES))
+    if not asked.any():
+        return
     given = np.zeros(len(votes))
-    given[asked] = in_front(strength[asked], guess[asked])
+    given[asked] = in_front(strength[asked], guess[asked], np.where(n == 1, VOLUNTEERS, n)[asked])
     sums.parts[question, "class-calibration"] = _binned(given, given - (votes.argmax(axis=1) == guess), asked)
 
 

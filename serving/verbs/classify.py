@@ -83,7 +83,7 @@ def _answers(client, pictures: Iterator, embedding: bool) -> Iterator[dict[str, 
 
     from serving.client import BATCH_SIZE
 
-    outputs = ["probabilities", "reconstruction_error", "anomaly_score", "anomaly"]
+    outputs = ["probabilities", "tree_probabilities", "reconstruction_error", "anomaly_score", "anomaly"]
     outputs += ["embedding"] if embedding else []
     description = client.describe()
     while batch := list(islice(pictures, BATCH_SIZE)):
@@ -92,13 +92,16 @@ def _answers(client, pictures: Iterator, embedding: bool) -> Iterator[dict[str, 
         for dtype in {picture.image.dtype for picture in batch}:
             places = [i for i, picture in enumerate(batch) if picture.image.dtype == dtype]
             result = client.classify(np.stack([batch[i].image for i in places]), outputs)
-            named = client.named(result["probabilities"])
+            named = {name: client.named(result[name]) for name in ("probabilities", "tree_probabilities")}
             for row, i in enumerate(places):
                 rows[i] = {
                     "id": batch[i].id,
-                    "probabilities": {
-                        question: {answer: _short(p) for answer, p in answers.items()}
-                        for question, answers in named[row].items()
+                    **{
+                        name: {
+                            question: {answer: _short(p) for answer, p in answers.items()}
+                            for question, answers in each[row].items()
+                        }
+                        for name, each in named.items()
                     },
                     **({"embedding": [_short(v) for v in result["embedding"][row]]} if embedding else {}),
                     "reconstruction_error": _short(result["reconstruction_error"][row]),
@@ -150,13 +153,20 @@ def _print_table(answers: Iterable[dict[str, Any]], description: dict[str, Any])
     console = Console()
     if not console.is_terminal:
         console.width = 120
-    table = Table(caption=f"{description['name']} version {description['version']} ({description['survey']})")
+    table = Table(
+        caption=f"{description['name']} version {description['version']} ({description['survey']}). Of those who are "
+        "asked the question, and (dim) of all who start at the top of the tree."
+    )
     for column in ("galaxy", "most likely answers", "anomaly"):
         table.add_column(column, overflow="fold")
     for answer in answers:
         path = most_likely_path(answer["probabilities"])
         width = max(len(question) for question, _, _ in path)
-        lines = [f"[dim]{question:<{width}}[/dim]  {p:4.2f}  [bold]{text}[/bold]" for question, text, p in path]
+        tree = answer["tree_probabilities"]
+        lines = [
+            f"[dim]{question:<{width}}[/dim]  {p:4.2f} [dim]{tree[question][text]:4.2f}[/dim]  [bold]{text}[/bold]"
+            for question, text, p in path
+        ]
         if "embedding" in answer:
             lines.append("[dim]embedding[/dim]  " + " ".join(f"{value:.2f}" for value in answer["embedding"]))
         strange = "[bold red]strange[/bold red]" if answer["anomaly"] else ""

@@ -22,6 +22,7 @@ def scores(count: int = 3, width: int = 64) -> Scores:
     answered = np.arange(count) != 1
     outputs = {
         "probabilities": random.random((count, len(ANSWERS)), "float32"),
+        "tree_probabilities": random.random((count, len(ANSWERS)), "float32"),
         "embedding": random.random((count, width), "float32"),
         "reconstruction_error": random.random(count, "float32"),
         "anomaly_score": np.array([0.5, 0.5, 0.001], "float32")[:count],
@@ -36,7 +37,8 @@ def test_the_columns_are_the_contracts(tmp_path, description):
     write_scores(tmp_path / "a.parquet", "a", scores(), description, ABOUT)
     schema = pq.read_schema(tmp_path / "a.parquet")
     before, after = ["id", "ra", "dec", "tile", "x", "y"], ["embedding", "reconstruction_error", "anomaly_score"]
-    assert schema.names == [*before, *ANSWERS, *after, "anomaly", "flags", "model", "model_version"]
+    tree = [f"{name}_tree" for name in ANSWERS]
+    assert schema.names == [*before, *ANSWERS, *tree, *after, "anomaly", "flags", "model", "model_version"]
     assert schema.field("embedding").type == pa.list_(pa.float32(), 64)
     assert {schema.field(name).type for name in ANSWERS} == {pa.float32()}
     assert schema.field("anomaly").type == pa.bool_()
@@ -54,6 +56,8 @@ def test_what_is_written_is_read(tmp_path, description):
         np.testing.assert_array_equal(table["embedding"][row].as_py(), given.outputs["embedding"][row])
         written = [table[name][row].as_py() for name in ANSWERS]
         np.testing.assert_array_equal(written, given.outputs["probabilities"][row])
+        down = [table[f"{name}_tree"][row].as_py() for name in ANSWERS]
+        np.testing.assert_array_equal(down, given.outputs["tree_probabilities"][row])
     assert table["anomaly"].to_pylist() == [False, None, True]
 
 
@@ -62,7 +66,8 @@ def test_a_galaxy_that_was_not_asked_about_has_null_answers(tmp_path, descriptio
     (row,) = pq.read_table(tmp_path / "a.parquet").slice(1, 1).to_pylist()
     assert row.pop("embedding") == [None] * 64
     empty = {name for name, value in row.items() if value is None}
-    assert empty == {*ANSWERS, "reconstruction_error", "anomaly_score", "anomaly"}
+    tree = {f"{name}_tree" for name in ANSWERS}
+    assert empty == {*ANSWERS, *tree, "reconstruction_error", "anomaly_score", "anomaly"}
 
 
 def test_units_descriptions_and_provenance_stand_in_the_schema(tmp_path, description):

@@ -12,6 +12,7 @@ from serving.servable import Location, Servable, TensorSpec, locate
 
 ANSWER = {
     "probabilities": (None, len(ANSWERS)),
+    "tree_probabilities": (None, len(ANSWERS)),
     "concentration": (None, len(ANSWERS)),
     "embedding": (None, 64),
     "reconstruction_error": (None,),
@@ -49,7 +50,7 @@ def test_the_saved_model_gives_the_keras_models_numbers(servable, classifier, im
     name = "composite" if images.dtype == np.uint8 else "serving_default"
     exported = servable.signatures[name].run({"image": images})
     assert set(exported) == set(expected)
-    for key in ("probabilities", "concentration", "embedding", "reconstruction_error"):
+    for key in ("probabilities", "tree_probabilities", "concentration", "embedding", "reconstruction_error"):
         np.testing.assert_allclose(exported[key], expected[key], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(exported["anomaly_score"], expected["anomaly_score"], atol=SCORE_TOLERANCE)
     np.testing.assert_array_equal(exported["anomaly"], exported["anomaly_score"] < classifier.anomaly_threshold)

@@ -43,6 +43,8 @@ def test_every_galaxy_becomes_one_line_of_json(morph, server, pictures):
         assert {name: tuple(answers) for name, answers in line["probabilities"].items()} == {
             question.name: question.answers for question in TREE
         }
+        tree = line["tree_probabilities"]
+        assert sum(tree["bar"].values()) == pytest.approx(tree["disk-edge-on"]["no"], rel=1e-4)
         assert len(line["embedding"]) == 64
         assert isinstance(line["anomaly"], bool)
         assert 0 < line["anomaly_score"] <= 1

@@ -29,6 +29,7 @@ def test_every_answer_is_there(classifier, answers):
     shapes = {name: value.shape for name, value in answers.items()}
     assert shapes == {
         "probabilities": (6, len(ANSWERS)),
+        "tree_probabilities": (6, len(ANSWERS)),
         "concentration": (6, len(ANSWERS)),
         "embedding": (6, classifier.embedding_size),
         "reconstruction_error": (6,),

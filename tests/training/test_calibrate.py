@@ -1,0 +1,154 @@
+"""Fitting the calibration on votes whose distortion is known."""
+
+import numpy as np
+import pytest
+from keras import ops
+
+from morph.model.calibration import Calibration
+from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
+from training import calibrate
+from training.calibrate import FEWEST_ASKED, Correction, fit_question
+from training.metrics import dirichlet_multinomial
+
+BAR = TREE.slices["bar"]
+CONCENTRATION = np.random.default_rng(0).gamma(1.5, 6.0, (3000, 3)) + 0.3
+#: What is to be found: probabilities that are too sure and lean to one answer, and too many pseudo-votes.
+TRUTH = Correction(1.6, 0.8, -0.3, np.array([0.5, -0.2, -0.3]))
+
+
+def votes_of(concentration: np.ndarray, volunteers: int, seed: int = 0) -> np.ndarray:
+    """Votes on "bar", [n, vote columns], drawn from Dirichlet-multinomials [n, 3]."""
+    random = np.random.default_rng(seed)
+    gamma = random.gamma(concentration)
+    votes = np.zeros((len(concentration), len(VOTE_COLUMNS)))
+    votes[:, BAR] = random.multinomial(volunteers, gamma / gamma.sum(axis=1, keepdims=True))
+    return votes
+
+
+def as_union(votes: np.ndarray) -> np.ndarray:
+    """The same votes, as a tree asked that knows bars and no bars only."""
+    votes = votes.copy()
+    strong, weak, either = (VOTE_COLUMNS.index(f"bar_{name}") for name in ("strong", "weak", "strong-or-weak"))
+    votes[:, either] = votes[:, strong] + votes[:, weak]
+    votes[:, [strong, weak]] = 0
+    return votes
+
+
+def held_out_gain(found: Correction, votes: np.ndarray, concentration: np.ndarray) -> float:
+    """Mean log-likelihood gained over no correction."""
+    counts = votes[:, BAR]
+    return float(
+        (
+            dirichlet_multinomial(counts, found.apply(concentration)) - dirichlet_multinomial(counts, concentration)
+        ).mean()
+    )
+
+
+def test_a_known_distortion_is_recovered():
+    found = fit_question(CONCENTRATION, votes_of(TRUTH.apply(CONCENTRATION), 40), "bar")
+    assert found.temperature == pytest.approx(TRUTH.temperature, rel=0.1)
+    # Only differences of offsets mean anything.
+    assert found.offset - found.offset.mean() == pytest.approx(TRUTH.offset, abs=0.1)
+    totals = (found.apply(CONCENTRATION).sum(axis=1), TRUTH.apply(CONCENTRATION).sum(axis=1))
+    assert np.median(totals[0] / totals[1]) == pytest.approx(1, abs=0.1)
+
+
+def test_one_vote_tells_of_fractions_and_not_of_their_total():
+    found = fit_question(CONCENTRATION, votes_of(TRUTH.apply(CONCENTRATION), 1), "bar")
+    assert (found.slope, found.shift) == pytest.approx((1, 0), abs=1e-3)
+    assert found.temperature > 1.15
+    assert found.offset[0] > found.offset[1]
+
+
+def test_votes_on_unions_tell_what_they_can():
+    votes = as_union(votes_of(TRUTH.apply(CONCENTRATION), 40))
+    found = fit_question(CONCENTRATION, votes, "bar").apply(CONCENTRATION)
+    share, truth = (c[:, 2] / c.sum(axis=1) for c in (found, TRUTH.apply(CONCENTRATION)))
+    assert np.abs(share - truth).mean() < 0.02
+
+
+def test_few_galaxies_do_little_harm_to_a_model_that_is_right():
+    few, votes = CONCENTRATION[:FEWEST_ASKED], votes_of(CONCENTRATION, 40, 99)
+    gains = [
+        held_out_gain(fit_question(few, votes_of(few, 40, seed), "bar"), votes, CONCENTRATION) for seed in range(6)
+    ]
+    assert np.mean(gains) > -0.05
+
+
+def test_the_layer_does_what_was_fitted():
+    layer = Calibration()
+    place = list(TREE.slices).index("bar")
+    for name in ("temperature", "slope", "shift"):
+        value = ops.convert_to_numpy(getattr(layer, name)).copy()
+        value[place] = getattr(TRUTH, name)
+        getattr(layer, name).assign(value)
+    offset = np.zeros(len(ANSWERS))
+    offset[BAR] = TRUTH.offset
+    layer.offset.assign(offset)
+    every = np.ones((len(CONCENTRATION), len(ANSWERS)), "float32")
+    every[:, BAR] = CONCENTRATION
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(every))[:, BAR], TRUTH.apply(CONCENTRATION), rtol=1e-4)
+
+
+class Heads:
+    """The part of a classifier that is calibrated, whose heads say `CONCENTRATION` on every question alike."""
+
+    def __init__(self):
+        self.calibration = Calibration()
+
+    def answer(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        every = np.ones((len(images), len(ANSWERS)), "float32")
+        every[:, BAR] = CONCENTRATION[: len(images)]
+        return {"concentration": ops.convert_to_numpy(self.calibration(every))}
+
+
+class Voted:
+    """As much of a set of galaxies as calibration looks at."""
+
+    def __init__(self, votes: np.ndarray):
+        self.votes, self.images = votes, np.zeros((len(votes), 1))
+
+
+def test_a_question_that_nobody_or_few_were_asked_stays_as_it_was():
+    heads = Heads()
+    votes = np.full((300, len(VOTE_COLUMNS)), np.nan)
+    assert calibrate.calibrate(heads, Voted(votes)) == {}
+    votes[:, BAR] = votes_of(CONCENTRATION[:300], 40)[:, BAR]
+    merging = TREE.slices["merging"]
+    votes[: FEWEST_ASKED - 1, merging] = [9, 1, 0, 0]
+    assert calibrate.calibrate(heads, Voted(votes)) == {"bar": 300}
+    others = np.delete(ops.convert_to_numpy(heads.calibration.offset), np.arange(BAR.start, BAR.stop))
+    assert (others == 0).all()
+
+
+def test_fitting_again_gives_the_same():
+    heads, galaxies = Heads(), Voted(votes_of(TRUTH.apply(CONCENTRATION), 40))
+    calibrate.calibrate(heads, galaxies)
+    once = [ops.convert_to_numpy(weight) for weight in heads.calibration.weights]
+    calibrate.calibrate(heads, galaxies)
+    for before, after in zip(once, heads.calibration.weights, strict=True):
+        np.testing.assert_allclose(before, np.array(after), atol=1e-3)
+
+
+def test_one_class_only_is_believed_no_further_than_the_prior_allows():
+    votes = np.zeros((200, len(VOTE_COLUMNS)))
+    votes[:, VOTE_COLUMNS.index("bar_no")] = 1
+    heads = Heads()
+    assert calibrate.calibrate(heads, Voted(votes)) == {"bar": 200}
+    p = heads.answer(np.zeros((200, 1)))["concentration"][:, BAR]
+    p = p / p.sum(axis=1, keepdims=True)
+    assert np.isfinite(p).all()
+    assert p[:, 2].mean() < 0.99
+
+
+def test_hard_classes_are_not_listened_to_where_enough_galaxies_have_many_votes():
+    polls = votes_of(CONCENTRATION[:200], 40)
+    hard = np.zeros((2000, len(VOTE_COLUMNS)))
+    hard[np.arange(2000), BAR.start + CONCENTRATION[200:2200].argmax(axis=1)] = 1
+    heads = Heads()
+    assert calibrate.calibrate(heads, Voted(np.concatenate([polls, hard]))) == {"bar": 200}
+    alone = Heads()
+    calibrate.calibrate(alone, Voted(polls))
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(heads.calibration.offset), ops.convert_to_numpy(alone.calibration.offset)
+    )
