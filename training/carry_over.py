@@ -36,6 +36,7 @@ def carry_over(
     budgets, said = within(budgets, target)
     source = load_model(model)
     name = tracking.dataset_name(galaxies)
+    title = f"{model if ':/' in model else Path(model).stem} to {name}"
     if name in source.about.get("trained_on", []):
         said.append(f"{model} was itself trained on '{name}': without labels it is not without having seen them.")
     for sentence in said:
@@ -45,11 +46,10 @@ def carry_over(
     tracking.setup()
     # A parent has no recipe of its own; the direct child's key says which source met which galaxies.
     key = fingerprint(Child("direct", 0, 0), weights_digest(source), target, setting.recipe(Child("direct", 0, 0)))
-    with tracking.run(
-        experiment, f"{model} to {name}", "transfer", resume=_parent(experiment, key), parent=model
-    ) as run:
+    params = {"model": model, "target": name}
+    with tracking.run(experiment, title, "transfer", resume=_parent(experiment, key, params), parent=model) as run:
         run.tag({"transfer": key})
-        run.log_params({"model": model, "target": name})
+        run.log_params(params)
         run.log_dataset(target.train, "training")
         with _Display(plan, setting) as report:
             evaluations = run_children(plan, source, model, target, setting, experiment, report)
@@ -57,21 +57,21 @@ def carry_over(
         for (method, labels), figures in summary.points.items():
             metrics = {f"{method}/{figure}": point.value for figure, point in figures.items()}
             run.log_metrics({name: value for name, value in metrics.items() if value == value}, step=labels)
-        save(summary, to, f"{model} to {name}{', simulated' if summary.simulated else ''}")
+        save(summary, to, f"{title}{', simulated' if summary.simulated else ''}")
         run.log_folder(to, "transfer")
     return summary
 
 
-def _parent(experiment: str, key: str) -> str | None:
-    """The run of an earlier transfer of the same model to the same galaxies."""
+def _parent(experiment: str, key: str, params: dict[str, str]) -> str | None:
+    """The run of an earlier transfer of the same model to the same galaxies, under the same names."""
     import mlflow
 
     client = mlflow.MlflowClient()
     found = client.get_experiment_by_name(experiment)
     if found is None:
         return None
-    runs = client.search_runs([found.experiment_id], f"tags.`morph.transfer` = '{key}'", max_results=1)
-    return runs[0].info.run_id if runs else None
+    runs = client.search_runs([found.experiment_id], f"tags.`morph.transfer` = '{key}'")
+    return next((run.info.run_id for run in runs if run.data.params == params), None)
 
 
 class _Display:

@@ -4,14 +4,21 @@ With a few dozen labels a test split is too small to tell anything, so every gal
 was fine-tuned on the other folds.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
+from morph.errors import BadInput
 from morph.galaxies import Galaxies, split_position
 from morph.model.classifier import Classifier
+from training.adapt import adapted_to
 from training.fit import FINETUNING, Recipe, fit
 from training.sources.progress import track
+
+Adapt = Callable[[Classifier, Galaxies, int], Classifier]
+Ask = Callable[[Classifier, np.ndarray], dict[str, np.ndarray]]
 
 
 def fold_of(galaxies: Galaxies, folds: int, seed: int = 0) -> np.ndarray:
@@ -25,6 +32,8 @@ def cross_validate(
     folds: int = 5,
     recipe: Recipe | None = None,
     seed: int = 0,
+    adapt: Adapt | None = None,
+    ask: Ask = Classifier.answer,
 ) -> dict[str, np.ndarray]:
     """The answers (as `Classifier.answer` gives them) of models that never saw the galaxy they answer about.
 
@@ -33,19 +42,35 @@ def cross_validate(
     parent : where every fold's fine-tuning starts; it is left as it is.
     galaxies : all the labelled galaxies there are.
     recipe : as for `training.fit.fit`; `FINETUNING` by default.
+    adapt : another way of adapting than fine-tuning: parent, training galaxies and seed to a classifier.
+    ask : another way of asking than once about each stamp: classifier and images to answers.
+
+    BadInput when there are no labels to fine-tune on, or fewer labelled galaxies than folds.
 
     The anomaly score stays the parent's: the folds are too small to say what is normal.
     """
-    recipe = replace(recipe or FINETUNING, seed=seed)
+    adapt = adapt or partial(_fine_tuned, recipe=recipe or FINETUNING)
+    labelled = np.nan_to_num(galaxies.votes).sum(axis=1) > 0
+    if not labelled.any():
+        raise BadInput(f"'{galaxies.about.get('path')}' has no labelled galaxies to cross-validate on.")
+    if labelled.sum() < folds:
+        raise BadInput(
+            f"'{galaxies.about.get('path')}' has {labelled.sum()} labelled galaxies, fewer than {folds} folds; "
+            f"ask for fewer --folds."
+        )
     place = fold_of(galaxies, folds, seed)
     answers: dict[str, np.ndarray] = {}
     for fold in track(range(folds), "Cross-validating", folds):
         held_out = np.flatnonzero(place == fold)
         if not len(held_out):
             continue
-        classifier = Classifier(galaxies.survey, parent.size, parent.latent)
-        classifier.set_weights(parent.get_weights())
-        fit(classifier, [(galaxies.select(place != fold), 1.0)], None, recipe)
-        for name, value in classifier.answer(galaxies.images[held_out]).items():
+        classifier = adapt(parent, galaxies.select((place != fold) & labelled), seed)
+        for name, value in ask(classifier, galaxies.images[held_out]).items():
             answers.setdefault(name, np.empty((len(galaxies), *value.shape[1:]), value.dtype))[held_out] = value
     return answers
+
+
+def _fine_tuned(parent: Classifier, galaxies: Galaxies, seed: int, recipe: Recipe) -> Classifier:
+    classifier = adapted_to(parent, galaxies.survey)
+    fit(classifier, [(galaxies, 1.0)], None, replace(recipe, seed=seed))
+    return classifier

@@ -52,6 +52,8 @@ def labels_needed(labels: np.ndarray, values: np.ndarray, wanted: np.ndarray) ->
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(above > below, (wanted - below) / (above - below), 1.0)
     needed = np.exp(log[np.maximum(first - 1, 0)] + share * (log[first] - log[np.maximum(first - 1, 0)]))
+    # The logarithm and back would leave a trace of rounding on the first budget.
+    needed = np.where(first == 0, float(labels[0]), needed)
     return np.where(reached.any(axis=-1), needed, np.inf)
 
 

@@ -28,9 +28,9 @@ def label_curves(summary: Summary, title: str = "") -> Figure:
     axes = figure.subplots(1, len(names), squeeze=False, sharey=True, width_ratios=widths)[0]
     for axis, name in zip(axes, names, strict=True):
         _panel(axis, summary, name)
+        axis.set_xlabel("labelled galaxies")
         axis.set_title("all three" if name == HEADLINE and len(names) > 1 else _short(name, summary))
     axes[0].set_ylabel("accuracy (%)")
-    figure.supxlabel("labelled galaxies of the new survey", fontsize=10, color=INK)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9)
     if title:

@@ -10,6 +10,8 @@ from morph.errors import BadInput
 if TYPE_CHECKING:
     from training.transfer_summary import Summary
 
+#: Columns that the table needs where there is no terminal to say how many there are.
+WIDTH = 100
 #: What a transfer's folder holds; a folder that holds anything else is not written over.
 FILES = ("label-budget.png", "figures.csv", "figures.parquet", "transfer.json")
 
@@ -49,10 +51,14 @@ def show(summary: "Summary", to: Path) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
     console.print(f"{summary.told[0].upper()}{summary.told[1:]}, percent, 95 % intervals.", markup=False)
     console.print(table(summary))
     for question, why in summary.skipped.items():
         console.print(f"Nothing is said of {question}: {why}.", markup=False)
+    if max(summary.repeats.values()) == 1:
+        console.print("One repeat: the intervals leave out the luck of which galaxies were drawn.")
     if summary.simulated:
         console.print("The galaxies are simulated.")
     console.print()

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 from morph.errors import BadInput
-from morph.questions import ANSWERS
+from morph.questions import ANSWERS, TREE
 from training import metrics
 from training.evaluate import Evaluation
 from training.label_curve import gain, labels_needed
@@ -172,7 +172,7 @@ def summarise(evaluations: Mapping[Child, Evaluation]) -> Summary:
 
 def _measure(evaluation: Evaluation, schemes: Mapping[str, np.ndarray]) -> dict[str, tuple[float, np.ndarray, int]]:
     """Every figure of one training: its value, its resamples and the galaxies behind it."""
-    found = {}
+    found: dict[str, tuple[float, np.ndarray, int]] = {}
     for scheme, votes in schemes.items():
         sums = metrics.contributions(votes, evaluation.answers["probabilities"])
         value, n = metrics.figures(sums.total()), metrics.sample_sizes(sums.total())
@@ -208,8 +208,8 @@ def _usable(schemes: Mapping[str, np.ndarray]) -> tuple[list[str], dict[str, str
     skipped: dict[str, str] = {}
     for scheme, votes in schemes.items():
         # Which answers are true does not depend on what is predicted.
-        sums = metrics.contributions(votes, np.zeros((len(votes), len(ANSWERS)))).total()
-        for question in [*sums.answers, *(THREE_QUESTIONS if scheme else ())]:
+        sums = metrics.contributions(votes, np.full((len(votes), len(ANSWERS)), 0.5)).total()
+        for question in THREE_QUESTIONS if scheme else [question.name for question in TREE] + [FOUR_CLASS]:
             matrix = sums.parts.get((question, "confusion"))
             classes = 0 if matrix is None else int((_square(matrix).sum(axis=1) > 0).sum())
             if classes >= 2:
@@ -262,6 +262,8 @@ def _list(items: list[str]) -> str:
 def _saving_sentence(saving: dict[str, Any]) -> str:
     labels, scratch, most = saving["labels"], saving["scratch"], saving["most"]
     start = f"Fine-tuning on {labels:,} labels does"
+    if scratch is None and most <= labels:
+        return f"{start} better than training from scratch on {most:,}, the most that was tried."
     if scratch is None:
         return (
             f"{start} better than training from scratch on {most:,}: it saves more than {most - labels:,} labels"
@@ -293,5 +295,7 @@ def _round(number: float) -> int:
 def _next_sentence(more: dict[str, Any], told: str) -> str:
     gain, low, high = (100 * more[name] for name in ("gain", "low", "high"))
     start = f"The next {more['more']} labels after {more['after']:,} are expected to bring"
-    points = f"{gain:+.1f} points of {told} ({low:+.1f} to {high:+.1f})"
+    points = f"{gain:+.2f} points of {told} ({low:+.2f} to {high:+.2f})"
+    if more["high"] <= 0:
+        return f"The next {more['more']} labels after {more['after']:,} are expected to bring nothing: {points}."
     return f"{start} {points}{'.' if more['low'] > 0 else ', no more than the noise.'}"

@@ -21,6 +21,11 @@ from training.train import Task, check, override, shared_options, train, weighte
     show_default=True,
     help="What keeps its weights: nothing, the batch-normalisation statistics, or the whole encoder.",
 )
+@click.option(
+    "--layer-decay",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Learning rate of each of the encoder's layers as a share of that of the layer after it.  [default: 1]",
+)
 @shared_options
 def command(
     model: str,
@@ -30,6 +35,7 @@ def command(
     batch_size: int | None,
     learning_rate: float | None,
     freeze: str,
+    layer_decay: float | None,
     name: str | None,
     experiment: str,
     to: Path,
@@ -50,17 +56,21 @@ def command(
     """
     check(to, (*datasets, *unlabelled))
     from morph.galaxies import Galaxies
-    from morph.model.classifier import Classifier
     from morph.model.store import load_model
     from morph.surveys import get_survey
+    from training.adapt import adapted_to
     from training.fit import FINETUNING
 
     task = Task("finetune", name or "finetune", experiment, datasets, unlabelled, labels, unlabelled_share)
     recipe = override(
-        FINETUNING, seed=seed, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, freeze=freeze
+        FINETUNING,
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        freeze=freeze,
+        layer_decay=layer_decay,
     )
     parent = load_model(model)
     target = get_survey(survey or Galaxies.open(weighted(datasets[0])[0]).survey).name
-    classifier = Classifier(target, parent.size, parent.latent, precision=precision)
-    classifier.set_weights(parent.get_weights())
-    train(classifier, task, recipe, to, alias, parent=model)
+    train(adapted_to(parent, target, precision=precision), task, recipe, to, alias, parent=model)

@@ -1,0 +1,106 @@
+"""Ways of adapting a model, on forty-eight drawn galaxies."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from morph.errors import BadInput
+from morph.galaxies import Galaxies
+from morph.questions import ANSWERS, VOTE_COLUMNS
+from training.adapt import adapted_to, answer_turned, probe, pseudo_labelled, reestimate, turned
+from training.crossvalidate import cross_validate
+from training.fit import FINETUNING, fit
+from training.metrics import measure
+
+
+@pytest.fixture
+def uncompiled():
+    """Few steps run sooner as they are than compiled."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def repeated(galaxies: Galaxies, times: int) -> np.ndarray:
+    return np.concatenate([galaxies.images] * times)
+
+
+def test_an_adapted_model_answers_as_its_parent_and_leaves_it(classifier, sample):
+    child = adapted_to(classifier, "decals")
+    assert (child.survey, classifier.survey) == ("decals", "sdss")
+    few = sample.images[:4]
+    assert np.allclose(child.answer(few)["probabilities"], classifier.answer(few)["probabilities"], atol=1e-6)
+
+
+def test_the_eight_views_are_different_and_their_answer_has_no_direction(classifier, sample):
+    image = sample.images[1:2]
+    assert len({view.tobytes() for view in turned(np.random.default_rng(0).integers(0, 9, (1, 4, 4, 3)))}) == 8
+    straight = answer_turned(classifier, image)["probabilities"]
+    lying = answer_turned(classifier, np.rot90(image, axes=(1, 2)))["probabilities"]
+    assert np.allclose(straight, lying, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
+def test_a_probe_learns_with_a_frozen_encoder(classifier, sample):
+    child = adapted_to(classifier, "des")
+    before = [np.array(w) for w in child.encoder.get_weights()]
+    probe(child, sample, epochs=15)
+    assert all((a == b).all() for a, b in zip(before, child.encoder.get_weights(), strict=True))
+    figure = "smooth-or-featured/accuracy"
+    p = child.answer(sample.images)["probabilities"]
+    assert measure(sample.votes, p, resamples=10)[figure].value > 0.9
+
+
+def test_statistics_are_those_of_the_images_and_nothing_else_changes(classifier, sample):
+    child = adapted_to(classifier, "des")
+    bright = np.clip(repeated(sample, 3) * 1.0, 0, 255).astype("uint8")
+    weights = [np.array(w) for w in child.encoder.trainable_weights]
+    momentum = [layer.momentum for layer in child.encoder.layers if hasattr(layer, "momentum")]
+    moving = np.concatenate([np.ravel(w) for w in child.encoder.non_trainable_weights])
+    reestimate(child, bright)
+    once = np.concatenate([np.ravel(w) for w in child.encoder.non_trainable_weights])
+    reestimate(child, bright)
+    again = np.concatenate([np.ravel(w) for w in child.encoder.non_trainable_weights])
+    assert not np.allclose(moving, once)
+    assert np.allclose(once, again, atol=1e-5), "the old statistics leave no trace"
+    assert all((a == np.array(b)).all() for a, b in zip(weights, child.encoder.trainable_weights, strict=True))
+    assert momentum == [layer.momentum for layer in child.encoder.layers if hasattr(layer, "momentum")]
+    with pytest.raises(BadInput, match="48 images are too few"):
+        reestimate(child, sample.images)
+
+
+def test_only_confident_answers_become_votes_and_the_tree_is_kept(classifier, sample, monkeypatch, probabilities_of):
+    sure_disk = {"smooth-or-featured_featured-or-disk": 0.95, "smooth-or-featured_smooth": 0.05}
+    unsure = {"smooth-or-featured_featured-or-disk": 0.6, "smooth-or-featured_smooth": 0.4}
+    edge = {"disk-edge-on_yes": 0.99, "disk-edge-on_no": 0.01}
+    p = probabilities_of(sure_disk | edge, unsure | edge)
+    monkeypatch.setattr("training.adapt.answer_turned", lambda *_: {"probabilities": p})
+    votes = pseudo_labelled(classifier, sample.select(np.arange(2)), volunteers=10).votes
+    assert votes[0, VOTE_COLUMNS.index("disk-edge-on_yes")] == pytest.approx(9.9)
+    assert np.isnan(votes[1]).all(), "nothing is said of the disk of a galaxy that may have none"
+    assert np.isnan(votes[0, ANSWERS.index("bar_no")])
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
+def test_early_layers_move_less_when_their_rate_falls(classifier, sample):
+    child = adapted_to(classifier, "des")
+    before = {w.path: np.array(w) for w in child.encoder.trainable_weights}
+    recipe = replace(FINETUNING, epochs=1, steps=2, batch_size=8, layer_decay=0.5, weight_decay=0.0)
+    fit(child, [(sample, 1.0)], None, recipe)
+    layers = [layer for layer in child.encoder.layers if layer.trainable_weights]
+    kernels = [layer.trainable_weights[0] for layer in (layers[0], layers[-1])]
+    moved = [np.abs(np.array(w) - before[w.path]).mean() for w in kernels]
+    assert 0 < moved[0] < 0.01 * moved[1]
+
+
+def test_a_cross_validation_needs_labels_and_a_galaxy_for_every_fold(classifier, sample):
+    blank = sample.select(np.arange(6))
+    with pytest.raises(BadInput, match="6 labelled galaxies, fewer than 7 folds"):
+        cross_validate(classifier, blank, 7)
+    blank._columns["votes"] = np.full_like(blank.votes, np.nan)
+    with pytest.raises(BadInput, match="no labelled galaxies"):
+        cross_validate(classifier, blank, 5)
