@@ -1,5 +1,6 @@
 """`morph predict`: infer what is not known of galaxies from what is."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -90,13 +91,14 @@ def command(
     click.echo(f"Wrote {', '.join(map(str, written))}.")
 
 
-def _lacking(predicted):
+def _lacking(predicted) -> Iterator[str]:
     """Sentences on galaxies that lack some of what is given."""
     from training.modalities import MODALITIES
 
+    n = len(predicted.ids)
     for name, used in predicted.used.items():
-        if not used.all():
-            without = f"{(~used).sum():,} of {len(used):,} galaxies have no {MODALITIES[name]}"
-            yield f"{without}: they are predicted from what else is given."
+        some = (~used & ~predicted.from_prior).sum()
+        if some:
+            yield f"{some:,} of {n:,} galaxies: no {MODALITIES[name]}, predicted from what else is given."
     if predicted.from_prior.any():
-        yield f"{predicted.from_prior.sum():,} galaxies have none of it: what is said of them is the prior."
+        yield f"{predicted.from_prior.sum():,} of {n:,} galaxies: nothing that is given, so that they get the prior."
