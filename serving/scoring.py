@@ -1,9 +1,11 @@
 """Scoring: survey tiles in, one catalogue of answers a tile out.
 
 A tile is one task. Its file appears whole or not at all, so a run that is stopped goes on where it was, and a tile
-that cannot be used stops no other. While the model answers for some galaxies, a thread reads and cuts the next.
+that cannot be used stops no other. A tile whose images have changed since is scored again. While the model answers for
+some galaxies, a thread reads and cuts the next.
 """
 
+import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from astropy.table import Table
 
@@ -125,6 +129,8 @@ def score(
             results = score_tiles(groups, job, answerer, advance)
         for result in results:
             summary.add(result)
+    if table is not None:
+        summary.nowhere = len(table) - _distinct(summary)
     if table is not None and summary.elsewhere and not summary.scored and not summary.failed:
         raise BadInput(
             f"None of the {len(table):,} galaxies of '{table.meta.get('source', 'the catalogue')}' lies on "
@@ -184,7 +190,7 @@ def _leave_out_done(groups: list[list[Path]], job: Job, summary: Summary, advanc
     """The tiles without a score file; the others go into the summary. BadInput when a file is not this job's."""
     left, others = [], []
     for group in groups:
-        path = job.path(tile_name(group))
+        path, images = job.path(tile_name(group)), _fingerprint(group)
         if not path.exists():
             left.append(group)
             continue
@@ -192,6 +198,10 @@ def _leave_out_done(groups: list[list[Path]], job: Job, summary: Summary, advanc
         different = [name for name in SAME if _key(about.get(name)) != _key(wanted[name])]
         if different:
             others.append((path, different, about))
+        # A file of an earlier version does not say which images it was made from.
+        elif about.get("images", images) != images:
+            summary.changed.append(tile_name(group))
+            left.append(group)
         else:
             summary.add(summarise(path, pq.read_table(path), before=True))
             advance(1, 0)
@@ -203,6 +213,19 @@ def _leave_out_done(groups: list[list[Path]], job: Job, summary: Summary, advanc
             f"{about.get('model')} {about.get('model_version')}); choose another --out, or --overwrite them."
         )
     return left
+
+
+def _fingerprint(group: Sequence[Path]) -> str:
+    """What changes when a tile's files do: a hash of their names, sizes and times, for reading them takes as long as
+    scoring them."""
+    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(group) if path.exists()]
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+
+
+def _distinct(summary: Summary) -> int:
+    """How many of the catalogue's galaxies have scores; one on two tiles counts once."""
+    ids = [pq.read_table(tile.path, columns=["id"]) for tile in summary.scored]
+    return pc.count_distinct(pa.concat_tables(ids)["id"]).as_py() if ids else 0
 
 
 def _key(value: Any) -> Any:
@@ -247,6 +270,7 @@ def _pieces_of(group: list[Path], job: Job) -> Iterator[_Piece | Elsewhere]:
             "tile": tile.name,
             "tilename": tile.tilename,
             "files": {band: path.name for band, path in tile.paths.items()},
+            "images": _fingerprint(group),
             "pixel_scale": tile.pixel_scale,
         }
         for start in range(0, max(len(rows), 1), PIECE):

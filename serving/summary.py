@@ -54,11 +54,17 @@ Result = Scored | Failed | Elsewhere
 
 @dataclass
 class Summary:
-    """What a run did."""
+    """What a run did.
+
+    `changed` are the tiles whose images were no longer those of their score file, and `nowhere` is the number of the
+    catalogue's galaxies that lie on none of the tiles that were scored.
+    """
 
     scored: list[Scored] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     elsewhere: list[Elsewhere] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    nowhere: int = 0
 
     def add(self, result: Result) -> None:
         if isinstance(result, Scored):

@@ -135,6 +135,11 @@ def _print(summary: "Summary", out: Path, seconds: float) -> None:
     if len(new) < len(summary.scored):
         before = _count(len(summary.scored) - len(new), "tile")
         click.echo(f"{before} had been scored before; --overwrite scores again.")
+    if summary.changed:
+        click.echo(f"{_count(len(summary.changed), 'tile')} had other images when scored before, and had to be again.")
+    if summary.nowhere:
+        galaxies = _count(summary.nowhere, "galaxy of the catalogue lies", "galaxies of the catalogue lie")
+        click.echo(f"{galaxies} on none of the tiles that were scored.")
     if summary.elsewhere:
         click.echo(f"No galaxy of the catalogue lies on {_count(len(summary.elsewhere), 'tile')}.")
     if not summary.galaxies:

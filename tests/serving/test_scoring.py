@@ -153,6 +153,25 @@ def test_a_stopped_run_goes_on_where_it_was(scored, tiles_folder, gold, local, t
     assert summary.strangest == first.strangest
 
 
+def test_a_tile_whose_images_changed_is_scored_again(tiles_folder, gold, local, tmp_path):
+    tiles = shutil.copytree(tiles_folder, tmp_path / "tiles")
+    score(tiles, gold, local, tmp_path / "out")
+    touched = next(tiles.rglob(f"{NAMES[0]}*_r.fits*"))
+    touched.touch()
+    again = score(tiles, gold, local, tmp_path / "out")
+    assert again.changed == NAMES[:1]
+    assert {tile.tile: tile.before for tile in again.scored} == dict(zip(NAMES, (False, True), strict=True))
+    assert score(tiles, gold, local, tmp_path / "out").changed == []
+
+
+def test_galaxies_of_the_catalogue_on_no_tile_are_counted(morph, tiles, gold, weights, tmp_path):
+    status, printed, _ = morph(
+        "score", tiles[0].paths[0], "--catalog", gold, "--model", weights, "--out", tmp_path / "out"
+    )
+    assert status == 0
+    assert "6 galaxies of the catalogue lie on none of the tiles that were scored." in printed
+
+
 def test_overwrite_scores_again(scored, tiles_folder, gold, local, tmp_path):
     out, _ = scored
     shutil.copy(out / f"{NAMES[0]}.parquet", tmp_path)
