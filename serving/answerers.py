@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from morph.shift.sample import Sample
+
 #: The outputs that a score file keeps.
 OUTPUTS = (
     "probabilities",
@@ -45,10 +47,12 @@ class Answerer:
     description : the model's own, with ``name``, ``version``, ``size``, ``questions``, ``embedding_size`` and
         ``anomaly_threshold``.
     answer : `OUTPUTS` for flux stamps, float32 [n, size, size, 3] with n >= 1, one row each.
+    remembered : the model's sample of the galaxies that taught it; None where it has none.
     """
 
     description: dict[str, Any]
     answer: Callable[[np.ndarray], Answers]
+    remembered: Sample | None = None
 
 
 class Source(Protocol):
@@ -84,7 +88,7 @@ class LocalModel:
 
         # Keras ties the containers that a model holds to the model; the description goes to other processes alone.
         description = json.loads(json.dumps(model.describe()))
-        yield Answerer({**description, "version": version}, answer)
+        yield Answerer({**description, "version": version}, answer, model.memory.sample)
 
 
 @dataclass(frozen=True)
@@ -115,4 +119,4 @@ class RemoteModel:
                     time.sleep(pause)
                 return client.classify(stamps, OUTPUTS)
 
-            yield Answerer(description, answer)
+            yield Answerer(description, answer, client.recall())

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph.errors import BadInput
+from morph.images.appearance import NAMES
 
 #: Under which key of the Parquet schema the provenance stands, as JSON.
 KEY = b"morph"
@@ -28,6 +29,7 @@ class Scores:
     flags : int [n], `morph.images.cutouts.Flag` bits.
     outputs : what the model said: ``probabilities``, ``tree_probabilities`` [n, answers], ``embedding`` [n, d],
         ``reconstruction_error``, ``anomaly_score``, ``anomaly`` [n].
+    appearance : [n, statistics], see `morph.images.appearance`; NaN where not measured.
     answered : bool [n]; where it is false nothing was asked, and the answers are written as null.
     """
 
@@ -38,6 +40,7 @@ class Scores:
     y: np.ndarray
     flags: np.ndarray
     outputs: dict[str, np.ndarray]
+    appearance: np.ndarray
     answered: np.ndarray
 
 
@@ -63,6 +66,7 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
         _field("reconstruction_error", pa.float32(), "noise-weighted mean square of what the decoder missed"),
         _field("anomaly_score", pa.float32(), "p-value among normal galaxies; small is strange"),
         _field("anomaly", pa.bool_(), f"anomaly_score below {description['anomaly_threshold']:g}"),
+        _field("appearance", pa.list_(pa.float32(), len(NAMES)), f"of some galaxies' pixels: {', '.join(NAMES)}"),
         _field("flags", pa.int32(), _flags_in_words()),
         _field("model", pa.string(), "name of the model"),
         _field("model_version", pa.string(), "version on the server, or digest of the weights' file"),
@@ -101,6 +105,7 @@ def write_scores(
         pa.array(scores.outputs["reconstruction_error"], pa.float32(), mask=missing),
         pa.array(scores.outputs["anomaly_score"], pa.float32(), mask=missing),
         pa.array(scores.outputs["anomaly"] == 1, pa.bool_(), mask=missing),
+        pa.FixedSizeListArray.from_arrays(_array(scores.appearance.ravel(), pa.float32()), len(NAMES)),
         pa.array(scores.flags, pa.int32()),
         pa.array([description["name"]] * count, pa.string()),
         pa.array([str(description["version"])] * count, pa.string()),

@@ -12,6 +12,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
@@ -19,6 +20,9 @@ from google.protobuf.message import Message
 
 from morph.errors import BadInput
 from serving import messages
+
+if TYPE_CHECKING:
+    from morph.shift.sample import Sample
 
 #: Galaxies in one message. The server's `max_batch_size` must not be smaller (deploy/batching_parameters.txt).
 BATCH_SIZE = 128
@@ -31,6 +35,9 @@ CHANNEL_OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_mess
 
 #: The signature that reads each kind of image.
 SIGNATURES = {np.dtype("uint8"): "composite", np.dtype("float32"): "serving_default"}
+
+#: How servers say that a model has no signature of some name.
+NO_SIGNATURE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND")
 
 
 class ServerError(BadInput):
@@ -91,6 +98,20 @@ class MorphClient:
             outputs = self._run("describe", "query", np.array(["model"]), ["description"])
             self._description = json.loads(outputs["description"][0])
         return self._description
+
+    def recall(self) -> "Sample | None":
+        """What the model remembers of the galaxies that taught it, for `morph.shift`; None when that is nothing, as
+        with every model that was exported before there was such a memory. ServerError as in `classify`."""
+        try:
+            outputs = self._run("recall", "query", np.array(["model"]), ["sample"])
+        except ServerError as error:
+            if error.status in NO_SIGNATURE:
+                return None
+            raise
+        from morph.shift.sample import Sample
+
+        text = outputs["sample"][0]
+        return Sample.from_text(text) if text else None
 
     def classify(self, images: np.ndarray, outputs: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """Everything the model says about each galaxy.

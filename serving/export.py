@@ -100,15 +100,20 @@ def description(classifier, name: str, version: int, run: str | None) -> dict[st
 
 
 def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
-    """The four signatures of the contract, for any number of galaxies at once."""
+    """The five signatures of the contract, for any number of galaxies at once."""
     import keras
     import tensorflow as tf
 
     text = json.dumps(about)
+    sample = classifier.memory.sample
+    remembered = "" if sample is None else sample.to_text()
     stamp = (None, classifier.size, classifier.size, 3)
 
     def describe(query):
         return {"description": tf.fill(tf.shape(query), text)}
+
+    def recall(query):
+        return {"sample": tf.fill(tf.shape(query), remembered)}
 
     archive = keras.export.ExportArchive()
     archive.track(classifier)
@@ -117,6 +122,7 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
         ("composite", classifier.from_composite, tf.TensorSpec(stamp, tf.uint8, name="image")),
         ("reconstruct", classifier.reconstruct, tf.TensorSpec(stamp, tf.float32, name="image")),
         ("describe", describe, tf.TensorSpec((None,), tf.string, name="query")),
+        ("recall", recall, tf.TensorSpec((None,), tf.string, name="query")),
     ):
         archive.add_endpoint(name, function, input_signature=[spec])
     archive.write_out(str(folder), verbose=False)

@@ -22,6 +22,8 @@ from astropy.table import Table
 
 from morph import __version__
 from morph.errors import BadInput
+from morph.galaxies import FIELD
+from morph.images.appearance import STATISTICS, measure
 from morph.images.cutouts import Flag, cut
 from morph.images.sources import detect, locate, read_catalogue
 from morph.images.tiles import Tile, find_tiles, tile_name
@@ -34,6 +36,9 @@ from serving.summary import Elsewhere, Failed, Result, Scored, Summary, summaris
 #: and time enough to read the next tile.
 PIECE = 512
 WAITING = 8
+
+#: Galaxies of a tile whose pixels are measured, for the question how far the survey is from the model's.
+MEASURED = 200
 
 #: What must agree for a score file to be what a run would make again.
 SAME = ("survey", "model", "model_version", "catalogue")
@@ -116,6 +121,7 @@ def score(
         raise BadInput(f"'{out}' is a file; --out names a folder.")
     summary = Summary()
     with source.open() as answerer:
+        summary.remembered = answerer.remembered
         job = Job(source, answerer.description, out, survey, table)
         advance(0, 0)
         if not overwrite:
@@ -238,12 +244,16 @@ def _key(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Some of a tile's galaxies; `about` is what the score file says of the tile."""
+    """Some of a tile's galaxies; `about` is what the score file says of the tile.
+
+    `appearance` is NaN except where pixels were measured.
+    """
 
     tile: str
     rows: Table
     stamps: np.ndarray
     flags: np.ndarray
+    appearance: np.ndarray
     last: bool
     about: dict[str, Any]
 
@@ -272,12 +282,24 @@ def _pieces_of(group: list[Path], job: Job) -> Iterator[_Piece | Elsewhere]:
             "files": {band: path.name for band, path in tile.paths.items()},
             "images": _fingerprint(group),
             "pixel_scale": tile.pixel_scale,
+            "simulated": tile.simulated,
         }
         for start in range(0, max(len(rows), 1), PIECE):
             some = rows[start : start + PIECE]
             radius = np.asarray(some["radius"], dtype=float) / tile.pixel_scale
             stamps, flags = cut(tile, some["x"], some["y"], radius, job.description["size"])
-            yield _Piece(tile.name, some, stamps, flags, start + PIECE >= len(rows), about)
+            last = start + PIECE >= len(rows)
+            appearance = _appearance(some, stamps, flags, max(1, len(rows) // MEASURED))
+            yield _Piece(tile.name, some, stamps, flags, appearance, last, about)
+
+
+def _appearance(rows: Table, stamps: np.ndarray, flags: np.ndarray, every: int) -> np.ndarray:
+    """`morph.images.appearance.measure` of one in `every` stamps with nothing wrong, NaN for the others."""
+    found = np.full((len(rows), len(STATISTICS)), np.nan, dtype="float32")
+    chosen = np.flatnonzero(flags == 0)[::every]
+    scale = np.asarray(rows["radius"], dtype=float)[chosen] * FIELD / stamps.shape[1]
+    found[chosen] = measure(stamps[chosen], scale)
+    return found
 
 
 def _answer(piece: _Piece, answerer: Answerer) -> dict[str, np.ndarray]:
@@ -285,7 +307,11 @@ def _answer(piece: _Piece, answerer: Answerer) -> dict[str, np.ndarray]:
     asked = (piece.flags & Flag.NO_DATA) == 0
     description = answerer.description
     answers = sum(len(question["answers"]) for question in description["questions"])
-    widths = {"probabilities": (answers,), "tree_probabilities": (answers,), "embedding": (description["embedding_size"],)}
+    widths = {
+        "probabilities": (answers,),
+        "tree_probabilities": (answers,),
+        "embedding": (description["embedding_size"],),
+    }
     outputs = {name: np.full((len(asked), *widths.get(name, ())), np.nan, dtype="float32") for name in OUTPUTS}
     if asked.any():
         for name, values in answerer.answer(piece.stamps[asked]).items():
@@ -305,6 +331,7 @@ def _write(pieces: list[_Piece], outputs: list[dict[str, np.ndarray]], job: Job)
         x=column("x"),
         y=column("y"),
         flags=flags,
+        appearance=np.concatenate([piece.appearance for piece in pieces]),
         outputs={name: np.concatenate([part[name] for part in outputs]) for name in OUTPUTS},
         answered=(flags & Flag.NO_DATA) == 0,
     )

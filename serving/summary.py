@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from morph.images.cutouts import Flag
+from morph.shift.sample import Sample
 
 #: How many of the strangest galaxies a summary names.
 STRANGEST = 5
@@ -54,7 +55,7 @@ Result = Scored | Failed | Elsewhere
 
 @dataclass
 class Summary:
-    """What a run did.
+    """What a run did, and what the model `remembered` of the galaxies that taught it.
 
     `changed` are the tiles whose images were no longer those of their score file, and `nowhere` is the number of the
     catalogue's galaxies that lie on none of the tiles that were scored.
@@ -65,6 +66,7 @@ class Summary:
     elsewhere: list[Elsewhere] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     nowhere: int = 0
+    remembered: Sample | None = None
 
     def add(self, result: Result) -> None:
         if isinstance(result, Scored):

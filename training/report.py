@@ -23,7 +23,9 @@ from training.sections import (
     reconstruction_section,
     strangest_section,
 )
-from training.tile_section import is_simulated, read_scores, tile_section, titles
+from training.shift import shift_of
+from training.shift_section import section_of_scores, shift_section
+from training.tile_section import read_scores, tile_section, titles
 
 #: Fewer galaxies than this make no map.
 SMALLEST_MAP = 60
@@ -77,12 +79,16 @@ def write_report(
             sections.append(calibration)
         if len(galaxies) >= SMALLEST_MAP:
             sections.append(map_section(galaxies, answers))
+        sections.append(shift_section(shift_of(classifier, galaxies), tracking.dataset_name(galaxies)))
     table = None
     if tile_simulated is None:
-        tile_simulated = tile is not None and is_simulated(tile)
+        tile_simulated = tile is not None and tile.simulated
     if scores is not None:
         table = read_scores(scores)
         sections.append(tile_section(table, tile, tile_simulated))
+        distance = section_of_scores(scores)
+        if distance is not None:
+            sections.append(distance)
     sections.append(
         Section("Where this comes from", pairs_table(_provenance(classifier, model, galaxies, comparison, table)))
     )

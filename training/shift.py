@@ -1,5 +1,7 @@
 """What a model remembers of its galaxies, and how others compare with them."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from morph.galaxies import Galaxies
@@ -9,6 +11,9 @@ from morph.questions import TREE
 from morph.shift.compare import ENOUGH, NO_MEMORY, Shift, compare
 from morph.shift.sample import Sample
 from training.metrics import contributions
+
+if TYPE_CHECKING:
+    from training.tracking import Run
 
 
 def remember(classifier, *sets: Galaxies) -> int:
@@ -66,6 +71,17 @@ def shift_of(classifier, galaxies: Galaxies) -> Shift | str:
     """How far galaxies are from those that the classifier was taught with; a sentence where that cannot be said."""
     remembered = classifier.memory.sample
     return NO_MEMORY if remembered is None else compare(remembered, sample(classifier, galaxies))
+
+
+def log(run: "Run", shift: Shift | str, galaxies: Galaxies) -> None:
+    """Put a comparison into a run: figures as metrics, and the picture; nothing where there was no comparison."""
+    if isinstance(shift, str):
+        return
+    from morph.shift.picture import picture
+    from training.tracking import dataset_name
+
+    run.log_metrics(shift.metrics())
+    run.log_figure(picture(shift, dataset_name(galaxies)), "plots/domain-shift.png")
 
 
 def right_answers(votes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from morph.errors import BadInput
 from morph.images.cutouts import Flag
-from morph.images.planes import Planes
 from morph.images.stretch import to_composite
 from morph.images.tiles import Tile
 from morph.questions import ANSWERS
@@ -41,11 +40,6 @@ def read_scores(path: str | Path) -> pa.Table:
         if missing:
             raise BadInput(f"'{file}' is no score file: it has no column '{sorted(missing)[0]}'.")
     return pa.concat_tables(tables, promote_options="default")
-
-
-def is_simulated(tile: Tile) -> bool:
-    """Whether `morph simulate` made the tile; its headers say so."""
-    return all(Planes.open(path).header.get("SOFTNAME") == "morph" for path in tile.paths.values())
 
 
 def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = False) -> Section:

@@ -141,6 +141,11 @@ class Tile:
                 list(pool.map(self.plane, unread))
         return self
 
+    @property
+    def simulated(self) -> bool:
+        """Whether `morph simulate` made the tile; its headers say so."""
+        return all(plane.header.get("SOFTNAME") == "morph" for plane in self._planes.values())
+
     def zero_point(self, band: str) -> float:
         """Magnitude of one count in the band's file: its header's, or else the survey's."""
         return self._of(band).zero_point(get_survey(self.survey).zero_point)

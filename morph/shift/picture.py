@@ -18,12 +18,10 @@ _REACH = 4.0
 
 
 @mpl.rc_context(STYLE)
-def picture(shift: Shift, new: str = "this survey", simulated: bool = False) -> Figure:
+def picture(shift: Shift, new: str = "this survey") -> Figure:
     """Three panels: where the galaxies lie in the embedding, what their pixels look like, what answers are worth.
 
-    Parameters
-    ----------
-    new : what to call the survey; simulated : whether its galaxies are.
+    `new` is what to call the survey; simulated galaxies are called so.
     """
     figure = Figure(figsize=(13.5, 5.4), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1.05, 0.95))
@@ -31,7 +29,7 @@ def picture(shift: Shift, new: str = "this survey", simulated: bool = False) -> 
     _pixels(middle, shift)
     _questions(right, shift)
     apart = shift.embedding
-    new += ", simulated" if simulated else ""
+    new += ", simulated" if shift.new.mostly_simulated else ""
     figure.suptitle(
         f"{new}: {verdict(shift)} ({100 * apart.auc:.0f} % told apart, {100 * apart.low:.0f} to "
         f"{100 * apart.high:.0f}; 50 is no difference)",
@@ -40,15 +38,11 @@ def picture(shift: Shift, new: str = "this survey", simulated: bool = False) -> 
         fontweight="bold",
         color=INK,
     )
-    taught = "simulated galaxies that taught the model" if _simulated(shift) else "galaxies that taught the model"
+    taught = f"{'simulated ' if shift.reference.mostly_simulated else ''}galaxies that taught the model"
     handles = left.get_legend_handles_labels()[0]
     labels = [f"{len(shift.reference):,} {taught}", f"{len(shift.new):,} of {new}"]
     figure.legend(handles, labels, loc="outside lower left", ncols=2, markerscale=2.5)
     return figure
-
-
-def _simulated(shift: Shift) -> bool:
-    return bool(shift.reference.simulated.mean() > 0.5)
 
 
 def _embedding(axis: Axes, shift: Shift) -> None:
@@ -66,9 +60,20 @@ def _embedding(axis: Axes, shift: Shift) -> None:
         (shift.embedding.second, components[n:, best], _NEW, "new"),
     ):
         axis.scatter(x, y, 9, colour, alpha=0.65, linewidths=0, label=label)
+    odds = np.concatenate([shift.embedding.first, shift.embedding.second])
+    # A single strange galaxy would squeeze all others into a corner.
+    axis.set_xlim(*_span(odds))
+    axis.set_ylim(*_span(components[:, best]))
     axis.set_title("Where the model sees them")
     axis.set_xlabel("log odds of being new (held-out)")
     axis.set_ylabel(f"principal component {best + 1} of the embedding")
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    """What holds all but one in a hundred values, and a little more."""
+    low, high = np.quantile(values, [0.005, 0.995])
+    margin = 0.08 * (high - low)
+    return float(low - margin), float(high + margin)
 
 
 def _pixels(axis: Axes, shift: Shift) -> None:
@@ -76,17 +81,20 @@ def _pixels(axis: Axes, shift: Shift) -> None:
     names = [moved.statistic.name for moved in shift.moved]
     grid = np.linspace(-_REACH, _REACH, 161)
     columns = _standardised(shift)
-    for place, (moved, (taught, new)) in enumerate(zip(shift.moved, columns, strict=True)):
+    for place, (taught, new) in enumerate(columns):
         base = len(names) - 1 - place
         for values, colour, order in ((taught, _TAUGHT, 1), (new, _NEW, 2)):
             density = _density(values, grid)
             axis.fill_between(grid, base, base + 0.85 * density, color=colour, alpha=0.45, linewidth=0, zorder=order)
             axis.plot(grid, base + 0.85 * density, color=colour, linewidth=1, zorder=order)
         axis.axhline(base, color=FAINT, linewidth=0.6, zorder=0)
-        if moved.counts:
-            axis.text(_REACH, base + 0.55, moved.word, ha="right", fontsize=8, color=INK)
-    axis.set_yticks([len(names) - 1 - i + 0.2 for i in range(len(names))], names)
+    places = [len(names) - 1 - i + 0.2 for i in range(len(names))]
+    axis.set_yticks(places, names)
     axis.tick_params(axis="y", length=0)
+    words = axis.secondary_yaxis("right")
+    words.set_yticks(places, [moved.word if moved.counts else "" for moved in shift.moved], fontsize=8)
+    words.tick_params(length=0)
+    words.spines[:].set_visible(False)
     axis.set_xlim(-_REACH, _REACH)
     axis.set_title("What their pixels look like")
     axis.set_xlabel("standard deviations of the taught galaxies")
@@ -119,11 +127,11 @@ def _questions(axis: Axes, shift: Shift) -> None:
         return
     for place, question in enumerate(reversed(shift.questions)):
         colour = COLOURS[3] if question.suffers else _NEW
-        ends = [100 * (question.taught + change) for change in (question.low, question.high)]
+        ends = [100 * min(max(question.taught + change, 0), 1) for change in (question.low, question.high)]
         axis.plot(ends, [place, place], color=colour, linewidth=5, alpha=0.25, solid_capstyle="butt")
         axis.plot([100 * question.taught, 100 * question.expected], [place, place], color=colour, linewidth=1.5)
         axis.plot(100 * question.taught, place, "o", color=_TAUGHT, markersize=7)
         axis.plot(100 * question.expected, place, "o", color=colour, markersize=7)
     axis.set_yticks(range(len(shift.questions)), [question.question for question in reversed(shift.questions)])
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel("right answers, %: taught (grey) and expected")
+    axis.set_xlabel("right answers, % (grey: as taught)")

@@ -96,6 +96,10 @@ class Sample:
         number, count = np.unique(self.survey[self.survey >= 0], return_counts=True)
         return [_SURVEYS[int(number[i])] for i in np.argsort(-count, kind="stable")]
 
+    @property
+    def mostly_simulated(self) -> bool:
+        return bool(self.simulated.mean() > 0.5)
+
     def select(self, which: np.ndarray) -> "Sample":
         """The galaxies at the given indices, or where a mask is true."""
         return Sample(*(getattr(self, field.name)[which] for field in fields(self)))
@@ -137,9 +141,9 @@ class Sample:
             content = zlib.decompress(base64.b64decode(text, validate=True))
             shape = np.frombuffer(content[:8], dtype="<u4")
             table = np.frombuffer(content[8:], dtype="<f2").reshape(shape)
-        except zlib.error as error:
-            raise ValueError(f"no sample of galaxies: {error}") from None
-        return cls.from_table(table)
+            return cls.from_table(table)
+        except (zlib.error, ValueError, TypeError, IndexError) as error:
+            raise ValueError(f"this text is no sample of galaxies: {error}") from None
 
 
 def width(latent: int) -> int:

@@ -1,5 +1,7 @@
 """How far a survey is away, in sentences."""
 
+from typing import Any
+
 from morph.shift.compare import Shift
 
 #: What an area under the ROC curve below each bound is called.
@@ -13,7 +15,7 @@ def lines(shift: Shift | str) -> list[str]:
     if isinstance(shift, str):
         return [shift]
     apart = shift.embedding
-    kind = "simulated galaxies" if shift.reference.simulated.mean() > 0.5 else "galaxies"
+    kind = "simulated galaxies" if shift.reference.mostly_simulated else "galaxies"
     nearest = f", the nearest of {shift.sets} sets" if shift.sets > 1 else ""
     told = [
         f"Is this survey too different? {verdict(shift).capitalize()}: shown one galaxy of these {len(shift.new):,} "
@@ -28,6 +30,11 @@ def lines(shift: Shift | str) -> list[str]:
     told += shift.notes
     told.append(_on_questions(shift))
     return told
+
+
+def document(shift: Shift | str) -> dict[str, Any]:
+    """The comparison for a JSON file, its sentences under ``lines``; nothing else where nothing was compared."""
+    return {"lines": lines(shift), **({} if isinstance(shift, str) else shift.document())}
 
 
 def verdict(shift: Shift) -> str:

@@ -41,6 +41,7 @@ def command(
     A TILE is any file of it, a folder or a glob; the other bands are found beside it. The galaxies come from a
     catalogue in FITS, Parquet, CSV, VOTable or ECSV, or are detected. A file appears whole or not at all: the same
     command goes on where it was stopped. A tile that cannot be scored stops no other; the exit status is then 1.
+    How far the galaxies are from those that taught the model is told at the end, and drawn in domain-shift.png.
 
     \b
         morph score tiles/ --model models:/morph@champion --out scores
@@ -51,7 +52,9 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from morph.images.tiles import find_tiles
+    from morph.shift.words import lines
     from morph.surveys import get_survey
+    from serving.distance import tell_distance
     from serving.scoring import score
 
     # Before a model is loaded, so that a wrong name is told at once.
@@ -63,6 +66,9 @@ def command(
     if not summary.scored and not summary.elsewhere and len(summary.failed) == 1:
         raise BadInput(summary.failed[0].reason)
     _print(summary, out, progress.seconds)
+    if summary.galaxies:
+        for line in lines(tell_distance(summary, out, survey)):
+            click.echo(line)
     for failed in summary.failed:
         click.echo(f"morph: {failed.reason}", err=True)
     if summary.failed:

@@ -39,16 +39,21 @@ def composites() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def classifier():
-    """An untrained `Classifier` that knows what is normal among `galaxies`."""
+    """An untrained `Classifier` that knows what is normal among `galaxies`, and remembers some of them."""
     import keras
 
+    from morph.images.appearance import measure
     from morph.model.classifier import Classifier
+    from morph.shift.sample import Sample
 
     keras.utils.set_random_seed(1)
     model = Classifier(survey="des")
     normal = model.evidence(galaxies(200, seed=1))
     model.anomaly.learn(normal[::2], normal[:0], np.zeros(0))
     model.anomaly.calibrate({"flux": normal[1::2]})
+    stamps = galaxies(200, seed=1)
+    seen, given = measure(stamps, 0.4), model.answer(stamps)
+    model.memory.keep(Sample.of(given["embedding"], given["probabilities"], seen, "sdss", flux=True, simulated=True))
     return model
 
 

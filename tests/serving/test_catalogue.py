@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from morph.errors import BadInput
+from morph.images.appearance import NAMES
 from morph.questions import ANSWERS
 from serving.catalogue import Scores, read_about, write_scores
 
@@ -28,9 +29,10 @@ def scores(count: int = 3, width: int = 64) -> Scores:
         "anomaly_score": np.array([0.5, 0.5, 0.001], "float32")[:count],
         "anomaly": np.array([0, np.nan, 1], "float32")[:count],
     }
+    appearance = np.where(answered[:, None], random.random((count, len(NAMES))), np.nan)
     place = np.arange(count, dtype=float)
     flags = np.where(answered, 1, 32).astype("int32")
-    return Scores([f"g{i}" for i in range(count)], place, -place, place, place, flags, outputs, answered)
+    return Scores([f"g{i}" for i in range(count)], place, -place, place, place, flags, outputs, appearance, answered)
 
 
 def test_the_columns_are_the_contracts(tmp_path, description):
@@ -38,7 +40,17 @@ def test_the_columns_are_the_contracts(tmp_path, description):
     schema = pq.read_schema(tmp_path / "a.parquet")
     before, after = ["id", "ra", "dec", "tile", "x", "y"], ["embedding", "reconstruction_error", "anomaly_score"]
     tree = [f"{name}_tree" for name in ANSWERS]
-    assert schema.names == [*before, *ANSWERS, *tree, *after, "anomaly", "flags", "model", "model_version"]
+    assert schema.names == [
+        *before,
+        *ANSWERS,
+        *tree,
+        *after,
+        "anomaly",
+        "appearance",
+        "flags",
+        "model",
+        "model_version",
+    ]
     assert schema.field("embedding").type == pa.list_(pa.float32(), 64)
     assert {schema.field(name).type for name in ANSWERS} == {pa.float32()}
     assert schema.field("anomaly").type == pa.bool_()
@@ -54,6 +66,7 @@ def test_what_is_written_is_read(tmp_path, description):
     assert table["model_version"].to_pylist() == ["7"] * 3
     for row in (0, 2):
         np.testing.assert_array_equal(table["embedding"][row].as_py(), given.outputs["embedding"][row])
+        np.testing.assert_allclose(table["appearance"][row].as_py(), given.appearance[row], rtol=1e-6)
         written = [table[name][row].as_py() for name in ANSWERS]
         np.testing.assert_array_equal(written, given.outputs["probabilities"][row])
         down = [table[f"{name}_tree"][row].as_py() for name in ANSWERS]

@@ -15,7 +15,7 @@ from morph.questions import ANSWERS, TREE
 from training.compare import compare
 from training.report import write_report
 from training.sections import likely_path, various
-from training.tile_section import STRANGEST, is_simulated, read_scores, shrink, tile_section, window
+from training.tile_section import STRANGEST, read_scores, shrink, tile_section, window
 
 
 class Outside(HTMLParser):
@@ -145,7 +145,7 @@ def tile_of(tmp_path):
 
 @pytest.mark.parametrize(("software", "expected"), [("morph", True), ("SWarp", False)])
 def test_a_tile_says_itself_whether_it_is_simulated(tile_of, software, expected):
-    assert is_simulated(tile_of("DES0200-4000", software)) is expected
+    assert tile_of("DES0200-4000", software).simulated is expected
 
 
 def test_a_tile_is_shown_with_its_strangest_galaxies(tile_of, scores):
