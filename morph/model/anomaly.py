@@ -140,9 +140,8 @@ class Anomaly(keras.layers.Layer):
         return ops.sum(ops.square(ops.matmul(scaled, self.whitening)), axis=-1)
 
     def _ratio(self, scaled):
-        """How much likelier any of the known kinds of strangeness is than a normal galaxy; beyond e, its logarithm."""
-        log = ops.logsumexp(ops.matmul(scaled, self.kernel) + self.bias, axis=-1)
-        return ops.where(log > 1.0, log, ops.exp(log - 1.0))
+        """How much likelier any of the known kinds of strangeness is than a normal galaxy."""
+        return ops.exp(ops.clip(ops.logsumexp(ops.matmul(scaled, self.kernel) + self.bias, axis=-1), -60.0, 60.0))
 
     def _statistic(self, evidence):
         """Fisher's combination; beyond the reference's range it goes on growing, so that the strangest

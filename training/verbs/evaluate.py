@@ -20,6 +20,15 @@ import click
     help="Cross-validate instead: fine-tune MODEL on all folds but one, ask about that one, and so on. For sets too "
     "small to split; implies --split all.",
 )
+@click.option(
+    "--alpha",
+    "alphas",
+    type=float,
+    multiple=True,
+    default=(0.01, 0.05),
+    show_default=True,
+    help="A rate of false alarms at which the anomaly score is measured; can be given several times.",
+)
 @click.option("--run", "name", metavar="NAME", help="What to call the run; MODEL on DATASET by default.")
 @click.option("--experiment", default="morph", show_default=True, help="The MLflow experiment to file it under.")
 @click.option("--json", "as_json", is_flag=True, help="Print every figure as one JSON document.")
@@ -28,6 +37,7 @@ def command(
     datasets: tuple[str, ...],
     split: str,
     folds: int | None,
+    alphas: tuple[float, ...],
     name: str | None,
     experiment: str,
     as_json: bool,
@@ -35,7 +45,8 @@ def command(
     """Measure MODEL on the galaxies of the DATASETs that it has not seen.
 
     The figures, with 95 % intervals from a bootstrap over galaxies, plots and every prediction go to a run of MLflow;
-    `morph compare` puts such runs side by side.
+    `morph compare` puts such runs side by side. The anomaly score is measured on anomalies planted on up to 200 of the
+    galaxies, and on those that volunteers called an artifact.
     """
     import json
     from dataclasses import asdict, replace
@@ -47,17 +58,29 @@ def command(
     from morph.model.store import load_model
     from morph.shift.words import document, lines
     from training import registry, tracking
+    from training.anomalies import check_alphas, measure_anomalies
+    from training.anomaly_table import anomaly_lines, anomaly_table
     from training.calibration_table import calibration_lines, calibration_table
-    from training.evaluate import evaluate, log, part_of, record, title_of
+    from training.evaluate import evaluate, log, part_of, record, seen_before, title_of
+    from training.one_sided import one_sided, told
     from training.photoz_evaluation import evaluate_photoz
     from training.shift import log as log_distance
     from training.shift import shift_of
     from training.tables import evaluation_lines, evaluation_table
 
-    galaxies = Galaxies.concatenate([part_of(Galaxies.open(path), "all" if folds else split) for path in datasets])
+    check_alphas(alphas)
+    sets = [Galaxies.open(path) for path in datasets]
+    galaxies = Galaxies.concatenate([part_of(each, "all" if folds else split) for each in sets])
     # A galaxy that stands in several datasets counts once.
     galaxies = galaxies.select(np.sort(np.unique(galaxies.ids, return_index=True)[1]))
     classifier = load_model(model)
+    seen = seen_before(classifier.about, galaxies)
+    if seen and (folds or split in ("train", "all")):
+        click.echo(
+            f"{model} was trained on the training split of {' and '.join(seen)} already: of those galaxies it partly "
+            f"remembers the answers, and the figures are too good. The test split is free of that.",
+            err=True,
+        )
     name = name or f"{model} on {tracking.dataset_name(galaxies)}"
     with tracking.run(experiment, name, "evaluate", parent=model) as run:
         run.log_dataset(galaxies, "evaluation")
@@ -76,11 +99,18 @@ def command(
             evaluation = replace(evaluation, figures=evaluation.figures | photoz.flat())
             photoz.log_plots(run, title_of(evaluation))
         log(run, evaluation, galaxies)
+        # Over folds there is no one model whose score could be measured either.
+        held_out = [each.split()["validation"] for each in sets] if split in ("train", "test") else []
+        reference = Galaxies.concatenate(held_out) if held_out else None
+        anomalies = None if folds else measure_anomalies(classifier, galaxies, reference, alphas)
+        if anomalies:
+            anomalies.log(run, title_of(evaluation))
         distance = shift_of(classifier, galaxies)
         log_distance(run, distance, galaxies)
     if as_json:
         figures = {name: asdict(figure) for name, figure in evaluation.figures.items()}
         about = {"run": run.id, "about": evaluation.about, "figures": figures, "shift": document(distance)}
+        about["anomalies"] = anomalies.document() if anomalies else None
         click.echo(json.dumps(about))
         return
     console = Console(highlight=False)
@@ -93,8 +123,17 @@ def command(
         console.print(calibration_table(evaluation))
     else:
         console.print("Nobody's votes to measure against; only strangeness is measured.")
+    note = told(one_sided(evaluation.votes), "a model that always says it is right there")
+    if note:
+        console.print(note, markup=False)
     for line in [*evaluation_lines(evaluation), *calibration_lines(evaluation)]:
         console.print(line)
+    if anomalies:
+        if anomalies.figures:
+            console.print()
+            console.print(anomaly_table(anomalies))
+        for line in anomaly_lines(anomalies):
+            console.print(line)
     for line in photoz.lines() if photoz else ():
         console.print(line, markup=False)
     for line in lines(distance):
