@@ -42,7 +42,8 @@ def values(galaxies: Galaxies, modality: str) -> np.ndarray:
         magnitudes = np.column_stack([galaxies.properties[f"mag_{band}"] for band in BANDS])
         return np.where(np.isfinite(magnitudes).all(axis=1, keepdims=True), magnitudes, np.nan)
     value = galaxies.properties[modality]
-    return np.where(value > 0, value, np.nan) if modality == "radius" else value
+    # Neither has a logarithm at or below zero, which is what the experts read.
+    return np.where(value > 0, value, np.nan)
 
 
 def known(galaxies: Galaxies, modality: str) -> np.ndarray:

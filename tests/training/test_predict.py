@@ -72,6 +72,12 @@ def test_any_modality_gives_every_other(classifier, measured, given):
     assert all(np.isfinite(values).all() for values in predicted.values.values())
 
 
+def test_the_names_are_those_of_the_model():
+    from morph.model import experts
+
+    assert tuple(MODALITIES) == tuple(experts.MODALITIES)
+
+
 def test_the_same_seed_draws_the_same(classifier, measured):
     first, again, other = (
         predict(classifier, measured, ["radius"], ["redshift"], draws=20, seed=seed).values["redshift"]
