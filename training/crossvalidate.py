@@ -21,9 +21,9 @@ Adapt = Callable[[Classifier, Galaxies, int], Classifier]
 Ask = Callable[[Classifier, np.ndarray], dict[str, np.ndarray]]
 
 
-def fold_of(galaxies: Galaxies, folds: int, seed: int = 0) -> np.ndarray:
-    """The fold that each galaxy belongs to, by its id: int [n], 0 to folds - 1."""
-    return np.minimum((split_position(galaxies.ids, seed) * folds).astype(int), folds - 1)
+def folds_of(ids: np.ndarray, folds: int, seed: int = 0) -> np.ndarray:
+    """The fold of each galaxy, in the order of a hash of its id: int [n], 0 to folds - 1, all of one size."""
+    return np.argsort(np.argsort(split_position(ids, seed))) * folds // max(len(ids), 1)
 
 
 def cross_validate(
@@ -58,7 +58,9 @@ def cross_validate(
             f"'{galaxies.about.get('path')}' has {labelled.sum()} labelled galaxies, fewer than {folds} folds; "
             f"ask for fewer --folds."
         )
-    place = fold_of(galaxies, folds, seed)
+    place = np.empty(len(galaxies), dtype=int)
+    for part in (labelled, ~labelled):
+        place[part] = folds_of(galaxies.ids[part], folds, seed)
     answers: dict[str, np.ndarray] = {}
     for fold in track(range(folds), "Cross-validating", folds):
         held_out = np.flatnonzero(place == fold)

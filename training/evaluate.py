@@ -208,6 +208,18 @@ def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) ->
         run.log_figure(sheet, "plots/strangest.png")
 
 
+def seen_before(about: Mapping[str, Any], galaxies: Galaxies) -> list[str]:
+    """The datasets among these galaxies' whose training split a model says it was trained on, by their names.
+
+    Parameters
+    ----------
+    about : the classifier's own.
+    """
+    from training.tracking import dataset_name
+
+    return sorted({*dataset_name(galaxies).split(" + ")} & {*about.get("trained_on", ())})
+
+
 def title_of(evaluation: Evaluation) -> str:
     """What an evaluation was made on, in a few words; simulated galaxies are called so."""
     about = evaluation.about

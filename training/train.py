@@ -12,6 +12,7 @@ import numpy as np
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, find_dataset
 from training import tracking
+from training.one_sided import check_labels, told
 
 #: Where unfinished runs keep their state.
 UNFINISHED = Path("mlruns") / "unfinished"
@@ -55,6 +56,9 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
     held_out = [parts[name] for parts in labelled for name in ("validation", "test")]
     if task.labels is not None:
         train = _budget(train, task.labels, seed)
+    note = told(check_labels(train), "alone they teach a model to say it always")
+    if note:
+        click.echo(note, err=True)
     sets = [
         (galaxies, weight * float(np.sqrt(len(galaxies)))) for galaxies, weight in zip(train, weights, strict=True)
     ]
