@@ -16,6 +16,7 @@ from keras import ops
 class Strength:
     """How strongly to vary; every number is explained by the line that uses it."""
 
+    untouched: float = 0.35
     zoom: float = 0.12
     shift: float = 1.5
     contrast: float = 0.25
@@ -100,4 +101,9 @@ class Disturb(keras.layers.Layer):
         clean = image * valid
         level = s.noise * ops.square(uniform(0, 1))
         noise = level * keras.random.normal(ops.shape(image), seed=self.generator)
-        return {**way_in, "clean": clean, "image": (clean + noise) * valid, "valid": valid}
+        # Galaxies of the training survey keep their own colours and sharpness now and then: what these tell must
+        # not be unlearned for the sake of other surveys.
+        touched = uniform(0, 1) >= s.untouched
+        image = ops.where(touched, (clean + noise) * valid, way_in["image"])
+        clean, valid = ops.where(touched, clean, way_in["image"]), ops.where(touched, valid, way_in["valid"])
+        return {**way_in, "clean": clean, "image": image, "valid": valid}

@@ -5,13 +5,14 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
-from morph.images.stretch import from_composite
+from morph.images.stretch import relative_flux
+from morph.model.experts import MEASUREMENTS, transform
 from morph.questions import ANSWERS, VOTE_COLUMNS, question_of
 
 
 def linear(images: np.ndarray) -> np.ndarray:
     """Stamps of either kind as linear brightness, bands from blue to red: float32."""
-    return from_composite(images).astype("float32") if images.dtype == np.uint8 else images.astype("float32")
+    return relative_flux(images).astype("float32") if images.dtype == np.uint8 else images.astype("float32")
 
 
 def rarity(votes: np.ndarray, power: float = 0.5) -> np.ndarray:
@@ -42,8 +43,8 @@ def rarity(votes: np.ndarray, power: float = 0.5) -> np.ndarray:
 class Batches(keras.utils.PyDataset):
     """Batches drawn from several sets of galaxies, the same for the same seed and epoch.
 
-    Each item is ``(images, votes)``: float32 [batch, s, s, 3] linear brightness, and float32 [batch, columns]
-    votes with 0 where nobody was asked.
+    Each item is ``(given, votes)``, of which `given` is what `given_of` makes of the galaxies and `votes` float32
+    [batch, columns] with 0 where nobody was asked.
 
     Parameters
     ----------
@@ -101,17 +102,35 @@ class Batches(keras.utils.PyDataset):
             drawn = np.searchsorted(np.cumsum(odds), points, side="right").clip(0, len(odds) - 1)
             self._galaxy[here] = random.permutation(drawn)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
         size = self.sets[0].size
-        images = np.empty((self.batch_size, size, size, 3), dtype="float32")
-        votes = np.empty((self.batch_size, len(VOTE_COLUMNS)), dtype="float32")
+        given = {
+            "image": np.empty((self.batch_size, size, size, 3), dtype="float32"),
+            "votes": np.empty((self.batch_size, len(VOTE_COLUMNS)), dtype="float32"),
+            "measurements": np.empty((self.batch_size, len(MEASUREMENTS)), dtype="float32"),
+        }
         for k, galaxies in enumerate(self.sets):
             here = np.flatnonzero(self._set[part] == k)
-            chosen = self._galaxy[part][here]
-            images[here] = linear(galaxies.images[chosen])
-            votes[here] = np.nan_to_num(galaxies.votes[chosen])
-        return images, votes
+            for name, values in given_of(galaxies, self._galaxy[part][here]).items():
+                given[name][here] = values
+        return given, given["votes"]
+
+
+def given_of(galaxies: Galaxies, which: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+    """What is known of galaxies, as training reads it.
+
+    Returns
+    -------
+    dict: ``image`` float32 [n, s, s, 3], linear brightness; ``votes`` float32 [n, columns], 0 where nobody was asked;
+        ``measurements`` float32 [n, 5] as `morph.model.experts.transform` gives them, NaN where unknown.
+    """
+    measured = np.stack([galaxies.properties[name][which] for name in MEASUREMENTS], axis=1)
+    return {
+        "image": linear(galaxies.images[which]),
+        "votes": np.nan_to_num(galaxies.votes[which]),
+        "measurements": transform(measured),
+    }
 
 
 def unanswered(galaxies: Galaxies) -> Galaxies:

@@ -1,7 +1,9 @@
 """Training: the loss, the loop, and what happens at its end.
 
-The loss of a galaxy is the Dirichlet-multinomial likelihood of its votes plus the evidence lower bound of its image,
-so that unlabelled galaxies teach the encoder too.
+The loss of a galaxy is the Dirichlet-multinomial likelihood of its votes given its image, plus the evidence lower
+bound of all that is known of it (image, votes, magnitudes, size, redshift) given a part of it, drawn at every step:
+the sub-sampled training of Wu & Goodman (2018), with every known modality inferred from every part. So unlabelled
+galaxies teach the encoder too, and whatever is missing can be inferred from whatever is there.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,9 +16,10 @@ from keras import ops
 
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
+from morph.model.experts import MODALITIES, bounded, columns_of, log_density, product
 from morph.model.votes import log_likelihood
 from training.augment import Disturb, Strength, Turn
-from training.batches import Batches, linear, mostly_artifact
+from training.batches import Batches, given_of, mostly_artifact
 from training.calibrate import calibrate
 from training.layerwise import LayerwiseAdamW, falling_shares
 from training.normal import learn_normal
@@ -24,6 +27,12 @@ from training.shift import remember
 
 #: Independent pixels of a stamp: the noise of resampled images is correlated over about five pixels.
 INDEPENDENT_PIXELS = 600.0
+
+#: Momentum of the average over steps that the weights are taken from.
+EMA = 0.995
+
+#: What is inferred from z beside the image, in the order of the recipe's weights.
+_INFERRED = ("votes_from_z", "photometry", "radius", "redshift")
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,15 @@ class Recipe:
     epochs, batch_size, seed : as usual.
     learning_rate : its peak; it warms up over one epoch and falls as a cosine.
     weight_decay : AdamW's.
-    elbo : weight of the image's evidence lower bound against the votes' likelihood; at 1/384 the
-        image's part is somewhat smaller than the votes' once the decoder has learned to draw.
-    beta : weight of the Kullback-Leibler term inside the bound.
+    elbo : weight of the evidence lower bound against the votes' likelihood; at 1/384 the image's part is somewhat
+        smaller than the votes' once the decoder has learned to draw.
+    beta : weight of the Kullback-Leibler term inside the bound; it rises from zero over the first `beta_rises`
+        share of the epochs.
+    free_bits : nats a dimension of z may tell before that term counts (Kingma et al. 2016).
+    votes, photometry, radius, redshift : weights of those modalities against the votes' likelihood. A few numbers
+        are nothing beside an image's thousands, so each counts for more than its due in the bound, as in Wu &
+        Goodman (2018).
+    imagined : weight of an image's reconstruction from a part that does not hold the image.
     balance : how much more often rare answers are drawn (see `training.batches.rarity`).
     freeze : which part keeps its weights: "nothing", "statistics" (batch normalisation only) or "encoder".
     layer_decay : the learning rate of each layer of the encoder as a share of that of the layer after it.
@@ -51,6 +66,13 @@ class Recipe:
     weight_decay: float = 1e-4
     elbo: float = 1 / 384
     beta: float = 1.0
+    beta_rises: float = 0.1
+    free_bits: float = 0.02
+    votes: float = 0.1
+    photometry: float = 0.1
+    radius: float = 0.05
+    redshift: float = 0.2
+    imagined: float = 0.25
     balance: float = 0.5
     freeze: str = "nothing"
     layer_decay: float = 1.0
@@ -76,7 +98,9 @@ class Training(keras.Model):
         self.turn = Turn(classifier.size, recipe.augment, seed=recipe.seed)
         self.disturb = Disturb(recipe.augment, seed=recipe.seed + 1)
         self.generator = keras.random.SeedGenerator(recipe.seed + 2)
-        names = ("votes", "reconstruction", "divergence")
+        #: How much of `Recipe.beta` counts; set at the start of every epoch.
+        self.rise = self.add_weight(shape=(), initializer="ones", trainable=False, name="rise")
+        names = ("votes", "reconstruction", "divergence", *_INFERRED)
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
@@ -87,21 +111,55 @@ class Training(keras.Model):
     def metrics(self):
         return [*super().metrics, *self.trackers.values()]
 
-    def call(self, image, training=False):
-        classifier = self.classifier
-        way_in = self.disturb(classifier.normalise(self.turn(image, training=training)), training=training)
+    def call(self, given, training=False):
+        """The terms of the loss for each galaxy; `given` as `training.batches.given_of` makes it."""
+        classifier, experts = self.classifier, self.classifier.experts
+        turned = self.turn(given["image"], training=training)
+        way_in = self.disturb(classifier.normalise(turned), training=training)
         encoded = classifier.encoder(way_in["image"], training=training)
-        mean, log_variance = encoded["mean"], ops.clip(encoded["log_variance"], -10.0, 4.0)
+        concentration = classifier.heads([encoded["features"], classifier.embed(encoded)], training=training)
+        means, log_variances, present = experts(given["votes"], given["measurements"])
+        present = ops.concatenate([ops.ones_like(present[:, :1]), present], axis=1)
+        # Where nothing is drawn, the image alone speaks, as in use.
+        part = self._part(present) if training else present * np.eye(len(MODALITIES), dtype="float32")[:1]
+        mean, log_variance = product(
+            [encoded["mean"], *means], [bounded(encoded["log_variance"]), *log_variances], part
+        )
         z = mean
         if training:
             z = mean + ops.exp(0.5 * log_variance) * keras.random.normal(ops.shape(mean), seed=self.generator)
-        concentration = classifier.heads([encoded["features"], mean], training=training)
         drawn = classifier.decoder(z, training=training)
-        error = classifier.reconstruction_error({**way_in, "image": way_in["clean"]}, drawn)
-        divergence = 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance, axis=-1)
-        return {"concentration": concentration, "error": error, "divergence": divergence}
+        return {
+            "concentration": concentration,
+            "error": classifier.reconstruction_error({**way_in, "image": way_in["clean"]}, drawn),
+            "seen": part[:, 0],
+            "divergence": 0.5 * (ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance),
+            **self._inferred(z, given, present),
+        }
+
+    def _part(self, present):
+        """Which of the known modalities the bound is taken given: all of them for half of the galaxies, the image
+        alone for a quarter, any part for the rest. [n, modalities] of zeros and ones."""
+        n, known = ops.shape(present)
+        choice = keras.random.uniform((n, 1), seed=self.generator)
+        kept = present * ops.cast(keras.random.uniform((n, known), seed=self.generator) < 0.5, "float32")
+        kept = ops.where(ops.sum(kept, axis=1, keepdims=True) > 0, kept, present)
+        image = present * np.eye(known, dtype="float32")[:1]
+        return ops.where(choice < 0.5, present, ops.where(choice < 0.75, image, kept))
+
+    def _inferred(self, z, given, present) -> dict:
+        """Minus the log-likelihood of the votes and of every measurement given z, [n] each; 0 where unknown."""
+        experts = self.classifier.experts
+        found = {"votes_from_z": -ops.sum(log_likelihood(experts.votes_from(z), given["votes"]), axis=-1)}
+        values = given["measurements"]
+        values = ops.clip(ops.where(ops.isfinite(values), values, 0.0), -6.0, 6.0)
+        for name, mixture in experts.measurements_from(z).items():
+            known = present[:, MODALITIES.index(name)]
+            found[name] = -known * log_density(mixture, values[:, columns_of(name)])
+        return found
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        recipe = self.recipe
         likelihood = ops.sum(log_likelihood(y_pred["concentration"], y), axis=-1)
         # What is no galaxy must not teach the decoder to draw it: the anomaly score lives on that failure.
         galaxy = 1.0 - ops.cast(mostly_artifact(y), "float32")
@@ -109,22 +167,33 @@ class Training(keras.Model):
         # bright star from steering the step.
         error = y_pred["error"]
         error = ops.where(error > 10.0, 10.0 * (1.0 + ops.log(ops.maximum(error, 10.0) / 10.0)), error)
-        bound = 0.5 * INDEPENDENT_PIXELS * error + self.recipe.beta * y_pred["divergence"]
+        weight = galaxy * (recipe.imagined + (1.0 - recipe.imagined) * y_pred["seen"])
+        told = ops.mean(galaxy[:, None] * y_pred["divergence"], axis=0)
+        divergence = ops.sum(ops.maximum(told, recipe.free_bits))
+        image = 0.5 * INDEPENDENT_PIXELS * ops.mean(weight * error)
+        loss = ops.mean(-likelihood) + recipe.elbo * (image + recipe.beta * self.rise * divergence)
+        shares = (recipe.votes, recipe.photometry, recipe.radius, recipe.redshift)
+        for name, share in zip(_INFERRED, shares, strict=True):
+            term = ops.mean(galaxy * y_pred[name])
+            loss = loss + share * term
+            self.trackers[name].update_state(term)
         self.trackers["votes"].update_state(-likelihood)
         self.trackers["reconstruction"].update_state(y_pred["error"])
-        self.trackers["divergence"].update_state(y_pred["divergence"])
-        return ops.mean(-likelihood + self.recipe.elbo * galaxy * bound)
+        self.trackers["divergence"].update_state(ops.sum(y_pred["divergence"], axis=-1))
+        return loss
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Tells the batches which epoch it is, and the caller how it went."""
+    """Tells the batches which epoch it is, lets beta rise, and tells the caller how it went."""
 
-    def __init__(self, batches: Batches, report: Callable[[int, dict[str, float]], None] | None):
+    def __init__(self, batches: Batches, recipe: Recipe, report: Callable[[int, dict[str, float]], None] | None):
         super().__init__()
         self.batches, self.report = batches, report
+        self.rises = max(recipe.beta_rises * recipe.epochs, 1e-6)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.begin_epoch(epoch)
+        self.model.rise.assign(min(1.0, (epoch + 0.5) / self.rises))
 
     def on_epoch_end(self, epoch, logs=None):
         if self.report:
@@ -176,7 +245,8 @@ def fit(
             weight_decay=recipe.weight_decay,
             clipnorm=1.0,
             use_ema=True,
-            ema_momentum=0.99,
+            # A short training must not end up as an average with where it began.
+            ema_momentum=min(EMA, 1 - 5 / max(total, 10)),
         ),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
@@ -186,8 +256,8 @@ def fit(
         callbacks.append(keras.callbacks.BackupAndRestore(str(checkpoint), double_checkpoint=True))
     # After the backup, which must hold the weights that training goes on with and not their average.
     callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    callbacks.append(_Epochs(batches, report))
-    watched = None if validation is None else (linear(validation.images), np.nan_to_num(validation.votes))
+    callbacks.append(_Epochs(batches, recipe, report))
+    watched = None if validation is None else (given_of(validation), np.nan_to_num(validation.votes))
     history = training.fit(
         batches,
         epochs=recipe.epochs,

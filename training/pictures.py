@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from morph.images.stretch import COMPOSITE_SOFTENING, to_composite, white_level
+from morph.images.stretch import BAND_WEIGHTS, COMPOSITE_SOFTENING, to_composite, white_level
 
-#: Weights of g, r, i in a picture, those of the SkyServer's composites (Lupton et al. 2004), with mean one.
-WEIGHTS = np.array([7.8, 5.7, 4.9], dtype="float32") / 6.133
 #: How far above a stamp's own white level white is, and the stretch: enough to see arms, not the noise.
 HEADROOM, SOFTENING = 2.5, 12.0
 
@@ -24,15 +22,15 @@ def redrawn(images: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
     reconstructions : what `Classifier.reconstruct_images` made of them.
     """
     if images.dtype == np.uint8:
-        # A composite comes back as relative flux; this undoes `morph.images.stretch.from_composite`.
-        return to_composite(np.maximum(reconstructions, 0), 1.0, float(np.sinh(COMPOSITE_SOFTENING)))
+        # A composite comes back as relative flux; this undoes `morph.images.stretch.relative_flux`.
+        return to_composite(np.maximum(reconstructions, 0) * BAND_WEIGHTS, 1.0, float(np.sinh(COMPOSITE_SOFTENING)))
     return _coloured(reconstructions, images)
 
 
 def _coloured(flux: np.ndarray, like: np.ndarray) -> np.ndarray:
     """Flux as pictures, each with the white level of the stamp `like` it."""
-    white = [HEADROOM * white_level(stamp * WEIGHTS) for stamp in like]
-    return to_composite(flux * WEIGHTS, np.reshape(white, (-1, 1, 1, 1)), SOFTENING)
+    white = [HEADROOM * white_level(stamp * BAND_WEIGHTS) for stamp in like]
+    return to_composite(flux * BAND_WEIGHTS, np.reshape(white, (-1, 1, 1, 1)), SOFTENING)
 
 
 def centre(images: np.ndarray, size: int) -> np.ndarray:

@@ -10,6 +10,9 @@ import numpy as np
 #: white level is. SDSS's DR7 composites use 3.
 COMPOSITE_SOFTENING = 3.0
 
+#: Weights of g, r, i in a colour picture, those of SDSS's composites, with mean one; other surveys' are much the same.
+BAND_WEIGHTS = np.array([7.8, 5.7, 4.9], dtype="float32") / np.float32(6.133)
+
 
 def to_composite(flux: np.ndarray, white: float | np.ndarray, softening: float = 12.0) -> np.ndarray:
     """A colour picture of calibrated flux.
@@ -41,7 +44,7 @@ def white_level(flux: np.ndarray) -> float:
 
 
 def from_composite(picture, xp=np):
-    """Relative flux from a colour picture: the inverse of the Lupton stretch, up to scale and clipping.
+    """Linear brightness from a colour picture: the inverse of the Lupton stretch, up to scale and clipping.
 
     Parameters
     ----------
@@ -56,3 +59,8 @@ def from_composite(picture, xp=np):
     intensity = xp.maximum(xp.mean(value, axis=-1, keepdims=True), np.float32(1e-3))
     softening = np.float32(COMPOSITE_SOFTENING)
     return value * (xp.sinh(softening * intensity) / (np.sinh(softening) * intensity))
+
+
+def relative_flux(picture, xp=np):
+    """As `from_composite`, with the bands in the proportions of flux: what the network is shown of a picture."""
+    return from_composite(picture, xp) / BAND_WEIGHTS

@@ -9,12 +9,13 @@ from keras import ops
 
 from morph.errors import BadInput
 from morph.galaxies import NETWORK_SIZE
-from morph.images.stretch import from_composite
+from morph.images.stretch import relative_flux
 from morph.model.anomaly import Anomaly
 from morph.model.calibration import Calibration
 from morph.model.decoder import build_decoder
 from morph.model.encoder import build_encoder
 from morph.model.evidence import STATISTICS, evidence
+from morph.model.experts import Experts, bounded
 from morph.model.heads import build_heads, probabilities
 from morph.model.memory import Memory
 from morph.model.normalise import Normalise
@@ -61,10 +62,11 @@ class Classifier(keras.Model):
         self.size, self.latent, self.about = size, latent, about or {}
         self.normalise = Normalise()
         self.encoder = build_encoder(size, latent, precision)
-        self.decoder = build_decoder(size, latent)
+        self.decoder = build_decoder(size, latent, precision)
         features = self.encoder.output["features"].shape[-1]
-        self.heads = build_heads(features, latent)
+        self.heads = build_heads((features, latent))
         self.calibration = Calibration(name="calibration")
+        self.experts = Experts(latent)
         self.anomaly = Anomaly(features + STATISTICS)
         self.memory = Memory(latent, name="memory")
         offset = (np.arange(size) - (size - 1) / 2) / (size / 2)
@@ -113,7 +115,7 @@ class Classifier(keras.Model):
         """
         way_in = self.normalise(image)
         encoded = self.encoder(way_in["image"], training=training)
-        mean = encoded["mean"]
+        mean = self.embed(encoded)
         concentration = self.calibration(self.heads([encoded["features"], mean], training=training))
         fractions = probabilities(concentration)
         drawn = self.decoder(mean, training=training)
@@ -138,13 +140,18 @@ class Classifier(keras.Model):
     def reconstruct(self, image):
         """The galaxies as the decoder redraws them, in the units of the input, sky included."""
         way_in = self.normalise(image)
-        drawn = self.decoder(self.encoder(way_in["image"], training=False)["mean"], training=False)
+        drawn = self.decoder(self.embed(self.encoder(way_in["image"], training=False)), training=False)
         return {"reconstruction": self.normalise.restore(drawn, way_in["sky"], way_in["scale"])}
+
+    @staticmethod
+    def embed(encoded):
+        """The embedding: the posterior mean of z given the image alone, [n, latent]."""
+        return encoded["mean"] / (1.0 + ops.exp(bounded(encoded["log_variance"])))
 
     @staticmethod
     def linear(composite):
         """Colour pictures as relative flux, so that they enter by the same door."""
-        return from_composite(ops.cast(composite, "float32"), xp=ops)
+        return relative_flux(ops.cast(composite, "float32"), xp=ops)
 
     def reconstruction_error(self, way_in: dict, drawn):
         """Noise-weighted mean square of what the decoder missed, per galaxy: 1 where it missed only noise."""
@@ -192,6 +199,30 @@ class Classifier(keras.Model):
         """
         images = self.central(images)
         return _in_batches(self._compiled(self._reconstruct_any(images.dtype)), images, batch_size)["reconstruction"]
+
+    def image_expert(self, images: np.ndarray, batch_size: int = 128) -> dict[str, np.ndarray]:
+        """What the image alone says of z (see `morph.model.experts`), the prior left out.
+
+        Parameters
+        ----------
+        images : stamps as `answer` takes them.
+
+        Returns
+        -------
+        dict: ``mean`` and ``log_variance`` [n, d]; ``seen`` [n, 1], 0 where a stamp holds no data.
+        """
+        images = self.central(images)
+        way = self._expert_of_composite if images.dtype == np.uint8 else self._expert_of_flux
+        return _in_batches(self._compiled(way), images, batch_size)
+
+    def _expert_of_flux(self, image):
+        way_in = self.normalise(image)
+        encoded = self.encoder(way_in["image"], training=False)
+        seen = ops.cast(ops.any(way_in["valid"] > 0, axis=(1, 2, 3)), "float32")
+        return {"mean": encoded["mean"], "log_variance": encoded["log_variance"], "seen": seen[:, None]}
+
+    def _expert_of_composite(self, image):
+        return self._expert_of_flux(self.linear(image))
 
     def _reconstruct_any(self, dtype):
         return self._reconstruct_composite if dtype == np.uint8 else self.reconstruct

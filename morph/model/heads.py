@@ -1,5 +1,7 @@
 """Heads of the decision tree: features to Dirichlet concentrations of every question's answers."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers, ops
 
@@ -10,26 +12,25 @@ from morph.questions import TREE
 FEWEST, MOST = 1.0, 200.0
 
 
-def build_heads(features: int, latent: int, width: int = 128, dropout: float = 0.3) -> keras.Model:
-    """A functional model from features [n, features] and z's mean [n, latent] to concentrations [n, answers].
+def build_heads(given: Sequence[int], width: int = 128, dropout: float = 0.3, name: str = "heads") -> keras.Model:
+    """A functional model from vectors, each [n, one of `given`], to concentrations of every answer, [n, answers].
 
     Each question has a softmax over its answers, the expected vote fractions, and one number for how many
     votes that expectation is worth; their product is the Dirichlet's concentration. Labels of one vote inform
     only the first, so a hard class cannot make the model overconfident.
     """
-    given = keras.Input((features,), name="features")
-    z = keras.Input((latent,), name="z")
-    x = layers.Concatenate()([given, z])
+    vectors = [keras.Input((size,)) for size in given]
+    x = layers.Concatenate()(vectors) if len(vectors) > 1 else vectors[0]
     x = layers.Dropout(dropout)(x)
     x = layers.Dense(width, activation="relu", name="shared")(x)
     x = layers.Dropout(dropout)(x)
     concentrations = []
     for question in TREE:
-        name = question.name
-        expected = layers.Dense(len(question.answers), activation="softmax", name=f"{name}-expected")(x)
-        weight = layers.Dense(1, kernel_initializer="zeros", name=f"{name}-weight")(x)
-        concentrations.append(Concentration(name=name)([expected, weight]))
-    return keras.Model([given, z], layers.Concatenate(name="concentration")(concentrations), name="heads")
+        asked = question.name
+        expected = layers.Dense(len(question.answers), activation="softmax", name=f"{asked}-expected")(x)
+        weight = layers.Dense(1, kernel_initializer="zeros", name=f"{asked}-weight")(x)
+        concentrations.append(Concentration(name=asked)([expected, weight]))
+    return keras.Model(vectors, layers.Concatenate(name="concentration")(concentrations), name=name)
 
 
 @keras.saving.register_keras_serializable(package="morph")

@@ -18,6 +18,8 @@ APERTURE = 6.0
 SOFTENING = 4.0
 #: The scale never falls below this many times the sky noise: pure noise must not be blown up into a galaxy.
 FAINTEST = 2.0
+#: No pixel falls below the sky by more than this, in units of the central brightness over the softening.
+DEEPEST = -30.0
 #: No pixel is trusted better than this share of the central brightness: 8-bit pictures have no visible noise.
 NOISE_FLOOR = 0.004
 
@@ -37,23 +39,21 @@ class Normalise(keras.layers.Layer):
     def call(self, image):
         finite = ops.isfinite(image)
         valid = ops.cast(finite, "float32")
-        sky, noise = self._border(image, finite)
+        sky, noise = self._border(image)
         flux = ops.where(finite, image - sky, 0.0)
-        disc = self._disc(image.shape[1])
-        light = ops.sum(flux * disc, axis=(1, 2, 3), keepdims=True)
-        scale = light / ops.maximum(ops.sum(valid * disc, axis=(1, 2, 3), keepdims=True), 1.0)
+        scale = self._in_disc(flux) / ops.maximum(self._in_disc(valid), 1.0)
         # The mean noise of the bands that hold data.
         seen = ops.cast(noise > 0, "float32")
         mean_noise = ops.sum(noise, axis=-1, keepdims=True) / ops.maximum(ops.sum(seen, axis=-1, keepdims=True), 1.0)
         # Without any sky noise (a blank, or a picture whose border is one value) a tiny floor avoids 0 / 0.
         scale = ops.maximum(scale, ops.maximum(FAINTEST * mean_noise, 1e-9))
-        linear = flux * (SOFTENING / scale)
+        # No hole in the sky is that deep; below it the logarithm would lose its digits.
+        linear = ops.maximum(flux * (SOFTENING / scale), DEEPEST)
         unit = float(np.arcsinh(SOFTENING))
         # log(x + sqrt(1 + x^2)) is several times faster than the libraries' arcsinh, which is not vectorised.
         root = ops.sqrt(1.0 + ops.square(linear))
-        stretched = ops.sign(linear) * ops.log(ops.abs(linear) + root) / unit
-        noise = ops.maximum(noise / scale, NOISE_FLOOR)
-        sigma = noise * (SOFTENING / unit) / root
+        stretched = ops.log(linear + root) * (1.0 / unit)
+        sigma = (ops.maximum(noise / scale, NOISE_FLOOR) * (SOFTENING / unit)) / root
         return {"image": stretched, "sigma": sigma, "valid": valid, "sky": sky, "scale": scale}
 
     @staticmethod
@@ -63,13 +63,19 @@ class Normalise(keras.layers.Layer):
         return ops.sinh(image * unit) * (scale / SOFTENING) + sky
 
     @staticmethod
-    def _disc(size: int) -> np.ndarray:
+    def _in_disc(image):
+        """Sum over the bands inside the central aperture, [n, 1, 1, 1]."""
+        size = image.shape[1]
         offset = np.arange(size) - (size - 1) / 2
         inside = np.hypot(offset[:, None], offset[None, :]) < APERTURE * size / 64
-        return inside.astype("float32")[None, :, :, None]
+        # Only the square around the disc is worth reading.
+        span = np.flatnonzero(inside.any(axis=0))
+        part = slice(span[0], span[-1] + 1)
+        weight = inside[part, part].astype("float32")[None, :, :, None]
+        return ops.sum(image[:, part, part] * weight, axis=(1, 2, 3), keepdims=True)
 
     @staticmethod
-    def _border(image, finite):
+    def _border(image):
         """Median and noise of the border, per galaxy and band, each [n, 1, 1, 3].
 
         The noise is the distance from the median down to the lower quartile, as a Gaussian's sigma: sources in
@@ -81,8 +87,10 @@ class Normalise(keras.layers.Layer):
         # Every other pixel: neighbours are correlated, and sorting is the slowest step of the way in.
         index = np.flatnonzero(on_border)[::2]
         shape = (-1, size * size, 3)
-        pixels = ops.take(ops.reshape(ops.where(finite, image, np.float32(3e38)), shape), index, axis=1)
-        count = ops.sum(ops.cast(ops.take(ops.reshape(finite, shape), index, axis=1), "int32"), axis=1, keepdims=True)
+        pixels = ops.take(ops.reshape(image, shape), index, axis=1)
+        finite = ops.isfinite(pixels)
+        pixels = ops.where(finite, pixels, np.float32(3e38))
+        count = ops.sum(ops.cast(finite, "int32"), axis=1, keepdims=True)
         ordered = ops.sort(pixels, axis=1)
         last = ops.maximum(count - 1, 0)
         median = ops.take_along_axis(ordered, last // 2, axis=1)
