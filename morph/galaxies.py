@@ -306,6 +306,10 @@ class Galaxies:
         """The galaxies at the given indices, or where a mask is true."""
         return Galaxies(self.about, {name: column[which] for name, column in self._columns.items()})
 
+    def with_votes(self, votes: np.ndarray) -> "Galaxies":
+        """The same galaxies with other votes, float32 [n, vote columns]."""
+        return Galaxies(self.about, {**self._columns, "votes": votes})
+
     def split(self, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> dict[str, "Galaxies"]:
         """Train, validation and test sets, by galaxy: the same id always falls on the same side,
         whatever dataset it stands in and however its rows are ordered."""

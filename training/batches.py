@@ -135,9 +135,7 @@ def given_of(galaxies: Galaxies, which: np.ndarray | slice = slice(None)) -> dic
 
 def unanswered(galaxies: Galaxies) -> Galaxies:
     """The same galaxies with their votes taken away: they train the reconstruction alone."""
-    blank = galaxies.select(np.arange(len(galaxies)))
-    blank._columns["votes"] = np.full_like(galaxies.votes, np.nan)
-    return blank
+    return galaxies.with_votes(np.full_like(galaxies.votes, np.nan))
 
 
 def mostly_artifact(votes):
