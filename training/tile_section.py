@@ -10,13 +10,12 @@ from matplotlib.figure import Figure
 
 from morph.errors import BadInput
 from morph.images.cutouts import Flag
-from morph.images.stretch import to_composite
+from morph.images.stretch import BAND_WEIGHTS, to_composite
 from morph.images.tiles import Tile
 from morph.questions import ANSWERS
 from training import plots
 from training.four_classes import FOUR_CLASSES, four_classes
 from training.page import Section, escape, facts, picture, short, simulated_mark, table
-from training.pictures import WEIGHTS
 
 #: Pixels across the picture of a tile, and arcsec across that of one galaxy on it.
 OVERVIEW, STAMP = 1100, 16.0
@@ -125,7 +124,7 @@ def _pictures(scores: pa.Table, tile: Tile, usable: np.ndarray) -> str:
     rows = np.flatnonzero(on_tile & usable)
     if not len(rows):
         return ""
-    planes = colour_planes(tile) * WEIGHTS
+    planes = colour_planes(tile) * BAND_WEIGHTS
     white = _white(planes)
     overview = picture(to_composite(shrink(planes, OVERVIEW), white), f"tile {tile.name}", quality=85)
     score = _column(scores, "anomaly_score")
