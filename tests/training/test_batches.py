@@ -3,8 +3,9 @@ import pytest
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
+from morph.model.experts import restore
 from morph.questions import VOTE_COLUMNS, empty_votes, set_votes
-from training.batches import Batches, linear, mostly_artifact, rarity, unanswered
+from training.batches import Batches, given_of, linear, mostly_artifact, rarity, unanswered
 
 
 def votes(*galaxies: dict[str, float]) -> np.ndarray:
@@ -27,7 +28,7 @@ def coloured(tmp_path):
 
 def drawn(batches: Batches) -> np.ndarray:
     """The value of every stamp of the epoch, in order."""
-    return np.concatenate([batches[i][0][:, 0, 0, 0] for i in range(len(batches))])
+    return np.concatenate([batches[i][0]["image"][:, 0, 0, 0] for i in range(len(batches))])
 
 
 def test_batches_are_the_same_for_the_same_seed_and_epoch(coloured):
@@ -58,9 +59,18 @@ def test_sets_are_drawn_in_their_shares(coloured):
 def test_votes_come_with_their_images(coloured):
     galaxies = coloured("a", range(6))
     galaxies.votes[:, VOTE_COLUMNS.index("bar_no")] = np.arange(6)
-    images, counts = Batches([(galaxies, 1.0)], 6)[0]
-    np.testing.assert_array_equal(images[:, 0, 0, 0], counts[:, VOTE_COLUMNS.index("bar_no")])
+    given, counts = Batches([(galaxies, 1.0)], 6)[0]
+    np.testing.assert_array_equal(given["image"][:, 0, 0, 0], counts[:, VOTE_COLUMNS.index("bar_no")])
     assert not np.isnan(counts).any()
+
+
+def test_measurements_come_as_the_experts_read_them(tmp_path):
+    known = {"mag_g": 17.6, "mag_r": 16.9, "mag_i": 16.5, "radius": 3.0}
+    with GalaxiesWriter(tmp_path / "measured", "flux", 8) as writer:
+        writer.add(Galaxy("known", "des", np.ones((8, 8, 3), "float32"), empty_votes(), properties=known))
+    measured = given_of(Galaxies.open(tmp_path / "measured"))["measurements"]
+    np.testing.assert_allclose(restore(measured)[0, :4], list(known.values()), rtol=1e-5)
+    assert np.isnan(measured[0, 4]), "the redshift is unknown"
 
 
 def test_sets_that_cannot_be_trained_on(coloured):
