@@ -59,7 +59,7 @@ class Photoz:
 
 
 def evaluate_photoz(classifier, galaxies: Galaxies, resamples: int = RESAMPLES, seed: int = 0) -> Photoz | None:
-    """Photo-z of the galaxies with a redshift, or None when there are none or the model has no experts.
+    """Photo-z of the galaxies with a redshift, or None when there is none.
 
     All ways are measured on the same galaxies: those with everything that some galaxy of the set has.
 
@@ -69,8 +69,7 @@ def evaluate_photoz(classifier, galaxies: Galaxies, resamples: int = RESAMPLES, 
     resamples, seed : of the bootstrap, and of the draws.
     """
     measured = known(galaxies, "redshift")
-    # A model saved before it had experts infers nothing.
-    if not measured.any() or not hasattr(classifier, "experts"):
+    if not measured.any():
         return None
     galaxies = galaxies.select(measured)
     complete = known(galaxies, "photometry") & known(galaxies, "radius")

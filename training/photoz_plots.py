@@ -42,7 +42,7 @@ def redshifts(draws: Mapping[str, np.ndarray], z_spec: np.ndarray, title: str = 
             edge = line + sign * photoz.OUTLIER_LOW * (1 + line)
             above.plot(line, edge, color=FAINT, linewidth=1, linestyle="--")
         above.set(xlim=(0, top), ylim=(0, top), aspect="equal", xlabel="true redshift")
-        above.set_title(name)
+        above.set_title(name, fontsize=9)
         delta = photoz.deltas(z_phot, z_spec)
         below.hist(np.clip(delta, -reach, reach), np.linspace(-reach, reach, 61), color=COLOURS[5])
         below.axvline(0, color=INK, linewidth=1)
@@ -72,7 +72,7 @@ def pit_histograms(draws: Mapping[str, np.ndarray], z_spec: np.ndarray, title: s
         axis.axhspan(expected - wiggle, expected + wiggle, color=FAINT, alpha=0.5, linewidth=0)
         axis.hist(photoz.pit(each, z_spec), np.linspace(0, 1, BINS + 1), color=COLOURS[0], histtype="step", lw=1.8)
         axis.set(xlim=(0, 1), xlabel="PIT")
-        axis.set_title(name)
+        axis.set_title(name, fontsize=9)
     axes[0].set_ylabel("galaxies")
     _entitle(figure, title)
     return figure
