@@ -25,8 +25,9 @@ class Task:
     Attributes
     ----------
     kind : "pretrain" or "finetune"; name : the run's; experiment : the MLflow experiment it belongs to.
-    labelled, unlabelled : paths of datasets, the labelled ones with a weight behind a colon if wanted. Of these, only
-        the training split is trained on, and the validation split watched.
+    labelled, unlabelled : paths of datasets, with a weight behind a colon if wanted. Of the labelled ones, only the
+        training split is trained on, and the validation split watched.
+    taught : more unlabelled datasets, whose votes the model named `teacher` gives.
     labels : how many labelled galaxies to use; all when None.
     unlabelled_share : share of every batch that comes from the unlabelled sets.
     """
@@ -38,6 +39,8 @@ class Task:
     unlabelled: Sequence[str] = ()
     labels: int | None = None
     unlabelled_share: float = 0.25
+    taught: Sequence[str] = ()
+    teacher: str | None = None
 
 
 def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], list[Galaxies]]:
@@ -62,13 +65,35 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
     sets = [
         (galaxies, weight * float(np.sqrt(len(galaxies)))) for galaxies, weight in zip(train, weights, strict=True)
     ]
-    extra = [unanswered(without_duplicates(Galaxies.open(path), held_out)) for path in task.unlabelled]
+    more = [weighted(name) for name in (*task.unlabelled, *task.taught)]
+    extra = [without_duplicates(_unlabelled(name), held_out) for name, _ in more]
+    seen = len(task.unlabelled)
+    extra = [unanswered(galaxies) for galaxies in extra[:seen]] + _with_a_teacher(task, extra[seen:])
     if extra:
         known = sum(share for _, share in sets)
-        each = [float(np.sqrt(len(galaxies))) for galaxies in extra]
+        each = [weight * float(np.sqrt(len(galaxies))) for galaxies, (_, weight) in zip(extra, more, strict=True)]
         scale = known * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
         sets += [(galaxies, share * scale) for galaxies, share in zip(extra, each, strict=True)]
     return sets, [parts["validation"] for parts in labelled]
+
+
+def _unlabelled(path: str) -> Galaxies:
+    """A dataset whose votes are not read: all of it, or the training split where redshifts are known, since what is
+    measured is taught too."""
+    galaxies = Galaxies.open(path)
+    return galaxies.split()["train"] if np.isfinite(galaxies.properties["redshift"]).any() else galaxies
+
+
+def _with_a_teacher(task: Task, sets: list[Galaxies]) -> list[Galaxies]:
+    """The sets with the votes that the task's teacher gives."""
+    if not sets:
+        return []
+    from morph.model.store import load_model
+    from training.teacher import taught
+
+    assert task.teacher is not None, "a task with sets to teach names their teacher"
+    teacher = load_model(task.teacher)
+    return [taught(teacher, galaxies) for galaxies in sets]
 
 
 def weighted(name: str) -> tuple[str, float]:
@@ -242,44 +267,6 @@ class epoch_display:
         every = max(1, self.epochs // 10)
         if not self.console.is_terminal and ((epoch + 1) % every == 0 or epoch + 1 == self.epochs):
             click.echo(f"epoch {epoch + 1}/{self.epochs}  {text}", err=True)
-
-
-def shared_options(command: Callable) -> Callable:
-    """The options that `pretrain` and `finetune` have in common."""
-    options = [
-        click.option("--name", help="The run's name; the verb's name by default."),
-        click.option(
-            "--experiment", default=tracking.DEFAULT_EXPERIMENT, show_default=True, help="MLflow experiment."
-        ),
-        click.option("--to", type=click.Path(path_type=Path), required=True, help="Where to save the model (.keras)."),
-        click.option(
-            "--unlabelled",
-            multiple=True,
-            metavar="DATASET",
-            help="More galaxies, whose votes are not read: they teach the encoder through the reconstruction. "
-            "Repeat for several.",
-        ),
-        click.option(
-            "--unlabelled-share",
-            type=click.FloatRange(0, 0.95),
-            default=0.25,
-            show_default=True,
-            help="Their share of every batch.",
-        ),
-        click.option("--labels", type=click.IntRange(1), help="Use only so many labelled galaxies, drawn at random."),
-        click.option("--seed", default=0, show_default=True, help="Of everything that is drawn at random."),
-        click.option("--alias", help="Also give the registered model this alias, for instance champion."),
-        click.option(
-            "--precision",
-            type=click.Choice(["float32", "mixed_bfloat16"]),
-            default="float32",
-            show_default=True,
-            help="Of the encoder's arithmetic in training; bfloat16 is faster where the processor has it.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def check(to: Path, datasets: Sequence[str]) -> None:
