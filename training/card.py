@@ -10,14 +10,14 @@ from training.tables import COLUMNS, LEGEND, evaluation_lines, show
 
 #: What is true of the weights as they were made and is no longer true of the command: empty once they are made anew.
 HISTORY = (
-    "the search that these weights were made with compared pictures at one zoom and, as the present one shows, missed "
-    "about twenty, whose images (no labels) took part in the reconstruction"
+    "The teacher of these weights was the release before them, made by the same first step from an earlier state of\n"
+    "the simulation and of the search for duplicates."
 )
 
 _HEAD = """# Model card: `morph/weights/sdss.keras`
 
-A {parameters} M-weight residual encoder, decoder and decision-tree heads that read {size} x {size} pixel stamps,
-{field:.0f} half-light radii across, in three bands or as a colour picture. Registered name: `models:/morph@sdss`.
+A multimodal variational autoencoder of {parameters} M weights with decision-tree heads. It reads {size} x {size} pixel
+stamps, {field:.0f} half-light radii across, in three bands or as a colour picture. Registered name: `models:/morph@sdss`.
 
 ## Made by
 
@@ -34,14 +34,17 @@ last is
 |---|---|---|
 | SDSS composites with Galaxy Zoo 1 classes (Lintott et al. 2008) | {gz1} | one vote a galaxy |
 | SDSS composites with Galaxy Zoo 2 votes (Willett et al. 2013, Hart et al. 2016) | {gz2} | all eleven questions |
-| SDSS composites, unlabelled | {unlabelled} | the reconstruction only |
-| SDSS composites of spirals, 0.2 arcsec a pixel | {spirals} | the reconstruction only (see limits) |
-| simulated galaxies observed as SDSS, "balanced" mix | {simulated} | all questions |
+| SDSS composites, unlabelled | {unlabelled} | the reconstruction, and the votes a teacher expects |
+| SDSS composites of spirals, 0.2 arcsec a pixel | {spirals} | the same; their own labels are not read (see limits) |
+| simulated galaxies observed as SDSS, "balanced" mix | {sim_sdss} | all questions, magnitudes, radius, redshift |
+| simulated galaxies observed as DES, "survey" mix | {sim_des} | the reconstruction, magnitudes, radius, redshift |
 
 Galaxies are split by a hash of their id: 70 % to train, 10 % to watch and to set the anomaly score's reference,
 20 % to test. Galaxies that also occur in a labelled set's held-out part, found by their looks, are left out of the
-unlabelled sets{found}. Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction.
-
+unlabelled sets. The teacher is a model of the same kind trained without one; it looks at each galaxy eight ways and
+its votes count as eight volunteers'. Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the
+reconstruction.
+{history}
 ## Measured
 
 On test galaxies that neither training nor any choice has seen. {legend}
@@ -60,6 +63,7 @@ _TAIL = """
   hundred labels before believing them (`docs/real-data.md`).
 - The anomaly p-value holds for galaxies like those it was set on, bright nearby ones in SDSS. Fine-tuning sets it
   anew for the target survey.
+- What the model infers of magnitudes, sizes and redshifts it learned from simulated galaxies alone.
 - Galaxies smaller than about three pixels in half-light radius show their brightness and shape, not their structure.
 
 ## Credit
@@ -75,10 +79,10 @@ def card(classifier, evaluations: Sequence[Evaluation], counts: dict[str, int], 
     Parameters
     ----------
     evaluations : on the test split of each labelled set.
-    counts : galaxies in each set: gz1, gz2, unlabelled, spirals, simulated.
+    counts : galaxies in each set: gz1, gz2, unlabelled, spirals, sim_sdss, sim_des.
     command, last : what made the weights, as typed.
     """
-    found = "; " + HISTORY if HISTORY else ""
+    history = f"\n{HISTORY}\n" if HISTORY else ""
     head = _HEAD.format(
         parameters=f"{classifier.count_params() / 1e6:.1f}",
         size=NETWORK_SIZE,
@@ -86,7 +90,7 @@ def card(classifier, evaluations: Sequence[Evaluation], counts: dict[str, int], 
         command=command,
         last=last,
         legend=f"{LEGEND} {calibration_table.LEGEND}",
-        found=found,
+        history=history,
         **{name: f"{count:,}" for name, count in counts.items()},
     )
     return head + "".join(_section(evaluation) for evaluation in evaluations) + _TAIL

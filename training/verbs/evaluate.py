@@ -109,7 +109,12 @@ def command(
         log_distance(run, distance, galaxies)
     if as_json:
         figures = {name: asdict(figure) for name, figure in evaluation.figures.items()}
-        about = {"run": run.id, "about": evaluation.about, "figures": figures, "shift": document(distance)}
+        about: dict[str, object] = {
+            "run": run.id,
+            "about": evaluation.about,
+            "figures": figures,
+            "shift": document(distance),
+        }
         about["anomalies"] = anomalies.document() if anomalies else None
         click.echo(json.dumps(about))
         return
