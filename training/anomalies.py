@@ -91,7 +91,7 @@ def measure_anomalies(
     ----------
     galaxies : those to measure on, already cut to their split.
     reference : other galaxies of the same datasets, that the simpler scores are fitted on and their p-values set on;
-        without them the measured galaxies themselves, which flatters those scores.
+        without them the measured galaxies themselves, where those scores' rates hold by construction.
     alphas : rates of false alarms; BadInput outside (0, 1).
     seed : of the planting and of the bootstrap.
     """
@@ -103,7 +103,10 @@ def measure_anomalies(
         return Anomalies(alphas, {}, note, galaxies.images[:0], ())
     others = None if reference is None else reference.select(~mostly_artifact(np.nan_to_num(reference.votes)))
     if others is None or len(others) < FEWEST:
-        others, where = normal, "the measured galaxies themselves, for want of others, which flatters them"
+        others, where = (
+            normal,
+            "the measured galaxies themselves, for want of others: their rates hold by construction",
+        )
     else:
         where = f"{len(others):,} normal galaxies of the validation split"
     scorer = _Scorer(classifier, others, seed)
@@ -118,7 +121,7 @@ def measure_anomalies(
         p = found[kind][SCORES[0]]
         flagged = np.flatnonzero(p < max(alphas))[:EXAMPLES]
         examples.append(classifier.central(images[flagged]))
-        captions += [f"{kind}, p = {value:.3f}" for value in p[flagged]]
+        captions += [f"{kind}\np = {value:.3f}" for value in p[flagged]]
     found[ALL] = {score: np.concatenate([found[kind][score] for kind in KINDS]) for score in SCORES}
     if strange.any():
         found[REAL] = scorer(galaxies.images[strange])

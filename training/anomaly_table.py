@@ -5,8 +5,9 @@ from training.metrics import Figure
 from training.tables import show
 
 LEGEND = (
-    "AUROC: chance in percent that a strange galaxy scores higher than a normal one, 95 % intervals. Flagged: percent "
-    "below that p-value by the anomaly score, by the reconstruction error alone and by an isolation forest."
+    "AUROC: the chance that a strange galaxy scores higher than a normal one. Flagged: the share with a smaller "
+    "p-value. In each column: the anomaly score with its 95 % interval, the reconstruction error alone, an isolation "
+    "forest on the embedding."
 )
 
 
@@ -17,16 +18,16 @@ def anomaly_table(anomalies: Anomalies):
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("strange galaxies", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
-    for title in ("AUROC: score", "error", "forest", *(f"flagged at {100 * a:g} %" for a in anomalies.alphas)):
+    for title in ("AUROC %", *(f"flagged at {100 * alpha:g} %" for alpha in anomalies.alphas)):
         table.add_column(title, justify="right", no_wrap=True)
     figures = anomalies.figures
     rates = [_row(figures, f"flagged/{alpha:g}") for alpha in anomalies.alphas]
     n = figures[f"flagged/{anomalies.alphas[0]:g}/{SCORES[0]}"].n
-    table.add_row("none: normal", f"{n:,}", "", "", "", *rates)
+    table.add_row("none: normal", f"{n:,}", "", *rates)
     for row in anomalies.rows:
-        areas = [figures[f"auroc/{row}/{score}"] for score in SCORES]
+        n = figures[f"auroc/{row}/{SCORES[0]}"].n
         found = [_row(figures, f"recall/{alpha:g}/{row}") for alpha in anomalies.alphas]
-        table.add_row(row, f"{areas[0].n:,}", *(show(area) for area in areas), *found)
+        table.add_row(row, f"{n:,}", _row(figures, f"auroc/{row}"), *found)
     return table
 
 
@@ -37,4 +38,4 @@ def anomaly_lines(anomalies: Anomalies) -> list[str]:
 
 def _row(figures: dict[str, Figure], name: str) -> str:
     score, *simple = (figures[f"{name}/{each}"] for each in SCORES)
-    return f"{show(score)}  " + "  ".join(f"{100 * figure.value:4.1f}" for figure in simple)
+    return f"{show(score)} " + " ".join(f"{100 * figure.value:5.1f}" for figure in simple)

@@ -90,7 +90,7 @@ def test_every_kind_is_measured_by_every_score(measured):
 def test_the_table_names_every_row(measured):
     from rich.console import Console
 
-    console = Console(width=160, record=True, file=io.StringIO())
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(anomaly_table(measured))
     text = console.export_text()
     assert all(row in text for row in measured.rows)
