@@ -21,8 +21,8 @@ from training.batches import linear, rarity
 
 #: Galaxies that pass through the encoder at once.
 BATCH = 128
-#: Passes through precomputed features, and the peak of the learning rate, in `probe`.
-PROBE_EPOCHS, PROBE_RATE = 60, 1e-3
+#: Batches of precomputed features that `probe` trains on at least, passes at least, and its peak learning rate.
+PROBE_STEPS, PROBE_PASSES, PROBE_RATE = 400, 10, 1e-3
 
 
 def adapted_to(parent: Classifier, survey: str, **config: Any) -> Classifier:
@@ -60,7 +60,7 @@ def _ways_in(classifier: Classifier, images: np.ndarray) -> Iterator[Any]:
         yield classifier.normalise(ops.convert_to_tensor(linear(view[start : start + BATCH])))["image"]
 
 
-def probe(classifier: Classifier, galaxies: Galaxies, seed: int = 0, epochs: int = PROBE_EPOCHS) -> None:
+def probe(classifier: Classifier, galaxies: Galaxies, seed: int = 0) -> None:
     """Train the heads in place and nothing else, on features computed once for the eight views of each galaxy.
 
     The loss is the votes' likelihood, as in `training.fit`; rare answers count more (see `training.batches.rarity`).
@@ -71,9 +71,9 @@ def probe(classifier: Classifier, galaxies: Galaxies, seed: int = 0, epochs: int
     features, mean = (np.concatenate(part) for part in zip(*encoded, strict=True))
     votes = np.tile(np.nan_to_num(galaxies.votes), (len(encoded), 1))
     weight = np.tile(rarity(galaxies.votes, 0.3), len(encoded))
-    heads = classifier.heads
     batch = min(256, len(votes))
-    steps = epochs * -(-len(votes) // batch)
+    steps = max(PROBE_STEPS, PROBE_PASSES * len(votes) // batch)
+    heads = classifier.heads
     heads.compile(
         optimizer=keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(PROBE_RATE, steps), weight_decay=1e-2, clipnorm=1.0
@@ -81,7 +81,15 @@ def probe(classifier: Classifier, galaxies: Galaxies, seed: int = 0, epochs: int
         loss=lambda truth, concentration: -ops.sum(log_likelihood(concentration, truth), axis=-1),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    heads.fit([features, mean], votes, batch, epochs, verbose=0, sample_weight=weight)
+
+    def batches() -> Iterator[tuple]:
+        random = np.random.default_rng(seed)
+        for _ in range(steps):
+            drawn = random.integers(len(votes), size=batch)
+            yield (features[drawn], mean[drawn]), votes[drawn], weight[drawn]
+
+    # One epoch of many steps: with few galaxies, what Keras does between epochs takes longer than the epochs.
+    heads.fit(batches(), steps_per_epoch=steps, shuffle=False, verbose=0)
 
 
 def reestimate(classifier: Classifier, images: np.ndarray, seed: int = 0) -> None:

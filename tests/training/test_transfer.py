@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.questions import TREE
-from training.evaluate import record
+from training.evaluate import Evaluation
 from training.transfer import Setting, Target, run_children, within
 from training.transfer_plan import Child, budgets_of, children, methods_of
 from training.transfer_report import check_folder, save, table
@@ -26,20 +26,27 @@ def uncompiled():
     tf.config.run_functions_eagerly(False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def summary_of(sample, answers_for):
     """A function from the skill of each method and budget, for three repeats, to a summary."""
 
     def make(skills: dict[tuple[str, int], float], galaxies: Galaxies = sample):
-        many = galaxies.select(np.tile(np.arange(len(galaxies)), 12))
+        many = galaxies.select(np.tile(np.arange(len(galaxies)), 10))
         evaluations = {
-            Child(method, labels, repeat): record(answers_for(many, skill, repeat), many, "made up", resamples=10)
+            Child(method, labels, repeat): Evaluation(
+                {"simulated": True}, many.ids, many.votes, answers_for(many, skill, repeat), {}
+            )
             for (method, labels), skill in skills.items()
             for repeat in range(3 if labels else 1)
         }
         return summarise(evaluations)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def learned(summary_of):
+    return summary_of(LEARNED)
 
 
 LEARNED = {
@@ -105,8 +112,8 @@ def test_a_finished_child_is_never_trained_again(tracked, classifier, sample):
     assert len(again) == len(set(again)), "the third time nothing was trained"
 
 
-def test_a_summary_says_how_many_labels_are_saved(summary_of):
-    summary = summary_of(LEARNED)
+def test_a_summary_says_how_many_labels_are_saved(learned):
+    summary = learned
     saving = summary.saving()
     assert saving is not None
     assert saving["labels"] == 100
@@ -132,8 +139,8 @@ def test_a_summary_claims_no_more_than_was_tried(summary_of):
     assert summary_of({("direct", 0): 0.7, ("finetuned", 50): 0.8}).sentences() == []
 
 
-def test_questions_with_one_answer_are_skipped_and_said(summary_of):
-    summary = summary_of(LEARNED)
+def test_questions_with_one_answer_are_skipped_and_said(learned):
+    summary = learned
     assert summary.skipped["disk-edge-on"] == "only one of its answers occurs in the test split"
     assert summary.skipped["bar"] == "nobody answered it in the test split"
     assert "smooth-or-featured" not in summary.skipped
@@ -146,10 +153,10 @@ def test_one_class_only_tells_nothing(sample, summary_of):
         summary_of({("direct", 0): 0.8}, edge_on)
 
 
-def test_a_transfer_on_paper_is_whole(summary_of, tmp_path):
+def test_a_transfer_on_paper_is_whole(learned, tmp_path):
     import pyarrow.parquet as pq
 
-    summary = summary_of(LEARNED)
+    summary = learned
     save(summary, tmp_path / "out", "made up, simulated")
     rows = pq.read_table(tmp_path / "out" / "figures.parquet").to_pylist()
     assert {"accuracy", "completeness", "purity"} <= {row["figure"] for row in rows}
