@@ -17,7 +17,8 @@ HISTORY = (
 _HEAD = """# Model card: `morph/weights/sdss.keras`
 
 A multimodal variational autoencoder of {parameters} M weights with decision-tree heads. It reads {size} x {size} pixel
-stamps, {field:.0f} half-light radii across, in three bands or as a colour picture. Registered name: `models:/morph@sdss`.
+stamps, {field:.0f} half-light radii across, in three bands or as a colour picture. Its registered name is
+`models:/morph@sdss`.
 
 ## Made by
 
