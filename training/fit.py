@@ -24,6 +24,7 @@ from training.calibrate import calibrate
 from training.layerwise import LayerwiseAdamW, falling_shares
 from training.normal import learn_normal
 from training.shift import remember
+from training.statistics import BATCHES, settle
 
 #: Independent pixels of a stamp: the noise of resampled images is correlated over about five pixels.
 INDEPENDENT_PIXELS = 600.0
@@ -266,6 +267,10 @@ def fit(
         callbacks=callbacks,
         verbose=0,
     )
+    if recipe.freeze == "nothing":
+        batches.begin_epoch(recipe.epochs)
+        some = (batches[number] for number in range(min(BATCHES, len(batches))))
+        settle(training, some, (classifier.encoder, classifier.decoder))
     freeze(classifier, "nothing")
     if validation is not None:
         learn_normal(classifier, held_out or validation, [galaxies for galaxies, _ in sets])
