@@ -79,7 +79,9 @@ def write_report(
             sections.append(calibration)
         if len(galaxies) >= SMALLEST_MAP:
             sections.append(map_section(galaxies, answers))
-        sections.append(shift_section(shift_of(classifier, galaxies), tracking.dataset_name(galaxies)))
+        shift = shift_of(classifier, galaxies)
+        if not isinstance(shift, str):
+            sections.append(shift_section(shift, tracking.dataset_name(galaxies)))
     table = None
     if tile_simulated is None:
         tile_simulated = tile is not None and tile.simulated

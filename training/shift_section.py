@@ -13,11 +13,9 @@ from training.plots import svg
 TITLE = "Is this survey too different?"
 
 
-def shift_section(shift: Shift | str, name: str) -> Section:
+def shift_section(shift: Shift, name: str) -> Section:
     """A comparison made now; `name` is what to call the galaxies."""
-    shown = (
-        "" if isinstance(shift, str) else f'<div class="plot" style="max-width:none">{svg(picture(shift, name))}</div>'
-    )
+    shown = f'<div class="plot" style="max-width:none">{svg(picture(shift, name))}</div>'
     return Section(TITLE, shown + _paragraphs(lines(shift)))
 
 

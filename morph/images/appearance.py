@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from morph.galaxies import FIELD
-from morph.images.stretch import from_composite
+from morph.images.stretch import relative_flux
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class _Grid:
 
 
 def _of_one(image: np.ndarray, pixel_scale: float, grid: _Grid) -> list[float]:
-    flux = from_composite(image) if image.dtype == np.uint8 else np.asarray(image, dtype=float)
+    flux = relative_flux(image) if image.dtype == np.uint8 else np.asarray(image, dtype=float)
     blank = [np.nan] * (len(STATISTICS) - 1)
     scale = np.log2(pixel_scale) if pixel_scale > 0 else np.nan
     present = np.isfinite(flux).mean(axis=(0, 1)) > 0.5
