@@ -22,7 +22,7 @@ from training.batches import linear, rarity
 #: Galaxies that pass through the encoder at once.
 BATCH = 128
 #: Batches of precomputed features that `probe` trains on at least, passes at least, and its peak learning rate.
-PROBE_STEPS, PROBE_PASSES, PROBE_RATE = 400, 10, 1e-3
+PROBE_STEPS, PROBE_PASSES, PROBE_RATE = 600, 10, 1e-3
 
 
 def adapted_to(parent: Classifier, survey: str, **config: Any) -> Classifier:
