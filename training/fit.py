@@ -276,7 +276,7 @@ def fit(
         learn_normal(classifier, held_out or validation, [galaxies for galaxies, _ in sets])
         calibrate(classifier, validation)
     # Without held-out galaxies too: what was remembered before was said in another embedding.
-    remember(classifier, *([] if validation is None else [validation]))
+    remember(classifier, *(held_out or ([] if validation is None else [validation])))
     return {name: [float(v) for v in values] for name, values in history.history.items()}
 
 

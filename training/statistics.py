@@ -2,19 +2,21 @@
 
 The weights that are kept are an average over many steps, and no step was taken with them: the running statistics that
 were gathered on the way belong to other weights. Measured again on the training galaxies, they fit (Izmailov et al.
-2018, section 3.2).
+2018, section 3.2). The median over batches is taken, not the mean: one stamp with a bright star multiplies the variance
+of its batch, and every other batch was normalised without it.
 """
 
 from collections.abc import Iterable
 
 import keras
+import numpy as np
 
-#: Batches that the statistics are averaged over.
+#: Batches that the statistics are measured on.
 BATCHES = 100
 
 
 def settle(training: keras.Model, batches: Iterable, parts: Iterable[keras.Model]) -> int:
-    """Average the statistics of every batch normalisation in `parts` over batches, with the weights as they are.
+    """Give every batch normalisation in `parts` its median statistics over batches, with the weights as they are.
 
     Parameters
     ----------
@@ -31,11 +33,17 @@ def settle(training: keras.Model, batches: Iterable, parts: Iterable[keras.Model
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
     ]
     momenta = [layer.momentum for layer in layers]
-    for number, (given, _) in enumerate(batches if layers else ()):
-        for layer in layers:
-            # The mean of all batches so far: the first one replaces what was there.
-            layer.momentum = number / (number + 1)
+    found: list[list[np.ndarray]] = []
+    for layer in layers:
+        # What is kept is then that of the last batch alone.
+        layer.momentum = 0.0
+    for given, _ in batches if layers else ():
         training(given, training=True)
-    for layer, momentum in zip(layers, momenta, strict=True):
+        found.append([np.array(value) for layer in layers for value in (layer.moving_mean, layer.moving_variance)])
+    medians = [np.median(values, axis=0) for values in zip(*found, strict=True)]
+    for number, (layer, momentum) in enumerate(zip(layers, momenta, strict=True)):
         layer.momentum = momentum
+        if medians:
+            layer.moving_mean.assign(medians[2 * number])
+            layer.moving_variance.assign(medians[2 * number + 1])
     return len(layers)

@@ -17,14 +17,22 @@ def batches() -> list[tuple[np.ndarray, None]]:
     return [(random.normal(3 + k, 2, (32, 4)).astype("float32"), None) for k in range(5)]
 
 
-def test_statistics_become_the_mean_over_all_batches(model, batches):
+def test_statistics_become_the_median_over_all_batches(model, batches):
     norm = model.get_layer("norm")
     assert settle(model, batches, [model]) == 1
-    expected = np.mean([given.mean(axis=0) for given, _ in batches], axis=0)
+    expected = np.median([given.mean(axis=0) for given, _ in batches], axis=0)
     np.testing.assert_allclose(np.array(norm.moving_mean), expected, rtol=1e-4)
-    variances = np.mean([given.var(axis=0) for given, _ in batches], axis=0)
+    variances = np.median([given.var(axis=0) for given, _ in batches], axis=0)
     np.testing.assert_allclose(np.array(norm.moving_variance), variances, rtol=1e-4)
     assert norm.momentum == 0.95, "training goes on as before"
+
+
+def test_one_wild_batch_changes_little(model, batches):
+    norm = model.get_layer("norm")
+    settle(model, batches, [model])
+    before = np.array(norm.moving_variance)
+    settle(model, [*batches, (1000 * batches[0][0], None)], [model])
+    assert (np.array(norm.moving_variance) < 2 * before).all()
 
 
 def test_frozen_statistics_stay(model, batches):
