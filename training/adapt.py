@@ -18,9 +18,10 @@ from morph.model.classifier import Classifier
 from morph.model.votes import log_likelihood
 from morph.questions import TREE, VOTE_COLUMNS
 from training.batches import linear, rarity
+from training.statistics import settle
 
-#: Galaxies that pass through the encoder at once.
-BATCH = 128
+#: Galaxies that pass through the encoder at once, and those whose statistics are measured together.
+BATCH, STATISTICS_BATCH = 128, 32
 #: Batches of precomputed features that `probe` trains on at least, passes at least, and its peak learning rate.
 PROBE_STEPS, PROBE_PASSES, PROBE_RATE = 600, 10, 1e-3
 
@@ -53,11 +54,11 @@ def encode(classifier: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.n
     return np.concatenate([part["features"] for part in parts]), np.concatenate([part["mean"] for part in parts])
 
 
-def _ways_in(classifier: Classifier, images: np.ndarray) -> Iterator[Any]:
+def _ways_in(classifier: Classifier, images: np.ndarray, batch: int = BATCH) -> Iterator[Any]:
     """Normalised images, batch by batch."""
     view = classifier.central(images)
-    for start in range(0, len(view), BATCH):
-        yield classifier.normalise(ops.convert_to_tensor(linear(view[start : start + BATCH])))["image"]
+    for start in range(0, len(view), batch):
+        yield classifier.normalise(ops.convert_to_tensor(linear(view[start : start + batch])))["image"]
 
 
 def probe(classifier: Classifier, galaxies: Galaxies, seed: int = 0) -> None:
@@ -95,22 +96,16 @@ def probe(classifier: Classifier, galaxies: Galaxies, seed: int = 0) -> None:
 def reestimate(classifier: Classifier, images: np.ndarray, seed: int = 0) -> None:
     """Give the encoder's batch normalisation the statistics of these images, labelled or not (AdaBN: Li et al. 2016).
 
-    Every batch counts the same, so that the result does not depend on the layers' momentum. BadInput with fewer than
-    `BATCH` images: their statistics would be noisier than the old ones are wrong.
+    They are medians over batches of `STATISTICS_BATCH` (see `training.statistics`). BadInput with fewer than `BATCH`
+    images: their statistics would be noisier than the old ones are wrong.
     """
     if len(images) < BATCH:
         raise BadInput(f"{len(images)} images are too few to measure a survey's statistics on; {BATCH} is the least.")
-    norms = [layer for layer in classifier.encoder.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    momentum = [layer.momentum for layer in norms]
     order = np.random.default_rng(seed).permutation(len(images))
     # A short last batch would count as much as a whole one.
-    whole = images[order[: len(order) // BATCH * BATCH]]
-    for k, way_in in enumerate(_ways_in(classifier, whole)):
-        for layer in norms:
-            layer.momentum = k / (k + 1)
-        classifier.encoder(way_in, training=True)
-    for layer, value in zip(norms, momentum, strict=True):
-        layer.momentum = value
+    whole = images[order[: len(order) // STATISTICS_BATCH * STATISTICS_BATCH]]
+    batches = ((way_in, None) for way_in in _ways_in(classifier, whole, STATISTICS_BATCH))
+    settle(classifier.encoder, batches, [classifier.encoder])
 
 
 def pseudo_labelled(

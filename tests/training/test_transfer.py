@@ -28,16 +28,16 @@ def uncompiled():
 
 @pytest.fixture(scope="session")
 def summary_of(sample, answers_for):
-    """A function from the skill of each method and budget, for three repeats, to a summary."""
+    """A function from the skill of each method and budget, for two repeats, to a summary."""
 
     def make(skills: dict[tuple[str, int], float], galaxies: Galaxies = sample):
-        many = galaxies.select(np.tile(np.arange(len(galaxies)), 10))
+        many = galaxies.select(np.tile(np.arange(len(galaxies)), 8))
         evaluations = {
             Child(method, labels, repeat): Evaluation(
                 {"simulated": True}, many.ids, many.votes, answers_for(many, skill, repeat), {}
             )
             for (method, labels), skill in skills.items()
-            for repeat in range(3 if labels else 1)
+            for repeat in range(2 if labels else 1)
         }
         return summarise(evaluations)
 
