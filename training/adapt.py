@@ -49,9 +49,11 @@ def answer_turned(classifier: Classifier, images: np.ndarray) -> dict[str, np.nd
 
 
 def encode(classifier: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the heads read, of stamps as `Classifier.answer` takes them: features [n, f] and z's mean [n, d]."""
+    """What the heads read, of stamps as `Classifier.answer` takes them: features [n, f] and the embedding [n, d]."""
     parts = [classifier.encoder.predict_on_batch(way_in) for way_in in _ways_in(classifier, images)]
-    return np.concatenate([part["features"] for part in parts]), np.concatenate([part["mean"] for part in parts])
+    features = np.concatenate([part["features"] for part in parts])
+    embedding = np.concatenate([ops.convert_to_numpy(classifier.embed(part)) for part in parts])
+    return features, embedding
 
 
 def _ways_in(classifier: Classifier, images: np.ndarray, batch: int = BATCH) -> Iterator[Any]:

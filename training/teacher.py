@@ -9,6 +9,7 @@ import numpy as np
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.questions import ANSWERS, VOTE_COLUMNS, chain
+from training.adapt import turned
 
 #: How many volunteers a teacher is worth: more than a hard class, fewer than the forty of Galaxy Zoo.
 VOLUNTEERS = 8.0
@@ -21,10 +22,8 @@ def taught(teacher: Classifier, galaxies: Galaxies, volunteers: float = VOLUNTEE
     Questions get as many votes as volunteers would reach them, in fractions of a vote where need be.
     """
     fractions = np.zeros((len(galaxies), len(ANSWERS)))
-    for quarter in range(4):
-        turned = np.rot90(galaxies.images, quarter, axes=(1, 2))
-        for view in (turned, turned[:, :, ::-1]):
-            fractions += teacher.answer(np.ascontiguousarray(view))["probabilities"]
+    for view in turned(galaxies.images):
+        fractions += teacher.answer(view)["probabilities"]
     votes = np.zeros((len(galaxies), len(VOTE_COLUMNS)), dtype="float32")
     votes[:, : len(ANSWERS)] = volunteers * chain(fractions / 8)
     return galaxies.with_votes(votes)
