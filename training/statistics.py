@@ -2,8 +2,8 @@
 
 The weights that are kept are an average over many steps, and no step was taken with them: the running statistics that
 were gathered on the way belong to other weights. Measured again on the training galaxies, they fit (Izmailov et al.
-2018, section 3.2). The median over batches is taken, not the mean: one stamp with a bright star multiplies the variance
-of its batch, and every other batch was normalised without it.
+2018, section 3.2). The median over batches is taken, not the mean: one stamp with a bright star multiplies the
+variance of its batch, and every other batch was normalised without it.
 """
 
 from collections.abc import Iterable

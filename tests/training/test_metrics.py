@@ -188,6 +188,13 @@ def test_the_same_seed_gives_the_same_intervals(random_probabilities):
     assert metrics.measure(votes, p, seed=5) == metrics.measure(votes, p, seed=5)
 
 
+def test_a_smooth_cigar_counts_as_edge_on_in_votes_and_predictions(probabilities_of):
+    answers = {"smooth-or-featured_smooth": 1.0, "how-rounded_cigar-shaped": 0.75, "how-rounded_round": 0.25}
+    np.testing.assert_allclose(four_classes(probabilities_of({**answers, "merging_none": 1.0}))[0], [0.25, 0, 0.75, 0])
+    votes = {"smooth-or-featured_smooth": 8.0, "how-rounded_cigar-shaped": 6.0, "how-rounded_not-cigar": 2.0}
+    np.testing.assert_allclose(four_classes_of_votes(votes_of(votes))[0], [0.25, 0, 0.75, 0])
+
+
 def test_four_classes_of_probabilities_sum_to_one(random_probabilities):
     classes = four_classes(random_probabilities(100))
     assert np.allclose(classes.sum(axis=1), 1)
