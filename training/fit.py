@@ -56,6 +56,8 @@ class Recipe:
     imagined : weight of an image's reconstruction from a part that does not hold the image.
     balance : how much more often rare answers are drawn (see `training.batches.rarity`).
     freeze : which part keeps its weights: "nothing", "statistics" (batch normalisation only) or "encoder".
+    average : momentum of the average over steps that is kept; by default it spans a fifth of a short training. Set, it
+        lets a short training stay near where it began, which keeps what the parent knew (Wortsman et al. 2022).
     layer_decay : the learning rate of each layer of the encoder as a share of that of the layer after it.
     augment : how strongly to vary the images.
     """
@@ -76,6 +78,7 @@ class Recipe:
     imagined: float = 0.25
     balance: float = 0.5
     freeze: str = "nothing"
+    average: float | None = None
     layer_decay: float = 1.0
     steps: int | None = None
     augment: Strength = field(default_factory=Strength)
@@ -87,7 +90,7 @@ class Recipe:
 
 
 #: Adapting a model: gentler everywhere, and the pretrained statistics kept.
-FINETUNING = Recipe(learning_rate=5e-4, batch_size=32, freeze="statistics", balance=0.3)
+FINETUNING = Recipe(learning_rate=5e-4, batch_size=32, freeze="statistics", balance=0.3, average=0.99)
 
 
 class Training(keras.Model):
@@ -246,8 +249,8 @@ def fit(
             weight_decay=recipe.weight_decay,
             clipnorm=1.0,
             use_ema=True,
-            # A short training must not end up as an average with where it began.
-            ema_momentum=min(EMA, 1 - 5 / max(total, 10)),
+            # A short training from nothing must not end up as an average with where it began.
+            ema_momentum=recipe.average or min(EMA, 1 - 5 / max(total, 10)),
         ),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
