@@ -1,6 +1,6 @@
 """Galaxies per second of the exported model, beside the network of Domínguez Sánchez et al. (2018).
 
-    python benchmarks/forward.py [MODEL]
+    python benchmarks/forward.py [MODEL] [float32|mixed_bfloat16]
 
 Both run a batch of 128 through TensorFlow on all cores, in turns, so that whatever else the machine does falls
 on both. MODEL is named as everywhere (a path or an MLflow URI); without it an untrained model is timed, which
@@ -68,7 +68,8 @@ def seconds(run: Callable[[np.ndarray], object], images: np.ndarray) -> float:
 
 
 def main() -> None:
-    classifier = load_model(sys.argv[1]) if len(sys.argv) > 1 else Classifier()
+    precision = sys.argv[2] if len(sys.argv) > 2 else "float32"
+    classifier = load_model(sys.argv[1], precision) if len(sys.argv) > 1 else Classifier()
     random = np.random.default_rng(0)
     peer = dominguez_sanchez_2018()
     compiled = tf.function(lambda images: peer(images, training=False), reduce_retracing=True)
@@ -79,7 +80,7 @@ def main() -> None:
         run(images)
     times = [(seconds(ours, galaxies), seconds(theirs, pictures)) for _ in range(ROUNDS)]
     ratios = sorted(other / own for own, other in times)
-    print(f"batch {BATCH}, {os.cpu_count()} cores, {ROUNDS} rounds in turns")
+    print(f"batch {BATCH}, {os.cpu_count()} cores, {ROUNDS} rounds in turns, convolutions of morph in {precision}")
     print(f"  morph serving_default          {BATCH / median(own for own, _ in times):7.0f} galaxies/s")
     print(f"  Domínguez Sánchez et al. 2018  {BATCH / median(other for _, other in times):7.0f} galaxies/s")
     print(f"  ratio                          {median(ratios):7.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})")

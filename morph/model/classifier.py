@@ -42,7 +42,7 @@ class Classifier(keras.Model):
     size : pixels on a side of its input.
     latent : dimensions of the embedding.
     about : anything worth keeping with the model: data, dates, the MLflow run that made it.
-    precision : dtype policy of the encoder while it is trained; a loaded model always computes in float32.
+    precision : dtype policy of the convolutions; a loaded model computes in float32 unless told otherwise.
 
     It saves to one `.keras` file. `call` is `from_flux`.
     """
@@ -59,7 +59,7 @@ class Classifier(keras.Model):
     ):
         super().__init__(name=name, **options)
         self.survey = get_survey(survey).name
-        self.size, self.latent, self.about = size, latent, about or {}
+        self.size, self.latent, self.about, self.precision = size, latent, about or {}, precision
         self.normalise = Normalise()
         self.encoder = build_encoder(size, latent, precision)
         self.decoder = build_decoder(size, latent, precision)
@@ -82,6 +82,12 @@ class Classifier(keras.Model):
             "about": self.about,
             "name": self.name,
         }
+
+    def in_precision(self, precision: str) -> "Classifier":
+        """The same model with its convolutions in another precision, such as ``mixed_bfloat16``."""
+        model = Classifier.from_config({**self.get_config(), "precision": precision})
+        model.set_weights(self.get_weights())
+        return model
 
     def build(self, input_shape=None):
         """Nothing is left to build: every part is made with its weights."""

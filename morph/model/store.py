@@ -16,7 +16,7 @@ _NONE_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 DEFAULT_TRACKING = "sqlite:///mlruns/mlflow.db"
 
 
-def load_model(name: str | Path):
+def load_model(name: str | Path, precision: str = "float32"):
     """The `Classifier` that `name` stands for.
 
     `name` is a `.keras` file, a folder that holds one, or an MLflow URI (`models:/`, `runs:/`, `mlflow-artifacts:/`
@@ -35,7 +35,7 @@ def load_model(name: str | Path):
         raise BadInput(f"The model at '{name}' cannot be read ({first[:160]}); export or train it again.") from None
     if not isinstance(model, Classifier):
         raise BadInput(f"'{name}' holds a {type(model).__name__}, not a morph model.")
-    return model
+    return model if precision == "float32" else model.in_precision(precision)
 
 
 def find_model(name: str | Path) -> Path:

@@ -123,3 +123,12 @@ def test_a_keras_model_of_another_kind_is_refused(tmp_path):
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     with pytest.raises(BadInput, match="holds a Sequential, not a morph model"):
         load_model(tmp_path / "other.keras")
+
+
+def test_rounding_the_convolutions_changes_little(classifier, flux, answers):
+    rounded = classifier.in_precision("mixed_bfloat16")
+    assert rounded.precision == "mixed_bfloat16"
+    assert rounded.describe() == classifier.describe()
+    again = rounded.answer(flux)
+    np.testing.assert_allclose(again["probabilities"], answers["probabilities"], atol=0.02)
+    assert (again["probabilities"] != answers["probabilities"]).any(), "another arithmetic"
