@@ -17,7 +17,7 @@ from serving.catalogue import read_about
 from serving.summary import Summary
 
 #: What stands beside the score files.
-PICTURE, NUMBERS = "domain-shift.png", "domain-shift.json"
+PICTURE, NUMBERS = "_domain-shift.png", "_domain-shift.json"
 #: A survey has more tiles than are needed to know it.
 TILES = 50
 

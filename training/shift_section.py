@@ -23,10 +23,10 @@ def section_of_scores(scores: str | Path) -> Section | None:
     """What `morph score` left beside its score files; None where there is nothing."""
     folder = Path(scores) if Path(scores).is_dir() else Path(scores).parent
     try:
-        told = json.loads((folder / "domain-shift.json").read_text())["lines"]
+        told = json.loads((folder / "_domain-shift.json").read_text())["lines"]
     except (OSError, ValueError, KeyError):
         return None
-    drawn = folder / "domain-shift.png"
+    drawn = folder / "_domain-shift.png"
     shown = ""
     if drawn.is_file():
         data = base64.b64encode(drawn.read_bytes()).decode()

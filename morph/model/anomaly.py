@@ -185,7 +185,8 @@ def _softmax_regression(normal: np.ndarray, strange: np.ndarray, what: np.ndarra
 
 def _exceeded(reference, value):
     """Share of the reference at or above each value, never 0: (1 + how many) / (1 + all)."""
-    below = ops.cast(ops.searchsorted(reference, value, side="left"), "float32")
+    # A tie must not be broken by rounding.
+    below = ops.cast(ops.searchsorted(reference, value * (1 - 1e-6), side="left"), "float32")
     return (1.0 + QUANTILES - below) / (1.0 + QUANTILES)
 
 
