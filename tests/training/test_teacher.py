@@ -28,3 +28,19 @@ def test_the_galaxies_themselves_stay_as_they_are(classifier, sample, kind):
     before = getattr(few, kind).copy()
     taught(classifier, few)
     np.testing.assert_array_equal(getattr(few, kind), before)
+
+
+def test_taught_galaxies_join_the_training_sets_with_their_teachers_votes(classifier, sample, tmp_path):
+    from training.train import Task, training_sets
+
+    teacher = tmp_path / "teacher.keras"
+    classifier.save(teacher)
+    more = tmp_path / "more"
+    sample.select(np.arange(6)).write(more)
+    name = sample.about["path"]
+    task = Task("pretrain", "student", "morph", [name], [f"{name}:2"], taught=[str(more)], teacher=str(teacher))
+    (_, labelled), (blank, looked_at), (given, taught_share) = training_sets(task, seed=0)[0]
+    assert np.isnan(blank.votes).all(), "unlabelled galaxies come without votes"
+    np.testing.assert_allclose(given.votes, taught(classifier, sample.select(np.arange(6))).votes, rtol=1e-4)
+    assert looked_at / taught_share == pytest.approx(2 * np.sqrt(len(sample) / 6)), "weights count for these sets too"
+    assert (looked_at + taught_share) / labelled == pytest.approx(1 / 3), "a quarter of every batch"
