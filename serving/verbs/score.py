@@ -144,8 +144,8 @@ def _print(summary: "Summary", out: Path, seconds: float) -> None:
     if summary.changed:
         click.echo(f"{_count(len(summary.changed), 'tile')} had other images when scored before, and had to be again.")
     if summary.nowhere:
-        galaxies = _count(summary.nowhere, "galaxy of the catalogue lies", "galaxies of the catalogue lie")
-        click.echo(f"{galaxies} on none of the tiles that were scored.")
+        lost = _count(summary.nowhere, "galaxy of the catalogue lies", "galaxies of the catalogue lie")
+        click.echo(f"{lost} on none of the tiles that were scored.")
     if summary.elsewhere:
         click.echo(f"No galaxy of the catalogue lies on {_count(len(summary.elsewhere), 'tile')}.")
     if not summary.galaxies:
