@@ -22,6 +22,7 @@ from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from training import metrics
 from training.adapt import adapted_to, answer_turned, probe, pseudo_labelled, reestimate
+from training.apart import apart
 from training.augment import Strength
 from training.crossvalidate import cross_validate
 from training.fit import FINETUNING, Recipe, fit
@@ -127,10 +128,16 @@ def headline(votes: np.ndarray, probabilities: np.ndarray) -> str:
     return f"{metrics.FOUR_CLASS if metrics.FOUR_CLASS in sizes else max(sizes, key=lambda q: sizes[q])}/accuracy"
 
 
-def answers_of(
-    method: Method, parent: Classifier, galaxies: Galaxies, unlabelled: Galaxies | None, seeds: int
-) -> dict[str, np.ndarray]:
+def read(paths: list[str]) -> Galaxies:
+    """Datasets as one, each galaxy once."""
+    galaxies = Galaxies.concatenate([Galaxies.open(path) for path in paths])
+    return galaxies.select(np.sort(np.unique(galaxies.ids, return_index=True)[1]))
+
+
+def answers_of(name: str, model: str, datasets: list[str], extra: str | None, seeds: int) -> dict[str, np.ndarray]:
     """Cross-validated probabilities, averaged over seeds: seen once, and over eight views."""
+    method, parent, galaxies = METHODS[name], load_model(model), read(datasets)
+    unlabelled = Galaxies.open(extra) if extra else None
 
     def both(classifier: Classifier, images: np.ndarray) -> dict[str, np.ndarray]:
         once, turned = classifier.answer(images), answer_turned(classifier, images)
@@ -152,16 +159,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="answers are averaged over so many")
     parser.add_argument("--json", help="a file for the figures")
     arguments = parser.parse_args()
-    galaxies = Galaxies.concatenate([Galaxies.open(path) for path in arguments.datasets])
-    galaxies = galaxies.select(np.sort(np.unique(galaxies.ids, return_index=True)[1]))
-    unlabelled = Galaxies.open(arguments.unlabelled) if arguments.unlabelled else None
-    parent = load_model(arguments.model)
-    chosen = [name for name in arguments.methods.split(",") if unlabelled is not None or name not in NEED_UNLABELLED]
+    galaxies, unlabelled = read(arguments.datasets), arguments.unlabelled
+    chosen = [name for name in arguments.methods.split(",") if unlabelled or name not in NEED_UNLABELLED]
     reference: np.ndarray | None = None
     figures = {}
     for name in chosen:
         start = time.monotonic()
-        views = answers_of(METHODS[name], parent, galaxies, unlabelled, arguments.seeds)
+        views = apart(answers_of, name, arguments.model, arguments.datasets, unlabelled, arguments.seeds)
         seconds = time.monotonic() - start
         figure = headline(galaxies.votes, views["once"])
         reference = views["once"] if reference is None else reference

@@ -2,15 +2,19 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
+import numpy as np
 
 from morph.galaxies import Galaxies
-from morph.model.store import load_model
+from morph.model.store import find_model, load_model
 from training import tracking
+from training.apart import apart
 from training.evaluate import Evaluation
-from training.transfer import Setting, Target, fingerprint, run_children, weights_digest, within
+from training.fit import Recipe
+from training.transfer import Setting, Target, answer_of, fingerprint, run_children, weights_digest, within
 from training.transfer_plan import Child, children
 from training.transfer_report import save
 from training.transfer_summary import Summary, summarise
@@ -52,7 +56,8 @@ def carry_over(
         run.log_params(params)
         run.log_dataset(target.train, "training")
         with _Display(plan, setting) as report:
-            evaluations = run_children(plan, source, model, target, setting, experiment, report)
+            answer = partial(apart, _answer, str(find_model(model)), dataset)
+            evaluations = run_children(plan, source, model, target, setting, experiment, report, answer)
         summary = summarise(evaluations)
         for (method, labels), figures in summary.points.items():
             metrics = {f"{method}/{figure}": point.value for figure, point in figures.items()}
@@ -60,6 +65,11 @@ def carry_over(
         save(summary, to, f"{title}{', simulated' if summary.simulated else ''}")
         run.log_folder(to, "transfer")
     return summary
+
+
+def _answer(model: str, dataset: str, child: Child, recipe: Recipe) -> dict[str, np.ndarray]:
+    """`training.transfer.answer_of` in a process that has read nothing yet."""
+    return answer_of(child, recipe, load_model(model), Target.of(Galaxies.open(dataset)))
 
 
 def _parent(experiment: str, key: str, params: dict[str, str]) -> str | None:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -33,6 +34,8 @@ _KEY = "morph.transfer_key"
 
 #: Told of every child: the child, the batches it stands for, its evaluation, and whether it was trained just now.
 Report = Callable[[Child, int, Evaluation, bool], None]
+#: Trains a child by a recipe and returns its answers about the test galaxies.
+Answer = Callable[[Child, Recipe], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,11 @@ def train_child(child: Child, source: Classifier, target: Target, recipe: Recipe
     return classifier
 
 
+def answer_of(child: Child, recipe: Recipe, source: Classifier, target: Target) -> dict[str, np.ndarray]:
+    """What a child answers about the test galaxies, after training it."""
+    return ask(train_child(child, source, target, recipe), target.test.images)
+
+
 def run_children(
     plan: Sequence[Child],
     source: Classifier,
@@ -145,6 +153,7 @@ def run_children(
     setting: Setting,
     experiment: str,
     report: Report | None = None,
+    answer: Answer | None = None,
 ) -> dict[Child, Evaluation]:
     """Train and measure every child that is not finished yet, each in a run below the active one.
 
@@ -152,7 +161,9 @@ def run_children(
     ----------
     plan : as `children` gives it.
     source, model : the classifier to carry over, and its name.
+    answer : trains a child and asks it about the test galaxies; by default in this process.
     """
+    answer = answer or partial(answer_of, source=source, target=target)
     digest = weights_digest(source)
     known = finished(experiment)
     evaluations: dict[Child, Evaluation] = {}
@@ -165,7 +176,7 @@ def run_children(
             with tracking.run(experiment, child.name, "transfer", parent=model) as run:
                 run.log_params({**asdict(child), "model": model, "split": "test", **_how(child, recipe)})
                 run.log_dataset(target.test, "evaluation")
-                answers = ask(train_child(child, source, target, recipe), target.test.images)
+                answers = answer(child, recipe)
                 evaluation = record(answers, target.test, f"{model}, {child.title}", "test", RESAMPLES)
                 log(run, evaluation, plots=False)
                 # Last, so that only a child whose evaluation is kept is taken for finished.
