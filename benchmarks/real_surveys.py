@@ -25,7 +25,7 @@ PAGE = ROOT / "docs" / "real-data.md"
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "## SDSS: galaxies like those the weights were taught with\n\nThe test split of Galaxy Zoo 1 and 2: galaxies "
-        "that no training and no choice has seen.",
+        "that no training has seen.",
         (
             "import $MORPH_DATA/sdss-galaxyzoo1/images --labels $MORPH_DATA/sdss-galaxyzoo1/labels.csv "
             "--survey sdss --to gz1",
