@@ -113,8 +113,25 @@ class Signature:
                 "INVALID_ARGUMENT",
                 f"Signature '{self.name}' takes {_listed(self.inputs)}; the request has {_listed(tensors)}.",
             )
+        self._check({key: _kind(tensors[key]) for key in self.inputs})
+        try:
+            arrays = {key: from_tensor(tensors[key]) for key in self.inputs}
+        except ValueError as error:
+            raise Refused("INVALID_ARGUMENT", f"A tensor cannot be read: {error}.") from None
+        return arrays
+
+    def check(self, inputs: dict[str, np.ndarray]) -> int:
+        """The number of rows of a request's arrays. Refused unless they are what this signature takes."""
+        if set(inputs) != set(self.inputs):
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"Signature '{self.name}' takes {_listed(self.inputs)}; the request has {_listed(inputs)}.",
+            )
+        return self._check({key: (array.dtype, array.shape) for key, array in inputs.items()})
+
+    def _check(self, kinds: dict[str, tuple[np.dtype, tuple[int, ...]]]) -> int:
         for key, spec in self.inputs.items():
-            dtype, shape = _kind(tensors[key])
+            dtype, shape = kinds[key]
             if not spec.accepts(dtype, shape):
                 raise Refused(
                     "INVALID_ARGUMENT",
@@ -125,13 +142,10 @@ class Signature:
                     "INVALID_ARGUMENT",
                     f"{key} holds {shape[0]} rows; a request holds between 1 and {self.max_rows}.",
                 )
-        try:
-            arrays = {key: from_tensor(tensors[key]) for key in self.inputs}
-        except ValueError as error:
-            raise Refused("INVALID_ARGUMENT", f"A tensor cannot be read: {error}.") from None
-        if len({len(array) for array in arrays.values()}) != 1:
+        rows = {shape[0] for _, shape in kinds.values()}
+        if len(rows) != 1:
             raise Refused("INVALID_ARGUMENT", f"The inputs of '{self.name}' have different numbers of rows.")
-        return arrays
+        return rows.pop()
 
     def wanted(self, output_filter) -> tuple[str, ...]:
         """The outputs that a request asks for: all if it names none. Refused where there is no such output."""

@@ -26,6 +26,7 @@ from tensorflow_serving.apis import (
 
 from morph.errors import BadInput
 from serving.batching import Batcher, BatchingParameters, QueueFull
+from serving.embedded.models import Models, Version
 from serving.messages import to_tensor
 from serving.servable import Refused, Servable, batching_file, locate
 from serving.signals import until_stopped
@@ -70,6 +71,7 @@ class Server:
         self.location = locate(model_dir, name)
         self.name, self.host, self.port = name, host, port
         self.batching = batching or BatchingParameters.read(batching_file(self.location))
+        self.models = Models()
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._failure: BaseException | None = None
@@ -134,6 +136,7 @@ class Server:
                     for name, signature in servable.signatures.items()
                 }
                 services.open(servable, batchers)
+                self.models.add(Version(self.name, servable.version, servable, batchers))
                 await _report(healths, health_pb2.HealthCheckResponse.SERVING)
                 self._ready.set()
                 await self._stopping.wait()

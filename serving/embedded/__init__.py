@@ -1,0 +1,1 @@
+"""The embedded server's parts: TensorFlow Serving's twin in Python."""
