@@ -5,9 +5,8 @@ A dataset is a folder of Parquet files. Its images are all of one kind:
 - ``flux``: float32 [size, size, 3], nanomaggies per pixel in the channels g, r, i, NaN where there is no data;
 - ``composite``: uint8 [size, size, 3], a colour picture, R, G, B.
 
-Every stamp is centred on its galaxy and spans `FIELD` half-light radii per `NETWORK_SIZE` pixels, so that all
-galaxies look equally large to the network; stamps are stored with a margin (`STAMP_SIZE` > `NETWORK_SIZE`)
-that training uses to turn and zoom them. Any other square stamp is accepted too, and resized when it is used.
+Every stamp shows its galaxy as large as `morph.stamps` says, and is stored with a margin that training uses to turn
+and zoom it. Any other square stamp is accepted too, and resized when it is used.
 """
 
 import hashlib
@@ -24,14 +23,7 @@ import pyarrow.parquet as pq
 
 from morph.errors import BadInput
 from morph.questions import TREE, VOTE_COLUMNS, question_of
-
-#: Pixels on a side of what the network reads.
-NETWORK_SIZE = 64
-#: Pixels on a side of a stored stamp: the network's view and a margin around it.
-STAMP_SIZE = 96
-#: Half-light radii across the network's view: three to each side hold 93 % of the light of an exponential
-#: disk and 80 % of that of a de Vaucouleurs profile, and leave some sky around both.
-FIELD = 6.0
+from morph.stamps import STAMP_SIZE
 
 KINDS = {"flux": np.float32, "composite": np.uint8}
 

@@ -22,11 +22,11 @@ from astropy.table import Table
 
 from morph import __version__
 from morph.errors import BadInput
-from morph.galaxies import FIELD
 from morph.images.appearance import STATISTICS, measure
 from morph.images.cutouts import Flag, cut
 from morph.images.sources import detect, locate, read_catalogue
 from morph.images.tiles import Tile, find_tiles, tile_name
+from morph.stamps import FIELD
 from morph.surveys import get_survey
 from serving.answerers import OUTPUTS, Answerer, Source
 from serving.catalogue import Scores, read_about, write_scores

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from morph.galaxies import FIELD, NETWORK_SIZE
+from morph.stamps import FIELD, NETWORK_SIZE
 from training import calibration_table
 from training.evaluate import Evaluation, title_of
 from training.tables import COLUMNS, LEGEND, evaluation_lines, show

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morph.galaxies import FIELD, NETWORK_SIZE, Galaxies
+from morph.galaxies import Galaxies
 from morph.images.stretch import COMPOSITE_SOFTENING, from_composite, to_composite
+from morph.stamps import FIELD, NETWORK_SIZE
 from morph.surveys import get_survey
 
 #: Pixels of a stamp per half-light radius.

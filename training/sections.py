@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from morph.galaxies import NETWORK_SIZE, Galaxies
+from morph.galaxies import Galaxies
 from morph.questions import COARSE, TREE, VOTE_COLUMNS, question_of
+from morph.stamps import NETWORK_SIZE
 from training import metrics, pictures, plots, reliability_plots
 from training.compare import Comparison
 from training.four_classes import four_classes

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from morph.galaxies import FIELD
 from morph.images.stretch import relative_flux
+from morph.stamps import FIELD
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from morph.errors import BadInput
-from morph.galaxies import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.images.size import Shape, measure
 from morph.images.stretch import from_composite
+from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 

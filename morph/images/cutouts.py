@@ -4,9 +4,9 @@ import enum
 
 import numpy as np
 
-from morph.galaxies import FIELD, NETWORK_SIZE
 from morph.images.resample import resample
 from morph.images.tiles import Tile
+from morph.stamps import FIELD, NETWORK_SIZE
 
 
 class Flag(enum.IntFlag):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import sep
 
-from morph.galaxies import FIELD
+from morph.stamps import FIELD
 
 #: A source is what stands this many sigma above the sky over `MIN_AREA` connected pixels.
 THRESHOLD = 1.5

@@ -6,11 +6,11 @@ from astropy.coordinates import angular_separation
 from astropy.table import Table
 
 from morph.errors import BadInput
-from morph.galaxies import FIELD
 from morph.images.catalogues import read_catalogue
 from morph.images.photometry import intensity, magnitudes, point_source_radius
 from morph.images.size import MIN_AREA, THRESHOLD, half_light_radii, measure
 from morph.images.tiles import Tile
+from morph.stamps import FIELD
 from morph.surveys import get_survey
 
 __all__ = ["detect", "locate", "measure_radii", "read_catalogue"]

@@ -8,7 +8,6 @@ import numpy as np
 from keras import ops
 
 from morph.errors import BadInput
-from morph.galaxies import NETWORK_SIZE
 from morph.images.stretch import relative_flux
 from morph.model.anomaly import Anomaly
 from morph.model.calibration import Calibration
@@ -21,6 +20,7 @@ from morph.model.memory import Memory
 from morph.model.normalise import Normalise
 from morph.model.tree import down_the_tree
 from morph.questions import ANSWERS, TREE
+from morph.stamps import NETWORK_SIZE
 from morph.surveys import CHANNELS, get_survey
 
 #: Weight of a pixel in the reconstruction error, as a Gaussian around the centre with this sigma in units of

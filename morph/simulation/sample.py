@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from morph.errors import BadInput
-from morph.galaxies import FIELD, NETWORK_SIZE, STAMP_SIZE, Galaxies, GalaxiesWriter, Galaxy
+from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.images.resample import resample
 from morph.images.size import measure
 from morph.simulation.observe import Observation, observe
 from morph.simulation.population import draw_scene, get_mix
 from morph.simulation.scenes import Scene
 from morph.simulation.votes import answer_probabilities, draw_votes
+from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.surveys import Survey, get_survey
 
 #: Galaxies a worker makes at a time, and the least number of batches for which starting workers pays.

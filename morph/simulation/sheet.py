@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from morph.errors import BadInput
-from morph.galaxies import NETWORK_SIZE, Galaxies
+from morph.galaxies import Galaxies
 from morph.images.stretch import to_composite, white_level
+from morph.stamps import NETWORK_SIZE
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from morph.errors import BadInput
-from morph.galaxies import STAMP_SIZE
 from morph.images import composite
+from morph.stamps import STAMP_SIZE
 from training.sources.known import Known, know
 from training.sources.labels import Labels
 from training.sources.matching import position, stem, stems_of

@@ -8,11 +8,12 @@ from astropy.table import Table as Catalogue
 from astropy.table import vstack
 
 from morph.errors import BadInput
-from morph.galaxies import FIELD, NETWORK_SIZE, PROPERTIES, STAMP_SIZE
+from morph.galaxies import PROPERTIES
 from morph.images.cutouts import SMALLEST_RADIUS, Flag, cut
 from morph.images.photometry import magnitudes
 from morph.images.sources import detect, locate, read_catalogue
 from morph.images.tiles import Tile, find_tiles
+from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 from training.sources.known import Known, know
 from training.sources.labels import Labels
 from training.sources.progress import track

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from morph.errors import BadInput
-from morph.galaxies import NETWORK_SIZE, STAMP_SIZE
 from morph.images.composite import SMALLEST_CROP, crop, read, stamp_from_file
 from morph.images.stretch import COMPOSITE_SOFTENING, to_composite
+from morph.stamps import NETWORK_SIZE, STAMP_SIZE
 
 
 def picture(size: int = 200, scale: float = 10.0, x0: float = 100.0, y0: float = 100.0) -> np.ndarray:

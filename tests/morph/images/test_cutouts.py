@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from drawn_tiles import COLOUR, GALAXIES, HALF_LIGHT, SIZE, write_tile
 
-from morph.galaxies import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.images.cutouts import Flag, cut
 from morph.images.tiles import Tile
+from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 
 X, Y, SIGMA, FLUX = GALAXIES[0]
 

@@ -6,9 +6,9 @@ from astropy.io import fits
 from drawn_tiles import COLOUR, COUNTS, GALAXIES, HALF_LIGHT, SCALE, SIZE, counts_of, write_tile
 
 from morph.errors import BadInput
-from morph.galaxies import STAMP_SIZE
 from morph.images.cutouts import Flag
 from morph.images.fits import read_cutouts
+from morph.stamps import STAMP_SIZE
 from morph.surveys import magnitude
 
 _, _, SIGMA, FLUX = GALAXIES[0]

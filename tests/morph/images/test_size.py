@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from morph.galaxies import FIELD
 from morph.images.size import measure
+from morph.stamps import FIELD
 
 GAUSSIAN = np.sqrt(2 * np.log(2))
 EXPONENTIAL = 1.678  # half-light radius over scale length

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from morph.errors import BadInput
-from morph.galaxies import FIELD, NETWORK_SIZE, STAMP_SIZE, Galaxies
+from morph.galaxies import Galaxies
 from morph.images.size import measure
 from morph.questions import ANSWERS
 from morph.simulation.sample import simulate_galaxies, simulate_galaxy
+from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 
 
 def test_a_sample_is_a_flux_dataset_that_says_it_is_simulated(sample):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morph.galaxies import STAMP_SIZE, Galaxies
+from morph.galaxies import Galaxies
 from morph.questions import GALAXY10_CLASSES, VOTE_COLUMNS
+from morph.stamps import STAMP_SIZE
 
 EDGE_ON = VOTE_COLUMNS.index("disk-edge-on_yes")
 SMOOTH = VOTE_COLUMNS.index("smooth-or-featured_smooth")

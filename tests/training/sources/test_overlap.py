@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morph.galaxies import STAMP_SIZE, Galaxies, GalaxiesWriter, Galaxy
+from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.images.composite import stamp_from_file
 from morph.questions import empty_votes
+from morph.stamps import STAMP_SIZE
 from training.sources.overlap import duplicates_of, without_duplicates
 
 

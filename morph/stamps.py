@@ -1,0 +1,13 @@
+"""How large a galaxy is drawn: the sizes that images, datasets and the network agree on.
+
+A stamp is centred on its galaxy and spans `FIELD` half-light radii per `NETWORK_SIZE` pixels, so that all galaxies
+look equally large to the network.
+"""
+
+#: Pixels on a side of what the network reads.
+NETWORK_SIZE = 64
+#: Pixels on a side of a stored stamp: the network's view and a margin around it.
+STAMP_SIZE = 96
+#: Half-light radii across the network's view: three to each side hold 93 % of the light of an exponential
+#: disk and 80 % of that of a de Vaucouleurs profile, and leave some sky around both.
+FIELD = 6.0
