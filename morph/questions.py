@@ -238,7 +238,8 @@ GALAXY_ZOO_1_CLASSES: dict[str, tuple[str, ...]] = {
     "spiral_clockwise": (*_SPIRAL_DISK, "merging_none"),
     "spiral_anticlockwise": (*_SPIRAL_DISK, "merging_none"),
     "spiral": (*_SPIRAL_DISK, "merging_none"),
-    "edge_on": (*_EDGE_ON, "merging_none"),
+    # Half of what Galaxy Zoo 1 calls edge-on, Galaxy Zoo 2 calls smooth and cigar-shaped: nobody was asked which.
+    "edge_on": ("disk-edge-on_yes", "merging_none"),
     "merger": ("merging_merger", "odd-feature_merger"),
     "unknown": ("smooth-or-featured_artifact",),
 }
@@ -249,9 +250,11 @@ _UNDENIABLE = ("has-spiral-arms_yes", "odd-feature_merger")
 
 #: What a vote for each class says. A hard class may imply what nobody could deny, being one vote among galaxies that
 #: other classes and surveys speak about; as shares of a galaxy's own volunteers such votes would all be for one side.
+#: And who voted for edge-on must count as not smooth there, or a galaxy that nine of ten saw edge-on would be smooth
+#: by the tenth's vote alone.
 GALAXY_ZOO_1_VOTES: dict[str, tuple[str, ...]] = {
     name: tuple(answer for answer in answers if answer not in _UNDENIABLE)
-    for name, answers in GALAXY_ZOO_1_CLASSES.items()
+    for name, answers in {**GALAXY_ZOO_1_CLASSES, "edge_on": (*_EDGE_ON, "merging_none")}.items()
 }
 
 #: Galaxy10 DECaLS (Leung & Bovy), in the order of its integer classes.

@@ -74,6 +74,8 @@ def four_classes_of_votes(votes: np.ndarray) -> np.ndarray:
     shares[artefact > 0.5] = np.nan
     # A hard class "merger" says nothing on smooth or featured, and need not.
     shares[np.isnan(smooth) & (merger > 0.5)] = [0, 0, 0, 1]
+    # Nor does Galaxy Zoo 1's "edge-on".
+    shares[np.isnan(smooth) & ~(merger > 0.5) & (edge_on > 0.5)] = [0, 0, 1, 0]
     return shares
 
 

@@ -207,6 +207,8 @@ def test_four_classes_of_probabilities_sum_to_one(random_probabilities):
         ({SMOOTH: 1, "merging_none": 1}, "elliptical"),
         ({FEATURED: 1, "disk-edge-on_no": 1, "merging_none": 1}, "spiral"),
         ({FEATURED: 1, "disk-edge-on_yes": 1}, "edge-on"),
+        ({"disk-edge-on_yes": 1, "merging_none": 1}, "edge-on"),
+        ({"disk-edge-on_yes": 1, "merging_merger": 1}, "merger"),
         ({"merging_merger": 1, "odd-feature_merger": 1}, "merger"),
         ({SMOOTH: 20, "odd-feature_merger": 15, "odd-feature_none": 5}, "merger"),
         ({"smooth-or-featured_artifact": 1}, None),
