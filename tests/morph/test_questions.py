@@ -47,9 +47,10 @@ def test_classes_imply_the_whole_path_to_their_answers():
     for classes in (GALAXY_ZOO_1_CLASSES, GALAXY10_CLASSES, RING_CLASSES):
         for name, answers in classes.items():
             for answer in answers:
-                # Merging and odd features are asked of everybody, so a class need not say how they came there.
+                # Merging and odd features are asked of everybody, so a class need not say how they came there; and
+                # Galaxy Zoo 1's edge-on galaxies are disks and cigars alike.
                 parents = TREE[question_of(answer)].asked_after
-                if len(parents) == 1:
+                if len(parents) == 1 and name != "edge_on":
                     assert "_".join(parents[0]) in answers, f"{name}: {answer}"
 
 
