@@ -2,11 +2,14 @@
 
 Nothing but NumPy and the shared library inside the TensorFlow wheel is needed; the Python package `tensorflow`
 is never imported. What runs here runs in `tensorflow_model_server`, which calls the same C++ loader and session.
+No call holds Python's lock: a model is loaded and run while other threads go on. Pixels can be written once,
+straight into the tensor that the network reads, and a closed model gives all its memory back.
 Source of the declarations: `tensorflow/c/{c_api,tf_tensor,tf_tstring}.h`.
 """
 
 import ctypes
 import importlib.util
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,7 +19,15 @@ import numpy as np
 from morph.errors import BadInput
 
 #: Number of a tensorflow.DataType -> NumPy's dtype; text is an object array of bytes.
-_DTYPES = {1: np.dtype("float32"), 4: np.dtype("uint8"), 7: np.dtype("object"), 9: np.dtype("int64"), 10: np.dtype("bool")}
+_DTYPES = {
+    1: np.dtype("float32"),
+    2: np.dtype("float64"),
+    3: np.dtype("int32"),
+    4: np.dtype("uint8"),
+    7: np.dtype("object"),
+    9: np.dtype("int64"),
+    10: np.dtype("bool"),
+}
 _NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
 _TEXT = np.dtype("object")
 
@@ -81,14 +92,79 @@ def library(folder: str | None = None) -> ctypes.CDLL:
     if folder is None:
         spec = importlib.util.find_spec("tensorflow")
         folder = str(Path(spec.origin).parent) if spec and spec.origin else "."
-    found = sorted(path for pattern in ("*.so.2", "*.2.dylib") for path in Path(folder).glob(f"libtensorflow_cc{pattern}"))
+    found = sorted(
+        path for pattern in ("*.so.2", "*.2.dylib") for path in Path(folder).glob(f"libtensorflow_cc{pattern}")
+    )
     if not found:
-        raise BadInput(f"There is no libtensorflow_cc in '{folder}'; install TensorFlow with `pip install tensorflow`.")
+        raise BadInput(
+            f"There is no libtensorflow_cc in '{folder}'; install TensorFlow with `pip install tensorflow`."
+        )
     loaded = ctypes.CDLL(str(found[0]))
     for name, (result, *arguments) in _FUNCTIONS.items():
         function = getattr(loaded, name)
         function.restype, function.argtypes = result, arguments
     return loaded
+
+
+class Tensor:
+    """A TF_Tensor, which goes when nobody has it or an array cut from it any more.
+
+    Attributes
+    ----------
+    array : its values; for numbers a view of TensorFlow's own memory, to be read or written.
+    """
+
+    def __init__(self, handle: int, loaded: ctypes.CDLL):
+        self.handle = handle
+        kind = loaded.TF_TensorType(handle)
+        if kind not in _DTYPES:
+            loaded.TF_DeleteTensor(handle)
+            raise ValueError(f"a tensor of TensorFlow type {kind} cannot be read")
+        shape = tuple(loaded.TF_Dim(handle, axis) for axis in range(loaded.TF_NumDims(handle)))
+        start, size = loaded.TF_TensorData(handle), loaded.TF_TensorByteSize(handle)
+        owner: object = self
+        if _DTYPES[kind] == _TEXT:
+            self.array = np.empty(int(np.prod(shape)), _TEXT)
+            for place in range(len(self.array)):
+                text = start + place * _TSTRING
+                self.array[place] = ctypes.string_at(
+                    loaded.TF_StringGetDataPointer(text), loaded.TF_StringGetSize(text)
+                )
+        elif size:
+            # NumPy keeps its buffer alive, so the tensor lives as long as the buffer does.
+            owner = (ctypes.c_char * size).from_address(start)
+            self.array = np.frombuffer(owner, _DTYPES[kind])  # type: ignore[call-overload]
+        else:
+            self.array = np.empty(0, _DTYPES[kind])
+        self.array = self.array.reshape(shape)
+        weakref.finalize(owner, loaded.TF_DeleteTensor, handle).atexit = False
+
+    @classmethod
+    def empty(cls, dtype: np.dtype, shape: Sequence[int], loaded: ctypes.CDLL | None = None) -> "Tensor":
+        """A tensor of numbers that is yet to be filled."""
+        loaded = loaded or library()
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        return cls(loaded.TF_AllocateTensor(_NUMBERS[dtype], _lengths(shape), len(shape), size), loaded)
+
+    @classmethod
+    def of(cls, array: np.ndarray, loaded: ctypes.CDLL | None = None) -> "Tensor":
+        """A tensor with the array's values: numbers, or bytes objects."""
+        loaded = loaded or library()
+        if array.dtype != _TEXT:
+            tensor = cls.empty(array.dtype, array.shape, loaded)
+            tensor.array[...] = array
+            return tensor
+        size = array.size * _TSTRING
+        handle = loaded.TF_AllocateTensor(_NUMBERS[_TEXT], _lengths(array.shape), array.ndim, size)
+        start = loaded.TF_TensorData(handle)
+        for place, value in enumerate(array.ravel().tolist()):
+            loaded.TF_StringInit(start + place * _TSTRING)
+            loaded.TF_StringCopy(start + place * _TSTRING, value, len(value))
+        return cls(handle, loaded)
+
+
+def _lengths(shape: Sequence[int]) -> ctypes.Array:
+    return (ctypes.c_int64 * len(shape))(*shape)
 
 
 class SavedModel:
@@ -99,7 +175,8 @@ class SavedModel:
     folder : the version's folder, with `saved_model.pb`.
     wheel : the folder of another TensorFlow wheel whose library is to be used.
 
-    A context manager: the session is closed at the end. Raises BadInput when TensorFlow cannot load the folder.
+    The session is closed by `close`, at the end of a `with` block, or when nobody holds the model any more.
+    Raises BadInput when TensorFlow cannot load the folder.
     """
 
     def __init__(self, folder: str | Path, wheel: str | None = None):
@@ -107,98 +184,85 @@ class SavedModel:
         self.tensorflow = self._library.TF_Version().decode()
         self._graph = self._library.TF_NewGraph()
         options = self._library.TF_NewSessionOptions()
-        try:
-            tags = (_text * 1)(b"serve")
-            with _Status(self._library) as status:
-                self._session = self._library.TF_LoadSessionFromSavedModel(
-                    options, None, str(folder).encode(), tags, 1, self._graph, None, status.pointer
-                )
-                if status.message:
-                    self._library.TF_DeleteGraph(self._graph)
-                    raise BadInput(f"TensorFlow cannot load the model at '{folder}': {status.message}.")
-        finally:
+        tags = (_text * 1)(b"serve")
+        with _Status(self._library) as status:
+            self._session = self._library.TF_LoadSessionFromSavedModel(
+                options, None, str(folder).encode(), tags, 1, self._graph, None, status.pointer
+            )
             self._library.TF_DeleteSessionOptions(options)
+            self.close = weakref.finalize(self, _close, self._library, self._session, self._graph)
+            if status.message:
+                raise BadInput(f"TensorFlow cannot load the model at '{folder}': {status.message}.")
 
     def __enter__(self) -> "SavedModel":
         return self
 
     def __exit__(self, *_) -> None:
-        with _Status(self._library) as status:
-            self._library.TF_CloseSession(self._session, status.pointer)
-            self._library.TF_DeleteSession(self._session, status.pointer)
-        self._library.TF_DeleteGraph(self._graph)
+        self.close()
+
+    def function(self, inputs: Sequence[str], outputs: Sequence[str]) -> "Function":
+        """What computes tensors of the graph from others, each written ``operation:index`` as in a SignatureDef.
+
+        Raises ValueError where the graph has no such tensor.
+        """
+        return Function(self, inputs, outputs)
 
     def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
         """One pass through the graph.
 
         Parameters
         ----------
-        feeds : tensor (``operation:index``, as a SignatureDef writes it) -> float32, uint8, int64, bool or object
-            (bytes) array.
+        feeds : tensor (``operation:index``, as a SignatureDef writes it) -> array of numbers or of bytes objects.
         fetches : the tensors wanted.
 
         Returns the arrays of `fetches`, in their order. Raises ValueError with TensorFlow's own words when the
         graph has no such tensor or cannot run on these arrays.
         """
-        inputs = [self._to_tensor(array) for array in feeds.values()]
-        outputs = (_pointer * len(fetches))()
-        try:
-            with _Status(self._library) as status:
-                self._library.TF_SessionRun(
-                    self._session,
-                    None,
-                    *(self._places(feeds), (_pointer * len(inputs))(*inputs), len(inputs)),
-                    *(self._places(fetches), outputs, len(fetches)),
-                    *(None, 0, None, status.pointer),
-                )
-                if status.message:
-                    raise ValueError(status.message)
-            return [self._to_array(tensor) for tensor in outputs]
-        finally:
-            for tensor in (*inputs, *(tensor for tensor in outputs if tensor)):
-                self._library.TF_DeleteTensor(tensor)
+        tensors = [Tensor.of(np.asarray(array), self._library) for array in feeds.values()]
+        return self.function(list(feeds), fetches)(tensors)
 
-    def _places(self, tensors) -> ctypes.Array:
-        """Where each ``operation:index`` is in the graph."""
+
+def _close(loaded: ctypes.CDLL, session: int | None, graph: int) -> None:
+    if session:
+        with _Status(loaded) as status:
+            loaded.TF_CloseSession(session, status.pointer)
+            loaded.TF_DeleteSession(session, status.pointer)
+    loaded.TF_DeleteGraph(graph)
+
+
+class Function:
+    """Computes some tensors of a model's graph from others; several threads may call it at once."""
+
+    def __init__(self, model: SavedModel, inputs: Sequence[str], outputs: Sequence[str]):
+        self._model = model
+        self._inputs, self._outputs = self._places(inputs), self._places(outputs)
+
+    def __call__(self, inputs: Sequence[Tensor]) -> list[np.ndarray]:
+        """The outputs' arrays. Raises ValueError in TensorFlow's own words when it cannot run on these inputs."""
+        loaded = self._model._library
+        handles = (_pointer * len(inputs))(*(tensor.handle for tensor in inputs))
+        results = (_pointer * len(self._outputs))()
+        with _Status(loaded) as status:
+            loaded.TF_SessionRun(
+                self._model._session,
+                None,
+                *(self._inputs, handles, len(handles)),
+                *(self._outputs, results, len(results)),
+                *(None, 0, None, status.pointer),
+            )
+            if status.message:
+                raise ValueError(status.message)
+        return [Tensor(handle, loaded).array for handle in results]
+
+    def _places(self, tensors: Sequence[str]) -> ctypes.Array:
         places = (_Output * len(tensors))()
         for place, tensor in zip(places, tensors, strict=True):
             name, _, index = tensor.rpartition(":")
-            place.operation = self._library.TF_GraphOperationByName(self._graph, name.encode())
+            place.operation = self._model._library.TF_GraphOperationByName(self._model._graph, name.encode())
             if not place.operation:
                 raise ValueError(f"the graph has no tensor '{tensor}'")
             place.index = int(index)
         return places
-
-    def _to_tensor(self, array: np.ndarray) -> int:
-        """A new TF_Tensor with the array's values."""
-        array = np.ascontiguousarray(array)
-        dims = (ctypes.c_int64 * array.ndim)(*array.shape)
-        size = array.size * (_TSTRING if array.dtype == _TEXT else array.itemsize)
-        tensor = self._library.TF_AllocateTensor(_NUMBERS[array.dtype], dims, array.ndim, size)
-        start = self._library.TF_TensorData(tensor)
-        if array.dtype != _TEXT:
-            ctypes.memmove(start, array.ctypes.data, size)
-            return tensor
-        for place, value in enumerate(array.ravel().tolist()):
-            self._library.TF_StringInit(start + place * _TSTRING)
-            self._library.TF_StringCopy(start + place * _TSTRING, value, len(value))
-        return tensor
-
-    def _to_array(self, tensor: int) -> np.ndarray:
-        """A copy of a TF_Tensor's values."""
-        shape = tuple(self._library.TF_Dim(tensor, axis) for axis in range(self._library.TF_NumDims(tensor)))
-        dtype = _DTYPES[self._library.TF_TensorType(tensor)]
-        start = self._library.TF_TensorData(tensor)
-        if dtype != _TEXT:
-            content = ctypes.string_at(start, self._library.TF_TensorByteSize(tensor))
-            return np.frombuffer(content, dtype).reshape(shape)
-        texts = np.empty(int(np.prod(shape)), dtype)
-        for place in range(len(texts)):
-            text = start + place * _TSTRING
-            texts[place] = ctypes.string_at(
-                self._library.TF_StringGetDataPointer(text), self._library.TF_StringGetSize(text)
-            )
-        return texts.reshape(shape)
 
 
 class _Status:
@@ -218,4 +282,6 @@ class _Status:
     def message(self) -> str:
         if self._library.TF_GetCode(self.pointer) == 0:
             return ""
-        return self._library.TF_Message(self.pointer).decode(errors="replace").strip().rstrip(".") or "it gives no reason"
+        return (
+            self._library.TF_Message(self.pointer).decode(errors="replace").strip().rstrip(".") or "it gives no reason"
+        )

@@ -12,14 +12,16 @@ TensorFlow's own operations are used.
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from morph.errors import BadInput
 from serving.batching import BatchingParameters
-
-DEPLOY = Path(__file__).parent / "deploy"
+from serving.deploy.write import TEMPLATES as DEPLOY
+from serving.deploy.write import write_configurations
+from serving.remote import Remote, is_url, local
 
 #: The largest difference between the exported model and the Keras model, relative to the value where it is
 #: above one: float32 arithmetic in another order differs by 1e-6 to 1e-5.
@@ -37,37 +39,57 @@ WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 
 def export_model(
     classifier, to: str | Path, version: int | None = None, name: str = "morph", run: str | None = None
-) -> Path:
+) -> Path | str:
     """Write `classifier` as version `version` of the model `name` in the folder `to`.
 
-    The version folder appears whole or not at all: a server that watches `to` never sees half of it. Files for
+    The version appears whole or not at all: a server that watches `to` never sees half of it. Files for
     deployment stand beside the model's folder and are left alone where they exist already.
 
     Parameters
     ----------
     classifier : a `morph.model.classifier.Classifier`.
-    to : the folder for the model, made when it is not there.
+    to : the folder for the model, made when it is not there; or a URL that fsspec knows (s3://, gs://, ...).
     version : its number; one more than the highest in the folder if not given.
     run : the MLflow run that made the model, for `describe`; what the model itself says if not given.
 
     Returns
     -------
-    The version's folder, ``to/name/version``.
+    The version's folder, ``to/name/version``: a Path, or a URL where `to` is one.
 
-    Raises BadInput when the version exists or Keras runs on another backend than TensorFlow, and RuntimeError
-    when the exported model does not give the numbers of the Keras model.
+    Raises BadInput when the version exists, Keras runs on another backend than TensorFlow or the URL cannot be
+    written, and RuntimeError when the exported model does not give the numbers of the Keras model.
     """
     import keras
 
     if keras.backend.backend() != "tensorflow":
         raise BadInput(f"Export needs Keras's TensorFlow backend, not {keras.backend.backend()}; unset KERAS_BACKEND.")
-    model_dir = Path(to) / name
-    version = next_version(model_dir) if version is None else version
-    folder = model_dir / str(version)
-    if folder.exists():
-        raise BadInput(f"'{folder}' exists; choose a version above {next_version(model_dir) - 1}.")
+    if is_url(to):
+        remote = Remote(str(to))
+        version = _free_version(remote.versions(name), version, f"{remote}/{name}")
+        with TemporaryDirectory() as folder:
+            _export(classifier, Path(folder), version, name, run)
+            return remote.upload(Path(folder), name, version)
+    to = local(to)
+    return _export(classifier, to, _free_version(versions(to / name), version, to / name), name, run)
+
+
+def _free_version(taken: list[int], version: int | None, where: str | Path) -> int:
+    """The version to write: the one asked for if it is free, or the next."""
+    highest = max(taken, default=0)
+    version = highest + 1 if version is None else version
+    if version in taken:
+        raise BadInput(f"'{where}/{version}' exists; choose a version above {highest}.")
     if version < 1:
         raise BadInput(f"{version} is no version; versions are numbered from 1.")
+    return version
+
+
+def _export(classifier, to: Path, version: int, name: str, run: str | None) -> Path:
+    """Build, check and put in its place, on this machine."""
+    model_dir = to / name
+    folder = model_dir / str(version)
+    if folder.exists():
+        raise BadInput(f"'{folder}' exists and holds no model; remove it or choose another version.")
     model_dir.mkdir(parents=True, exist_ok=True)
     building = model_dir / f".{version}.building"
     shutil.rmtree(building, ignore_errors=True)
@@ -78,10 +100,7 @@ def export_model(
         building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    for template in DEPLOY.iterdir():
-        target = Path(to) / template.name
-        if not target.exists():
-            target.write_text(template.read_text().replace("{name}", name))
+    write_configurations(to, name)
     return folder
 
 

@@ -1,13 +1,13 @@
 """morph export."""
 
-from pathlib import Path
-
 import click
 
 
 @click.command("export")
 @click.argument("model")
-@click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder for the exported model.")
+@click.option(
+    "--to", required=True, metavar="DIR|URL", help="Folder for the exported model, or s3://, gs:// and the like."
+)
 @click.option("--version", type=click.IntRange(min=1), help="Version number; one more than the highest if not given.")
 @click.option("--name", default="morph", show_default=True, help="Name under which it will be served.")
 @click.option(
@@ -17,18 +17,22 @@ import click
     show_default=True,
     help="Of the convolutions. bfloat16 is faster on processors and GPUs that have it, and slower on others.",
 )
-def command(model: str, to: Path, version: int | None, name: str, precision: str) -> None:
+def command(model: str, to: str, version: int | None, name: str, precision: str) -> None:
     """Write MODEL as a SavedModel that TensorFlow Serving runs as it is.
 
     MODEL is a .keras file, a folder that holds one, or an MLflow URI such as models:/morph@champion;
-    models:/morph@sdss always works. Beside the model come the files for its deployment.
+    models:/morph@sdss always works. Beside the model come the three configurations that every server reads;
+    `morph deploy write` adds the files for Docker Compose or Kubernetes. A new version appears whole or not at all.
 
     \b
         morph export models:/morph@champion --to models
+        morph export models:/morph@champion --to s3://bucket/models
         morph serve models
     """
     from morph.model.store import load_model
     from serving.export import export_model
+    from serving.remote import is_url
 
     folder = export_model(load_model(model, precision), to, version, name)
-    click.echo(f"Exported {model} to {folder}; serve it with `morph serve {to}`.")
+    what_next = f"check it with `morph deploy check {to}`" if is_url(to) else f"serve it with `morph serve {to}`"
+    click.echo(f"Exported {model} to {folder}; {what_next}.")

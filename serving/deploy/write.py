@@ -1,0 +1,58 @@
+"""The files of a deployment, written beside an exported model."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+TEMPLATES = Path(__file__).parent
+
+#: What every server reads, TensorFlow Serving's or morph's own.
+CONFIGURATIONS = ("models.config", "batching_parameters.txt", "monitoring.config")
+
+#: Kind of deployment -> template -> where it goes. Docker Compose and kustomize both want their main file at the top,
+#: from where they reach the three configurations: those are there once.
+KINDS: dict[str, dict[str, str]] = {
+    "compose": {"compose": ".", "monitoring": "monitoring"},
+    "kubernetes": {
+        "kubernetes/kustomization.yaml": "kustomization.yaml",
+        "kubernetes": "kubernetes",
+        "monitoring/dashboard.json": "monitoring/dashboard.json",
+        "monitoring/alerts.yaml": "monitoring/alerts.yaml",
+    },
+}
+
+
+def write_configurations(to: Path, name: str) -> list[Path]:
+    """Write the three configurations for the model `name` into the folder `to`; a file that exists is left alone.
+
+    Returns the files written.
+    """
+    return _write(((TEMPLATES / file, to / file) for file in CONFIGURATIONS), name)
+
+
+def write_deployment(to: Path, name: str, kinds: Iterable[str]) -> list[Path]:
+    """Write the files for each of `kinds` ("compose", "kubernetes"), and the configurations, into the folder `to`.
+
+    A file that exists is left alone: it may hold what the user changed. Returns the files written.
+    """
+    written = write_configurations(to, name)
+    for kind in kinds:
+        pairs: dict[Path, Path] = {}
+        for template, place in KINDS[kind].items():
+            source = TEMPLATES / template
+            files = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+            for file in files:
+                # A file that has a place of its own does not go with its folder.
+                if file not in pairs:
+                    pairs[file] = to / place / (file.relative_to(source) if source.is_dir() else "")
+        written += _write(pairs.items(), name)
+    return written
+
+
+def _write(pairs: Iterable[tuple[Path, Path]], name: str) -> list[Path]:
+    written = []
+    for source, target in pairs:
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(source.read_text().replace("{name}", name))
+            written.append(target)
+    return written
