@@ -123,6 +123,7 @@ class Tensor:
         shape = tuple(loaded.TF_Dim(handle, axis) for axis in range(loaded.TF_NumDims(handle)))
         start, size = loaded.TF_TensorData(handle), loaded.TF_TensorByteSize(handle)
         owner: object = self
+        self.array: np.ndarray
         if _DTYPES[kind] == _TEXT:
             self.array = np.empty(int(np.prod(shape)), _TEXT)
             for place in range(len(self.array)):
@@ -252,7 +253,7 @@ class Function:
             )
             if status.message:
                 raise ValueError(status.message)
-        return [Tensor(handle, loaded).array for handle in results]
+        return [Tensor(handle, loaded).array for handle in results if handle]
 
     def _places(self, tensors: Sequence[str]) -> ctypes.Array:
         places = (_Output * len(tensors))()
