@@ -43,7 +43,8 @@ class VersionStatus:
 @dataclass(frozen=True)
 class Observation:
     """One request, as it went. `status` is gRPC's name (OK, NOT_FOUND, ...); `version` is None and `signature`
-    empty where none was found; times in seconds: in the queue, in the network, and in all."""
+    empty where none was found; times in seconds: in the queue, in the network, and in all; `entrypoint` is GRPC or
+    REST."""
 
     model: str
     version: int | None
@@ -53,6 +54,7 @@ class Observation:
     queue: float
     compute: float
     total: float
+    entrypoint: str = "GRPC"
 
 
 @dataclass(eq=False)
@@ -122,6 +124,7 @@ class Models:
         inputs: dict[str, np.ndarray],
         wanted: Sequence[str] = (),
         deadline: float | None = None,
+        entrypoint: str = "GRPC",
     ) -> Answer:
         """The answer of the model that `spec` names.
 
@@ -130,6 +133,7 @@ class Models:
         inputs : name -> array [n, ...], as the signature takes them.
         wanted : the outputs to send; all if empty.
         deadline : when nobody waits for the answer any more, on `time.monotonic`'s clock.
+        entrypoint : how the request came, GRPC or REST.
 
         Raises Refused where the request cannot be answered.
         """
@@ -154,7 +158,7 @@ class Models:
         finally:
             spent = time.monotonic() - start
             number = version.number if version else None
-            seen = Observation(spec.name, number, spec.signature, status, rows, 0.0, spent, spent)
+            seen = Observation(spec.name, number, spec.signature, status, rows, 0.0, spent, spent, entrypoint)
             for observer in self.observers:
                 observer(seen)
 
