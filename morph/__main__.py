@@ -26,6 +26,7 @@ VERBS = {
     "compare": ("training.verbs.compare", "Put runs side by side and say which differences are real."),
     "report": ("training.verbs.report", "Make one page of pictures: galaxies, runs, the strangest objects."),
     "export": ("serving.verbs.export", "Write a model as a SavedModel for TensorFlow Serving."),
+    "deploy": ("serving.verbs.deploy", "Put an exported model on stock TensorFlow Serving: write, check, size."),
     "serve": ("serving.verbs.serve", "Serve an exported model over gRPC."),
     "classify": ("serving.verbs.classify", "Classify images through a server."),
     "score": ("serving.verbs.score", "Score survey tiles: images in, catalogue out."),

@@ -92,15 +92,15 @@ def _export(classifier, to: Path, version: int, name: str, run: str | None) -> P
         raise BadInput(f"'{folder}' exists and holds no model; remove it or choose another version.")
     model_dir.mkdir(parents=True, exist_ok=True)
     building = model_dir / f".{version}.building"
+    write_configurations(to, name)
     shutil.rmtree(building, ignore_errors=True)
     try:
         _write_saved_model(classifier, building, description(classifier, name, version, run))
-        _write_warmup(building / WARMUP, name, classifier.size)
+        _write_warmup(building / WARMUP, name, classifier.size, to / "batching_parameters.txt")
         check(classifier, building)
         building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    write_configurations(to, name)
     return folder
 
 
@@ -150,14 +150,14 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
     archive.write_out(str(folder), verbose=False)
 
 
-def _write_warmup(path: Path, name: str, size: int) -> None:
+def _write_warmup(path: Path, name: str, size: int, batching: Path) -> None:
     """Requests that a server answers before it calls itself ready: one galaxy and a full batch, for every
     signature that runs the network. A single value stands for a whole image, which keeps the file small."""
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
     path.parent.mkdir(parents=True)
-    largest = BatchingParameters.read(DEPLOY / "batching_parameters.txt").max_batch_size
+    largest = BatchingParameters.read(batching).max_batch_size
     kinds = {"serving_default": tf.float32, "composite": tf.uint8, "reconstruct": tf.float32}
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, dtype in kinds.items():

@@ -31,9 +31,10 @@ class Remote:
         self.url = url.rstrip("/")
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.url)
-        except ImportError as error:
-            # fsspec's own sentence names the package: "Install s3fs to access S3".
-            raise BadInput(f"'{url}' cannot be reached: {str(error).rstrip('.')} (`pip install` it).") from None
+        except ImportError:
+            protocol = self.url.partition("://")[0]
+            package = fsspec.registry.known_implementations[protocol]["class"].partition(".")[0]
+            raise BadInput(f"{protocol}:// needs the package {package}; `pip install {package}`.") from None
         except ValueError as error:
             raise BadInput(f"'{url}' cannot be reached: {str(error).rstrip('.')}.") from None
 

@@ -1,0 +1,70 @@
+"""What can be wrong with a deployment, one small function a mistake, and no cluster needed.
+
+A check is given a `Deployment` and returns one sentence that says what it found to be right. What is wrong it
+raises as BadInput, in one sentence with the remedy.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from morph.errors import BadInput
+from serving.deploy.deployment import Deployment
+
+#: The modules of checks, in the order of the report, and the file without which a module has nothing to say.
+MODULES = {
+    "configurations": None,
+    "model": None,
+    "batches": None,
+    "compose": "compose.yaml",
+    "kubernetes": "kustomization.yaml",
+    "monitoring": "monitoring",
+}
+
+Check = Callable[[Deployment], str]
+_CHECKS: dict[str, list[tuple[str, Check]]] = {}
+
+
+class Skipped(Exception):
+    """A check that cannot be made here; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check says: `about` names what was looked at."""
+
+    about: str
+    state: Literal["ok", "failed", "skipped"]
+    sentence: str
+
+
+def check(about: str) -> Callable[[Check], Check]:
+    """Make a function a check, named `about` in the report."""
+
+    def register(function: Check) -> Check:
+        _CHECKS.setdefault(function.__module__.rpartition(".")[2], []).append((about, function))
+        return function
+
+    return register
+
+
+def examine(deployment: Deployment) -> Iterator[Finding]:
+    """Make every check; findings come one by one, since some take seconds."""
+    told: set[str] = set()
+    for name, needs in MODULES.items():
+        importlib.import_module(f"{__name__}.{name}")
+        if needs and not deployment.has(needs):
+            sentence = f"There is no '{needs}'; `morph deploy write` makes it."
+            yield Finding(name, "skipped", sentence)
+            continue
+        for about, function in _CHECKS[name]:
+            try:
+                yield Finding(about, "ok", function(deployment))
+            except Skipped as reason:
+                yield Finding(about, "skipped", str(reason))
+            except BadInput as problem:
+                # A file that cannot be read fails every check that needs it; it is told once.
+                again = str(problem) in told
+                told.add(str(problem))
+                yield Finding(about, "skipped" if again else "failed", "See above." if again else str(problem))

@@ -1,0 +1,126 @@
+"""Docker Compose: the rules of the Compose specification that a mistake meets first, and what refers to what."""
+
+import re
+from typing import Any
+
+from morph.errors import BadInput
+from serving.deploy.checks import check
+from serving.deploy.checks.server import check_image, check_options, options
+from serving.deploy.deployment import Deployment
+
+FILE = "compose.yaml"
+
+#: Keys of the Compose specification: at the top, of a service (those that a server may want), of a health check.
+_TOP = {"name", "services", "volumes", "networks", "configs", "secrets", "include"}
+_SERVICE_KEYS = """
+image entrypoint command environment env_file ports expose volumes deploy healthcheck restart stop_grace_period
+stop_signal read_only tmpfs cap_add cap_drop security_opt depends_on profiles user networks secrets configs labels
+shm_size ulimits extra_hosts hostname init logging runtime gpus mem_limit cpus
+"""
+_SERVICE = frozenset(_SERVICE_KEYS.split())
+_HEALTH = {"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"}
+_DURATION = re.compile(r"(\d+(h|m|s|ms|us))+")
+
+
+def _services(deployment: Deployment, file: str = FILE) -> dict[str, dict[str, Any]]:
+    services = deployment.mapping(file).get("services")
+    if not isinstance(services, dict) or not all(isinstance(service, dict) for service in services.values()):
+        raise BadInput(f"{file}: 'services' must name services.")
+    return services
+
+
+def _serving(deployment: Deployment) -> dict[str, Any]:
+    services = _services(deployment)
+    if "serving" not in services:
+        raise BadInput(f"{FILE} has no service 'serving'; `morph deploy write` makes one.")
+    return services["serving"]
+
+
+@check("Compose files")
+def compose_files(deployment: Deployment) -> str:
+    files = sorted(path.name for path in deployment.folder.glob("compose*.yaml"))
+    for file in files:
+        if unknown := set(deployment.mapping(file)) - _TOP:
+            raise BadInput(f"{file}: Compose knows no '{sorted(unknown)[0]}' at the top.")
+        for name, service in _services(deployment, file).items():
+            where = f"{file}, service '{name}'"
+            if unknown := set(service) - _SERVICE:
+                raise BadInput(f"{where}: Compose knows no '{sorted(unknown)[0]}'.")
+            if file == FILE and "image" not in service:
+                raise BadInput(f"{where} has no image.")
+            health = service.get("healthcheck") or {}
+            if unknown := set(health) - _HEALTH:
+                raise BadInput(f"{where}: a health check has no '{sorted(unknown)[0]}'.")
+            times = {key: health.get(key) for key in ("interval", "timeout", "start_period")}
+            times["stop_grace_period"] = service.get("stop_grace_period")
+            for key, time in times.items():
+                if time is not None and not _DURATION.fullmatch(str(time)):
+                    raise BadInput(f"{where}: {key} '{time}' is no duration; write it like 10s.")
+    return ", ".join(files)
+
+
+@check("Compose references")
+def compose_references(deployment: Deployment) -> str:
+    services, top = _services(deployment), deployment.mapping(FILE)
+    published: dict[str, str] = {}
+    for name, service in services.items():
+        where = f"{FILE}, service '{name}'"
+        for other in service.get("depends_on", []):
+            if other not in services:
+                raise BadInput(f"{where} depends on '{other}', which is no service.")
+        for source, _ in mounts(service):
+            if source.startswith(("./", "../")):
+                if not (deployment.folder / source).exists():
+                    raise BadInput(
+                        f"{where} mounts '{source}', which is not there; Docker would make an empty folder."
+                    )
+            elif not source.startswith("/") and source not in (top.get("volumes") or {}):
+                raise BadInput(f"{where} uses the volume '{source}', which is not declared under 'volumes'.")
+        for port in service.get("ports", []):
+            outside = str(port).rsplit(":", 1)[0].rsplit(":", 1)[-1]
+            if other := published.get(outside):
+                raise BadInput(f"{FILE}: services '{other}' and '{name}' both want port {outside}.")
+            published[outside] = name
+    return f"{len(services)} services, every file and volume is there"
+
+
+@check("Compose server")
+def compose_server(deployment: Deployment) -> str:
+    service = _serving(deployment)
+    where = f"{FILE}, service 'serving'"
+    check_image(service["image"], where)
+    given = options([*service.get("entrypoint", []), *service.get("command", [])], where)
+    mounted = {target: source.removeprefix("./") for source, target in mounts(service)}
+    check_options(given, mounted, deployment, where)
+    inside = {str(port).rpartition(":")[2] for port in service.get("ports", [])}
+    for option in ("port", "rest_api_port"):
+        if given[option] not in inside:
+            raise BadInput(
+                f"{where}: the server listens on {given[option]}, and ports has {', '.join(sorted(inside))}."
+            )
+    test = " ".join(map(str, service.get("healthcheck", {}).get("test", [])))
+    if f"/{given['rest_api_port']}" not in test or f"/v1/models/{deployment.name} " not in test:
+        raise BadInput(f"{where}: the health check must ask /v1/models/{deployment.name} on {given['rest_api_port']}.")
+    return f"{service['image']}, gRPC on {given['port']}, REST on {given['rest_api_port']}"
+
+
+@check("Compose TLS")
+def compose_tls(deployment: Deployment) -> str:
+    extra = _services(deployment, "compose.tls.yaml").get("serving", {})
+    given = options(["tensorflow_model_server", *extra.get("command", [])], "compose.tls.yaml")
+    if _serving(deployment).get("command"):
+        raise BadInput("compose.tls.yaml replaces 'command' of compose.yaml; say everything in 'entrypoint' there.")
+    if given.get("ssl_config_file") not in {target for _, target in mounts(extra)}:
+        raise BadInput("compose.tls.yaml: --ssl_config_file must name the ssl.config that is mounted.")
+    return "compose.tls.yaml adds ssl.config"
+
+
+def mounts(service: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is mounted where: pairs of source and path in the container."""
+    pairs = []
+    for volume in service.get("volumes", []):
+        parts = str(volume).split(":")
+        if not isinstance(volume, str) or len(parts) < 2:
+            raise BadInput(f"{FILE}: write the volume '{volume}' as SOURCE:PATH[:ro].")
+        pairs.append((parts[0], parts[1]))
+    return pairs

@@ -1,0 +1,118 @@
+"""Prometheus and Grafana: the files parse, and every metric that they ask for is one that the server counts."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from morph.errors import BadInput
+from serving.deploy import stock
+from serving.deploy.checks import Skipped, check
+from serving.deploy.deployment import Deployment, pod
+
+#: PromQL's own words, which look like metrics.
+_KEYWORDS = """
+abs and avg bool bottomk by ceil clamp_max clamp_min count delta floor group_left group_right histogram_quantile
+ignoring increase irate label_values max max_over_time min offset on or quantile rate scalar sum time topk unless
+vector without le
+"""
+_WORDS = frozenset(_KEYWORDS.split())
+
+
+def metrics(query: str) -> set[str]:
+    """The metrics that a PromQL query asks for."""
+    query = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"", " ", query)
+    query = re.sub(r"\b(by|without|on|ignoring)\s*\([^)]*\)", " ", query)
+    words = re.findall(r"(?<![\w.])[a-zA-Z_:][\w:]*", query)
+    return {word for word in words if word not in _WORDS}
+
+
+def _check_query(query: str, where: str) -> set[str]:
+    for opening, closing in ("()", "{}", "[]"):
+        if query.count(opening) != query.count(closing):
+            raise BadInput(f"{where}: the query's {opening}{closing} do not match: {query}")
+    if unknown := metrics(query) - stock.series():
+        raise BadInput(f"{where} asks for {sorted(unknown)[0]}, which TensorFlow Serving does not count.")
+    return metrics(query)
+
+
+@check("Prometheus")
+def prometheus(deployment: Deployment) -> str:
+    if not deployment.has("compose.yaml"):
+        raise Skipped("In Kubernetes Prometheus is the cluster's.")
+    config = deployment.mapping("monitoring/prometheus.yml")
+    services = deployment.mapping("compose.yaml").get("services", {})
+    for job in config.get("scrape_configs", []):
+        for static in job.get("static_configs", []):
+            for target in static.get("targets", []):
+                if target.partition(":")[0] not in services:
+                    raise BadInput(
+                        f"monitoring/prometheus.yml watches '{target}', which is no service of compose.yaml."
+                    )
+    for file in config.get("rule_files", []):
+        if not deployment.has(f"monitoring/{file}"):
+            raise BadInput(f"monitoring/prometheus.yml names the rules '{file}', which are not there.")
+    return f"{len(config.get('scrape_configs', []))} jobs"
+
+
+@check("path of the metrics")
+def path_of_the_metrics(deployment: Deployment) -> str:
+    path = deployment.monitoring.prometheus_config.path
+    found = {}
+    if deployment.has("compose.yaml"):
+        for job in deployment.mapping("monitoring/prometheus.yml").get("scrape_configs", []):
+            if job.get("job_name") == "tensorflow-serving":
+                found["monitoring/prometheus.yml"] = job.get("metrics_path")
+    if deployment.has("kustomization.yaml"):
+        server = deployment.server
+        notes = server.content["spec"]["template"].get("metadata", {}).get("annotations", {})
+        found[server.file] = notes.get("prometheus.io/path")
+        ports = {str(port["containerPort"]) for each in pod(server)["containers"] for port in each.get("ports", [])}
+        if notes.get("prometheus.io/port") not in ports:
+            raise BadInput(f"{server.file}: prometheus.io/port is none of the container's ports.")
+    for file, asked in found.items():
+        if asked != path:
+            raise BadInput(f"{file} looks for metrics at {asked}; monitoring.config puts them at {path}.")
+    return path
+
+
+@check("alerts")
+def alerts(deployment: Deployment) -> str:
+    groups = deployment.mapping("monitoring/alerts.yaml").get("groups", [])
+    rules = [rule for group in groups for rule in group.get("rules", [])]
+    for rule in rules:
+        if not rule.get("expr") or not (rule.get("alert") or rule.get("record")):
+            raise BadInput("monitoring/alerts.yaml: every rule needs alert (or record) and expr.")
+        _check_query(rule["expr"], f"monitoring/alerts.yaml, {rule.get('alert')},")
+    return f"{len(rules)} rules"
+
+
+@check("autoscaler's query")
+def autoscalers_query(deployment: Deployment) -> str:
+    if not deployment.has("kustomization.yaml") or not (found := deployment.objects("ScaledObject")):
+        raise Skipped("There is no ScaledObject.")
+    for scaler in found:
+        for trigger in scaler.content["spec"]["triggers"]:
+            if query := trigger.get("metadata", {}).get("query"):
+                _check_query(query, str(scaler))
+    return "asks for what the server counts"
+
+
+@check("dashboard")
+def dashboard(deployment: Deployment) -> str:
+    try:
+        panels = json.loads(deployment.text("monitoring/dashboard.json"))["panels"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"'monitoring/dashboard.json' is no dashboard of Grafana ({error}).") from None
+    asked: set[str] = set()
+    for title, query in queries(panels):
+        asked |= _check_query(query, f"The dashboard's '{title}'")
+    return f"{len(panels)} panels of {len(asked)} metrics"
+
+
+def queries(panels: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Title and query of everything that a dashboard shows."""
+    for panel in panels:
+        for target in panel.get("targets", []):
+            yield panel.get("title", ""), target.get("expr", "")
+        yield from queries(panel.get("panels", []))

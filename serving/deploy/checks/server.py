@@ -1,0 +1,64 @@
+"""What Compose and Kubernetes have in common: the image of the server and the options of its program."""
+
+import re
+
+from morph.errors import BadInput
+from serving.deploy import stock
+from serving.deploy.deployment import Deployment
+
+#: Option -> the file that it must name, as the deployment folder has it.
+_FILES = {
+    "model_config_file": "models.config",
+    "batching_parameters_file": "batching_parameters.txt",
+    "monitoring_config_file": "monitoring.config",
+}
+
+
+def check_image(image: str, where: str) -> None:
+    """Raise BadInput unless the image is stock TensorFlow Serving of the release that the checks know."""
+    match = re.fullmatch(r"tensorflow/serving:([\d.]+)(-gpu)?", image)
+    if not match:
+        raise BadInput(f"{where}: '{image}' is no pinned image like tensorflow/serving:{stock.VERSION}-gpu.")
+    if match[1] != stock.VERSION:
+        raise BadInput(
+            f"{where}: the image is TensorFlow Serving {match[1]}; the operations are checked for {stock.VERSION}."
+        )
+
+
+def options(words: list[str], where: str) -> dict[str, str]:
+    """The program's options. BadInput where one is unknown to it or written in a way that it does not read."""
+    if not words or words[0] != "tensorflow_model_server":
+        raise BadInput(f"{where}: the container must run tensorflow_model_server.")
+    found = {}
+    for word in words[1:]:
+        match = re.fullmatch(r"--(\w+)=(.*)", word)
+        if not match or match[1] not in stock.OPTIONS:
+            raise BadInput(f"{where}: tensorflow_model_server has no option '{word}' (they are written --name=value).")
+        found[match[1]] = match[2]
+    return found
+
+
+def check_options(given: dict[str, str], mounted: dict[str, str], deployment: Deployment, where: str) -> None:
+    """Raise BadInput unless the server reads the deployment's files from where they are mounted.
+
+    Parameters
+    ----------
+    given : the program's options.
+    mounted : path in the container -> file or folder of the deployment.
+    """
+    for option, file in _FILES.items():
+        path = given.get(option)
+        if path is None:
+            raise BadInput(f"{where}: --{option} is missing, so that {file} is not read.")
+        if mounted.get(path) != file:
+            raise BadInput(f"{where}: --{option} names {path}, where {file} is not mounted.")
+    if given.get("enable_batching") != "true":
+        raise BadInput(f"{where}: without --enable_batching=true every galaxy passes the network alone.")
+    for model in deployment.models.model_config_list.config:
+        base = model.base_path
+        local = model.name == deployment.name and base.startswith("/")
+        if local and not any(base == path or base.startswith(f"{path}/") for path in mounted):
+            raise BadInput(f"{where}: nothing is mounted at {base}, where models.config has the model.")
+    for option in ("port", "rest_api_port"):
+        if not given.get(option, "").isdigit():
+            raise BadInput(f"{where}: --{option} is missing; the probes and the clients need it.")

@@ -1,0 +1,41 @@
+"""ssl.config, the file from which TensorFlow Serving takes its key and certificate."""
+
+import os
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from morph.errors import BadInput
+from serving.deploy.checks.configurations import check_certificate
+from serving.deploy.protos import message
+
+
+def write_ssl_config(to: Path, certificate: Path, key: Path, clients: Path | None = None) -> None:
+    """Write the file `to` from PEM files; only its owner may read it.
+
+    Parameters
+    ----------
+    certificate, key : the server's, which must belong together.
+    clients : the certificate that signs those of the clients; every client must then show one.
+
+    Raises BadInput where a file is missing or no PEM, or key and certificate do not belong together.
+    """
+    config = message("SSLConfig")
+    config.server_cert, config.server_key = _read(certificate), _read(key)
+    if clients:
+        config.custom_ca, config.client_verify = _read(clients), True
+    check_certificate(config.server_cert, config.server_key, config.custom_ca)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    building = to.with_name(f".{to.name}.building")
+    building.unlink(missing_ok=True)
+    # Made unreadable for others before it holds anything.
+    with os.fdopen(os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text_format.MessageToString(config))
+    building.replace(to)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        raise BadInput(f"'{path}' cannot be read as a PEM file.") from None
