@@ -19,9 +19,10 @@ import numpy as np
 
 from morph.errors import BadInput
 from serving.batching import BatchingParameters
-from serving.deploy.write import TEMPLATES as DEPLOY
 from serving.deploy.write import write_configurations
 from serving.remote import Remote, is_url, local
+
+DEPLOY = Path(__file__).parent / "deploy"
 
 #: The largest difference between the exported model and the Keras model, relative to the value where it is
 #: above one: float32 arithmetic in another order differs by 1e-6 to 1e-5.

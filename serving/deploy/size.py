@@ -44,8 +44,8 @@ class Estimate:
         cost = f" x {self.price:g} an hour = {self.cost:,.2f}" if self.price else ""
         wait = "" if self.servers == 1 else f"; {self.servers} servers take {_time(self.hours)}"
         return (
-            f"{self.galaxies:.4g} galaxies / {self.rate:g} a second{busy} / 3600 = {self.server_hours:,.1f} server hours"
-            f"{cost}{wait or f' ({_time(self.hours)})'}"
+            f"{self.galaxies / 1e6:,.6g} million galaxies / {self.rate:,g} a second{busy} / 3600"
+            f" = {self.server_hours:,.1f} server hours{cost}{wait or f' ({_time(self.hours)})'}"
         )
 
 

@@ -9,6 +9,8 @@ import click
 
 from morph.errors import BadInput
 
+FILE = click.Path(path_type=Path)
+
 
 @click.group("deploy")
 def command() -> None:
@@ -16,7 +18,7 @@ def command() -> None:
 
 
 @command.command("write")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=FILE)
 @click.option("--compose", is_flag=True, help="Only the files of Docker Compose.")
 @click.option("--kubernetes", is_flag=True, help="Only the files of Kubernetes.")
 @click.option("--name", default="morph", show_default=True, help="Name of the model.")
@@ -58,15 +60,13 @@ def check(place: str, name: str, as_json: bool) -> None:
         morph deploy check models
         morph deploy check gs://bucket/models --json
     """
-    import os
-
+    from morph.quiet import import_quietly
     from serving.deploy.checks import examine
     from serving.deploy.deployment import Deployment
 
-    # Read when TensorFlow's library is loaded; its notes are not the user's.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     failed = 0
     with _folder(place) as folder, _Report(as_json) as report:
+        import_quietly("tensorflow")
         for finding in examine(Deployment(folder, name)):
             report.add(finding)
             failed += finding.state == "failed"
@@ -120,16 +120,10 @@ class _Report:
 
 
 @command.command("tls")
-@click.option(
-    "--certificate", required=True, type=click.Path(path_type=Path), help="The server's, PEM, with its chain."
-)
-@click.option(
-    "--key", required=True, type=click.Path(path_type=Path), help="Its private key, PEM, without a password."
-)
-@click.option(
-    "--clients", type=click.Path(path_type=Path), help="PEM: only clients that this certificate signs may ask."
-)
-@click.option("--to", default="ssl.config", show_default=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option("--certificate", required=True, type=FILE, help="PEM: the server's, with those that sign it.")
+@click.option("--key", required=True, type=FILE, help="PEM: the server's private key, without a password.")
+@click.option("--clients", type=FILE, help="PEM: only clients whose certificate this one signs may ask.")
+@click.option("--to", default="ssl.config", show_default=True, type=FILE, help="File to write.")
 def tls(certificate: Path, key: Path, clients: Path | None, to: Path) -> None:
     """Write ssl.config, from which TensorFlow Serving (and `morph serve`) take their key and certificate.
 
@@ -146,13 +140,13 @@ def tls(certificate: Path, key: Path, clients: Path | None, to: Path) -> None:
 
 @command.command("size")
 @click.option(
-    "--rate", required=True, type=click.FloatRange(0, min_open=True), help="Measured: galaxies/s of one server."
+    "--rate", required=True, type=click.FloatRange(0, min_open=True), help="Galaxies/s of one server, measured."
 )
 @click.option("--galaxies", multiple=True, type=click.FloatRange(1), help="How many, such as 300e6; may be repeated.")
-@click.option("--servers", default=1, show_default=True, type=click.IntRange(1), help="That run at once.")
+@click.option("--servers", default=1, show_default=True, type=click.IntRange(1), help="How many run at once.")
 @click.option("--price", default=0.0, type=click.FloatRange(0), help="Of one server, per hour.")
 @click.option(
-    "--busy", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True), help="Share of the time."
+    "--busy", default=1.0, type=click.FloatRange(0, 1, min_open=True), help="Share of the time it computes [1]."
 )
 def size(rate: float, galaxies: tuple[float, ...], servers: int, price: float, busy: float) -> None:
     """Work out how long a survey takes, and what it costs, from a measured RATE.

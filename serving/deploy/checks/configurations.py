@@ -73,7 +73,7 @@ def batching_parameters(deployment: Deployment) -> str:
         )
     if deployment.batching.HasField("num_batch_threads") and deployment.batching.num_batch_threads.value < 1:
         raise BadInput("batching_parameters.txt: num_batch_threads must be at least 1.")
-    return f"passes of up to {largest} galaxies, padded to {sizes or 'nothing'}"
+    return f"passes of up to {largest} galaxies" + (f", padded to one of {len(sizes)} sizes" if sizes else "")
 
 
 @check("monitoring.config")
@@ -101,12 +101,11 @@ def check_certificate(certificate: str, key: str, authority: str = "") -> None:
     """Raise BadInput unless the PEM texts are a certificate, its private key and, if given, an authority's."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with TemporaryDirectory() as folder:
-        names = [Path(folder) / name for name in ("certificate", "key")]
-        for path, text in zip(names, (certificate, key), strict=True):
-            path.touch(mode=0o600)
-            path.write_text(text)
+        # The folder is for its owner only.
+        for name, text in (("certificate", certificate), ("key", key)):
+            (Path(folder) / name).write_text(text)
         try:
-            context.load_cert_chain(*names, password="")
+            context.load_cert_chain(Path(folder) / "certificate", Path(folder) / "key", password="")
         except (ssl.SSLError, OSError) as error:
             raise BadInput(
                 f"The server's certificate and private key are no PEM texts that belong together ({_reason(error)})."

@@ -141,7 +141,7 @@ def _mounted(deployment: Deployment) -> dict[str, str]:
     maps = {each.name: list(each.content.get("data", {})) for each in deployment.objects("ConfigMap")} | made
     claims = {each.name for each in deployment.objects("PersistentVolumeClaim")}
     volumes = {volume["name"]: volume for volume in pod(deployment.server).get("volumes", [])}
-    found = {}
+    found: dict[str, str] = {}
     for mount in deployment.container.get("volumeMounts", []):
         volume, path = volumes.get(mount["name"]), mount["mountPath"]
         if volume is None:
