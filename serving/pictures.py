@@ -1,7 +1,7 @@
 """Images of single galaxies, wherever the user keeps them, as stamps for the model."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,22 @@ def read_pictures(groups: Sequence[Sequence[Path]], size: int, layout: FitsLayou
             yield error
 
 
+def cut(image: np.ndarray, size: int, survey: str) -> Picture:
+    """A galaxy at the middle of an array, cut to its own size as those in files are: a composite (uint8) or the
+    survey's flux (float32) [height, width, 3]. BadInput when it is too small to hold a galaxy."""
+    if min(image.shape[:2]) < composite.SMALLEST_CROP:
+        least = composite.SMALLEST_CROP
+        raise BadInput(
+            f"An image of {image.shape[1]} x {image.shape[0]} px; a galaxy needs at least {least} x {least}."
+        )
+    if image.dtype == np.uint8:
+        return Picture("", composite.crop(image, size)[0])
+    from morph.images.fits import Cutout
+
+    stamp = Cutout("", survey, image, pixel_scale=1.0).stamp(size)
+    return Picture("", stamp.image, _names(stamp.flags))
+
+
 def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator[Picture | BadInput]:
     from morph.images.cutouts import Flag
     from morph.images.fits import read_cutouts
@@ -88,7 +104,11 @@ def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator
         if stamp.flags & Flag.NO_DATA:
             yield BadInput(f"'{group[0]}' ({cutout.id}) has no data where its galaxy should be.")
         else:
-            yield Picture(cutout.id, stamp.image, tuple(str(flag.name).lower() for flag in stamp.flags))
+            yield Picture(cutout.id, stamp.image, _names(stamp.flags))
+
+
+def _names(flags: Iterable) -> tuple[str, ...]:
+    return tuple(str(flag.name).lower() for flag in flags)
 
 
 def is_picture(path: Path) -> bool:

@@ -9,7 +9,6 @@ import pytest
 
 from morph.errors import BadInput
 from morph.questions import TREE
-from serving import client as client_module
 from serving.client import MorphClient, ServerError
 
 
@@ -24,10 +23,10 @@ def test_the_client_imports_nothing_heavy():
     assert float(output[0]) < 0.5
 
 
-def test_large_sets_are_split_and_joined_in_order(client, classifier, flux, monkeypatch):
-    monkeypatch.setattr(client_module, "BATCH_SIZE", 4)
+def test_large_sets_are_split_and_joined_in_order(server, classifier, flux):
     images = np.concatenate([flux, flux[::-1], flux])
-    answers = client.classify(images, outputs=["embedding", "anomaly"])
+    with MorphClient(server.address, batch_size=4) as client:
+        answers = client.classify(images, outputs=["embedding", "anomaly"])
     assert set(answers) == {"embedding", "anomaly"}
     np.testing.assert_allclose(answers["embedding"], classifier.answer(images)["embedding"], rtol=1e-5, atol=1e-5)
 
@@ -64,7 +63,8 @@ def test_the_versions_that_answer_are_told(client):
 @pytest.mark.parametrize(
     ("images", "problem"),
     [
-        (np.zeros((64, 64, 3), "float32"), r"shape \(64, 64, 3\) are no batch"),
+        (np.zeros((64, 64), "float32"), r"shape \(64, 64\) are no batch"),
+        ([np.zeros((64, 64, 3), "float32"), np.zeros((3, 64, 64), "float32")], r"shape \(3, 64, 64\) are no batch"),
         (np.zeros((2, 64, 64, 1), "float32"), "are no batch"),
         (np.zeros((2, 64, 64, 3), "int64"), "neither composites"),
     ],

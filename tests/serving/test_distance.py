@@ -33,8 +33,8 @@ def test_the_server_recalls_what_the_model_remembers(client, classifier):
 
 def test_a_model_from_before_recalls_nothing(server, monkeypatch):
     with MorphClient(server.address) as client:
-        run = client._run
-        monkeypatch.setattr(client, "_run", lambda signature, *rest: run("remember", *rest))
+        ask = client._talks._ask_text
+        monkeypatch.setattr(client._talks, "_ask_text", lambda signature, *rest: ask("remember", *rest))
         assert client.recall() is None
 
 

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from morph.errors import BadInput
 from serving.batching import BatchingParameters
-from serving.client import MorphClient
+from serving.client import CHANNEL_OPTIONS, MorphClient
 from serving.export import SCORE_TOLERANCE
 
 
@@ -22,12 +22,16 @@ def channel(server):
         yield opened
 
 
-@pytest.fixture(scope="module")
-def stub(channel):
+def official(channel):
     """The official prediction stub."""
     from tensorflow_serving.apis import prediction_service_pb2_grpc
 
     return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def stub(channel):
+    return official(channel)
 
 
 def predict_request(image=None, signature="", model="morph", name="image", **options):
@@ -204,7 +208,7 @@ def test_concurrent_requests_are_merged_and_keep_their_own_answers(server, class
     passes, run = [], Signature.run
 
     def remembering(self, inputs):
-        passes.append(len(inputs["image"]))
+        passes.append(len(next(iter(inputs.values()))))
         return run(self, inputs)
 
     # The batchers took their methods when the server started, so a server of its own is asked.
@@ -213,8 +217,9 @@ def test_concurrent_requests_are_merged_and_keep_their_own_answers(server, class
 
     expected = classifier.answer(flux)["probabilities"]
     with Server(server.location.folder, batching=BatchingParameters(batch_timeout_micros=50_000)) as own:
-        passes.clear()
         with MorphClient(own.address) as client, ThreadPoolExecutor(24) as pool:
+            client.describe()
+            passes.clear()
             results = pool.map(lambda i: client.classify(flux[i : i + 1], ["probabilities"]), np.arange(48) % 6)
             for i, result in enumerate(results):
                 np.testing.assert_allclose(result["probabilities"][0], expected[i % 6], rtol=1e-5, atol=1e-5)
@@ -227,9 +232,10 @@ def test_a_full_queue_refuses_and_a_patient_client_gets_through(model_dir, flux)
 
     tight = BatchingParameters(max_batch_size=1, max_enqueued_batches=1, batch_timeout_micros=0)
     with Server(model_dir, batching=tight) as small, MorphClient(small.address, timeout=30) as client:
-        request = client._request("serving_default", "image", flux[:1], [])
-        calls = [client._predict.future(request) for _ in range(12)]
-        codes = [call.code().name for call in calls]
+        client.describe()
+        with grpc.insecure_channel(small.address) as channel:
+            calls = [official(channel).Predict.future(predict_request(flux[:1])) for _ in range(12)]
+            codes = [call.code().name for call in calls]
         assert "RESOURCE_EXHAUSTED" in codes
         assert "OK" in codes
         with ThreadPoolExecutor(12) as pool:
@@ -245,8 +251,9 @@ def test_stopping_finishes_what_is_under_way(model_dir, flux):
     images = np.repeat(flux, 20, axis=0)
     with MorphClient(server.address) as client:
         client.classify(images[:1])
-        call = client._predict.future(client._request("serving_default", "image", images, ["anomaly"]))
-        health = health_pb2_grpc.HealthStub(client._channel)
+        channel = grpc.insecure_channel(server.address, CHANNEL_OPTIONS)
+        call = official(channel).Predict.future(predict_request(images, output_filter=["anomaly"]))
+        health = health_pb2_grpc.HealthStub(channel)
         states = health.Watch(health_pb2.HealthCheckRequest())
         assert next(states).status == health_pb2.HealthCheckResponse.SERVING
         stopping = threading.Thread(target=server.stop)
@@ -255,6 +262,7 @@ def test_stopping_finishes_what_is_under_way(model_dir, flux):
         assert next(states).status == health_pb2.HealthCheckResponse.NOT_SERVING
         states.cancel()
         stopping.join()
+        channel.close()
         with pytest.raises(BadInput, match="No server answers at"):
             client.classify(images[:1])
 

@@ -1,0 +1,125 @@
+"""What a model said about some galaxies, under the names that it uses itself."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from morph.errors import BadInput
+
+if TYPE_CHECKING:
+    import astropy.table
+    import pyarrow
+
+#: Outputs with one column an answer, and what is added to the column's name; as in the files of `morph score`.
+PER_ANSWER = {"probabilities": "", "tree_probabilities": "_tree", "concentration": "_concentration"}
+
+
+class Answers(dict[str, np.ndarray]):
+    """The outputs by name, one row a galaxy, and the names of their columns.
+
+    >>> answers = Answers({"probabilities": np.array([[0.75, 0.25]])}, {"questions": [{"name": "bar",
+    ...     "answers": ["yes", "no"]}], "name": "morph", "version": 1})
+    >>> answers["probabilities"].shape
+    (1, 2)
+    >>> answers.named()
+    [{'bar': {'yes': 0.75, 'no': 0.25}}]
+    >>> list(answers.columns())
+    ['bar_yes', 'bar_no', 'model', 'model_version']
+
+    Attributes
+    ----------
+    description : the model's own (`MorphClient.describe`), of the version that answered.
+    versions : int64 [n], the version that answered each galaxy.
+    ids, flags : of galaxies that were read from files, their names and what is wrong with their images; else empty.
+    """
+
+    def __init__(
+        self,
+        outputs: dict[str, np.ndarray],
+        description: dict[str, Any],
+        versions: np.ndarray | None = None,
+        ids: Sequence[str] = (),
+        flags: Sequence[tuple[str, ...]] = (),
+    ):
+        super().__init__(outputs)
+        self.description, self.ids, self.flags = description, tuple(ids), tuple(flags)
+        rows = len(next(iter(outputs.values()))) if outputs else 0
+        self.versions = np.full(rows, description["version"]) if versions is None else versions
+
+    @property
+    def width(self) -> int:
+        """How many answers all questions have together."""
+        return _width(self.description)
+
+    def named(self, output: str = "probabilities") -> list[dict[str, dict[str, float]]]:
+        """One entry a galaxy, {question: {answer: probability}}; of ``tree_probabilities`` or ``concentration``, if
+        that is the `output`. BadInput when it was not asked for."""
+        if output not in PER_ANSWER or output not in self:
+            raise BadInput(f"There is no '{output}' of each answer here; there is {', '.join(self)}.")
+        return named(self[output], self.description)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Every output by columns, as in the files of `morph score`: ``<question>_<answer>`` (with ``_tree`` or
+        ``_concentration`` behind it for those outputs), [n] each; ``embedding`` [n, d]; the others by their own names;
+        before them ``id`` and ``flags`` where galaxies came from files; ``model`` and ``model_version`` last."""
+        columns: dict[str, np.ndarray] = {}
+        if any(self.ids):
+            columns["id"] = np.array(self.ids, dtype=str)
+            columns["flags"] = np.array([" ".join(each) for each in self.flags], dtype=str)
+        names = [f"{q['name']}_{answer}" for q in self.description["questions"] for answer in q["answers"]]
+        for output, values in self.items():
+            if output in PER_ANSWER:
+                for name, column in zip(names, values.T, strict=True):
+                    columns[name + PER_ANSWER[output]] = column
+            else:
+                columns[output] = values
+        columns["model"] = np.full(len(self.versions), self.description["name"])
+        columns["model_version"] = self.versions
+        return columns
+
+    def to_table(self) -> "astropy.table.Table":
+        """`columns` as an astropy Table. BadInput when astropy is not installed."""
+        try:
+            from astropy.table import Table
+        except ModuleNotFoundError as error:
+            raise missing("A table", error, "tables") from None
+        return Table(self.columns())
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """`columns` as an Arrow Table. BadInput when pyarrow is not installed."""
+        try:
+            import pyarrow as pa
+        except ModuleNotFoundError as error:
+            raise missing("An Arrow table", error, "tables") from None
+
+        def array(values: np.ndarray) -> pa.Array:
+            if values.ndim == 1:
+                return pa.array(values)
+            return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values[0].size if len(values) else 0)
+
+        return pa.table({name: array(np.asarray(values)) for name, values in self.columns().items()})
+
+
+def named(probabilities: np.ndarray, description: dict[str, Any]) -> list[dict[str, dict[str, float]]]:
+    """Rows [n, answers] as {question: {answer: probability}}, one entry a galaxy. BadInput when the number of columns
+    is not that of the model's answers."""
+    questions = description["questions"]
+    count = _width(description)
+    values = np.asarray(probabilities, dtype=float)
+    if values.ndim != 2 or values.shape[1] != count:
+        raise BadInput(f"Probabilities of shape {values.shape} are not those of the model's {count} answers.")
+    rows = []
+    for row in values.tolist():
+        rest = iter(row)
+        rows.append({q["name"]: {answer: next(rest) for answer in q["answers"]} for q in questions})
+    return rows
+
+
+def _width(description: dict[str, Any]) -> int:
+    return sum(len(question["answers"]) for question in description["questions"])
+
+
+def missing(what: str, error: ModuleNotFoundError, extra: str) -> BadInput:
+    """The sentence for a package that this client can do without, and `what` cannot."""
+    return BadInput(f"{what} needs {error.name}; install it with `pip install 'morph-client[{extra}]'`.")

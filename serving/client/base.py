@@ -1,0 +1,68 @@
+"""What the client that waits and the client that awaits have in common."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from morph.errors import BadInput
+from serving.client.connection import Connection
+from serving.client.retries import Retries
+from serving.client.talk import BATCH_SIZE, Talks
+
+#: Messages on their way at once: the server has the next batch while it computes this one.
+IN_FLIGHT = 4
+
+
+class Client:
+    """One server's model.
+
+    Parameters
+    ----------
+    address : ``host:port``. Several IP addresses, separated by commas, are asked in turn; so are the machines behind
+        one name (a headless Service of Kubernetes).
+    model : the name that the server gives the model.
+    version, label : which version, by its number or by a label such as ``stable``; the server's highest if neither is
+        given.
+    timeout : seconds that one message may take, its wait in the server's queue and its retries included.
+    retries : how often a message is sent again when the server is not there (UNAVAILABLE) or has too much to do
+        (RESOURCE_EXHAUSTED); no other error is worth it. 0 never; see `Retries` for more than a number.
+    tls : whether to speak TLS. True trusts the certificates that gRPC brings along; a path is a PEM file of root
+        certificates to trust instead.
+    certificate : PEM files of the client's certificate and its key, for a server that asks for them (mutual TLS).
+    token : sent with every request as ``authorization: Bearer TOKEN``; over TLS, unless `token_in_clear` allows it
+        to be read by everybody on the way.
+    batch_size : the most galaxies in a message. Where the server takes fewer, the client finds out.
+
+    Raises BadInput when these do not fit together.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str = "morph",
+        version: int | None = None,
+        timeout: float = 60.0,
+        *,
+        label: str | None = None,
+        retries: int | Retries = Retries(),
+        tls: bool | str | Path = False,
+        certificate: tuple[str | Path, str | Path] | None = None,
+        token: str | None = None,
+        token_in_clear: bool = False,
+        batch_size: int = BATCH_SIZE,
+    ):
+        self.address, self.model, self.version, self.label, self.timeout = address, model, version, label, timeout
+        self._connection = Connection(address, tls, certificate, token, token_in_clear)
+        self._talks = Talks(self._connection, model, version, label, timeout, Retries.of(retries), batch_size)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('{self.address}', model='{self.model}')"
+
+
+def several(galaxies: Any, in_flight: int) -> Any:
+    """`galaxies`, where they are what `stream` takes. BadInput where they, or `in_flight`, are not."""
+    if isinstance(galaxies, (str, os.PathLike)):
+        raise BadInput(f"A stream takes several galaxies, one after the other; classify '{galaxies}' instead.")
+    if in_flight < 1:
+        raise BadInput(f"At least 1 message must be under way at once; in_flight is {in_flight}.")
+    return galaxies

@@ -1,0 +1,169 @@
+"""Whatever a caller has galaxies in, as images for the model.
+
+Only NumPy is needed for arrays. Files need Pillow, sep and astropy, which are imported when a file comes; what is an
+astropy object is known without importing astropy, because whoever made it has imported it.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from morph.errors import BadInput
+from serving.client.answers import missing
+
+if TYPE_CHECKING:
+    from serving.pictures import FitsLayout, Picture
+
+#: The signature that reads each kind of image.
+SIGNATURES = {np.dtype("uint8"): "composite", np.dtype("float32"): "serving_default"}
+
+
+def is_ready(galaxies: Any, cut: bool) -> bool:
+    """Whether nothing must be known of the model, and no file be read, before these images can be sent."""
+    if isinstance(galaxies, (list, tuple)):
+        return bool(galaxies) and all(is_ready(each, cut) for each in galaxies)
+    return not cut and isinstance(galaxies, np.ndarray) and _is_image(galaxies)
+
+
+class Images:
+    """Reads what callers give.
+
+    Parameters
+    ----------
+    description : the model's own; needed for files, for images by band and to `cut`.
+    layout : what FITS headers leave out; the model's survey if not given.
+    cut : cut arrays to the galaxy's own size, as files always are.
+    """
+
+    def __init__(self, description: dict[str, Any] | None, layout: "FitsLayout | None", cut: bool):
+        self._description, self._layout, self._cut = description or {}, layout, cut
+
+    def read(self, galaxies: Any) -> Iterator["np.ndarray | Picture"]:
+        """The images, one after the other: uint8 or float32 [n, height, width, 3], and galaxies from files as
+        `serving.pictures.Picture`. BadInput for what is neither."""
+        if _is_a(galaxies, "serving.pictures", "Picture"):
+            yield galaxies
+        elif isinstance(galaxies, (str, os.PathLike)):
+            yield from self._files(galaxies)
+        elif isinstance(galaxies, Mapping):
+            yield from self._ready(self._by_band(galaxies))
+        elif _is_image(galaxies):
+            yield from self._ready(batch(pixels(galaxies)))
+        elif isinstance(galaxies, Iterable):
+            for each in galaxies:
+                yield from self.read(each)
+        else:
+            raise BadInput(f"A {type(galaxies).__name__} is no image of a galaxy; give arrays or names of files.")
+
+    def blank(self) -> np.ndarray:
+        """One galaxy without light, of the size that the model takes."""
+        size = self._description["size"]
+        return np.zeros((1, size, size, 3), "float32")
+
+    def _ready(self, images: np.ndarray) -> Iterator["np.ndarray | Picture"]:
+        if not self._cut:
+            yield images
+            return
+        try:
+            from serving.pictures import cut
+        except ModuleNotFoundError as error:
+            raise missing("Cutting an image to its galaxy", error, "images") from None
+        for image in images:
+            yield cut(image, self._description["size"], self._description["survey"])
+
+    def _files(self, name: str | os.PathLike) -> Iterator["Picture"]:
+        try:
+            from serving.pictures import FitsLayout, find_pictures, read_pictures
+
+            groups, complaints = find_pictures([os.fspath(name)])
+            if complaints:
+                raise complaints[0]
+            layout = self._layout or FitsLayout(self._description["survey"])
+            for picture in read_pictures(groups, self._description["size"], layout):
+                if isinstance(picture, BadInput):
+                    raise picture
+                yield picture
+        except ModuleNotFoundError as error:
+            raise missing(f"Reading '{name}'", error, "images") from None
+
+    def _by_band(self, planes: Mapping) -> np.ndarray:
+        """Images of single bands, {band: [height, width] or [n, height, width]}, as flux [n, height, width, 3]."""
+        bands = self._description.get("bands", ())
+        if unknown := [str(band) for band in planes if band not in bands]:
+            raise BadInput(f"The model reads the bands {', '.join(bands)}, and not {', '.join(unknown)}.")
+        read = {band: pixels(plane) for band, plane in planes.items()}
+        shapes = {plane.shape for plane in read.values()}
+        if len(shapes) != 1 or any(plane.dtype.kind != "f" for plane in read.values()):
+            found = ", ".join(f"{band}: {plane.dtype}{list(plane.shape)}" for band, plane in read.items())
+            raise BadInput(f"The bands of a galaxy are flux (float32) of one shape; these are {found or 'none'}.")
+        blank = np.full(shapes.pop(), np.nan, "float32")
+        return batch(np.stack([read.get(band, blank) for band in bands], axis=-1))
+
+
+def batch(images: np.ndarray) -> np.ndarray:
+    """`images` as uint8 or float32 [n, height, width, 3]; BadInput when they are neither."""
+    if images.ndim not in (3, 4) or images.shape[-1] != 3:
+        raise BadInput(
+            f"Images of shape {images.shape} are no batch; give an array of shape (n, size, size, 3), "
+            "or (size, size, 3) for one galaxy."
+        )
+    if images.ndim == 3:
+        images = images[None]
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        raise BadInput(f"Images of {images.dtype} are neither composites (uint8) nor flux (float32).")
+    # What float32 cannot hold becomes infinite, and the model flags it.
+    with np.errstate(over="ignore"):
+        return images.astype("float32", copy=False)
+
+
+def pixels(image: Any) -> np.ndarray:
+    """The numbers of an image. Flux is in nanomaggies whatever its unit was, and NaN where the image is masked.
+
+    Raises BadInput for a unit that is no flux density, and for a masked composite.
+    """
+    unit = None
+    mask = getattr(image, "mask", None)
+    if _is_a(image, "astropy.units", "Quantity"):
+        unit, image = image.unit, getattr(image, "unmasked", image).value
+    elif _is_a(image, "astropy.nddata", "NDData"):
+        unit, image = image.unit, image.data
+    elif isinstance(image, np.ma.MaskedArray):
+        image = image.data
+    array = np.asarray(image)
+    if unit is not None:
+        array = array * _nanomaggies(unit)
+    if mask is None or not np.any(mask):
+        return array
+    if array.dtype.kind not in "f":
+        raise BadInput(f"Masked images of {array.dtype} cannot be sent; only flux may lack pixels.")
+    return np.where(mask, np.float32(np.nan), array)
+
+
+def _nanomaggies(unit: Any) -> float:
+    """How many nanomaggies a unit is; of a zeroth-magnitude star on the AB scale there are 1e9."""
+    from astropy import units
+
+    try:
+        for each in (unit, unit * units.pix):  # flux per pixel is what the numbers are either way
+            if each.is_equivalent(units.nmgy) or each.is_equivalent(units.Jy):
+                return float(each.to(units.nmgy, equivalencies=units.zero_point_flux(1 * units.ABflux)))
+    except (units.UnitsError, TypeError):
+        pass
+    raise BadInput(f"Images in '{unit}' cannot be converted to nanomaggies; give flux density per pixel, such as nJy.")
+
+
+def _is_image(galaxies: Any) -> bool:
+    """Whether this turns into one array of numbers, and is no collection of images or names."""
+    if isinstance(galaxies, np.ndarray):
+        return galaxies.dtype.kind not in "UO"
+    return hasattr(galaxies, "__array__") or _is_a(galaxies, "astropy.nddata", "NDData")
+
+
+def _is_a(thing: Any, module: str, name: str) -> bool:
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(thing, getattr(loaded, name))
