@@ -176,6 +176,10 @@ ModelVersionStatus = _message("tensorflow.serving.ModelVersionStatus")
 AVAILABLE = 30
 
 
+#: The largest tensor whose missing values are filled in: a few bytes may claim to be a terabyte.
+MOST_FILLED = 1 << 26
+
+
 def to_tensor(array: np.ndarray, into: Message | None = None) -> Message:
     """An array as a TensorProto.
 
@@ -210,7 +214,8 @@ def from_tensor(proto: Message) -> np.ndarray:
     may be fewer than the shape asks for: the last one then fills the rest, and none at all means zeros
     (`tensor.proto`).
 
-    Raises ValueError when dtype, shape and content do not belong together.
+    Raises ValueError when dtype, shape and content do not belong together, and where more than `MOST_FILLED` values
+    would have to be filled in.
     """
     if proto.dtype not in _DTYPES:
         raise ValueError(f"a tensor of TensorFlow type {proto.dtype} cannot be read")
@@ -227,6 +232,8 @@ def from_tensor(proto: Message) -> np.ndarray:
     values = getattr(proto, field)
     if len(values) > size:
         raise ValueError(f"a tensor of shape {shape} has {len(values)} values")
+    if len(values) < size > MOST_FILLED:
+        raise ValueError(f"a tensor of shape {shape} has {len(values)} values only")
     rest = values[-1] if len(values) else b"" if dtype is _TEXT else 0
     try:
         array = np.full(size, rest, dtype)

@@ -3,12 +3,13 @@
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 import click
 
 from morph.errors import BadInput
+
+FILE = click.Path(exists=True, dir_okay=False)
 
 
 @click.command("classify")
@@ -16,21 +17,37 @@ from morph.errors import BadInput
 @click.option("--server", required=True, metavar="HOST:PORT", help="Where a server of the model listens.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
 @click.option("--model", default="morph", show_default=True, help="The model's name on the server.")
+@click.option("--version", type=int, help="The version that answers [the server's highest].")
+@click.option("--label", help="The version that answers, by its label on the server, such as stable.")
 @click.option("--survey", help="FITS: whose bands and zero point hold where headers say nothing [the model's].")
 @click.option("--bands", help="FITS: the bands of a cube's planes, in order, such as grz.")
 @click.option("--zero-point", type=float, help="FITS: magnitude of one count, instead of the header's.")
 @click.option("--embedding/--no-embedding", default=None, help="Print the embedding [in JSON, and not in the table].")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds that the server may take for one message.")
+@click.option("--tls", is_flag=True, help="Speak TLS, and trust the certificates that gRPC knows.")
+@click.option("--ca", type=FILE, help="Speak TLS, and trust the root certificates of this PEM file.")
+@click.option("--certificate", type=FILE, help="This client's certificate (PEM), where the server asks for one.")
+@click.option("--key", type=FILE, help="The certificate's private key (PEM).")
+@click.option("--token", envvar="MORPH_TOKEN", metavar="TOKEN", help="Sent along over TLS [from MORPH_TOKEN].")
+@click.option("--token-in-clear", is_flag=True, help="Send the token without TLS, for all on the way to read.")
 def command(
     images: tuple[str, ...],
     server: str,
     as_json: bool,
     model: str,
+    version: int | None,
+    label: str | None,
     survey: str | None,
     bands: str | None,
     zero_point: float | None,
     embedding: bool | None,
     timeout: float,
+    tls: bool,
+    ca: str | None,
+    certificate: str | None,
+    key: str | None,
+    token: str | None,
+    token_in_clear: bool,
 ) -> None:
     """Classify each IMAGE through a server: JPEG, PNG or FITS files, folders of them, or globs.
 
@@ -48,11 +65,24 @@ def command(
 
     if survey:
         get_survey(survey)
+    if bool(certificate) != bool(key):
+        raise BadInput("A client's certificate and its key belong together; give --certificate and --key.")
+    client = MorphClient(
+        server,
+        model,
+        version,
+        timeout,
+        label=label,
+        tls=ca or tls,
+        certificate=(certificate, key) if certificate and key else None,
+        token=token,
+        token_in_clear=token_in_clear,
+    )
     groups, complaints = find_pictures(images)
     good = 0
     # A server is not asked when there is nothing to send: a wrong file name is the first thing to say.
     if groups:
-        with MorphClient(server, model, timeout=timeout) as client:
+        with client:
             description = client.describe()
             layout = FitsLayout(survey or description["survey"], bands, zero_point)
             pictures = _only_good(read_pictures(groups, description["size"], layout), complaints)
@@ -79,39 +109,26 @@ def _only_good(pictures: Iterable, complaints: list[BadInput]) -> Iterator:
 
 def _answers(client, pictures: Iterator, embedding: bool) -> Iterator[dict[str, Any]]:
     """What the server says about each picture, in the form of `--json`."""
-    import numpy as np
-
-    from serving.client import BATCH_SIZE
-
     outputs = ["probabilities", "tree_probabilities", "reconstruction_error", "anomaly_score", "anomaly"]
     outputs += ["embedding"] if embedding else []
-    description = client.describe()
-    while batch := list(islice(pictures, BATCH_SIZE)):
-        # Composites and flux enter by different doors.
-        rows: dict[int, dict[str, Any]] = {}
-        for dtype in {picture.image.dtype for picture in batch}:
-            places = [i for i, picture in enumerate(batch) if picture.image.dtype == dtype]
-            result = client.classify(np.stack([batch[i].image for i in places]), outputs)
-            named = {name: client.named(result[name]) for name in ("probabilities", "tree_probabilities")}
-            for row, i in enumerate(places):
-                rows[i] = {
-                    "id": batch[i].id,
-                    **{
-                        name: {
-                            question: {answer: _short(p) for answer, p in answers.items()}
-                            for question, answers in each[row].items()
-                        }
-                        for name, each in named.items()
-                    },
-                    **({"embedding": [_short(v) for v in result["embedding"][row]]} if embedding else {}),
-                    "reconstruction_error": _short(result["reconstruction_error"][row]),
-                    "anomaly_score": _short(result["anomaly_score"][row]),
-                    "anomaly": bool(result["anomaly"][row]),
-                    "flags": list(batch[i].flags),
-                    "model": description["name"],
-                    "model_version": description["version"],
+    for answers in client.stream(pictures, outputs):
+        yield {
+            "id": answers.ids[0],
+            **{
+                name: {
+                    question: {answer: _short(p) for answer, p in each.items()}
+                    for question, each in answers.named(name)[0].items()
                 }
-        yield from (rows[i] for i in sorted(rows))
+                for name in ("probabilities", "tree_probabilities")
+            },
+            **({"embedding": [_short(v) for v in answers["embedding"][0]]} if embedding else {}),
+            "reconstruction_error": _short(answers["reconstruction_error"][0]),
+            "anomaly_score": _short(answers["anomaly_score"][0]),
+            "anomaly": bool(answers["anomaly"][0]),
+            "flags": list(answers.flags[0]),
+            "model": answers.description["name"],
+            "model_version": int(answers.versions[0]),
+        }
 
 
 def _short(value) -> float:

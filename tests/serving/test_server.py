@@ -216,10 +216,11 @@ def test_concurrent_requests_are_merged_and_keep_their_own_answers(server, class
     from serving.server import Server
 
     expected = classifier.answer(flux)["probabilities"]
-    with Server(server.location.folder, batching=BatchingParameters(batch_timeout_micros=50_000)) as own:
-        with MorphClient(own.address) as client, ThreadPoolExecutor(24) as pool:
-            client.describe()
-            passes.clear()
+    patient = BatchingParameters(batch_timeout_micros=50_000)
+    with Server(server.location.folder, batching=patient) as own, MorphClient(own.address) as client:
+        client.describe()
+        passes.clear()
+        with ThreadPoolExecutor(24) as pool:
             results = pool.map(lambda i: client.classify(flux[i : i + 1], ["probabilities"]), np.arange(48) % 6)
             for i, result in enumerate(results):
                 np.testing.assert_allclose(result["probabilities"][0], expected[i % 6], rtol=1e-5, atol=1e-5)
