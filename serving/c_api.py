@@ -9,6 +9,7 @@ Source of the declarations: `tensorflow/c/{c_api,tf_tensor,tf_tstring}.h`.
 
 import ctypes
 import importlib.util
+import math
 import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -19,7 +20,7 @@ import numpy as np
 from morph.errors import BadInput
 
 #: Number of a tensorflow.DataType -> NumPy's dtype; text is an object array of bytes.
-_DTYPES = {
+_DTYPES: dict[int, np.dtype] = {
     1: np.dtype("float32"),
     2: np.dtype("float64"),
     3: np.dtype("int32"),
@@ -29,7 +30,7 @@ _DTYPES = {
     10: np.dtype("bool"),
 }
 _NUMBERS = {dtype: number for number, dtype in _DTYPES.items()}
-_TEXT = np.dtype("object")
+_TEXT: np.dtype = np.dtype("object")
 
 #: Bytes of a TF_TString, whatever the length of its text.
 _TSTRING = 24
@@ -75,6 +76,11 @@ _FUNCTIONS: dict[str, tuple] = {
     "TF_StringGetDataPointer": (_pointer, _pointer),
     "TF_StringGetSize": (_size, _pointer),
 }
+
+
+def dtype_of(number: int) -> np.dtype:
+    """NumPy's dtype for a tensorflow.DataType; text is an object array of bytes. KeyError where there is none."""
+    return _DTYPES[number]
 
 
 class _Output(ctypes.Structure):
@@ -125,8 +131,8 @@ class Tensor:
         owner: object = self
         self.array: np.ndarray
         if _DTYPES[kind] == _TEXT:
-            self.array = np.empty(int(np.prod(shape)), _TEXT)
-            for place in range(len(self.array)):
+            self.array = np.empty(math.prod(shape), _TEXT)
+            for place in range(self.array.size):
                 text = start + place * _TSTRING
                 self.array[place] = ctypes.string_at(
                     loaded.TF_StringGetDataPointer(text), loaded.TF_StringGetSize(text)
@@ -144,7 +150,7 @@ class Tensor:
     def empty(cls, dtype: np.dtype, shape: Sequence[int], loaded: ctypes.CDLL | None = None) -> "Tensor":
         """A tensor of numbers that is yet to be filled."""
         loaded = loaded or library()
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         return cls(loaded.TF_AllocateTensor(_NUMBERS[dtype], _lengths(shape), len(shape), size), loaded)
 
     @classmethod
@@ -241,6 +247,8 @@ class Function:
     def __call__(self, inputs: Sequence[Tensor]) -> list[np.ndarray]:
         """The outputs' arrays. Raises ValueError in TensorFlow's own words when it cannot run on these inputs."""
         loaded = self._model._library
+        if not self._model.close.alive:
+            raise ValueError("the model is closed")
         handles = (_pointer * len(inputs))(*(tensor.handle for tensor in inputs))
         results = (_pointer * len(self._outputs))()
         with _Status(loaded) as status:

@@ -1,12 +1,13 @@
 """An exported model on disk and in memory: where it lies, what it takes, and how it runs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from morph.errors import BadInput
+from serving.c_api import SavedModel, Tensor, dtype_of
 from serving.export import DEPLOY, WARMUP, versions
 from serving.messages import from_tensor
 
@@ -87,49 +88,55 @@ class Signature:
 
     Attributes
     ----------
+    name : as requests ask for it; definition : TensorFlow's SignatureDef.
     inputs : name -> `TensorSpec`; outputs : names; max_rows : the most galaxies in one request.
     """
 
-    def __init__(self, name: str, definition, function, max_rows: int):
-        import tensorflow as tf
-
-        self.name, self.max_rows, self._function = name, max_rows, function
+    def __init__(self, name: str, definition, model: SavedModel, max_rows: int):
+        self.name, self.definition, self.max_rows = name, definition, max_rows
         self.inputs = {
             key: TensorSpec(
-                np.dtype(tf.as_dtype(info.dtype).as_numpy_dtype),
-                tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim),
+                dtype_of(info.dtype), tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
             )
             for key, info in definition.inputs.items()
         }
         self.outputs = tuple(sorted(definition.outputs))
+        self._function = model.function(
+            [definition.inputs[key].name for key in self.inputs],
+            [definition.outputs[key].name for key in self.outputs],
+        )
 
     def read(self, tensors) -> dict[str, np.ndarray]:
-        """The arrays of a request's inputs. Refused unless they are what this signature takes.
+        """The arrays of a request's inputs, TensorProtos by name. Refused unless they are what this signature takes.
 
         Shapes are judged before anything is unpacked: a few bytes may claim to be a terabyte.
         """
-        if set(tensors) != set(self.inputs):
-            raise Refused(
-                "INVALID_ARGUMENT",
-                f"Signature '{self.name}' takes {_listed(self.inputs)}; the request has {_listed(tensors)}.",
-            )
+        self._check_names(tensors)
         self._check({key: _kind(tensors[key]) for key in self.inputs})
-        try:
-            arrays = {key: from_tensor(tensors[key]) for key in self.inputs}
-        except ValueError as error:
-            raise Refused("INVALID_ARGUMENT", f"A tensor cannot be read: {error}.") from None
+        arrays = {}
+        for key in self.inputs:
+            try:
+                arrays[key] = from_tensor(tensors[key])
+            except ValueError as error:
+                raise Refused("INVALID_ARGUMENT", f"tensor parsing error: {key} ({error})") from None
         return arrays
 
-    def check(self, inputs: dict[str, np.ndarray]) -> int:
+    def check(self, inputs: Mapping[str, np.ndarray]) -> int:
         """The number of rows of a request's arrays. Refused unless they are what this signature takes."""
-        if set(inputs) != set(self.inputs):
-            raise Refused(
-                "INVALID_ARGUMENT",
-                f"Signature '{self.name}' takes {_listed(self.inputs)}; the request has {_listed(inputs)}.",
-            )
+        self._check_names(inputs)
         return self._check({key: (array.dtype, array.shape) for key, array in inputs.items()})
 
-    def _check(self, kinds: dict[str, tuple[np.dtype, tuple[int, ...]]]) -> int:
+    def _check_names(self, given) -> None:
+        if given.keys() != self.inputs.keys():
+            extra, missing = set(given) - set(self.inputs), set(self.inputs) - set(given)
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"input size does not match signature: {len(given)}!={len(self.inputs)} len({{{_listed(given)}}}) != "
+                f"len({{{_listed(self.inputs)}}}). Sent extra: {{{_listed(extra)}}}. "
+                f"Missing but required: {{{_listed(missing)}}}.",
+            )
+
+    def _check(self, kinds: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> int:
         for key, spec in self.inputs.items():
             dtype, shape = kinds[key]
             if not spec.accepts(dtype, shape):
@@ -137,47 +144,72 @@ class Signature:
                     "INVALID_ARGUMENT",
                     f"{key} has shape {_written(dtype, shape)}; signature '{self.name}' takes {spec}.",
                 )
-            if not 1 <= shape[0] <= self.max_rows:
+            if shape[0] < 1:
+                raise Refused("INVALID_ARGUMENT", f"{key} holds no rows; a request holds at least 1.")
+            if shape[0] > self.max_rows:
                 raise Refused(
                     "INVALID_ARGUMENT",
-                    f"{key} holds {shape[0]} rows; a request holds between 1 and {self.max_rows}.",
+                    f"Task size {shape[0]} is larger than maximum input batch size {self.max_rows}",
                 )
-        rows = {shape[0] for _, shape in kinds.values()}
-        if len(rows) != 1:
-            raise Refused("INVALID_ARGUMENT", f"The inputs of '{self.name}' have different numbers of rows.")
-        return rows.pop()
+        if len({shape[0] for _, shape in kinds.values()}) != 1:
+            raise Refused("INVALID_ARGUMENT", "Batching Run() input tensors must have equal 0th-dimension size")
+        return shape[0]
 
-    def wanted(self, output_filter) -> tuple[str, ...]:
+    def wanted(self, output_filter: Sequence[str]) -> tuple[str, ...]:
         """The outputs that a request asks for: all if it names none. Refused where there is no such output."""
         for name in output_filter:
             if name not in self.outputs:
                 raise Refused(
                     "INVALID_ARGUMENT",
-                    f"Signature '{self.name}' has no output '{name}'; it has {_listed(self.outputs)}.",
+                    f"output tensor alias not found in signature: {name} Outputs expected to be in the set "
+                    f"{{{_listed(self.outputs)}}}.",
                 )
-        return tuple(dict.fromkeys(output_filter)) or self.outputs
+        if len(set(output_filter)) != len(output_filter):
+            twice = next(name for name in output_filter if list(output_filter).count(name) > 1)
+            raise Refused("INVALID_ARGUMENT", f"duplicate output tensor alias: {twice}")
+        return tuple(output_filter) or self.outputs
 
-    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The model's answer to arrays of n rows each."""
-        import tensorflow as tf
+        return self.run_together([inputs])
 
-        outputs = self._function(**{key: tf.constant(array) for key, array in inputs.items()})
-        return {key: tensor.numpy() for key, tensor in outputs.items()}
+    def run_together(self, parts: Sequence[Mapping[str, np.ndarray]], padding: int = 0) -> dict[str, np.ndarray]:
+        """The model's answer to the rows of several requests, one after the other, and some rows of padding.
+
+        The pixels are copied once, from the request into the tensor that the network reads.
+        """
+        tensors = []
+        for key, spec in self.inputs.items():
+            arrays = [part[key] for part in parts]
+            # Any galaxy does for padding; a copy of one is sure to be a valid input.
+            arrays += [np.repeat(arrays[-1][-1:], padding, axis=0)] if padding else []
+            if spec.dtype.kind == "O":
+                tensors.append(Tensor.of(np.concatenate(arrays)))
+                continue
+            tensor = Tensor.empty(spec.dtype, (sum(map(len, arrays)), *arrays[0].shape[1:]))
+            np.concatenate(arrays, out=tensor.array)
+            tensors.append(tensor)
+        return dict(zip(self.outputs, self._function(tensors), strict=True))
+
+    def covers(self, other: "Signature") -> bool:
+        """Whether whoever calls `other` can call this one instead."""
+        mine, theirs = self.definition.outputs, other.definition.outputs
+        return self.inputs == other.inputs and all(
+            name in mine and mine[name].dtype == theirs[name].dtype for name in other.outputs
+        )
 
 
 def _listed(names) -> str:
-    return ", ".join(sorted(names)) or "nothing"
+    return ",".join(sorted(names))
 
 
 def _kind(proto) -> tuple[np.dtype, tuple[int, ...]]:
     """What a tensor message says that it is."""
-    import tensorflow as tf
-
     try:
-        dtype = np.dtype(tf.as_dtype(proto.dtype).as_numpy_dtype)
-    except TypeError:
+        dtype = dtype_of(proto.dtype)
+    except KeyError:
         raise Refused("INVALID_ARGUMENT", f"A tensor is of the unknown type {proto.dtype}.") from None
-    return dtype, tuple(dim.size for dim in proto.tensor_shape.dim)
+    return dtype, tuple([dim.size for dim in proto.tensor_shape.dim])
 
 
 class Servable:
@@ -185,35 +217,32 @@ class Servable:
 
     Attributes
     ----------
-    version : its number; signatures : name -> `Signature`; definitions : name -> TensorFlow's SignatureDef.
+    version : its number; signatures : name -> `Signature`.
 
     Raises BadInput when the folder's model is damaged.
     """
 
     def __init__(self, location: Location, max_rows: int):
-        import tensorflow as tf
         from google.protobuf.message import DecodeError
         from tensorflow.core.protobuf import saved_model_pb2
 
         self.version = location.version
         self._folder = location.folder
         try:
-            content = (location.folder / "saved_model.pb").read_bytes()
-            saved = saved_model_pb2.SavedModel.FromString(content)
-            self.definitions = {
-                name: definition
+            saved = saved_model_pb2.SavedModel.FromString((location.folder / "saved_model.pb").read_bytes())
+            self._model = SavedModel(location.folder)
+            self.signatures = {
+                name: Signature(name, definition, self._model, max_rows)
                 for name, definition in saved.meta_graphs[0].signature_def.items()
                 if not name.startswith("__")
             }
-            # The signatures hold their model only weakly, so it is kept here.
-            self._model = tf.saved_model.load(str(location.folder))
-        except (OSError, DecodeError, IndexError, ValueError, tf.errors.OpError) as error:
-            first = str(error).strip().splitlines()[0][:160]
+        except (OSError, DecodeError, IndexError, KeyError, ValueError, BadInput) as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
             raise BadInput(f"The model at '{location.folder}' cannot be loaded ({first}); export it again.") from None
-        self.signatures = {
-            name: Signature(name, definition, self._model.signatures[name], max_rows)
-            for name, definition in self.definitions.items()
-        }
+
+    def close(self) -> None:
+        """Give its memory back. It must not be run any more."""
+        self._model.close()
 
     def warm_up(self) -> None:
         """Answer the requests that were exported with the model, so that no user pays for the first pass."""

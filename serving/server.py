@@ -1,76 +1,100 @@
-"""The embedded server: TensorFlow Serving's gRPC services for one model, in Python.
+"""The embedded server: TensorFlow Serving's twin in Python, for laptops, tests and sites without its program.
 
-It answers what `tensorflow_model_server` answers: PredictionService (Predict, GetModelMetadata), ModelService
-(GetModelStatus), gRPC health and reflection; and it batches by the same parameters. One event loop receives
-and answers, and the network runs in threads of its own, so that requests arrive while it computes.
+It answers what `tensorflow_model_server` answers: PredictionService, ModelService, gRPC health and reflection; it
+batches by the same parameters and keeps versions by the same rules. One event loop receives and answers, and the
+network runs in threads of its own, so that requests arrive while it computes.
 """
 
 import asyncio
+import contextlib
+import logging
 import socket
+import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2,
-    prediction_service_pb2_grpc,
-)
 
 from morph.errors import BadInput
-from serving.batching import Batcher, BatchingParameters, QueueFull
-from serving.embedded.models import Models, Version
-from serving.messages import to_tensor
-from serving.servable import Refused, Servable, batching_file, locate
+from serving.batching import BatchingParameters
+from serving.embedded.batcher import Threads
+from serving.embedded.configuration import ModelConfig, read_config
+from serving.embedded.keeper import Keeper
+from serving.embedded.models import Models
+from serving.embedded.services import MODEL, PREDICTION, add_services
+from serving.export import DEPLOY
+from serving.servable import Refused, batching_file, locate
 from serving.signals import until_stopped
 
-PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
-MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+log = logging.getLogger("morph.serving")
 
 #: Seconds that requests under way get to finish when the server stops.
 GRACE = 30.0
 
-_OPTIONS = (
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # Otherwise a second server on the same port starts without a word and takes half of the requests.
-    ("grpc.so_reuseport", 0),
-)
+#: Seconds between two looks at the models' folders, as TensorFlow Serving's own.
+POLL = 1.0
+
+#: The largest message taken, in MB: ten full batches of 64-pixel galaxies.
+MAX_MESSAGE_MB = 64
+
+#: Seconds that a thread keeps Python's lock while another wants it. The default of 5 ms is as long as a galaxy's
+#: pass through the network.
+SWITCH_INTERVAL = 0.0005
 
 
 class Server:
-    """Serves the highest version of one exported model until it is stopped.
+    """Serves exported models until it is stopped.
 
     >>> with Server("models") as server:  # doctest: +SKIP
     ...     client = MorphClient(server.address)
 
     Parameters
     ----------
-    model_dir : the folder that holds the model's folder, that folder, or one version in it.
+    model_dir : the folder that holds the model's folder, that folder, or one version in it; None where
+        `models_config` says what to serve.
     name : the name by which requests ask for the model.
     port : 0 takes a free one.
     host : the address to listen on; 0.0.0.0 for every one of the machine.
     batching : parameters; those of `batching_parameters.txt` beside the model's folder if not given.
+    models_config : a file in TensorFlow Serving's format, with models, versions and labels; read again when it
+        changes.
+    poll : seconds between two looks at the folders and at that file.
+    max_message_mb : larger requests are refused.
     """
 
     def __init__(
         self,
-        model_dir: str | Path,
+        model_dir: str | Path | None,
         name: str = "morph",
         port: int = 0,
         host: str = "127.0.0.1",
         batching: BatchingParameters | None = None,
+        *,
+        models_config: str | Path | None = None,
+        poll: float = POLL,
+        max_message_mb: float = MAX_MESSAGE_MB,
     ):
-        self.location = locate(model_dir, name)
-        self.name, self.host, self.port = name, host, port
-        self.batching = batching or BatchingParameters.read(batching_file(self.location))
+        self._models_config = Path(models_config) if models_config else None
+        if self._models_config:
+            self._configs = read_config(self._models_config)
+            beside = self._models_config.parent / "batching_parameters.txt"
+            parameters = beside if beside.is_file() else DEPLOY / "batching_parameters.txt"
+        elif model_dir is None:
+            raise BadInput("There is nothing to serve; give a folder with a model, or a models.config.")
+        else:
+            self.location = locate(model_dir, name)
+            self._configs = [ModelConfig.of(self.location, name)]
+            parameters = batching_file(self.location)
+        self.host, self.port, self.poll = host, port, poll
+        self.batching = batching or BatchingParameters.read(parameters)
+        self._options = (
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", int(max_message_mb * 2**20)),
+            # Otherwise a second server on the same port starts without a word and takes half of the requests.
+            ("grpc.so_reuseport", 0),
+        )
         self.models = Models()
         self._thread: threading.Thread | None = None
         self._ready = threading.Event()
@@ -82,9 +106,9 @@ class Server:
         return f"{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
 
     def start(self) -> int:
-        """Load, warm up and serve in a thread; returns the port when the model is ready.
+        """Load, warm up and serve in a thread; returns the port when every model is ready.
 
-        Raises BadInput when the port is taken or the model is damaged.
+        Raises BadInput when the port is taken or a model is damaged.
         """
         self._thread = threading.Thread(target=self._run, name="morph-server", daemon=True)
         self._thread.start()
@@ -108,48 +132,77 @@ class Server:
         self.stop()
 
     def _run(self) -> None:
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL)
         try:
             asyncio.run(self._serve())
         except BaseException as error:  # `start` raises it in the caller's thread
             self._failure = error
         finally:
+            sys.setswitchinterval(interval)
             self._ready.set()
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=self._options)
+        threads = Threads(self.batching)
+        keeper = Keeper(self.models, threads, self._configs)
         healths = health.aio.HealthServicer()
-        services = Services(self.name)
         health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(services, server)
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(services, server)
+        add_services(server, self.models, keeper)
         reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         await _report(healths, health_pb2.HealthCheckResponse.NOT_SERVING)
         _must_be_free(self.host, self.port)
         self.port = server.add_insecure_port(f"{self.host}:{self.port}")
-        with ThreadPoolExecutor(self.batching.num_batch_threads, "morph-network") as executor:
-            await server.start()
-            try:
-                servable = await self._loop.run_in_executor(executor, self._load)
-                batchers = {
-                    name: Batcher(signature.run, self.batching, executor)
-                    for name, signature in servable.signatures.items()
-                }
-                services.open(servable, batchers)
-                self.models.add(Version(self.name, servable.version, servable, batchers))
-                await _report(healths, health_pb2.HealthCheckResponse.SERVING)
-                self._ready.set()
-                await self._stopping.wait()
-                await healths.enter_graceful_shutdown()
-            finally:
-                await server.stop(GRACE)
-            for batcher in batchers.values():
-                await batcher.close()
+        await server.start()
+        watching = []
+        try:
+            await keeper.look(settled=True)
+            self._must_be_ready()
+            await _report(healths, health_pb2.HealthCheckResponse.SERVING)
+            watching = [asyncio.create_task(keeper.watch(self.poll))]
+            if self._models_config:
+                watching.append(asyncio.create_task(self._reread(keeper, self._models_config)))
+            self._ready.set()
+            await self._stopping.wait()
+            await healths.enter_graceful_shutdown()
+        finally:
+            for task in watching:
+                task.cancel()
+            await server.stop(GRACE)
+            await keeper.close()
+            await asyncio.to_thread(threads.close)
 
-    def _load(self) -> Servable:
-        servable = Servable(self.location, self.batching.max_batch_size)
-        servable.warm_up()
-        return servable
+    def _must_be_ready(self) -> None:
+        """Raises BadInput where a model has no version that answers."""
+        for config in self._configs:
+            if self.models.loaded(config.name):
+                continue
+            found = [status for status in self.models.states(config.name) if status.sentence]
+            raise BadInput(
+                found[0].sentence if found else f"Model {config.name} has no version to serve in '{config.base_path}'."
+            )
+
+    async def _reread(self, keeper: Keeper, path: Path) -> None:
+        """Follow what the file of models says, for ever."""
+        seen = _changed(path)
+        while True:
+            await asyncio.sleep(self.poll)
+            now = _changed(path)
+            if now in (seen, None):
+                continue
+            seen = now
+            try:
+                await keeper.replace(read_config(path))
+            except (BadInput, Refused) as error:
+                log.error("The new models.config is not followed: %s", error)
+
+
+def _changed(path: Path) -> int | None:
+    """When a file was changed last; None where it is not there now."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns
+    return None
 
 
 def _must_be_free(host: str, port: int) -> None:
@@ -169,90 +222,17 @@ async def _report(healths, status) -> None:
         await healths.set(service, status)
 
 
-class Services(prediction_service_pb2_grpc.PredictionServiceServicer, model_service_pb2_grpc.ModelServiceServicer):
-    """The answers to each call. Errors have TensorFlow Serving's status and, where its words serve, its words."""
-
-    def __init__(self, name: str):
-        self._name = name
-        self._servable: Servable | None = None
-        self._batchers: dict[str, Batcher] = {}
-
-    def open(self, servable: Servable, batchers: dict[str, Batcher]) -> None:
-        """The model is loaded and warm: answer from now on."""
-        self._servable, self._batchers = servable, batchers
-
-    async def Predict(self, request, context):
-        try:
-            servable = self._find(request.model_spec)
-            key = request.model_spec.signature_name or "serving_default"
-            if key not in servable.signatures:
-                known = ", ".join(sorted(servable.signatures))
-                raise Refused("FAILED_PRECONDITION", f'Serving signature key "{key}" not found; there are {known}.')
-            signature = servable.signatures[key]
-            wanted = signature.wanted(request.output_filter)
-            inputs = signature.read(request.inputs)
-            outputs = await self._batchers[key].submit(inputs)
-        except Refused as refusal:
-            await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
-        except QueueFull:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The server's queue is full; try again later.")
-        response = predict_pb2.PredictResponse()
-        self._sign(response.model_spec, servable, key)
-        for name in wanted:
-            to_tensor(outputs[name], response.outputs[name])
-        return response
-
-    async def GetModelMetadata(self, request, context):
-        try:
-            servable = self._find(request.model_spec)
-            if list(request.metadata_field) != ["signature_def"]:
-                raise Refused("INVALID_ARGUMENT", "The one metadata_field there is to ask for is 'signature_def'.")
-        except Refused as refusal:
-            await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        self._sign(response.model_spec, servable)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, definition in servable.definitions.items():
-            signatures.signature_def[name].CopyFrom(definition)
-        response.metadata["signature_def"].Pack(signatures)
-        return response
-
-    async def GetModelStatus(self, request, context):
-        spec = request.model_spec
-        if spec.name != self._name:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name}")
-        response = get_model_status_pb2.GetModelStatusResponse()
-        states = get_model_status_pb2.ModelVersionStatus.State
-        if self._servable is None:
-            response.model_version_status.add(state=states.LOADING)
-            return response
-        if spec.HasField("version") and spec.version.value != self._servable.version:
-            sentence = f"Could not find version {spec.version.value} of model {spec.name}"
-            await context.abort(grpc.StatusCode.NOT_FOUND, sentence)
-        status = response.model_version_status.add(version=self._servable.version, state=states.AVAILABLE)
-        status.status.SetInParent()
-        return response
-
-    def _find(self, spec) -> Servable:
-        """The model that a request asks for; Refused when it is not this one, or not ready."""
-        if spec.version_label:
-            raise Refused("FAILED_PRECONDITION", f"Unrecognized servable version label: {spec.version_label}")
-        servable = self._servable
-        chosen = spec.HasField("version")
-        if servable is None or spec.name != self._name or (chosen and spec.version.value != servable.version):
-            asked = f"Specific({spec.name}, {spec.version.value})" if chosen else f"Latest({spec.name})"
-            raise Refused("NOT_FOUND", f"Servable not found for request: {asked}")
-        return servable
-
-    def _sign(self, spec, servable: Servable, signature: str = "") -> None:
-        """Say in an answer who gave it."""
-        spec.name, spec.signature_name = self._name, signature
-        spec.version.value = servable.version
-
-
-def serve(model_dir: str | Path, name: str = "morph", port: int = 8500, host: str = "127.0.0.1") -> None:
+def serve(
+    model_dir: str | Path | None, name: str = "morph", port: int = 8500, host: str = "127.0.0.1", **options
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what is under way and return. One line on standard output says
-    when the model answers. Raises BadInput as `Server` does."""
-    with until_stopped() as stopped, Server(model_dir, name, port, host) as server:
-        print(f"Serving {name} version {server.location.version} on {server.address}", flush=True)
+    when the models answer. Options and errors are those of `Server`."""
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)
+    with until_stopped() as stopped, Server(model_dir, name, port, host, **options) as server:
+        told = [
+            f"{model} version {', '.join(str(version.number) for version in server.models.loaded(model))}"
+            for model in server.models.names
+        ]
+        print(f"Serving {' and '.join(told)} on {server.address}", flush=True)
         stopped.wait()

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from serving.batching import Batcher, QueueFull
+from serving.embedded.batcher import Batcher, Part, QueueFull, TooLate
 from serving.servable import Refused, Servable, Signature
 
 
@@ -40,11 +41,10 @@ class VersionStatus:
     sentence: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observation:
-    """One request, as it went. `status` is gRPC's name (OK, NOT_FOUND, ...); `version` is None and `signature`
-    empty where none was found; times in seconds: in the queue, in the network, and in all; `entrypoint` is GRPC or
-    REST."""
+    """One request, as it went. `status` is gRPC's name (OK, NOT_FOUND, ...); `version` is None where none was
+    found; times in seconds: in the queue, in the network, and in all; `entrypoint` is GRPC or REST."""
 
     model: str
     version: int | None
@@ -59,19 +59,40 @@ class Observation:
 
 @dataclass(eq=False)
 class Version:
-    """A loaded version of a model: `servable` has its signatures (inputs, outputs) and their definitions."""
+    """A loaded version of a model: `servable` has its signatures, `batchers` the queue of each; `requests` counts
+    those under way."""
 
     name: str
     number: int
     servable: Servable
-    batchers: dict[str, Batcher] = field(default_factory=dict)
+    batchers: dict[str, Batcher]
+    requests: int = 0
+    _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def signature(self, name: str) -> Signature:
         """One of its signatures, `serving_default` where the name is empty. Refused where there is none."""
-        key = name or "serving_default"
-        if key not in self.servable.signatures:
-            raise Refused("FAILED_PRECONDITION", f'Serving signature key "{key}" not found.')
-        return self.servable.signatures[key]
+        try:
+            return self.servable.signatures[name or "serving_default"]
+        except KeyError:
+            sentence = f'Serving signature key "{name or "serving_default"}" not found.'
+            raise Refused("FAILED_PRECONDITION", sentence) from None
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While a request is under way, so that the version is not unloaded under it."""
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+            if not self.requests:
+                self._idle.set()
+
+    async def drained(self) -> None:
+        """When no request is under way."""
+        while self.requests:
+            self._idle.clear()
+            await self._idle.wait()
 
 
 class Models:
@@ -85,43 +106,87 @@ class Models:
     def __init__(self):
         self.observers: list[Callable[[Observation], None]] = []
         self._versions: dict[str, list[Version]] = {}
+        self._states: dict[str, dict[int, VersionStatus]] = {}
+        self._labels: dict[str, dict[str, int]] = {}
 
     @property
     def names(self) -> list[str]:
-        """The names of the models, in order."""
-        return sorted(self._versions)
+        """The names of the models that are to be served, in order, and of those not yet unloaded."""
+        return sorted(self._labels.keys() | {name for name, versions in self._versions.items() if versions})
 
     @property
     def ready(self) -> bool:
-        """Whether every model has a version that answers."""
-        return all(self._versions.values())
+        """Whether every model that is to be served has a version that answers."""
+        return all(self._versions.get(name) for name in self._labels)
+
+    def loaded(self, name: str) -> list[Version]:
+        """The versions of a model that answer, oldest first."""
+        return list(self._versions.get(name, ()))
+
+    def states(self, name: str) -> list[VersionStatus]:
+        """How the versions of a model fare, newest first; none where nothing is known of it."""
+        states = self._states.get(name, {})
+        return [states[number] for number in sorted(states, reverse=True)]
+
+    def labels(self, name: str) -> dict[str, int]:
+        """The labels of a model, and the version that each stands for."""
+        return self._labels.get(name, {})
+
+    def configure(self, labels: Mapping[str, dict[str, int]]) -> None:
+        """The models that are to be served, with their labels."""
+        self._labels = dict(labels)
+
+    def add(self, version: Version) -> None:
+        """A version is loaded and warm: answer with it from now on."""
+        versions = self._versions.setdefault(version.name, [])
+        versions.append(version)
+        versions.sort(key=lambda each: each.number)
+        self.tell(version.name, VersionStatus(version.number, "AVAILABLE"))
+
+    def remove(self, version: Version) -> None:
+        """Send no more requests to a version."""
+        self._versions[version.name].remove(version)
+        self.tell(version.name, VersionStatus(version.number, "UNLOADING"))
+
+    def tell(self, name: str, status: VersionStatus) -> None:
+        """A version fares differently now."""
+        self._states.setdefault(name, {})[status.version] = status
 
     def find(self, spec: Spec) -> Version:
         """The version that a request means. Refused, as TensorFlow Serving words it, where there is none."""
+        if not spec.name:
+            raise Refused("INVALID_ARGUMENT", "ModelSpec has no name specified.")
+        number = spec.version
         if spec.label is not None:
-            raise Refused("FAILED_PRECONDITION", f"Unrecognized servable version label: {spec.label}")
-        for version in reversed(self._versions.get(spec.name, [])):
-            if spec.version in (None, version.number):
+            number = self.labels(spec.name).get(spec.label)
+            if number is None:
+                raise Refused("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.label}")
+        for version in reversed(self._versions.get(spec.name, ())):
+            if number in (None, version.number):
                 return version
-        asked = f"Latest({spec.name})" if spec.version is None else f"Specific({spec.name}, {spec.version})"
+        asked = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
         raise Refused("NOT_FOUND", f"Servable not found for request: {asked}")
 
     def status(self, spec: Spec) -> list[VersionStatus]:
         """How the versions of a model fare, newest first; or the one that `spec` names. Refused where there is
         no such model or version."""
-        found = [VersionStatus(v.number, "AVAILABLE") for v in reversed(self._versions.get(spec.name, []))]
-        if not found:
+        states = self.states(spec.name)
+        if not states:
             raise Refused("NOT_FOUND", f"Could not find any versions of model {spec.name}")
-        if spec.version is not None:
-            found = [status for status in found if status.version == spec.version]
-            if not found:
-                raise Refused("NOT_FOUND", f"Could not find version {spec.version} of model {spec.name}")
-        return found
+        number = spec.version
+        if spec.label is not None:
+            number = self.labels(spec.name).get(spec.label)
+            if number is None:
+                raise Refused("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.label}")
+        states = [status for status in states if number in (None, status.version)]
+        if not states:
+            raise Refused("NOT_FOUND", f"Could not find version {number} of model {spec.name}")
+        return states
 
     async def predict(
         self,
         spec: Spec,
-        inputs: dict[str, np.ndarray],
+        inputs: Mapping[str, np.ndarray],
         wanted: Sequence[str] = (),
         deadline: float | None = None,
         entrypoint: str = "GRPC",
@@ -137,32 +202,59 @@ class Models:
 
         Raises Refused where the request cannot be answered.
         """
-        start = time.monotonic()
-        version, status, rows = None, "OK", 0
+        version, names, part = await self.ask(spec, lambda signature: inputs, wanted, deadline, entrypoint)
+        return Answer(version.number, {name: part.outputs[name][part.start : part.stop] for name in names})
+
+    async def ask(
+        self,
+        spec: Spec,
+        read: Callable[[Signature], Mapping[str, np.ndarray]],
+        wanted: Sequence[str] = (),
+        deadline: float | None = None,
+        entrypoint: str = "GRPC",
+    ) -> tuple[Version, tuple[str, ...], Part]:
+        """What `predict` does, with inputs that are read once the signature is known, and an answer that is not
+        yet cut from the outputs of its pass: the version, the names of the outputs wanted, and the part."""
+        begun = time.monotonic()
+        version, part, status, rows = None, None, "OK", 0
         try:
             version = self.find(spec)
             signature = version.signature(spec.signature)
             names = signature.wanted(wanted)
+            inputs = read(signature)
             rows = signature.check(inputs)
-            outputs = await version.batchers[signature.name].submit(inputs)
-            return Answer(version.number, {name: outputs[name] for name in names})
-        except Refused as refusal:
+            with version.in_use():
+                part = await version.batchers[signature.name].submit(inputs, rows, deadline)
+            return version, names, part
+        except Exception as error:
+            refusal = _refusal(error)
             status = refusal.status
-            raise
-        except QueueFull:
-            status = "RESOURCE_EXHAUSTED"
-            raise Refused(status, "The batch scheduling queue to which this task was submitted is full") from None
+            if refusal is error:
+                raise
+            raise refusal from None
         except asyncio.CancelledError:
             status = "CANCELLED"
             raise
         finally:
-            spent = time.monotonic() - start
-            number = version.number if version else None
-            seen = Observation(spec.name, number, spec.signature, status, rows, 0.0, spent, spent, entrypoint)
-            for observer in self.observers:
-                observer(seen)
+            if self.observers:
+                total = time.monotonic() - begun
+                queue, compute = (part.queue, part.compute) if part else (total, 0.0)
+                number = version.number if version else None
+                seen = Observation(spec.name, number, spec.signature, status, rows, queue, compute, total, entrypoint)
+                for observer in self.observers:
+                    observer(seen)
 
-    def add(self, version: Version) -> None:
-        """A version is loaded and warm: answer with it from now on."""
-        self._versions.setdefault(version.name, []).append(version)
-        self._versions[version.name].sort(key=lambda each: each.number)
+
+def _refusal(error: Exception) -> Refused:
+    """What a client is told of what went wrong with its request."""
+    match error:
+        case Refused():
+            return error
+        case QueueFull():
+            return Refused("RESOURCE_EXHAUSTED", "The batch scheduling queue to which this task was submitted is full")
+        case TooLate():
+            return Refused("DEADLINE_EXCEEDED", "Deadline Exceeded")
+        case ValueError():
+            return Refused("INVALID_ARGUMENT", str(error))
+        case _:
+            return Refused("INTERNAL", str(error).strip() or type(error).__name__)

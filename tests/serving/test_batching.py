@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from morph.errors import BadInput
-from serving.batching import Batcher, BatchingParameters, QueueFull
+from serving.batching import BatchingParameters
+from serving.embedded.batcher import Batcher, QueueFull, Threads, TooLate
 from serving.export import DEPLOY
 
 
@@ -18,24 +18,30 @@ class Network:
     def __init__(self, seconds: float = 0.01):
         self.seconds, self.passes = seconds, []
 
-    def __call__(self, inputs):
-        self.passes.append(len(inputs["x"]))
+    def __call__(self, parts, padding):
+        x = np.concatenate([part["x"] for part in parts] + [parts[-1]["x"][-1:]] * padding)
+        self.passes.append(len(x))
         time.sleep(self.seconds)
-        if (inputs["x"] < 0).any():
+        if (x < 0).any():
             raise ArithmeticError("negative")
-        return {"doubled": 2 * inputs["x"], "row": inputs["x"][:, 0]}
+        return {"doubled": 2 * x, "row": x[:, 0]}
 
 
 def run(network, parameters, work):
-    """The result of `work(batcher)` with a batcher in an event loop of its own."""
+    """The result of `work(ask)`, where `ask(inputs)` is answered by a batcher in an event loop of its own."""
 
     async def main():
-        with ThreadPoolExecutor(1) as executor:
-            batcher = Batcher(network, parameters, executor)
-            try:
-                return await work(batcher)
-            finally:
-                await batcher.close()
+        threads = Threads(parameters)
+        batcher = Batcher(network, threads)
+
+        async def ask(inputs, deadline=None):
+            part = await batcher.submit(inputs, len(inputs["x"]), deadline)
+            return {name: array[part.start : part.stop] for name, array in part.outputs.items()}
+
+        try:
+            return await work(ask)
+        finally:
+            await asyncio.to_thread(threads.close)
 
     return asyncio.run(main())
 
@@ -44,54 +50,88 @@ def rows(*values):
     return {"x": np.array(values, "float32")[:, None]}
 
 
-def test_requests_that_arrive_together_are_merged_and_padded():
+def test_requests_that_arrive_during_a_pass_are_merged_and_padded():
     network = Network()
     parameters = BatchingParameters(max_batch_size=16, allowed_batch_sizes=(1, 4, 16))
 
-    async def work(batcher):
-        return await asyncio.gather(*(batcher.submit(rows(i, -0.0 + i)) for i in range(30)))
+    async def work(ask):
+        first = asyncio.create_task(ask(rows(0)))
+        await asyncio.sleep(0.005)
+        return [await first, *await asyncio.gather(*(ask(rows(i, -0.0 + i)) for i in range(1, 15)))]
 
     answers = run(network, parameters, work)
-    for i, answer in enumerate(answers):
+    for i, answer in enumerate(answers[1:], 1):
         np.testing.assert_array_equal(answer["doubled"], [[2 * i], [2 * i]])
         np.testing.assert_array_equal(answer["row"], [i, i])
-    assert network.passes == [16, 16, 16, 16]
+    assert network.passes == [1, 16, 16]
 
 
-def test_a_lone_request_waits_no_longer_than_the_timeout():
+def test_a_lone_request_is_answered_at_once():
     network = Network(0.0)
-    parameters = BatchingParameters(max_batch_size=8, batch_timeout_micros=20_000, allowed_batch_sizes=(2, 8))
+    parameters = BatchingParameters(max_batch_size=8, batch_timeout_micros=500_000, allowed_batch_sizes=(2, 8))
 
-    async def work(batcher):
+    async def work(ask):
         start = time.monotonic()
-        answer = await batcher.submit(rows(3))
+        answer = await ask(rows(3))
         return answer, time.monotonic() - start
 
     answer, waited = run(network, parameters, work)
     np.testing.assert_array_equal(answer["doubled"], [[6]])
     assert network.passes == [2]
-    assert 0.015 < waited < 1.0
+    assert waited < 0.25
+
+
+def test_a_second_thread_waits_for_company_no_longer_than_the_timeout():
+    network = Network(0.2)
+    parameters = BatchingParameters(max_batch_size=8, batch_timeout_micros=50_000, num_batch_threads=2)
+
+    async def work(ask):
+        async def later(seconds):
+            await asyncio.sleep(seconds)
+            return await ask(rows(1))
+
+        start = time.monotonic()
+        await asyncio.gather(*(later(seconds) for seconds in (0, 0.02, 0.03)))
+        return time.monotonic() - start
+
+    assert run(network, parameters, work) < 0.35
+    assert network.passes == [1, 2]
+
+
+def test_few_rows_of_padding_are_taken_and_many_are_not():
+    network = Network(0.05)
+    parameters = BatchingParameters(max_batch_size=48, allowed_batch_sizes=(1, 8, 32, 48))
+
+    async def work(ask):
+        first = asyncio.create_task(ask(rows(0)))
+        await asyncio.sleep(0.01)
+        await asyncio.gather(first, *(ask(rows(i)) for i in range(37)))
+
+    run(network, parameters, work)
+    assert network.passes == [1, 32, 8]
 
 
 def test_a_request_that_does_not_fit_goes_into_the_next_pass():
-    network = Network()
+    network = Network(0.05)
     parameters = BatchingParameters(max_batch_size=4)
 
-    async def work(batcher):
-        return await asyncio.gather(*(batcher.submit(rows(*range(n))) for n in (3, 3, 1)))
+    async def work(ask):
+        first = asyncio.create_task(ask(rows(0)))
+        await asyncio.sleep(0.01)
+        return [await first, *await asyncio.gather(*(ask(rows(*range(n))) for n in (3, 3, 1)))]
 
-    assert [len(answer["row"]) for answer in run(network, parameters, work)] == [3, 3, 1]
-    assert network.passes == [3, 4]
+    assert [len(answer["row"]) for answer in run(network, parameters, work)] == [1, 3, 3, 1]
+    assert network.passes == [1, 3, 4]
 
 
 def test_a_full_queue_refuses_and_recovers():
     network = Network(0.02)
     parameters = BatchingParameters(max_batch_size=2, max_enqueued_batches=2, batch_timeout_micros=0)
 
-    async def work(batcher):
-        tasks = [asyncio.create_task(batcher.submit(rows(i))) for i in range(12)]
+    async def work(ask):
+        tasks = [asyncio.create_task(ask(rows(i))) for i in range(12)]
         first = await asyncio.gather(*tasks, return_exceptions=True)
-        return first, await batcher.submit(rows(5))
+        return first, await ask(rows(5))
 
     first, later = run(network, parameters, work)
     refused = [answer for answer in first if isinstance(answer, QueueFull)]
@@ -106,8 +146,8 @@ def test_who_goes_away_is_not_computed_for():
     network = Network(0.05)
     parameters = BatchingParameters(max_batch_size=1, batch_timeout_micros=0)
 
-    async def work(batcher):
-        first, second, third = (asyncio.create_task(batcher.submit(rows(i))) for i in range(3))
+    async def work(ask):
+        first, second, third = (asyncio.create_task(ask(rows(i))) for i in range(3))
         await asyncio.sleep(0.02)
         second.cancel()
         return await first, await third
@@ -116,14 +156,29 @@ def test_who_goes_away_is_not_computed_for():
     assert network.passes == [1, 1]
 
 
+def test_a_request_whose_deadline_passes_in_the_queue_is_not_computed():
+    network = Network(0.05)
+    parameters = BatchingParameters(max_batch_size=1)
+
+    async def work(ask):
+        first = asyncio.create_task(ask(rows(0)))
+        await asyncio.sleep(0.01)
+        with pytest.raises(TooLate):
+            await ask(rows(1), time.monotonic() + 0.01)
+        return await first
+
+    run(network, parameters, work)
+    assert network.passes == [1]
+
+
 def test_a_failure_reaches_those_who_asked_and_nobody_after_them():
     network = Network()
     parameters = BatchingParameters(max_batch_size=4, batch_timeout_micros=0)
 
-    async def work(batcher):
+    async def work(ask):
         with pytest.raises(ArithmeticError):
-            await batcher.submit(rows(-1))
-        return await batcher.submit(rows(1))
+            await ask(rows(-1))
+        return await ask(rows(1))
 
     np.testing.assert_array_equal(run(network, parameters, work)["row"], [1])
 

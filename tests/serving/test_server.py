@@ -114,11 +114,29 @@ ZEROS = np.zeros((1, 64, 64, 3), "float32")
             "INVALID_ARGUMENT",
             "query has shape () string; signature 'describe' takes (n,) string.",
         ),
-        (lambda: predict_request(ZEROS[:0]), "INVALID_ARGUMENT", "a request holds between 1 and 128."),
-        (lambda: predict_request(np.repeat(ZEROS, 129, 0)), "INVALID_ARGUMENT", "image holds 129 rows"),
-        (lambda: predict_request(), "INVALID_ARGUMENT", "takes image; the request has nothing."),
-        (lambda: predict_request(ZEROS, name="picture"), "INVALID_ARGUMENT", "takes image; the request has picture."),
-        (lambda: predict_request(ZEROS, output_filter=["class"]), "INVALID_ARGUMENT", "has no output 'class'"),
+        (lambda: predict_request(ZEROS[:0]), "INVALID_ARGUMENT", "image holds no rows; a request holds at least 1."),
+        (
+            lambda: predict_request(np.repeat(ZEROS, 129, 0)),
+            "INVALID_ARGUMENT",
+            "Task size 129 is larger than maximum input batch size 128",
+        ),
+        (lambda: predict_request(), "INVALID_ARGUMENT", "Sent extra: {}. Missing but required: {image}."),
+        (
+            lambda: predict_request(ZEROS, name="picture"),
+            "INVALID_ARGUMENT",
+            "Sent extra: {picture}. Missing but required: {image}.",
+        ),
+        (
+            lambda: predict_request(ZEROS, output_filter=["class"]),
+            "INVALID_ARGUMENT",
+            "alias not found in signature: class Outputs",
+        ),
+        (
+            lambda: predict_request(ZEROS, output_filter=["anomaly", "anomaly"]),
+            "INVALID_ARGUMENT",
+            "duplicate output tensor alias: anomaly",
+        ),
+        (lambda: predict_request(ZEROS, model=""), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
         (
             lambda: predict_request(ZEROS, "predict"),
             "FAILED_PRECONDITION",
@@ -134,7 +152,7 @@ ZEROS = np.zeros((1, 64, 64, 3), "float32")
         ),
         (
             lambda: predict_request(ZEROS, model_spec={"name": "morph", "version_label": "stable"}),
-            "FAILED_PRECONDITION",
+            "INVALID_ARGUMENT",
             "Unrecognized servable version label: stable",
         ),
     ],
@@ -150,7 +168,7 @@ def test_a_tensor_that_claims_more_than_it_holds_is_refused(stub):
     request.inputs["image"].tensor_content = b"short"
     assert error_of(stub.Predict, request) == (
         "INVALID_ARGUMENT",
-        "A tensor cannot be read: a tensor of shape (1, 64, 64, 3) has 5 bytes of content.",
+        "tensor parsing error: image (a tensor of shape (1, 64, 64, 3) has 5 bytes of content)",
     )
 
 
@@ -184,10 +202,30 @@ def test_the_model_status_is_told(channel):
     assert error_of(stub.GetModelStatus, request) == ("NOT_FOUND", "Could not find any versions of model other")
 
 
-def test_what_is_not_offered_says_so(stub):
-    from tensorflow_serving.apis import classification_pb2
+def test_a_signature_of_another_method_is_refused_in_tensorflow_servings_words(stub):
+    from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
 
-    assert error_of(stub.Classify, classification_pb2.ClassificationRequest())[0] == "UNIMPLEMENTED"
+    was = "Was: tensorflow/serving/predict"
+    spec = {"name": "morph"}
+    classify, regress = "tensorflow/serving/classify", "tensorflow/serving/regress"
+    assert error_of(stub.Classify, classification_pb2.ClassificationRequest(model_spec=spec)) == (
+        "INVALID_ARGUMENT",
+        f"Expected classification signature method_name to be {classify}. {was}",
+    )
+    assert error_of(stub.Regress, regression_pb2.RegressionRequest(model_spec=spec)) == (
+        "INVALID_ARGUMENT",
+        f"Expected regression signature method_name to be {regress}. {was}",
+    )
+    request = inference_pb2.MultiInferenceRequest(tasks=[{"model_spec": spec, "method_name": regress}])
+    assert (
+        error_of(stub.MultiInference, request)[1]
+        == error_of(stub.Regress, regression_pb2.RegressionRequest(model_spec=spec))[1]
+    )
+    request.tasks[0].method_name = "tensorflow/serving/predict"
+    assert error_of(stub.MultiInference, request)[0] == "UNIMPLEMENTED"
+    missing = classification_pb2.ClassificationRequest(model_spec={"name": "morph", "signature_name": "sort"})
+    assert error_of(stub.Classify, missing)[1] == "No signature was found with the name: sort"
+    assert error_of(stub.Classify, classification_pb2.ClassificationRequest())[1] == "Missing ModelSpec"
 
 
 def test_health_and_reflection(channel):
@@ -212,7 +250,7 @@ def test_concurrent_requests_are_merged_and_keep_their_own_answers(server, class
         return run(self, inputs)
 
     # The batchers took their methods when the server started, so a server of its own is asked.
-    monkeypatch.setattr(Signature, "run", remembering)
+    monkeypatch.setattr(Signature, "run_together", remembering)
     from serving.server import Server
 
     expected = classifier.answer(flux)["probabilities"]

@@ -1,0 +1,199 @@
+"""Dynamic batching: requests that arrive together pass through the network together.
+
+A thread of the network takes its next batch itself, without asking the event loop, so that no moment is lost
+between two passes: while one runs, the loop receives what will be the next.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from serving.batching import BatchingParameters
+
+Tensors = Mapping[str, np.ndarray]
+
+#: The network: the inputs of several requests and the rows of padding to add, to the outputs of all rows.
+Run = Callable[[Sequence[Tensors], int], dict[str, np.ndarray]]
+
+
+class QueueFull(Exception):
+    """More galaxies wait than `max_enqueued_batches` allows."""
+
+
+class TooLate(Exception):
+    """A request's deadline passed while it waited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One request's share of a pass: rows `start` to `stop` of `outputs`; seconds in the queue and in the network."""
+
+    outputs: dict[str, np.ndarray]
+    start: int
+    stop: int
+    queue: float
+    compute: float
+
+
+@dataclass(eq=False, slots=True)
+class _Task:
+    """One request that waits."""
+
+    inputs: Tensors
+    rows: int
+    answer: asyncio.Future
+    since: float
+    deadline: float | None
+
+
+class Threads:
+    """The threads that run the network, shared by every signature of every version.
+
+    They belong to the event loop that is running when they are made; answers are given there.
+    """
+
+    def __init__(self, parameters: BatchingParameters):
+        self.parameters = parameters
+        self.loop = asyncio.get_running_loop()
+        self.changed = threading.Condition()
+        #: The queues in which requests wait, in the order in which they get their turn.
+        self.waiting: deque[Batcher] = deque()
+        self._running, self._closed = 0, False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"morph-network-{i}", daemon=True)
+            for i in range(parameters.num_batch_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Answer what waits, and end."""
+        with self.changed:
+            self._closed = True
+            self.changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self.changed:
+                batcher, batch = self._next()
+                if batcher is None:
+                    return
+                self._running += 1
+            if batch:
+                batcher.pass_through(batch)
+            with self.changed:
+                self._running -= 1
+                # A request that waited for company only because this pass ran need not wait any more.
+                self.changed.notify()
+
+    def _next(self) -> "tuple[Batcher, list[_Task]] | tuple[None, None]":
+        """The next batch, waited for; it may turn out empty. None when the threads are to end."""
+        while True:
+            if self.waiting:
+                batcher = self.waiting[0]
+                wait = 0.0 if self._closed or not self._running else batcher.wants_company()
+                if wait <= 0:
+                    self.waiting.popleft()
+                    batch = batcher.take()
+                    if batcher.tasks:
+                        self.waiting.append(batcher)
+                    return batcher, batch
+                self.changed.wait(wait)
+            elif self._closed:
+                return None, None
+            else:
+                self.changed.wait()
+
+
+@dataclass(eq=False)
+class Batcher:
+    """Merges concurrent requests of one signature of one version.
+
+    Parameters
+    ----------
+    run : the network.
+    threads : that run it.
+    """
+
+    run: Run
+    threads: Threads
+    tasks: deque[_Task] = field(default_factory=deque)
+    rows: int = 0
+
+    def submit(self, inputs: Tensors, rows: int, deadline: float | None = None) -> "asyncio.Future[Part]":
+        """The network's answer to `inputs`, whose arrays have between 1 and `max_batch_size` rows each.
+
+        Raises QueueFull at once when too much waits. The future fails with TooLate when the deadline (on
+        `time.monotonic`'s clock) passes before the request's turn, and with whatever the network raises. One that
+        is cancelled, because its client went away, takes its galaxies out of the queue: nothing is computed.
+        """
+        parameters, now = self.threads.parameters, time.monotonic()
+        task = _Task(inputs, rows, self.threads.loop.create_future(), now, deadline)
+        with self.threads.changed:
+            if self.rows + rows > parameters.max_enqueued_batches * parameters.max_batch_size:
+                raise QueueFull
+            if not self.tasks:
+                self.threads.waiting.append(self)
+            self.tasks.append(task)
+            self.rows += rows
+            self.threads.changed.notify()
+        return task.answer
+
+    def wants_company(self) -> float:
+        """Seconds that the first request may still wait for others; 0 when a batch is full."""
+        parameters = self.threads.parameters
+        if self.rows >= parameters.max_batch_size:
+            return 0.0
+        return self.tasks[0].since + parameters.batch_timeout_micros * 1e-6 - time.monotonic()
+
+    def take(self) -> list[_Task]:
+        """The requests that run together next, out of the queue; those that nobody waits for are left out."""
+        parameters, now = self.threads.parameters, time.monotonic()
+        wanted = parameters.without_much_padding(min(self.rows, parameters.max_batch_size))
+        batch: list[_Task] = []
+        rows = 0
+        while self.tasks and (not batch or rows + self.tasks[0].rows <= wanted):
+            task = self.tasks.popleft()
+            self.rows -= task.rows
+            if task.answer.done():
+                continue
+            if task.deadline is not None and task.deadline < now:
+                self._tell(_fail, [task], TooLate())
+                continue
+            batch.append(task)
+            rows += task.rows
+        return batch
+
+    def pass_through(self, batch: list[_Task]) -> None:
+        """Run the network on a batch and give the answers. Called by a thread of the network."""
+        start, rows = time.monotonic(), sum(task.rows for task in batch)
+        try:
+            outputs = self.run([task.inputs for task in batch], self.threads.parameters.padded(rows) - rows)
+        except Exception as error:  # the network's failure is each caller's, not the thread's
+            self._tell(_fail, batch, error)
+        else:
+            self._tell(_answer, batch, outputs, start, time.monotonic() - start)
+
+    def _tell(self, what: Callable, *arguments) -> None:
+        self.threads.loop.call_soon_threadsafe(what, *arguments)
+
+
+def _answer(batch: list[_Task], outputs: dict[str, np.ndarray], start: float, compute: float) -> None:
+    row = 0
+    for task in batch:
+        if not task.answer.done():
+            task.answer.set_result(Part(outputs, row, row + task.rows, start - task.since, compute))
+        row += task.rows
+
+
+def _fail(batch: list[_Task], error: Exception) -> None:
+    for task in batch:
+        if not task.answer.done():
+            task.answer.set_exception(error)

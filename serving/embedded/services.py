@@ -1,0 +1,192 @@
+"""TensorFlow Serving's gRPC services: what each call answers, and how it is refused."""
+
+import time
+from collections.abc import Callable
+
+import grpc
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_service_pb2,
+    prediction_service_pb2,
+    regression_pb2,
+)
+
+from serving.embedded import wire
+from serving.embedded.configuration import models_of
+from serving.embedded.keeper import Keeper
+from serving.embedded.models import Models, Spec, Version
+from serving.messages import PredictRequest
+from serving.servable import Refused
+
+PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
+MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+
+_CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+
+
+def add_services(server: grpc.aio.Server, models: Models, keeper: Keeper) -> None:
+    """Let `server` answer PredictionService and ModelService."""
+    prediction, model = PredictionService(models), ModelService(models, keeper)
+    handlers = {
+        # Its message is read and written here: it is most of a server's work besides the network's.
+        "Predict": grpc.unary_unary_rpc_method_handler(prediction.predict),
+        "GetModelMetadata": _handler(prediction.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
+        "Classify": _handler(prediction.classify, classification_pb2.ClassificationRequest),
+        "Regress": _handler(prediction.regress, regression_pb2.RegressionRequest),
+        "MultiInference": _handler(prediction.multi_inference, inference_pb2.MultiInferenceRequest),
+    }
+    server.add_registered_method_handlers(PREDICTION, handlers)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(PREDICTION, handlers),))
+    handlers = {
+        "GetModelStatus": _handler(model.status, get_model_status_pb2.GetModelStatusRequest),
+        "HandleReloadConfigRequest": _handler(model.reload, model_management_pb2.ReloadConfigRequest),
+    }
+    server.add_registered_method_handlers(MODEL, handlers)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(MODEL, handlers),))
+
+
+def _handler(call: Callable, request_type) -> grpc.RpcMethodHandler:
+    """A handler of messages: `call` gets a request and returns a response, or raises Refused."""
+
+    async def answer(content: bytes, context):
+        try:
+            return (await call(_parse(request_type, content))).SerializeToString()
+        except Refused as refusal:
+            await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
+
+    return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _parse(kind, content: bytes):
+    try:
+        return kind.FromString(content)
+    except DecodeError:
+        raise Refused("INTERNAL", f"The request is no {kind.DESCRIPTOR.full_name}.") from None
+
+
+def spec_of(request) -> Spec:
+    """Which model a request means. Refused where it does not say."""
+    if not request.HasField("model_spec"):
+        raise Refused("INVALID_ARGUMENT", "Missing ModelSpec")
+    return _spec(request.model_spec)
+
+
+def _spec(message) -> Spec:
+    choice = message.WhichOneof("version_choice")
+    return Spec(
+        message.name,
+        message.version.value if choice == "version" else None,
+        message.version_label if choice == "version_label" else None,
+        message.signature_name or "serving_default",
+    )
+
+
+class PredictionService:
+    """The calls that ask a model something."""
+
+    def __init__(self, models: Models):
+        self._models = models
+
+    async def predict(self, content: bytes, context) -> bytes:
+        """Predict."""
+        try:
+            request = _parse(PredictRequest, content)
+            spec = spec_of(request)
+            left = context.time_remaining()
+            version, names, part = await self._models.ask(
+                spec,
+                lambda signature: signature.read(request.inputs),
+                request.output_filter,
+                None if left is None else time.monotonic() + left,
+            )
+        except Refused as refusal:
+            await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
+        return wire.write(spec.name, version.number, spec.signature, names, part)
+
+    async def metadata(self, request):
+        """GetModelMetadata: the signatures."""
+        spec = spec_of(request)
+        if not request.metadata_field:
+            raise Refused("INVALID_ARGUMENT", "GetModelMetadataRequest must specify at least one metadata_field")
+        for name in request.metadata_field:
+            if name != "signature_def":
+                raise Refused("INVALID_ARGUMENT", f"Metadata field {name} is not supported")
+        version = self._models.find(spec)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.model_spec.name, response.model_spec.version.value = spec.name, version.number
+        response.metadata["signature_def"].Pack(signatures_of(version))
+        return response
+
+    async def classify(self, request):
+        """Classify, which no signature of the contract answers."""
+        spec = spec_of(request)
+        raise _wrong_method(self._models.find(spec), spec, "classification", _CLASSIFY)
+
+    async def regress(self, request):
+        """Regress, which no signature of the contract answers."""
+        spec = spec_of(request)
+        raise _wrong_method(self._models.find(spec), spec, "regression", _REGRESS)
+
+    async def multi_inference(self, request):
+        """MultiInference, which no signature of the contract answers."""
+        for task in request.tasks:
+            spec = _spec(task.model_spec)
+            if not spec.name:
+                raise Refused("INVALID_ARGUMENT", "Found ModelSpec with an empty model name.")
+            version = self._models.find(spec)
+            if spec.signature not in version.servable.signatures:
+                raise Refused("INVALID_ARGUMENT", f"Requested signature not found in model graph: {spec.signature}")
+            kinds = {_CLASSIFY: "classification", _REGRESS: "regression"}
+            if task.method_name not in kinds:
+                raise Refused("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
+            raise _wrong_method(version, spec, kinds[task.method_name], task.method_name)
+        raise Refused("INVALID_ARGUMENT", "The request has no tasks.")
+
+
+def signatures_of(version: Version) -> get_model_metadata_pb2.SignatureDefMap:
+    """The signatures of a version, as GetModelMetadata sends them."""
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    for name, signature in version.servable.signatures.items():
+        signatures.signature_def[name].CopyFrom(signature.definition)
+    return signatures
+
+
+def _wrong_method(version: Version, spec: Spec, kind: str, method: str) -> Refused:
+    """What TensorFlow Serving says where a signature is not of the method that is called."""
+    signature = version.servable.signatures.get(spec.signature)
+    if signature is None:
+        return Refused("INVALID_ARGUMENT", f"No signature was found with the name: {spec.signature}")
+    was = signature.definition.method_name
+    if was == method:
+        return Refused("UNIMPLEMENTED", f"The embedded server answers Predict only, not signatures of {method}.")
+    return Refused("INVALID_ARGUMENT", f"Expected {kind} signature method_name to be {method}. Was: {was}")
+
+
+class ModelService:
+    """The calls about the models themselves."""
+
+    def __init__(self, models: Models, keeper: Keeper):
+        self._models, self._keeper = models, keeper
+
+    async def status(self, request):
+        """GetModelStatus."""
+        response = get_model_status_pb2.GetModelStatusResponse()
+        states = get_model_status_pb2.ModelVersionStatus.State
+        for status in self._models.status(spec_of(request)):
+            told = response.model_version_status.add(version=status.version, state=states.Value(status.state))
+            told.status.error_code = grpc.StatusCode[status.status].value[0]
+            told.status.error_message = status.sentence
+            told.status.SetInParent()
+        return response
+
+    async def reload(self, request):
+        """HandleReloadConfigRequest: other models, versions or labels."""
+        await self._keeper.replace(models_of(request.config))
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
