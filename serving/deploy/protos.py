@@ -4,6 +4,8 @@ Source of names, numbers and types: `tensorflow_serving/config/{monitoring_confi
 `tensorflow_serving/servables/tensorflow/session_bundle_config.proto`.
 """
 
+from pathlib import Path
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from google.protobuf.message import Message
 
@@ -68,3 +70,13 @@ def parse(text: str, into: Message, file: str) -> Message:
         return text_format.Parse(text, into)
     except text_format.ParseError as error:
         raise BadInput(f"'{file}' is no {into.DESCRIPTOR.name}: {str(error).rstrip('.')}.") from None
+
+
+def read(path: str | Path, name: str) -> Message:
+    """The message `name` in a file. BadInput where there is no such file, or it says something else."""
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise BadInput(f"'{path}' cannot be read ({reason}); give a {name} in protobuf's text format.") from None
+    return parse(text, message(name), str(path))
