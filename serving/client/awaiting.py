@@ -101,11 +101,11 @@ class AsyncMorphClient(Client):
         try:
             async for packet in self._packets(flow, items, layout, cut):
                 await self.describe()
-                under_way.append(asyncio.create_task(self._run(self._talks.predict(packet, wanted))))
                 if len(under_way) == in_flight:
                     flow.take(await under_way.popleft())
-                    for finished in flow.finished():
-                        yield finished
+                under_way.append(asyncio.create_task(self._run(self._talks.predict(packet, wanted))))
+                for finished in flow.finished():
+                    yield finished
             while under_way:
                 flow.take(await under_way.popleft())
                 for finished in flow.finished():

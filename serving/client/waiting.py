@@ -142,10 +142,10 @@ class MorphClient(Client):
             for packet in self._packets(flow, items, layout, cut):
                 # Before the galaxies are: so the server cannot unload the version first whose names are wanted then.
                 self.describe()
-                under_way.append(_Exchange(self._talks.predict(packet, wanted), self._send))
                 if len(under_way) == in_flight:
                     flow.take(under_way.popleft().result())
-                    yield from flow.finished()
+                under_way.append(_Exchange(self._talks.predict(packet, wanted), self._send))
+                yield from flow.finished()
             while under_way:
                 flow.take(under_way.popleft().result())
                 yield from flow.finished()
