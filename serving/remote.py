@@ -27,13 +27,14 @@ class Remote:
 
     def __init__(self, url: str):
         import fsspec
+        from fsspec.registry import known_implementations
 
         self.url = url.rstrip("/")
         try:
             self._files, self._root = fsspec.core.url_to_fs(self.url)
         except ImportError:
             protocol = self.url.partition("://")[0]
-            package = fsspec.registry.known_implementations[protocol]["class"].partition(".")[0]
+            package = known_implementations[protocol]["class"].partition(".")[0]
             raise BadInput(f"{protocol}:// needs the package {package}; `pip install {package}`.") from None
         except ValueError as error:
             raise BadInput(f"'{url}' cannot be reached: {str(error).rstrip('.')}.") from None

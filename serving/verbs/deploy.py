@@ -10,6 +10,7 @@ import click
 from morph.errors import BadInput
 
 FILE = click.Path(path_type=Path)
+ABOVE_ZERO = click.FloatRange(0, min_open=True)
 
 
 @click.group("deploy")
@@ -139,15 +140,11 @@ def tls(certificate: Path, key: Path, clients: Path | None, to: Path) -> None:
 
 
 @command.command("size")
-@click.option(
-    "--rate", required=True, type=click.FloatRange(0, min_open=True), help="Galaxies/s of one server, measured."
-)
+@click.option("--rate", required=True, type=ABOVE_ZERO, help="Galaxies/s of one server, measured.")
 @click.option("--galaxies", multiple=True, type=click.FloatRange(1), help="How many, such as 300e6; may be repeated.")
 @click.option("--servers", default=1, show_default=True, type=click.IntRange(1), help="How many run at once.")
 @click.option("--price", default=0.0, type=click.FloatRange(0), help="Of one server, per hour.")
-@click.option(
-    "--busy", default=1.0, type=click.FloatRange(0, 1, min_open=True), help="Share of the time it computes [1]."
-)
+@click.option("--busy", default=1.0, type=click.FloatRange(0.01, 1), help="Share of the time it computes [1].")
 def size(rate: float, galaxies: tuple[float, ...], servers: int, price: float, busy: float) -> None:
     """Work out how long a survey takes, and what it costs, from a measured RATE.
 

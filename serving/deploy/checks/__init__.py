@@ -49,16 +49,21 @@ def check(about: str) -> Callable[[Check], Check]:
     return register
 
 
+def checks(module: str) -> list[tuple[str, Check]]:
+    """The checks of one of `MODULES`, each with what it is about."""
+    importlib.import_module(f"{__name__}.{module}")
+    return _CHECKS[module]
+
+
 def examine(deployment: Deployment) -> Iterator[Finding]:
     """Make every check; findings come one by one, since some take seconds."""
     told: set[str] = set()
     for name, needs in MODULES.items():
-        importlib.import_module(f"{__name__}.{name}")
         if needs and not deployment.has(needs):
             sentence = f"There is no '{needs}'; `morph deploy write` makes it."
             yield Finding(name, "skipped", sentence)
             continue
-        for about, function in _CHECKS[name]:
+        for about, function in checks(name):
             try:
                 yield Finding(about, "ok", function(deployment))
             except Skipped as reason:
