@@ -10,7 +10,7 @@ from threading import Event
 
 from morph.errors import BadInput
 from serving.client import MorphClient, ServerError
-from serving.servable import Location, batching_file, locate
+from serving.servable import Location, configuration_file, locate
 from serving.signals import until_stopped
 
 PROGRAM = "tensorflow_model_server"
@@ -24,22 +24,49 @@ def installed() -> str | None:
     return shutil.which(PROGRAM)
 
 
-def serve(model_dir: str | Path, name: str = "morph", port: int = 8500) -> None:
+def serve(
+    model_dir: str | Path,
+    name: str = "morph",
+    port: int = 8500,
+    rest_port: int | None = None,
+    monitoring: str | Path | None = None,
+    ssl_config: str | Path | None = None,
+) -> None:
     """Run `tensorflow_model_server` until SIGTERM or Ctrl-C; it listens on every address of the machine.
 
-    One line on standard output says when the model answers. Raises BadInput when there is no model, or when
-    the program ends by itself (its own lines, on standard error, say why).
+    One line on standard output says when the model answers, and one where REST does. Its REST port speaks no TLS.
+
+    Parameters
+    ----------
+    port, rest_port : 0 takes a free one; no REST where `rest_port` is None.
+    monitoring, ssl_config : files in its format; without them, the `monitoring.config` beside the model, and no TLS.
+
+    Raises BadInput when there is no model, or when the program ends by itself (its own lines, on standard error, say
+    why).
     """
     location = locate(model_dir, name)
+    beside = location.base_path.parent
     port = port or free_port()
+    rest_port = free_port() if rest_port == 0 else rest_port
     with until_stopped() as stopped, tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "models.config"
         config.write_text(model_config(location, name))
-        process = subprocess.Popen(command(port, config, batching_file(location)))
+        options = command(port, config, configuration_file(beside, "batching_parameters.txt"))
+        if rest_port is not None:
+            monitoring = monitoring or configuration_file(beside, "monitoring.config")
+            options += [f"--rest_api_port={rest_port}", f"--monitoring_config_file={monitoring}"]
+        if ssl_config:
+            options.append(f"--ssl_config_file={ssl_config}")
+        process = subprocess.Popen(options)
         try:
-            _wait_until_ready(process, f"127.0.0.1:{port}", name, location.version, stopped)
+            if ssl_config:
+                _wait_until_listening(process, port, stopped)
+            else:
+                _wait_until_ready(process, f"127.0.0.1:{port}", name, location.version, stopped)
             if not stopped.is_set():
                 print(f"Serving {name} version {location.version} on 127.0.0.1:{port}", flush=True)
+                if rest_port is not None:
+                    print(f"REST on http://127.0.0.1:{rest_port}/v1/models/{name}", flush=True)
             while not stopped.wait(0.2):
                 _must_live(process)
         finally:
@@ -89,6 +116,20 @@ def _wait_until_ready(process: subprocess.Popen, address: str, name: str, versio
             except ServerError:
                 if time.monotonic() > end:
                     raise BadInput(f"{PROGRAM} did not load the model within {LOADING:g} s.") from None
+
+
+def _wait_until_listening(process: subprocess.Popen, port: int, stopped: Event) -> None:
+    """Return when the program takes connections, which it does once its models are loaded: under TLS nobody without
+    the right certificates can ask it more."""
+    end = time.monotonic() + LOADING
+    while not stopped.wait(0.2):
+        _must_live(process)
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise BadInput(f"{PROGRAM} did not load the model within {LOADING:g} s.") from None
 
 
 def _must_live(process: subprocess.Popen) -> None:

@@ -46,10 +46,11 @@ def locate(folder: str | Path, name: str = "morph") -> Location:
     raise BadInput(f"'{folder}' holds no exported model; {NO_MODEL}")
 
 
-def batching_file(location: Location) -> Path:
-    """The batching parameters beside a model's folder; those that come with morph where there are none."""
-    own = location.base_path.parent / "batching_parameters.txt"
-    return own if own.is_file() else DEPLOY / "batching_parameters.txt"
+def configuration_file(folder: Path, name: str) -> Path:
+    """A server's configuration, such as `batching_parameters.txt`, in the folder that holds the models' folders; the
+    one that comes with morph where there is none."""
+    own = folder / name
+    return own if own.is_file() else DEPLOY / name
 
 
 class Refused(Exception):

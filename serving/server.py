@@ -14,18 +14,21 @@ import threading
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from morph.errors import BadInput
 from serving.batching import BatchingParameters
 from serving.embedded.batcher import Threads
 from serving.embedded.configuration import ModelConfig, read_config
+from serving.embedded.health import Health
 from serving.embedded.keeper import Keeper
+from serving.embedded.metrics import Metrics, page_path
 from serving.embedded.models import Models
+from serving.embedded.rest import start_rest
 from serving.embedded.services import MODEL, PREDICTION, add_services
-from serving.export import DEPLOY
-from serving.servable import Refused, batching_file, locate
+from serving.embedded.tls import Tls
+from serving.servable import Refused, configuration_file, locate
 from serving.signals import until_stopped
 
 log = logging.getLogger("morph.serving")
@@ -62,6 +65,10 @@ class Server:
         changes.
     poll : seconds between two looks at the folders and at that file.
     max_message_mb : larger requests are refused.
+    rest_port : for REST and Prometheus; 0 takes a free one, and None is for neither.
+    monitoring : a file in TensorFlow Serving's format that says where Prometheus finds its page; the
+        `monitoring.config` beside the models if not given.
+    tls : key and certificates, for both ports; in clear if not given.
     """
 
     def __init__(
@@ -75,20 +82,24 @@ class Server:
         models_config: str | Path | None = None,
         poll: float = POLL,
         max_message_mb: float = MAX_MESSAGE_MB,
+        rest_port: int | None = None,
+        monitoring: str | Path | None = None,
+        tls: Tls | None = None,
     ):
         self._models_config = Path(models_config) if models_config else None
         if self._models_config:
             self._configs = read_config(self._models_config)
-            beside = self._models_config.parent / "batching_parameters.txt"
-            parameters = beside if beside.is_file() else DEPLOY / "batching_parameters.txt"
+            beside = self._models_config.parent
         elif model_dir is None:
             raise BadInput("There is nothing to serve; give a folder with a model, or a models.config.")
         else:
             self.location = locate(model_dir, name)
             self._configs = [ModelConfig.of(self.location, name)]
-            parameters = batching_file(self.location)
+            beside = self.location.base_path.parent
         self.host, self.port, self.poll = host, port, poll
-        self.batching = batching or BatchingParameters.read(parameters)
+        self.batching = batching or BatchingParameters.read(configuration_file(beside, "batching_parameters.txt"))
+        self.rest_port, self._tls = rest_port, tls
+        self._page = page_path(monitoring or configuration_file(beside, "monitoring.config"))
         self._options = (
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", int(max_message_mb * 2**20)),
@@ -104,6 +115,12 @@ class Server:
     def address(self) -> str:
         """``host:port`` for a client on this machine."""
         return f"{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
+
+    @property
+    def rest_address(self) -> str | None:
+        """The URL below which REST answers on this machine; None where it does not."""
+        scheme, host = "https" if self._tls else "http", self.address.rpartition(":")[0]
+        return None if self.rest_port is None else f"{scheme}://{host}:{self.rest_port}"
 
     def start(self) -> int:
         """Load, warm up and serve in a thread; returns the port when every model is ready.
@@ -146,30 +163,42 @@ class Server:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         server = grpc.aio.server(options=self._options)
         threads = Threads(self.batching)
-        keeper = Keeper(self.models, threads, self._configs)
-        healths = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+        healths, metrics = Health(self.models), Metrics(self.models)
+        keeper = Keeper(self.models, threads, self._configs, healths.changed, metrics.observe_load)
+        health_pb2_grpc.add_HealthServicer_to_server(healths.servicer, server)
         add_services(server, self.models, keeper)
         reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        await _report(healths, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await healths.tell()
         _must_be_free(self.host, self.port)
-        self.port = server.add_insecure_port(f"{self.host}:{self.port}")
+        address = f"{self.host}:{self.port}"
+        if self._tls:
+            self.port = server.add_secure_port(address, self._tls.for_grpc())
+        else:
+            self.port = server.add_insecure_port(address)
+        rest = None
+        if self.rest_port is not None:
+            rest = await start_rest(
+                self.models, self.host, self.rest_port, metrics=metrics, monitoring=self._page, tls=self._tls
+            )
+            self.rest_port = rest.port
+            self.models.observers.append(metrics.observe)
+            threads.observers.append(metrics.observe_batch)
         await server.start()
         watching = []
         try:
             await keeper.look(settled=True)
             self._must_be_ready()
-            await _report(healths, health_pb2.HealthCheckResponse.SERVING)
+            await healths.tell()
             watching = [asyncio.create_task(keeper.watch(self.poll))]
             if self._models_config:
                 watching.append(asyncio.create_task(self._reread(keeper, self._models_config)))
             self._ready.set()
             await self._stopping.wait()
-            await healths.enter_graceful_shutdown()
+            await healths.stop()
         finally:
             for task in watching:
                 task.cancel()
-            await server.stop(GRACE)
+            await asyncio.gather(server.stop(GRACE), *([rest.close()] if rest else []))
             await keeper.close()
             await asyncio.to_thread(threads.close)
 
@@ -216,17 +245,11 @@ def _must_be_free(host: str, port: int) -> None:
         ) from None
 
 
-async def _report(healths, status) -> None:
-    """Set the health of the server as a whole ("") and of each service."""
-    for service in ("", PREDICTION, MODEL):
-        await healths.set(service, status)
-
-
 def serve(
     model_dir: str | Path | None, name: str = "morph", port: int = 8500, host: str = "127.0.0.1", **options
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, then finish what is under way and return. One line on standard output says
-    when the models answer. Options and errors are those of `Server`."""
+    when the models answer, and one where REST does. Options and errors are those of `Server`."""
     logging.basicConfig(format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     with until_stopped() as stopped, Server(model_dir, name, port, host, **options) as server:
@@ -235,4 +258,6 @@ def serve(
             for model in server.models.names
         ]
         print(f"Serving {' and '.join(told)} on {server.address}", flush=True)
+        if server.rest_address:
+            print(f"REST on {server.rest_address}/v1/models/{server.models.names[0]}", flush=True)
         stopped.wait()

@@ -63,6 +63,8 @@ class Threads:
         self.changed = threading.Condition()
         #: The queues in which requests wait, in the order in which they get their turn.
         self.waiting: deque[Batcher] = deque()
+        #: Each is told of every pass, in the event loop: galaxies, and rows of padding.
+        self.observers: list[Callable[[int, int], None]] = []
         self._running, self._closed = 0, False
         self._threads = [
             threading.Thread(target=self._work, name=f"morph-network-{i}", daemon=True)
@@ -174,12 +176,15 @@ class Batcher:
     def pass_through(self, batch: list[_Task]) -> None:
         """Run the network on a batch and give the answers. Called by a thread of the network."""
         start, rows = time.monotonic(), sum(task.rows for task in batch)
+        padding = self.threads.parameters.padded(rows) - rows
         try:
-            outputs = self.run([task.inputs for task in batch], self.threads.parameters.padded(rows) - rows)
+            outputs = self.run([task.inputs for task in batch], padding)
         except Exception as error:  # the network's failure is each caller's, not the thread's
             self._tell(_fail, batch, error)
         else:
             self._tell(_answer, batch, outputs, start, time.monotonic() - start)
+            for observer in self.threads.observers:
+                self._tell(observer, rows, padding)
 
     def _tell(self, what: Callable, *arguments) -> None:
         self.threads.loop.call_soon_threadsafe(what, *arguments)

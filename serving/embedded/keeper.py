@@ -42,12 +42,14 @@ class Keeper:
     threads : that run the network.
     configs : the models to serve; `replace` gives others.
     changed : called when a version has come or gone.
+    attempted : called with a version's folder when it has been loaded (True), or could not be.
     """
 
     models: Models
     threads: Threads
     configs: list[ModelConfig]
     changed: Callable[[], None] = lambda: None
+    attempted: Callable[[Path, bool], None] = lambda folder, loaded: None
     _looks: dict[Path, Look] = field(default_factory=dict)
     _refused: dict[Path, Look] = field(default_factory=dict)
     _unloading: set[asyncio.Task] = field(default_factory=set)
@@ -154,6 +156,7 @@ class Keeper:
             log.error("Version %d of %s is refused: %s", number, config.name, sentence.splitlines()[0])
             self._refused[location.folder] = look
             self.models.tell(config.name, VersionStatus(number, "END", status, sentence))
+            self.attempted(location.folder, False)
             return False
         self._refused.pop(location.folder, None)
         batchers = {
@@ -161,6 +164,7 @@ class Keeper:
         }
         self.models.add(Version(config.name, number, servable, batchers))
         log.info("Version %d of %s is available.", number, config.name)
+        self.attempted(location.folder, True)
         self.changed()
         return True
 

@@ -188,5 +188,5 @@ class Metrics:
 def page_path(file: str | Path) -> str | None:
     """The path at which a file in TensorFlow Serving's format (MonitoringConfig) wants the metrics; None where it
     wants none. BadInput where it cannot be read."""
-    config = protos.read(Path(file), "MonitoringConfig").prometheus_config
+    config = protos.read(file, "MonitoringConfig").prometheus_config
     return (config.path or PATH) if config.enable else None

@@ -15,9 +15,37 @@ import click
     show_default=True,
     help="Address to listen on; 0.0.0.0 for every one. TensorFlow Serving's program always takes every one.",
 )
+@click.option(
+    "--rest-port",
+    type=click.IntRange(0, 65535),
+    help="Port for REST and for Prometheus; 0 takes a free one.  [default: 8501, or a free one where --port is 0]",
+)
+@click.option("--no-rest", is_flag=True, help="Answer over gRPC alone.")
+@click.option(
+    "--monitoring",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="monitoring.config of TensorFlow Serving, with the path for Prometheus.  [default: the one beside the model]",
+)
+@click.option(
+    "--ssl-config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="SSLConfig of TensorFlow Serving, with the server's key and certificates: serve over TLS, or mutual TLS.",
+)
 @click.option("--embedded", is_flag=True, help="Use the embedded server even where TensorFlow Serving is installed.")
-def command(folder: Path, port: int, name: str, host: str, embedded: bool) -> None:
-    """Serve the exported model in DIR over gRPC, until Ctrl-C.
+def command(
+    folder: Path,
+    port: int,
+    name: str,
+    host: str,
+    rest_port: int | None,
+    no_rest: bool,
+    monitoring: Path | None,
+    ssl_config: Path | None,
+    embedded: bool,
+) -> None:
+    """Serve the exported model in DIR over gRPC and REST, until Ctrl-C.
 
     DIR is the folder given to `morph export`, the model's folder in it, or one version; the highest version is
     served unless you name one. Where tensorflow_model_server is installed it does the serving, and otherwise a
@@ -26,15 +54,21 @@ def command(folder: Path, port: int, name: str, host: str, embedded: bool) -> No
     \b
         morph serve models --port 8500
         morph classify galaxy.jpg --server 127.0.0.1:8500
+        curl http://127.0.0.1:8501/v1/models/morph
     """
     from morph.quiet import import_quietly
     from serving import model_server
+    from serving.embedded.tls import Tls
     from serving.servable import locate
 
     # Before TensorFlow is loaded, so that a wrong folder is told at once.
     locate(folder, name)
+    tls = Tls.read(ssl_config) if ssl_config else None
+    if rest_port is None:
+        rest_port = 8501 if port else 0
+    rest = None if no_rest else rest_port
     if model_server.installed() and not embedded:
-        model_server.serve(folder, name, port)
+        model_server.serve(folder, name, port, rest, monitoring, ssl_config)
     else:
         server = import_quietly("serving.server")
-        server.serve(folder, name, port, host)
+        server.serve(folder, name, port, host, rest_port=rest, monitoring=monitoring, tls=tls)

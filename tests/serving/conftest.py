@@ -72,7 +72,7 @@ def server(model_dir):
     """The embedded server on `model_dir`, ready; `server.address` is where it listens."""
     from serving.server import Server
 
-    with Server(model_dir) as running:
+    with Server(model_dir, rest_port=0) as running:
         yield running
 
 

@@ -1,0 +1,285 @@
+"""The REST port: TensorFlow Serving's HTTP interface, its page for Prometheus, and probes of health.
+
+Paths, answers, errors and their HTTP codes are TensorFlow Serving's (`g3doc/api_rest.md`,
+`model_servers/http_rest_api_util.cc`, `http_server.cc`); `/healthz/live` and `/healthz/ready` are this server's own.
+"""
+
+import asyncio
+import gzip
+import json
+import re
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from urllib.parse import unquote
+
+from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
+from google.protobuf import json_format
+from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, get_model_status_pb2, regression_pb2
+
+from morph.errors import BadInput
+from serving.embedded.health import is_ready
+from serving.embedded.json_messages import read_document, read_request, signature_of, write_answer
+from serving.embedded.metrics import Metrics
+from serving.embedded.models import Models, Observation, Spec
+from serving.embedded.services import ModelService, PredictionService, signatures_of
+from serving.embedded.tls import Tls
+from serving.servable import Refused
+
+_MODEL = r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
+_POST = re.compile(_MODEL + ":(classify|regress|predict)", re.IGNORECASE)
+_GET = re.compile(_MODEL + "(?:/(metadata))?", re.IGNORECASE)
+
+#: gRPC's statuses as HTTP's, where they are not 500.
+_CODES = {
+    "CANCELLED": 499,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "UNAVAILABLE": 503,
+    "UNAUTHENTICATED": 401,
+}
+
+#: The largest body, and the most that all bodies together may hold before more are turned away; bytes.
+MAX_BODY, MAX_BODIES = 256 << 20, 1 << 30
+
+#: Seconds for a body to arrive; for a request to be answered, as TensorFlow Serving has it; for its answer to be
+#: fetched.
+ARRIVING, ANSWERING, FETCHING = 60.0, 30.0, 60.0
+
+#: Seconds that requests under way get to finish when the server stops.
+GRACE = 30.0
+
+#: Bytes from which on a body is worth a thread, and an answer is worth compressing.
+_LARGE = 1 << 14
+
+
+class Rest:
+    """The REST port of a server; `start_rest` makes one that listens.
+
+    Attributes
+    ----------
+    port : on which it listens.
+    """
+
+    def __init__(self, models: Models, metrics: Metrics | None, monitoring: str | None):
+        self._models, self._metrics = models, metrics
+        self._monitoring = monitoring if metrics else None
+        self._prediction, self._status = PredictionService(models), ModelService(models, None)
+        self._threads = ThreadPoolExecutor(2, "morph-json")
+        self._bytes = 0
+        # A client that goes away takes its request out of the queue.
+        server = web.Server(self._answer, handler_cancellation=True, access_log=None, keepalive_timeout=75)
+        self._runner = web.ServerRunner(server, shutdown_timeout=GRACE)
+        self.port = 0
+
+    async def start(self, listening: socket.socket, tls: Tls | None) -> None:
+        """Answer on a socket."""
+        await self._runner.setup()
+        await web.SockSite(self._runner, listening, ssl_context=tls.for_http() if tls else None).start()
+        self.port = listening.getsockname()[1]
+
+    async def close(self) -> None:
+        """Take no new requests, and finish those under way."""
+        await self._runner.cleanup()
+        self._threads.shutdown(wait=False)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Any request."""
+        try:
+            return await self._route(request)
+        except Refused as refusal:
+            return _error(_CODES.get(refusal.status, 500), refusal.sentence)
+
+    async def _route(self, request: web.BaseRequest) -> web.Response:
+        path = request.rel_url.raw_path
+        if request.method == "GET" and path in ("/healthz/live", "/healthz/ready"):
+            good = path == "/healthz/live" or is_ready(self._models)
+            return web.Response(text="ok\n" if good else "no\n", status=200 if good else 503)
+        if path == self._monitoring:
+            return web.Response(body=self._metrics.page(), content_type="text/plain")
+        if not path.lower().startswith("/v1/"):
+            return _error(404, f"There is nothing at {path}")
+        if request.method == "POST" and (found := _POST.fullmatch(path)) and found[1]:
+            return await self._ask(request, _spec(found), found[4].lower())
+        if request.method == "GET" and (found := _GET.fullmatch(path)):
+            if not found[1]:
+                raise Refused("INVALID_ARGUMENT", "Missing model name in request.")
+            return _json(await (self._metadata if found[4] else self._state)(_spec(found)))
+        raise Refused("INVALID_ARGUMENT", f"Malformed request: {request.method} {path}")
+
+    async def _state(self, spec: Spec) -> dict:
+        request = _fill(get_model_status_pb2.GetModelStatusRequest(), spec)
+        return _plain(await self._status.status(request))
+
+    async def _metadata(self, spec: Spec) -> dict:
+        request = _fill(get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"]), spec)
+        response = await self._prediction.metadata(request)
+        signatures = _plain(signatures_of(self._models.find(spec)))
+        return {"model_spec": _plain(response.model_spec), "metadata": {"signature_def": signatures}}
+
+    async def _ask(self, request: web.BaseRequest, spec: Spec, method: str) -> web.StreamResponse:
+        """A POST, from its first byte to the last of its answer."""
+        held = 0
+        try:
+            pieces = []
+            async with asyncio.timeout(ARRIVING):
+                async for piece in request.content.iter_any():
+                    held += len(piece)
+                    self._bytes += len(piece)
+                    if held > MAX_BODY:
+                        return _error(413, f"A request's body holds at most {MAX_BODY} bytes")
+                    if self._bytes > MAX_BODIES:
+                        raise Refused("RESOURCE_EXHAUSTED", "The server holds many large requests; try again later")
+                    pieces.append(piece)
+            body = b"".join(pieces)
+            del pieces
+            if method != "predict":
+                return await self._wrong_method(spec, body, method)
+            answer, headers = await self._predict(spec, body), {}
+            if len(answer) > _LARGE and "gzip" in request.headers.get("Accept-Encoding", "").lower():
+                answer = await self._work(len(answer), gzip.compress, answer, 1)
+                headers = {"Content-Encoding": "gzip"}
+            return await self._send(
+                request, web.Response(body=answer, headers=headers, content_type="application/json")
+            )
+        except TimeoutError:
+            return _error(408, f"The request did not arrive within {ARRIVING:g} s")
+        except PayloadEncodingError:
+            return _error(400, "The request's body is not compressed as its Content-Encoding says")
+        finally:
+            self._bytes -= held
+
+    async def _send(self, request: web.BaseRequest, response: web.Response) -> web.Response:
+        """Send an answer here and now, so that one who does not fetch it is cut off and its memory freed."""
+        try:
+            async with asyncio.timeout(FETCHING):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport:
+                request.transport.abort()
+        return response
+
+    async def _predict(self, spec: Spec, body: bytes) -> bytes:
+        """Predict: the body of a request, and that of its answer."""
+        begun = time.monotonic()
+        try:
+            signatures = self._models.find(spec).servable.signatures
+
+            def inputs_of(name: str):
+                name = name or "serving_default"
+                if name not in signatures:
+                    raise Refused("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
+                return signatures[name].inputs
+
+            asked = await self._work(len(body), read_request, body, inputs_of)
+        except Refused as refusal:
+            total = time.monotonic() - begun
+            seen = Observation(spec.name, None, "", refusal.status, 0, 0.0, 0.0, total, "REST")
+            for observer in self._models.observers:
+                observer(seen)
+            raise
+        spec = replace(spec, signature=asked.signature or "serving_default")
+        answer = await self._models.predict(spec, asked.inputs, (), begun + ANSWERING, "REST")
+        size = sum(array.nbytes for array in answer.outputs.values())
+        return await self._work(size, write_answer, answer.outputs, asked.format)
+
+    async def _wrong_method(self, spec: Spec, body: bytes, method: str) -> web.Response:
+        """Classify and Regress: Refused, as no signature answers them; a wrong body is told first."""
+        document = await self._work(len(body), read_document, body)
+        spec = replace(spec, signature=signature_of(document))
+        examples = document.get("examples")
+        if not isinstance(examples, list) or not examples:
+            what = {
+                "examples" not in document: "When method is classify, key 'examples' is expected and was not found",
+                examples == []: "'examples' value is an empty array",
+            }
+            raise Refused("INVALID_ARGUMENT", what.get(True, "Expecting 'examples' value to be an list/array"))
+        if method == "classify":
+            message = await self._prediction.classify(_fill(classification_pb2.ClassificationRequest(), spec))
+        else:
+            message = await self._prediction.regress(_fill(regression_pb2.RegressionRequest(), spec))
+        return _json(_plain(message))
+
+    async def _work(self, size: int, call: Callable, *arguments):
+        """Call something that takes long where there is much to do: then in a thread."""
+        if size < _LARGE:
+            return call(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+
+async def start_rest(
+    models: Models,
+    host: str,
+    port: int,
+    *,
+    metrics: Metrics | None = None,
+    monitoring: str | None = None,
+    tls: Tls | None = None,
+) -> Rest:
+    """A REST port for `models` that answers from now on.
+
+    Parameters
+    ----------
+    host, port : where to listen; port 0 takes a free one.
+    metrics, monitoring : what Prometheus gets, and at which path; neither where it gets nothing.
+    tls : speaks TLS where given.
+
+    Raises BadInput when the port is taken.
+    """
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise BadInput(
+            f"Port {port} of {host} cannot be had for REST ({error.strerror}); choose another with --rest-port, or 0 "
+            "for a free one."
+        ) from None
+    rest = Rest(models, metrics, monitoring)
+    await rest.start(listening, tls)
+    return rest
+
+
+def _spec(found: re.Match) -> Spec:
+    """The model that a path names."""
+    name, number, label = (unquote(part) if part else None for part in found.group(1, 2, 3))
+    version = int(number) if number and len(number) < 20 else None
+    if number and (version is None or version >= 1 << 63):
+        raise Refused("INVALID_ARGUMENT", f"Failed to convert version: {number[:40]} to numeric.")
+    return Spec(name or "", version, label)
+
+
+def _fill(request, spec: Spec):
+    """A request with the model that it means."""
+    request.model_spec.name = spec.name
+    request.model_spec.signature_name = spec.signature if spec.signature != "serving_default" else ""
+    if spec.version is not None:
+        request.model_spec.version.value = spec.version
+    elif spec.label is not None:
+        request.model_spec.version_label = spec.label
+    return request
+
+
+def _plain(message) -> dict:
+    """A protobuf message as TensorFlow Serving writes it as JSON."""
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def _json(content: dict, status: int = 200) -> web.Response:
+    return web.Response(text=json.dumps(content, indent=1) + "\n", status=status, content_type="application/json")
+
+
+def _error(status: int, sentence: str) -> web.Response:
+    return _json({"error": sentence}, status)
