@@ -34,7 +34,9 @@ class StandIn(grpc.GenericRpcHandler):
         self._lock = threading.Lock()
         self.description = DESCRIPTION
         self._server = grpc.server(
-            ThreadPoolExecutor(16), handlers=[self], options=[(f"grpc.{name}", value) for name, value in options.items()]
+            ThreadPoolExecutor(16),
+            handlers=[self],
+            options=[(f"grpc.{name}", value) for name, value in options.items()],
         )
         if credentials:
             self.port = self._server.add_secure_port("127.0.0.1:0", credentials)
