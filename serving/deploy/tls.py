@@ -6,8 +6,8 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from morph.errors import BadInput
-from serving.deploy.checks.configurations import check_certificate
 from serving.deploy.protos import message
+from serving.embedded.tls import Tls
 
 
 def write_ssl_config(to: Path, certificate: Path, key: Path, clients: Path | None = None) -> None:
@@ -20,11 +20,11 @@ def write_ssl_config(to: Path, certificate: Path, key: Path, clients: Path | Non
 
     Raises BadInput where a file is missing or no PEM, or key and certificate do not belong together.
     """
+    tls = Tls(_read(key), _read(certificate), _read(clients) if clients else b"", bool(clients))
+    tls.check(to)
     config = message("SSLConfig")
-    config.server_cert, config.server_key = _read(certificate), _read(key)
-    if clients:
-        config.custom_ca, config.client_verify = _read(clients), True
-    check_certificate(config.server_cert, config.server_key, config.custom_ca)
+    config.server_key, config.server_cert, config.custom_ca = tls.key, tls.certificate, tls.authority
+    config.client_verify = tls.client_verify
     to.parent.mkdir(parents=True, exist_ok=True)
     building = to.with_name(f".{to.name}.building")
     building.unlink(missing_ok=True)
@@ -34,8 +34,8 @@ def write_ssl_config(to: Path, certificate: Path, key: Path, clients: Path | Non
     building.replace(to)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
+        return path.read_bytes()
+    except OSError:
         raise BadInput(f"'{path}' cannot be read as a PEM file.") from None

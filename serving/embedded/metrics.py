@@ -145,7 +145,8 @@ class Metrics:
         if answered:
             api = "Predict" if seen.entrypoint == "GRPC" else "predict"
             self._latency.add((model, api, seen.entrypoint), seen.total * 1e6)
-            self._runtime.add((model, "Predict", "TF1"), seen.compute * 1e6)
+            # TensorFlow Serving measures around the session that batches: the queue is in it.
+            self._runtime.add((model, "Predict", "TF1"), (seen.queue + seen.compute) * 1e6)
             self._queuing.add(_POOL_NAME, seen.queue * 1e6)
             self._queue.add(which, seen.queue)
             self._compute.add(which, seen.compute)

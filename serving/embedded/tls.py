@@ -42,7 +42,7 @@ class Tls:
         tls = cls(
             config.server_key.encode(), config.server_cert.encode(), config.custom_ca.encode(), config.client_verify
         )
-        tls._check(file)
+        tls.check(file)
         return tls
 
     def for_grpc(self) -> grpc.ServerCredentials:
@@ -65,7 +65,8 @@ class Tls:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
 
-    def _check(self, file: str | Path) -> None:
+    def check(self, file: str | Path) -> None:
+        """Raise BadInput, which names `file`, unless key and certificates are whole, valid, and belong together."""
         for name, text in (("server_key", self.key), ("server_cert", self.certificate)):
             if not text:
                 raise BadInput(f"'{file}' has no {name}; put the PEM text itself there, with \\n for each new line.")

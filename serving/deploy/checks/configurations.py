@@ -1,13 +1,10 @@
 """The files that every server reads: models.config, batching_parameters.txt, monitoring.config and ssl.config."""
 
-import ssl
-from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from pathlib import PurePosixPath
 
 from morph.errors import BadInput
 from serving.deploy.checks import Skipped, check
 from serving.deploy.deployment import Deployment
-from serving.deploy.protos import message, parse
 
 
 @check("models.config")
@@ -88,34 +85,9 @@ def monitoring_config(deployment: Deployment) -> str:
 
 @check("ssl.config")
 def ssl_config(deployment: Deployment) -> str:
+    from serving.embedded.tls import Tls
+
     if not deployment.has("ssl.config"):
         raise Skipped("There is no ssl.config; `morph deploy tls` makes one.")
-    config = parse(deployment.text("ssl.config"), message("SSLConfig"), "ssl.config")
-    if config.client_verify and not config.custom_ca:
-        raise BadInput("ssl.config: client_verify needs custom_ca, the certificate that signs the clients'.")
-    check_certificate(config.server_cert, config.server_key, config.custom_ca)
-    return "key and certificate belong together" + ("; clients need one too" if config.client_verify else "")
-
-
-def check_certificate(certificate: str, key: str, authority: str = "") -> None:
-    """Raise BadInput unless the PEM texts are a certificate, its private key and, if given, an authority's."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with TemporaryDirectory() as folder:
-        # The folder is for its owner only.
-        for name, text in (("certificate", certificate), ("key", key)):
-            (Path(folder) / name).write_text(text)
-        try:
-            context.load_cert_chain(Path(folder) / "certificate", Path(folder) / "key", password="")
-        except (ssl.SSLError, OSError) as error:
-            raise BadInput(
-                f"The server's certificate and private key are no PEM texts that belong together ({_reason(error)})."
-            ) from None
-    if authority:
-        try:
-            context.load_verify_locations(cadata=authority)
-        except (ssl.SSLError, ValueError) as error:
-            raise BadInput(f"The certificate that signs the clients' is no PEM text ({_reason(error)}).") from None
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "reason", None) or str(error).splitlines()[0]
+    tls = Tls.read(deployment.folder / "ssl.config")
+    return "key and certificate belong together" + ("; clients need one too" if tls.client_verify else "")

@@ -3,10 +3,10 @@
 import copy
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 
 from morph.errors import BadInput
 from serving.deploy import stock
@@ -371,35 +371,28 @@ def test_a_damaged_model_or_warm_up_is_told(model_dir, whole, tmp_path):
         make("operations", Deployment(tmp_path))
 
 
-def key_pair(folder: Path, name: str) -> tuple[Path, Path]:
-    """A certificate that signs itself, and its key."""
-    certificate, key = folder / f"{name}.crt", folder / f"{name}.key"
-    subject = ["-subj", "/CN=localhost", "-days", "2", "-nodes", "-newkey", "rsa:2048"]
-    command = ["openssl", "req", "-x509", *subject, "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
-
-
 def test_ssl_config_is_written_for_its_owner_and_holds_a_pair(morph, folder, tmp_path_factory):
     keys = tmp_path_factory.mktemp("keys")
-    certificate, key = key_pair(keys, "a")
-    _, other = key_pair(keys, "b")
+    authority = Authority(keys)
+    server, other = authority.sign("server"), authority.sign("other")
     to = folder / "ssl.config"
     status, output, _ = morph(
-        "deploy", "tls", "--certificate", certificate, "--key", key, "--clients", certificate, "--to", to
+        *("deploy", "tls", "--certificate", server.certificate, "--key", server.key),
+        *("--clients", authority.root, "--to", to),
     )
+
     assert status == 0
     assert "lets in only clients with a certificate" in output
     assert to.stat().st_mode & 0o777 == 0o600
     assert make("ssl.config", Deployment(folder)) == "key and certificate belong together; clients need one too"
     to.write_text(to.read_text().replace("custom_ca", "# custom_ca"))
-    with pytest.raises(BadInput, match="client_verify needs custom_ca"):
+    with pytest.raises(BadInput, match="has client_verify but no custom_ca"):
         make("ssl.config", Deployment(folder))
     status, _, errors = morph(
-        "deploy", "tls", "--certificate", certificate, "--key", other, "--to", folder / "no.config"
+        *("deploy", "tls", "--certificate", server.certificate, "--key", other.key, "--to", folder / "no.config")
     )
     assert status == 2
-    assert "no PEM texts that belong together" in errors
+    assert "does not fit the server_cert" in errors
     assert not (folder / "no.config").exists()
 
 

@@ -1,0 +1,57 @@
+"""What docs/serving.md says stays true."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from serving.deploy import stock
+from serving.deploy.checks.monitoring import metrics, queries
+from serving.deploy.write import TEMPLATES, write_deployment
+
+PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
+
+
+def test_the_arithmetic_on_the_page_is_what_the_verb_prints(morph):
+    blocks = re.findall(r"```text\n\$ morph (deploy size .*)\n((?:.*\n)*?)```", PAGE.read_text())
+    assert blocks
+    for command, printed in blocks:
+        assert morph(*shlex.split(command)) == (0, printed, "")
+
+
+def test_the_files_and_the_image_that_the_page_names_are_written(tmp_path):
+    write_deployment(tmp_path, "morph", ["compose", "kubernetes"])
+    page = PAGE.read_text()
+    for name in (
+        "compose.yaml",
+        "compose.tls.yaml",
+        "compose.cpu.yaml",
+        "kustomization.yaml",
+        "kubernetes",
+        "monitoring",
+    ):
+        assert f"`{name}" in page
+        assert (tmp_path / name).exists()
+    image = f"tensorflow/serving:{stock.VERSION}-gpu"
+    assert image in page
+    for file in ("compose.yaml", "kubernetes/deployment.yaml"):
+        assert image in (tmp_path / file).read_text()
+    assert not [path for path in tmp_path.rglob("*.*") if path.is_file() and "{name}" in path.read_text()]
+
+
+@pytest.mark.parametrize("kind", ["dashboard", "alerts", "autoscaler"])
+def test_the_embedded_server_counts_what_is_watched(kind):
+    """The same dashboard shows both servers."""
+    from serving.embedded.metrics import METRICS
+
+    if kind == "dashboard":
+        panels = json.loads((TEMPLATES / "monitoring" / "dashboard.json").read_text())["panels"]
+        asked = set().union(*(metrics(query) for _, query in queries(panels)))
+    else:
+        file = {"alerts": "monitoring/alerts.yaml", "autoscaler": "kubernetes/autoscaling/scaled-object.yaml"}[kind]
+        asked = set(re.findall(r":tensorflow:[\w:]+", (TEMPLATES / file).read_text()))
+    asked = {re.sub("_(bucket|sum|count)$", "", name) if name not in stock.METRICS else name for name in asked}
+    assert asked - stock.OTHER_METRICS
+    assert asked - stock.OTHER_METRICS <= set(METRICS)
