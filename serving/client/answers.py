@@ -1,5 +1,6 @@
 """What a model said about some galaxies, under the names that it uses itself."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ class Answers(dict[str, np.ndarray]):
         def array(values: np.ndarray) -> pa.Array:
             if values.ndim == 1:
                 return pa.array(values)
-            return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values[0].size if len(values) else 0)
+            return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), math.prod(values.shape[1:]))
 
         return pa.table({name: array(np.asarray(values)) for name, values in self.columns().items()})
 
