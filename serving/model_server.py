@@ -1,5 +1,6 @@
 """TensorFlow Serving's own server, where it is installed, started on one exported model."""
 
+import math
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from threading import Event
 
 from morph.errors import BadInput
 from serving.client import MorphClient, ServerError
+from serving.embedded.configuration import read_config
 from serving.servable import Location, configuration_file, locate
 from serving.signals import until_stopped
 
@@ -25,12 +27,17 @@ def installed() -> str | None:
 
 
 def serve(
-    model_dir: str | Path,
+    model_dir: str | Path | None,
     name: str = "morph",
     port: int = 8500,
     rest_port: int | None = None,
     monitoring: str | Path | None = None,
     ssl_config: str | Path | None = None,
+    *,
+    models_config: str | Path | None = None,
+    batching: str | Path | None = None,
+    poll: float = 1.0,
+    max_message_mb: int = 64,
 ) -> None:
     """Run `tensorflow_model_server` until SIGTERM or Ctrl-C; it listens on every address of the machine.
 
@@ -38,20 +45,36 @@ def serve(
 
     Parameters
     ----------
+    model_dir : as for `serving.server.Server`; None where `models_config` says what to serve.
     port, rest_port : 0 takes a free one; no REST where `rest_port` is None.
     monitoring, ssl_config : files in its format; without them, the `monitoring.config` beside the model, and no TLS.
+    models_config : a file in its format; without it, one for `model_dir` is written.
+    batching : a file in its format; without it, the `batching_parameters.txt` beside the model.
+    poll : seconds between two looks for new versions and at `models_config`, rounded up to whole ones.
+    max_message_mb : larger requests are refused.
 
     Raises BadInput when there is no model, or when the program ends by itself (its own lines, on standard error, say
     why).
     """
-    location = locate(model_dir, name)
-    beside = location.base_path.parent
+    if models_config:
+        expected: dict[str, int | None] = {model.name: None for model in read_config(models_config)}
+        beside = Path(models_config).parent
+    else:
+        location = locate(model_dir or "", name)
+        expected, beside = {name: location.version}, location.base_path.parent
     port = port or free_port()
     rest_port = free_port() if rest_port == 0 else rest_port
     with until_stopped() as stopped, tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "models.config"
-        config.write_text(model_config(location, name))
-        options = command(port, config, configuration_file(beside, "batching_parameters.txt"))
+        config = Path(models_config or Path(folder) / "models.config")
+        if not models_config:
+            config.write_text(model_config(location, name))
+        options = command(port, config, Path(batching or configuration_file(beside, "batching_parameters.txt")))
+        options += [
+            f"--file_system_poll_wait_seconds={math.ceil(poll)}",
+            f"--model_config_file_poll_wait_seconds={math.ceil(poll) if models_config else 0}",
+            f"--grpc_channel_arguments=grpc.max_receive_message_length={max_message_mb * 2**20}",
+            "--allow_version_labels_for_unavailable_models=true",
+        ]
         if rest_port is not None:
             monitoring = monitoring or configuration_file(beside, "monitoring.config")
             options += [f"--rest_api_port={rest_port}", f"--monitoring_config_file={monitoring}"]
@@ -62,11 +85,13 @@ def serve(
             if ssl_config:
                 _wait_until_listening(process, port, stopped)
             else:
-                _wait_until_ready(process, f"127.0.0.1:{port}", name, location.version, stopped)
+                for model, version in expected.items():
+                    _wait_until_ready(process, f"127.0.0.1:{port}", model, version, stopped)
             if not stopped.is_set():
-                print(f"Serving {name} version {location.version} on 127.0.0.1:{port}", flush=True)
+                told = [model + (f" version {version}" if version else "") for model, version in expected.items()]
+                print(f"Serving {' and '.join(told)} on 127.0.0.1:{port}", flush=True)
                 if rest_port is not None:
-                    print(f"REST on http://127.0.0.1:{rest_port}/v1/models/{name}", flush=True)
+                    print(f"REST on http://127.0.0.1:{rest_port}/v1/models/{next(iter(expected))}", flush=True)
             while not stopped.wait(0.2):
                 _must_live(process)
         finally:
@@ -104,14 +129,15 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def _wait_until_ready(process: subprocess.Popen, address: str, name: str, version: int, stopped: Event) -> None:
-    """Return when the model answers, or when the user has had enough."""
+def _wait_until_ready(process: subprocess.Popen, address: str, name: str, version: int | None, stopped: Event) -> None:
+    """Return when the version of a model (or any) answers, or when the user has had enough."""
     end = time.monotonic() + LOADING
     with MorphClient(address, name, timeout=2.0) as client:
         while not stopped.wait(0.2):
             _must_live(process)
             try:
-                if version in client.available_versions():
+                available = client.available_versions()
+                if version in available or (version is None and available):
                     return
             except ServerError:
                 if time.monotonic() > end:

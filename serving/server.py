@@ -11,6 +11,7 @@ import logging
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 import grpc
@@ -35,6 +36,9 @@ log = logging.getLogger("morph.serving")
 
 #: Seconds that requests under way get to finish when the server stops.
 GRACE = 30.0
+
+#: Before that, those who still come are told so, until none has come for `QUIET` seconds, or for `FAREWELL` seconds.
+QUIET, FAREWELL = 0.1, 2.0
 
 #: Seconds between two looks at the models' folders, as TensorFlow Serving's own.
 POLL = 1.0
@@ -195,12 +199,24 @@ class Server:
             self._ready.set()
             await self._stopping.wait()
             await healths.stop()
+            await self._send_away()
         finally:
             for task in watching:
                 task.cancel()
             await asyncio.gather(server.stop(GRACE), *([rest.close()] if rest else []))
             await keeper.close()
             await asyncio.to_thread(threads.close)
+
+    async def _send_away(self) -> None:
+        """Tell who still comes that the server is stopping, until nobody does.
+
+        Otherwise gRPC would cut off, without a word, those whose request has arrived and not yet been looked at.
+        """
+        self.models.sent_away, before = 0, -1
+        end = time.monotonic() + FAREWELL
+        while self.models.sent_away != before and time.monotonic() < end:
+            before = self.models.sent_away
+            await asyncio.sleep(QUIET)
 
     def _must_be_ready(self) -> None:
         """Raises BadInput where a model has no version that answers."""

@@ -105,6 +105,8 @@ class Models:
 
     def __init__(self):
         self.observers: list[Callable[[Observation], None]] = []
+        #: How many requests were sent away since the server is stopping; None while it is not.
+        self.sent_away: int | None = None
         self._versions: dict[str, list[Version]] = {}
         self._states: dict[str, dict[int, VersionStatus]] = {}
         self._labels: dict[str, dict[str, int]] = {}
@@ -153,7 +155,11 @@ class Models:
         self._states.setdefault(name, {})[status.version] = status
 
     def find(self, spec: Spec) -> Version:
-        """The version that a request means. Refused, as TensorFlow Serving words it, where there is none."""
+        """The version that a request means. Refused, as TensorFlow Serving words it, where there is none; and
+        where the server is stopping."""
+        if self.sent_away is not None:
+            self.sent_away += 1
+            raise Refused("UNAVAILABLE", "The server is stopping.")
         if not spec.name:
             raise Refused("INVALID_ARGUMENT", "ModelSpec has no name specified.")
         number = spec.version

@@ -198,7 +198,18 @@ from serving.server import Server
 from serving.signals import until_stopped
 
 parser = argparse.ArgumentParser(allow_abbrev=False)
-for option in ("port", "model_config_file", "enable_batching", "batching_parameters_file"):
+for option in (
+    "port",
+    "rest_api_port",
+    "model_config_file",
+    "model_config_file_poll_wait_seconds",
+    "file_system_poll_wait_seconds",
+    "enable_batching",
+    "batching_parameters_file",
+    "monitoring_config_file",
+    "grpc_channel_arguments",
+    "allow_version_labels_for_unavailable_models",
+):
     parser.add_argument(f"--{{option}}", required=True)
 options = parser.parse_args()
 text = open(options.model_config_file).read()
