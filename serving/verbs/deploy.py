@@ -13,12 +13,15 @@ FILE = click.Path(path_type=Path)
 ABOVE_ZERO = click.FloatRange(0, min_open=True)
 
 
-@click.group("deploy")
-def command() -> None:
+@click.group("deploy", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
     """Put an exported model on stock TensorFlow Serving: write the files, check them, size the cluster."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
-@command.command("write")
+@command.command("write", short_help="Write the files for Docker Compose and Kubernetes.")
 @click.argument("folder", metavar="DIR", type=FILE)
 @click.option("--compose", is_flag=True, help="Only the files of Docker Compose.")
 @click.option("--kubernetes", is_flag=True, help="Only the files of Kubernetes.")
@@ -46,7 +49,7 @@ def write(folder: Path, compose: bool, kubernetes: bool, name: str) -> None:
         click.echo("Every file is there already.")
 
 
-@command.command("check")
+@command.command("check", short_help="Find what is wrong, without a cluster.")
 @click.argument("place", metavar="DIR|URL")
 @click.option("--name", default="morph", show_default=True, help="Name of the model.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a check, instead of a table.")
@@ -120,7 +123,7 @@ class _Report:
         Console().print(table)
 
 
-@command.command("tls")
+@command.command("tls", short_help="Write ssl.config from a key and a certificate.")
 @click.option("--certificate", required=True, type=FILE, help="PEM: the server's, with those that sign it.")
 @click.option("--key", required=True, type=FILE, help="PEM: the server's private key, without a password.")
 @click.option("--clients", type=FILE, help="PEM: only clients whose certificate this one signs may ask.")
@@ -139,7 +142,7 @@ def tls(certificate: Path, key: Path, clients: Path | None, to: Path) -> None:
     click.echo(f"Wrote {to}" + (", which lets in only clients with a certificate." if clients else "."))
 
 
-@command.command("size")
+@command.command("size", short_help="Work out time and cost from a measured rate.")
 @click.option("--rate", required=True, type=ABOVE_ZERO, help="Galaxies/s of one server, measured.")
 @click.option("--galaxies", multiple=True, type=click.FloatRange(1), help="How many, such as 300e6; may be repeated.")
 @click.option("--servers", default=1, show_default=True, type=click.IntRange(1), help="How many run at once.")

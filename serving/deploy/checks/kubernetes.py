@@ -15,6 +15,7 @@ RELEASE = "1.33"
 _EXTENSIONS = {
     ("kustomize.config.k8s.io/v1beta1", "Kustomization"): ("resources",),
     ("kustomize.config.k8s.io/v1alpha1", "Component"): (),
+    ("monitoring.coreos.com/v1", "PodMonitor"): ("metadata.name", "spec.selector", "spec.podMetricsEndpoints"),
     ("keda.sh/v1alpha1", "ScaledObject"): ("metadata.name", "spec.scaleTargetRef.name", "spec.triggers"),
 }
 
@@ -102,6 +103,8 @@ def selectors(deployment: Deployment) -> str:
         _must_match(_at(budget.content, "spec.selector.matchLabels"), labels, str(budget))
     for policy in deployment.objects("NetworkPolicy"):
         _must_match(_at(policy.content, "spec.podSelector.matchLabels"), labels, str(policy))
+    for monitor in deployment.objects("PodMonitor"):
+        _must_match(_at(monitor.content, "spec.selector.matchLabels"), labels, str(monitor))
     for spread in pod(server).get("topologySpreadConstraints", []):
         _must_match(_at(spread, "labelSelector.matchLabels"), labels, f"The topology spread of {server}")
     return "every one finds the server"
@@ -191,8 +194,9 @@ def autoscaler(deployment: Deployment) -> str:
     if not deployment.objects("PodDisruptionBudget"):
         raise BadInput("There is no PodDisruptionBudget: a drained node may take every server at once.")
     scalers = [*deployment.objects("ScaledObject"), *deployment.objects("HorizontalPodAutoscaler")]
-    if not scalers:
-        raise BadInput("There is no ScaledObject or HorizontalPodAutoscaler; `morph deploy write` makes one.")
+    counts = [each for root in deployment.objects("Kustomization") for each in root.content.get("replicas", [])]
+    if not scalers and not any(each.get("name") == deployment.server.name for each in counts):
+        raise BadInput("kustomization.yaml has no autoscaler and does not say how many servers run (`replicas`).")
     for scaler in scalers:
         target = scaler.content["spec"].get("scaleTargetRef", {})
         if (target.get("kind", "Deployment"), target.get("name")) != ("Deployment", deployment.server.name):
@@ -201,7 +205,7 @@ def autoscaler(deployment: Deployment) -> str:
         most = scaler.content["spec"].get("maxReplicaCount", scaler.content["spec"].get("maxReplicas", 100))
         if not 1 <= least <= most:
             raise BadInput(f"{scaler}: from {least} to {most} servers is no range; at least one must run.")
-    return ", ".join(str(scaler) for scaler in scalers)
+    return ", ".join(str(scaler) for scaler in scalers) or "as many servers as kustomization.yaml says"
 
 
 def _at(content: Any, path: str) -> Any:

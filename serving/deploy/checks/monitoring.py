@@ -70,6 +70,9 @@ def path_of_the_metrics(deployment: Deployment) -> str:
         ports = {str(port["containerPort"]) for each in pod(server)["containers"] for port in each.get("ports", [])}
         if notes.get("prometheus.io/port") not in ports:
             raise BadInput(f"{server.file}: prometheus.io/port is none of the container's ports.")
+        for monitor in deployment.objects("PodMonitor"):
+            for endpoint in monitor.content["spec"]["podMetricsEndpoints"]:
+                found[monitor.file] = endpoint.get("path")
     for file, asked in found.items():
         if asked != path:
             raise BadInput(f"{file} looks for metrics at {asked}; monitoring.config puts them at {path}.")

@@ -152,7 +152,13 @@ MISTAKES = [
         "scaleTarget:",
         "needs spec.scaleTargetRef.name",
     ),
-    ("Kubernetes schemas", "kubernetes/deployment.yaml", "replicas: 2", "replicas: two", "at 'spec.replicas'"),
+    (
+        "Kubernetes schemas",
+        "kubernetes/deployment.yaml",
+        "Seconds: 40",
+        "Seconds: forty",
+        "terminationGracePeriodSeconds'",
+    ),
     ("Kubernetes schemas", "kubernetes/deployment.yaml", "readinessProbe:", "readyProbe:", "readyProbe"),
     ("Kubernetes schemas", "kubernetes/service.yaml", "apiVersion: v1", "apiVersion: v3", "has no Service in v3"),
     ("kustomization", "kustomization.yaml", "kubernetes/service.yaml", "kubernetes/servce.yaml", "which is not there"),
@@ -173,6 +179,7 @@ MISTAKES = [
         "/name: m",
         "PodDisruptionBudget morph selects",
     ),
+    ("selectors", "kubernetes/pod-monitor/pod-monitor.yaml", "/name: morph", "/name: m", "PodMonitor morph selects"),
     ("selectors", "kubernetes/network-policy.yaml", "/name: morph", "/name: m", "NetworkPolicy morph selects"),
     ("Kubernetes server", "kubernetes/deployment.yaml", "limits:\n", "limit:\n", "has no nvidia.com/gpu"),
     (
@@ -214,6 +221,13 @@ MISTAKES = [
         "kind: Pod",
         "kind: P",
         "no PodDisruption",
+    ),
+    (
+        "autoscaler and disruption budget",
+        "kubernetes/autoscaling/scaled-object.yaml",
+        "kind: ScaledObject",
+        "kind: ScaledThing",
+        "has no autoscaler and does not say how many",
     ),
     ("Prometheus", "monitoring/prometheus.yml", "serving:8501", "server:8501", "'server:8501', which is no service"),
     (
