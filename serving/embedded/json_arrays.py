@@ -114,7 +114,7 @@ def _blocks(body: bytes) -> Iterator[tuple[int, int]]:
         end = len(body) if stop is None else stop
         if near is None:
             first, last = body.find(b"[", position, end), body.rfind(b"]", position, end)
-            if 0 <= first < last:
+            if 0 <= first < last - _LONG:
                 yield first, last + 1
         position = end + 1
         if position >= len(body):

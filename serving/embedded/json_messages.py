@@ -191,11 +191,15 @@ def _scalar(value, dtype: np.dtype):
         raise _type_error(value, dtype)
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
         raise _type_error(value, dtype)
-    if dtype.kind == "f":
-        whole = isinstance(value, int)
-        if abs(value) >= whole_numbers(dtype) if whole else np.finfo(dtype).max < abs(value) < np.inf:
-            raise _invalid(f"Cannot convert JSON value: {_quoted(value)} to {_name(dtype)} without loss of precision.")
+    if dtype.kind == "f" and _loses(value, dtype):
+        raise _invalid(f"Cannot convert JSON value: {_quoted(value)} to {_name(dtype)} without loss of precision.")
     return value
+
+
+def _loses(value: float, dtype: np.dtype) -> bool:
+    if isinstance(value, int):
+        return abs(value) >= whole_numbers(dtype)
+    return float(np.finfo(dtype).max) < abs(value) < np.inf
 
 
 def _text(value, dtype: np.dtype) -> bytes:

@@ -7,6 +7,7 @@ Paths, answers, errors and their HTTP codes are TensorFlow Serving's (`g3doc/api
 import asyncio
 import gzip
 import json
+import logging
 import re
 import socket
 import time
@@ -16,7 +17,6 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from aiohttp import web
-from aiohttp.http_exceptions import PayloadEncodingError
 from google.protobuf import json_format
 from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, get_model_status_pb2, regression_pb2
 
@@ -28,6 +28,8 @@ from serving.embedded.models import Models, Observation, Spec
 from serving.embedded.services import ModelService, PredictionService, signatures_of
 from serving.embedded.tls import Tls
 from serving.servable import Refused
+
+log = logging.getLogger("morph.serving")
 
 _MODEL = r"/v1/models(?:/([^/:]+))?(?:(?:/versions/(\d+))|(?:/labels/([^/:]+)))?"
 _POST = re.compile(_MODEL + ":(classify|regress|predict)", re.IGNORECASE)
@@ -79,7 +81,9 @@ class Rest:
         self._threads = ThreadPoolExecutor(2, "morph-json")
         self._bytes = 0
         # A client that goes away takes its request out of the queue.
-        server = web.Server(self._answer, handler_cancellation=True, access_log=None, keepalive_timeout=75)
+        server = web.Server(
+            self._answer, handler_cancellation=True, access_log=None, keepalive_timeout=75, logger=_silent()
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=GRACE)
         self.port = 0
 
@@ -100,6 +104,9 @@ class Rest:
             return await self._route(request)
         except Refused as refusal:
             return _error(_CODES.get(refusal.status, 500), refusal.sentence)
+        except Exception as error:
+            log.exception("A request to %s could not be answered", request.path)
+            return _error(500, str(error).strip() or type(error).__name__)
 
     async def _route(self, request: web.BaseRequest) -> web.Response:
         path = request.rel_url.raw_path
@@ -155,7 +162,7 @@ class Rest:
             )
         except TimeoutError:
             return _error(408, f"The request did not arrive within {ARRIVING:g} s")
-        except PayloadEncodingError:
+        except web.RequestPayloadError:
             return _error(400, "The request's body is not compressed as its Content-Encoding says")
         finally:
             self._bytes -= held
@@ -166,7 +173,7 @@ class Rest:
             async with asyncio.timeout(FETCHING):
                 await response.prepare(request)
                 await response.write_eof()
-        except TimeoutError:
+        except (TimeoutError, ConnectionResetError):
             if request.transport:
                 request.transport.abort()
         return response
@@ -248,6 +255,13 @@ async def start_rest(
     rest = Rest(models, metrics, monitoring)
     await rest.start(listening, tls)
     return rest
+
+
+def _silent() -> logging.Logger:
+    """A logger that says nothing: the library gives each client's broken HTTP a page of the server's log."""
+    logger = logging.getLogger("morph.serving.http")
+    logger.disabled = True
+    return logger
 
 
 def _spec(found: re.Match) -> Spec:
