@@ -1,0 +1,128 @@
+"""Whatever is sent, the server says what is wrong and goes on."""
+
+import threading
+import time
+from collections import Counter
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from strange_requests import honest, strange_requests
+
+from serving.batching import BatchingParameters
+from serving.messages import PredictRequest, PredictResponse, from_tensor, to_tensor
+
+#: What a request can be told that is none or a wrong one.
+TOLD = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "INTERNAL"}
+
+
+@pytest.fixture(scope="module")
+def predict(server):
+    """Predict over bytes."""
+    with grpc.insecure_channel(server.address) as channel:
+        yield channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+
+
+def outcome(call) -> tuple[str, str]:
+    try:
+        call.result(timeout=60)
+    except grpc.RpcError as error:
+        return error.code().name, error.details()
+    return "OK", ""
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(content=strange_requests())
+def test_a_strange_request_is_told_what_is_wrong_and_the_next_one_is_answered(predict, content):
+    status, sentence = outcome(predict.future(content))
+    assert status in TOLD | {"OK"}
+    assert status == "OK" or sentence
+    assert "Traceback" not in sentence
+    assert outcome(predict.future(honest()))[0] == "OK"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-45])
+def test_pixels_of_any_value_are_answered_and_leave_their_neighbours_alone(predict, flux, value):
+    strange = flux[:2].copy()
+    strange[0] = value
+    request = PredictRequest()
+    request.model_spec.name = "morph"
+    to_tensor(strange, request.inputs["image"])
+    together = PredictResponse.FromString(predict(request.SerializeToString()))
+    request.inputs["image"].Clear()
+    to_tensor(strange[1:], request.inputs["image"])
+    alone = PredictResponse.FromString(predict(request.SerializeToString()))
+    for name in ("probabilities", "embedding"):
+        both, one = (from_tensor(response.outputs[name]) for response in (together, alone))
+        np.testing.assert_allclose(both[1], one[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_message_over_the_limit_is_refused_and_the_next_one_answered(model_dir):
+    from serving.server import Server
+
+    brief = BatchingParameters(max_batch_size=64)
+    with Server(model_dir, batching=brief, max_message_mb=1) as small, grpc.insecure_channel(small.address) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        status, sentence = outcome(predict.future(honest(rows=64)))
+        assert (status, "larger than max" in sentence) == ("RESOURCE_EXHAUSTED", True)
+        assert outcome(predict.future(honest()))[0] == "OK"
+
+
+def test_nothing_is_computed_for_who_is_gone_or_out_of_time(model_dir):
+    from serving.server import Server
+
+    one_by_one = BatchingParameters(max_batch_size=64, allowed_batch_sizes=())
+    with Server(model_dir, batching=one_by_one) as server, grpc.insecure_channel(server.address) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        predict(honest())
+        rows: list[int] = []
+        statuses: Counter = Counter()
+        server.models.observers.append(
+            lambda seen: (statuses.update([seen.status]), seen.compute and rows.append(seen.rows))
+        )
+        # Two passes' worth keep the network busy; what comes then waits.
+        busy = [predict.future(honest(rows=64)) for _ in range(3)]
+        time.sleep(0.1)
+        late = [predict.future(honest(rows=2), timeout=0.05) for _ in range(4)]
+        gone = [predict.future(honest(rows=3)) for _ in range(4)]
+        time.sleep(0.02)
+        for call in gone:
+            call.cancel()
+        assert [outcome(call)[0] for call in late] == ["DEADLINE_EXCEEDED"] * 4
+        assert [outcome(call)[0] for call in busy] == ["OK"] * 3
+        assert outcome(predict.future(honest(rows=5)))[0] == "OK"
+        assert sorted(rows) == [5, 64, 64, 64]
+        assert statuses["OK"] == 4
+
+
+def test_overload_is_refused_quickly_and_leaves_the_server_well(model_dir):
+    from serving.server import Server
+
+    tight = BatchingParameters(max_batch_size=8, max_enqueued_batches=2)
+    with Server(model_dir, batching=tight) as server, grpc.insecure_channel(server.address) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        predict(honest())
+        refusals: list[float] = []
+        outcomes: Counter = Counter()
+        done = threading.Event()
+        calls = []
+
+        def finished(call, begun):
+            outcomes.update([call.code().name])
+            if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                refusals.append(time.monotonic() - begun)
+            if outcomes.total() == 200:
+                done.set()
+
+        for _ in range(200):
+            begun = time.monotonic()
+            calls.append(predict.future(honest()))
+            calls[-1].add_done_callback(lambda call, begun=begun: finished(call, begun))
+        assert done.wait(60)
+        assert set(outcomes) == {"OK", "RESOURCE_EXHAUSTED"}
+        assert outcomes["OK"] >= 16
+        assert np.median(refusals) < 2
+        refused = next(call for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED)
+        assert refused.details() == "The batch scheduling queue to which this task was submitted is full"
+        assert outcome(predict.future(honest()))[0] == "OK"
