@@ -81,7 +81,7 @@ class Tls:
         own, *_ = _certificates(self.certificate, f"The server_cert in '{file}'")
         if own.public_key() != public:
             raise BadInput(
-                f"The server_key in '{file}' does not fit the server_cert; give the pair that was made together."
+                f"The server_key in '{file}' does not fit the server_cert; give a pair made together."
             )
         if self.authority:
             _certificates(self.authority, f"The custom_ca in '{file}'")

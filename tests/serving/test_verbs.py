@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -180,10 +181,23 @@ def serve(model_dir: Path, *options: str, path: Path | None = None) -> tuple[sub
     return process, line.split()[-1]
 
 
-def test_the_server_says_when_it_answers_and_ends_with_ctrl_c(model_dir, composites):
-    process, address = serve(model_dir, "--embedded")
+def rest_of(process: subprocess.Popen) -> str:
+    """The URL in the second line that `morph serve` prints."""
+    assert process.stdout
+    line = process.stdout.readline()
+    assert line.startswith("REST on http://127.0.0.1:"), line
+    return line.split()[-1]
+
+
+def test_the_server_says_where_it_answers_and_ends_with_ctrl_c(model_dir, composites, tmp_path):
+    (tmp_path / "monitoring.config").write_text('prometheus_config { enable: true, path: "/elsewhere" }')
+    process, address = serve(model_dir, "--embedded", "--monitoring", str(tmp_path / "monitoring.config"))
+    rest = rest_of(process)
+    assert rest.endswith("/v1/models/morph")
     with MorphClient(address) as client:
         assert len(client.classify(composites)["anomaly"]) == len(composites)
+    with urllib.request.urlopen(rest.replace("/v1/models/morph", "/elsewhere"), timeout=30) as page:
+        assert b'morph_galaxies{model="morph",signature="composite",version="3"} 6.0' in page.read()
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
 
@@ -218,7 +232,8 @@ assert options.enable_batching == "true"
 versions = list(model.model_version_policy.specific.versions)
 folder = f"{{model.base_path}}/{{versions[0]}}" if versions else model.base_path
 batching = BatchingParameters.read(options.batching_parameters_file)
-with until_stopped() as stopped, Server(folder, model.name, int(options.port), batching=batching):
+rest = {{"rest_port": int(options.rest_api_port), "monitoring": options.monitoring_config_file}}
+with until_stopped() as stopped, Server(folder, model.name, int(options.port), batching=batching, **rest):
     stopped.wait()
 open({marker!r}, "w").write(f"stopped {{versions}}")
 """
@@ -230,6 +245,8 @@ def test_tensorflow_serving_is_used_where_it_is_installed(model_dir, composites,
     program.write_text(STAND_IN.format(python=sys.executable, marker=str(marker)))
     program.chmod(0o755)
     process, address = serve(model_dir / "morph" / "3", path=tmp_path)
+    with urllib.request.urlopen(rest_of(process), timeout=30) as status:
+        assert b"AVAILABLE" in status.read()
     with MorphClient(address) as client:
         assert len(client.classify(composites)["anomaly"]) == len(composites)
     process.terminate()
