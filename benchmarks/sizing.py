@@ -104,10 +104,11 @@ def report(deployment: Deployment) -> str:
             "",
             *size("--rate", f"{best:.0f}", "--price", f"{PRICE:.2f}"),
             "",
-            f"What is worked out and **not measured**: a line of 10 Gbit/s carries {line:,.0f} galaxies/s as flux, and "
-            f"four times as many as composites. The network needs {line * operations / 1e12:.1f} TFLOP/s for the "
-            f"former, less than the float32 peak of a data centre's smaller GPUs (NVIDIA gives 8.1 for the T4, 19.5 for "
-            f"the A100). If the GPU keeps up with the line, and a server costs 1.00 an hour:",
+            f"What is worked out and **not measured**: a line of 10 Gbit/s carries {line:,.0f} galaxies/s as flux, "
+            "and four times as many as composites. The network needs "
+            f"{line * operations / 1e12:.1f} TFLOP/s for the former, less than the float32 peak of a data centre's "
+            "smaller GPUs (NVIDIA gives 8.1 for the T4, 19.5 for the A100). If the GPU keeps up with the line, and a "
+            "server costs 1.00 an hour:",
             "",
             *size("--rate", f"{line:.0f}", "--price", "1.00", "--servers", "4"),
             "",

