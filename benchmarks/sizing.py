@@ -100,7 +100,8 @@ def report(deployment: Deployment) -> str:
             *(f"| {count} | {rate:,.0f} | {1000 * count / rate:,.1f} |" for count, rate in measured.items()),
             "",
             f"One galaxy is {operations / 1e6:,.0f} million multiplications and additions (TensorFlow's profiler) and "
-            f"{each / 1000:.1f} kB of a message. What follows from the measured rate:",
+            f"{each / 1000:.1f} kB of a message. What follows from the best "
+            f"rate, if such a machine costs {PRICE:.2f} an hour (an assumption):",
             "",
             *size("--rate", f"{best:.0f}", "--price", f"{PRICE:.2f}"),
             "",
