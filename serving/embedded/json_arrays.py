@@ -81,7 +81,9 @@ def loads(body: bytes):
     no JSON (inside the blocks nothing is checked), RecursionError where it is nested too deeply."""
     # Nobody can guess it, so no string of the body is taken for the place of a block.
     mark = secrets.token_hex(8)
-    blocks, parts, done = [], [], 0
+    blocks: list[Block] = []
+    parts: list[bytes] = []
+    done = 0
     for start, stop in _blocks(body):
         parts += [body[done:start], f'"{mark}{len(blocks)}"'.encode()]
         blocks.append(Block(body[start:stop]))

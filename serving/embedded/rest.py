@@ -18,14 +18,14 @@ from urllib.parse import unquote
 
 from aiohttp import web
 from google.protobuf import json_format
-from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, get_model_status_pb2, regression_pb2
+from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, regression_pb2
 
 from morph.errors import BadInput
 from serving.embedded.health import is_ready
 from serving.embedded.json_messages import read_document, read_request, signature_of, write_answer
 from serving.embedded.metrics import Metrics
 from serving.embedded.models import Models, Observation, Spec
-from serving.embedded.services import ModelService, PredictionService, signatures_of
+from serving.embedded.services import PredictionService, signatures_of, status_of
 from serving.embedded.tls import Tls
 from serving.servable import Refused
 
@@ -75,9 +75,8 @@ class Rest:
     """
 
     def __init__(self, models: Models, metrics: Metrics | None, monitoring: str | None):
-        self._models, self._metrics = models, metrics
-        self._monitoring = monitoring if metrics else None
-        self._prediction, self._status = PredictionService(models), ModelService(models, None)
+        self._models, self._metrics, self._monitoring = models, metrics, monitoring
+        self._prediction = PredictionService(models)
         self._threads = ThreadPoolExecutor(2, "morph-json")
         self._bytes = 0
         # A client that goes away takes its request out of the queue.
@@ -108,12 +107,12 @@ class Rest:
             log.exception("A request to %s could not be answered", request.path)
             return _error(500, str(error).strip() or type(error).__name__)
 
-    async def _route(self, request: web.BaseRequest) -> web.Response:
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
         if request.method == "GET" and path in ("/healthz/live", "/healthz/ready"):
             good = path == "/healthz/live" or is_ready(self._models)
             return web.Response(text="ok\n" if good else "no\n", status=200 if good else 503)
-        if path == self._monitoring:
+        if self._metrics and path == self._monitoring:
             return web.Response(body=self._metrics.page(), content_type="text/plain")
         if not path.lower().startswith("/v1/"):
             return _error(404, f"There is nothing at {path}")
@@ -122,12 +121,9 @@ class Rest:
         if request.method == "GET" and (found := _GET.fullmatch(path)):
             if not found[1]:
                 raise Refused("INVALID_ARGUMENT", "Missing model name in request.")
-            return _json(await (self._metadata if found[4] else self._state)(_spec(found)))
+            spec = _spec(found)
+            return _json(await self._metadata(spec) if found[4] else _plain(status_of(self._models, spec)))
         raise Refused("INVALID_ARGUMENT", f"Malformed request: {request.method} {path}")
-
-    async def _state(self, spec: Spec) -> dict:
-        request = _fill(get_model_status_pb2.GetModelStatusRequest(), spec)
-        return _plain(await self._status.status(request))
 
     async def _metadata(self, spec: Spec) -> dict:
         request = _fill(get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"]), spec)

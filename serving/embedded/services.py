@@ -156,6 +156,18 @@ def signatures_of(version: Version) -> get_model_metadata_pb2.SignatureDefMap:
     return signatures
 
 
+def status_of(models: Models, spec: Spec) -> get_model_status_pb2.GetModelStatusResponse:
+    """How the versions of a model fare, as GetModelStatus sends it. Refused where there is none such."""
+    response = get_model_status_pb2.GetModelStatusResponse()
+    states = get_model_status_pb2.ModelVersionStatus.State
+    for status in models.status(spec):
+        told = response.model_version_status.add(version=status.version, state=states.Value(status.state))
+        told.status.error_code = grpc.StatusCode[status.status].value[0]
+        told.status.error_message = status.sentence
+        told.status.SetInParent()
+    return response
+
+
 def _wrong_method(version: Version, spec: Spec, kind: str, method: str) -> Refused:
     """What TensorFlow Serving says where a signature is not of the method that is called."""
     signature = version.servable.signatures.get(spec.signature)
@@ -175,14 +187,7 @@ class ModelService:
 
     async def status(self, request):
         """GetModelStatus."""
-        response = get_model_status_pb2.GetModelStatusResponse()
-        states = get_model_status_pb2.ModelVersionStatus.State
-        for status in self._models.status(spec_of(request)):
-            told = response.model_version_status.add(version=status.version, state=states.Value(status.state))
-            told.status.error_code = grpc.StatusCode[status.status].value[0]
-            told.status.error_message = status.sentence
-            told.status.SetInParent()
-        return response
+        return status_of(self._models, spec_of(request))
 
     async def reload(self, request):
         """HandleReloadConfigRequest: other models, versions or labels."""

@@ -80,9 +80,7 @@ class Tls:
             raise BadInput(f"The server_key in '{file}' is no private key in PEM.") from None
         own, *_ = _certificates(self.certificate, f"The server_cert in '{file}'")
         if own.public_key() != public:
-            raise BadInput(
-                f"The server_key in '{file}' does not fit the server_cert; give a pair made together."
-            )
+            raise BadInput(f"The server_key in '{file}' does not fit the server_cert; give a pair made together.")
         if self.authority:
             _certificates(self.authority, f"The custom_ca in '{file}'")
 
