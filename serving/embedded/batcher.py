@@ -61,6 +61,8 @@ class Threads:
         self.parameters = parameters
         self.loop = asyncio.get_running_loop()
         self.changed = threading.Condition()
+        #: Galaxies that wait, in all queues.
+        self.rows = 0
         #: The queues in which requests wait, in the order in which they get their turn.
         self.waiting: deque[Batcher] = deque()
         #: Each is told of every pass, in the event loop: galaxies, and rows of padding.
@@ -72,6 +74,11 @@ class Threads:
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits that one queue would take no more; then a request need not even be read."""
+        return self.rows >= self.parameters.max_enqueued_batches * self.parameters.max_batch_size
 
     def close(self) -> None:
         """Answer what waits, and end."""
@@ -145,6 +152,7 @@ class Batcher:
                 self.threads.waiting.append(self)
             self.tasks.append(task)
             self.rows += rows
+            self.threads.rows += rows
             self.threads.changed.notify()
         return task.answer
 
@@ -164,6 +172,7 @@ class Batcher:
         while self.tasks and (not batch or rows + self.tasks[0].rows <= wanted):
             task = self.tasks.popleft()
             self.rows -= task.rows
+            self.threads.rows -= task.rows
             if task.answer.done():
                 continue
             if task.deadline is not None and task.deadline < now:

@@ -34,7 +34,7 @@ METRICS = {
     f"{_SESSION}padding_size": "Rows of padding in a batch.",
     f"{_LOADER}load_attempt_count": "The number of times a SavedModel was loaded, or was not (status).",
     "morph_requests": "Requests by version, signature, entrypoint (GRPC, REST) and status.",
-    "morph_galaxies": "Galaxies answered.",
+    "morph_galaxies": "Rows answered: galaxies, and the questions that `describe` gets.",
     "morph_queue_seconds": "Time of a request in the queue.",
     "morph_compute_seconds": "Time of a request in the network.",
     "morph_queue_galaxies": "Galaxies that wait in the queue.",

@@ -11,6 +11,9 @@ import numpy as np
 from serving.embedded.batcher import Batcher, Part, QueueFull, TooLate
 from serving.servable import Refused, Servable, Signature
 
+#: What is said of a full queue.
+FULL = "The batch scheduling queue to which this task was submitted is full"
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -257,7 +260,7 @@ def _refusal(error: Exception) -> Refused:
         case Refused():
             return error
         case QueueFull():
-            return Refused("RESOURCE_EXHAUSTED", "The batch scheduling queue to which this task was submitted is full")
+            return Refused("RESOURCE_EXHAUSTED", FULL)
         case TooLate():
             return Refused("DEADLINE_EXCEEDED", "Deadline Exceeded")
         case ValueError():

@@ -243,10 +243,9 @@ async def start_rest(
     """
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
+    except OSError:
         raise BadInput(
-            f"Port {port} of {host} cannot be had for REST ({error.strerror}); choose another with --rest-port, or 0 "
-            "for a free one."
+            f"Port {port} of {host} cannot be had for REST; choose another with --rest-port, or 0 for a free one."
         ) from None
     rest = Rest(models, metrics, monitoring)
     await rest.start(listening, tls)

@@ -1,9 +1,11 @@
 """TensorFlow Serving's gRPC services: what each call answers, and how it is refused."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
 import grpc
+import numpy as np
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -17,11 +19,12 @@ from tensorflow_serving.apis import (
 )
 
 from serving.embedded import wire
+from serving.embedded.batcher import Threads
 from serving.embedded.configuration import models_of
 from serving.embedded.keeper import Keeper
-from serving.embedded.models import Models, Spec, Version
+from serving.embedded.models import FULL, Models, Spec, Version
 from serving.messages import PredictRequest
-from serving.servable import Refused
+from serving.servable import Refused, Signature
 
 PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
 MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
@@ -29,12 +32,16 @@ MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
+#: How many requests of Predict are received at once: as many messages, at most, are in memory besides those that wait.
+RECEIVED_AT_ONCE = 32
+
+
 def add_services(server: grpc.aio.Server, models: Models, keeper: Keeper) -> None:
     """Let `server` answer PredictionService and ModelService."""
-    prediction, model = PredictionService(models), ModelService(models, keeper)
+    prediction, model = PredictionService(models, keeper.threads), ModelService(models, keeper)
     handlers = {
-        # Its message is read and written here: it is most of a server's work besides the network's.
-        "Predict": grpc.unary_unary_rpc_method_handler(prediction.predict),
+        # Taken as a stream of one request, which is the same on the wire, it can be refused before it is received.
+        "Predict": grpc.stream_unary_rpc_method_handler(prediction.predict),
         "GetModelMetadata": _handler(prediction.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
         "Classify": _handler(prediction.classify, classification_pb2.ClassificationRequest),
         "Regress": _handler(prediction.regress, regression_pb2.RegressionRequest),
@@ -86,27 +93,47 @@ def _spec(message) -> Spec:
     )
 
 
+class _Inputs:
+    """The inputs of a request, read once and then forgotten."""
+
+    def __init__(self, request):
+        self._request = request
+
+    def read(self, signature: Signature) -> dict[str, np.ndarray]:
+        request, self._request = self._request, None
+        return signature.read(request.inputs)
+
+
 class PredictionService:
     """The calls that ask a model something."""
 
-    def __init__(self, models: Models):
-        self._models = models
+    def __init__(self, models: Models, threads: Threads | None = None):
+        self._models, self._threads = models, threads
+        self._receiving = asyncio.Semaphore(RECEIVED_AT_ONCE)
 
-    async def predict(self, content: bytes, context) -> bytes:
-        """Predict."""
+    async def predict(self, _, context) -> bytes:
+        """Predict. Its message is read and written here: it is most of a server's work besides the network's."""
+        left = context.time_remaining()
+        deadline = None if left is None else time.monotonic() + left
         try:
-            request = _parse(PredictRequest, content)
-            spec = spec_of(request)
-            left = context.time_remaining()
-            version, names, part = await self._models.ask(
-                spec,
-                lambda signature: signature.read(request.inputs),
-                request.output_filter,
-                None if left is None else time.monotonic() + left,
-            )
+            request = await self._receive(context)
+            spec, wanted, inputs = spec_of(request), tuple(request.output_filter), _Inputs(request)
+            # Of what waits in the queue there is one copy, the arrays.
+            del request
+            version, names, part = await self._models.ask(spec, inputs.read, wanted, deadline)
         except Refused as refusal:
             await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
         return wire.write(spec.name, version.number, spec.signature, names, part)
+
+    async def _receive(self, context):
+        """The request, unless so much waits already that it would be refused anyway."""
+        async with self._receiving:
+            if self._threads and self._threads.full:
+                raise Refused("RESOURCE_EXHAUSTED", FULL)
+            content = await context.read()
+        if content is grpc.aio.EOF:
+            raise Refused("INTERNAL", "The call brought no request.")
+        return _parse(PredictRequest, content)
 
     async def metadata(self, request):
         """GetModelMetadata: the signatures."""
