@@ -243,11 +243,11 @@ def test_health_and_reflection(channel):
 def test_concurrent_requests_are_merged_and_keep_their_own_answers(server, classifier, flux, monkeypatch):
     from serving.servable import Signature
 
-    passes, run = [], Signature.run
+    passes, run = [], Signature.run_together
 
-    def remembering(self, inputs):
-        passes.append(len(next(iter(inputs.values()))))
-        return run(self, inputs)
+    def remembering(self, parts, padding=0):
+        passes.append(sum(len(next(iter(part.values()))) for part in parts))
+        return run(self, parts, padding)
 
     # The batchers took their methods when the server started, so a server of its own is asked.
     monkeypatch.setattr(Signature, "run_together", remembering)
