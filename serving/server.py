@@ -239,7 +239,7 @@ class Server:
             seen = now
             try:
                 await keeper.replace(read_config(path))
-            except (BadInput, Refused) as error:
+            except (BadInput, Refused, OSError) as error:
                 log.error("The new models.config is not followed: %s", error)
 
 

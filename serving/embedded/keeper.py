@@ -145,14 +145,8 @@ class Keeper:
             servable = await loop.run_in_executor(self._loader, self._read, location)
             self._must_fit(config.name, servable)
         except Exception as error:  # whatever is wrong with the files, the other versions are served on
-            status, sentence = (
-                ("FAILED_PRECONDITION", error.sentence)
-                if isinstance(error, Refused)
-                else (
-                    "UNKNOWN",
-                    str(error).strip() or type(error).__name__,
-                )
-            )
+            status = error.status if isinstance(error, Refused) else "UNKNOWN"
+            sentence = str(error).strip() or type(error).__name__
             log.error("Version %d of %s is refused: %s", number, config.name, sentence.splitlines()[0])
             self._refused[location.folder] = look
             self.models.tell(config.name, VersionStatus(number, "END", status, sentence))
