@@ -1,6 +1,6 @@
 """Ways of adapting the shipped weights to a small set of another survey, side by side.
 
-    python benchmarks/adaptation.py MODEL DATASET... [--unlabelled DATASET] [--methods probe,finetuned] [--seeds 3]
+    python benchmarks/adaptation.py MODEL DATASET... [--unlabelled DATASET] [--methods heads,finetuned] [--seeds 3]
 
 Every labelled galaxy is answered by a model that was adapted on the other four of five folds. A method's figure is its
 accuracy over all of them, on the four classes or else on the question with most galaxies and two answers, with the
@@ -21,11 +21,12 @@ from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from training import metrics
-from training.adapt import adapted_to, answer_turned, probe, pseudo_labelled, reestimate
+from training.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate
 from training.apart import apart
 from training.augment import Strength
 from training.crossvalidate import cross_validate
 from training.fit import FINETUNING, Recipe, fit
+from training.heads import refit
 from training.tables import show
 
 #: Augmentation that leaves colour and seeing nearly as they are.
@@ -41,9 +42,9 @@ def direct(parent: Classifier, galaxies: Galaxies, seed: int, unlabelled: Galaxi
     return parent
 
 
-def probed(parent: Classifier, galaxies: Galaxies, seed: int, unlabelled: Galaxies | None) -> Classifier:
+def heads_alone(parent: Classifier, galaxies: Galaxies, seed: int, unlabelled: Galaxies | None) -> Classifier:
     classifier = adapted_to(parent, galaxies.survey)
-    probe(classifier, galaxies, seed)
+    refit(classifier, [galaxies], seed=seed)
     return classifier
 
 
@@ -96,7 +97,7 @@ def with_unlabelled(pseudo: bool) -> Method:
 METHODS: dict[str, Method] = {
     "finetuned": finetuned(),
     "direct": direct,
-    "probe": probed,
+    "heads": heads_alone,
     "layer-decay": finetuned(layer_decay=0.85),
     "all-free": finetuned(freeze="nothing"),
     "mild-augmentation": finetuned(augment=MILD),

@@ -1,29 +1,25 @@
 """Ways of carrying a model over to another survey, beside training all of it on the new labels.
 
-None of them needs more than the model and some galaxies of the target survey: heads alone on features computed once,
-normalisation statistics of the target's own images, and the model's own confident answers as labels of unlabelled
-galaxies. `benchmarks/adaptation.py` compares them.
+None of them needs more than the model and some galaxies of the target survey: normalisation statistics of the target's
+own images, and the model's own confident answers as labels of unlabelled galaxies. `benchmarks/adaptation.py` compares
+them; what won, the heads alone on features computed once, has a module of its own (`training.heads`).
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
-from morph.model.votes import log_likelihood
 from morph.questions import TREE, VOTE_COLUMNS
-from training.batches import linear, rarity
+from training.batches import linear
 from training.statistics import settle
 
 #: Galaxies that pass through the encoder at once, and those whose statistics are measured together.
 BATCH, STATISTICS_BATCH = 128, 32
-#: Batches of precomputed features that `probe` trains on at least, passes at least, and its peak learning rate.
-PROBE_STEPS, PROBE_PASSES, PROBE_RATE = 600, 10, 1e-3
 
 
 def adapted_to(parent: Classifier, survey: str, **config: Any) -> Classifier:
@@ -61,38 +57,6 @@ def _ways_in(classifier: Classifier, images: np.ndarray, batch: int = BATCH) -> 
     view = classifier.central(images)
     for start in range(0, len(view), batch):
         yield classifier.normalise(ops.convert_to_tensor(linear(view[start : start + batch])))["image"]
-
-
-def probe(classifier: Classifier, galaxies: Galaxies, seed: int = 0) -> None:
-    """Train the heads in place and nothing else, on features computed once for the eight views of each galaxy.
-
-    The loss is the votes' likelihood, as in `training.fit`; rare answers count more (see `training.batches.rarity`).
-    It takes seconds.
-    """
-    keras.utils.set_random_seed(seed)
-    encoded = [encode(classifier, view) for view in turned(classifier.central(galaxies.images))]
-    features, mean = (np.concatenate(part) for part in zip(*encoded, strict=True))
-    votes = np.tile(np.nan_to_num(galaxies.votes), (len(encoded), 1))
-    weight = np.tile(rarity(galaxies.votes, 0.3), len(encoded))
-    batch = min(256, len(votes))
-    steps = max(PROBE_STEPS, PROBE_PASSES * len(votes) // batch)
-    heads = classifier.heads
-    heads.compile(
-        optimizer=keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(PROBE_RATE, steps), weight_decay=1e-2, clipnorm=1.0
-        ),
-        loss=lambda truth, concentration: -ops.sum(log_likelihood(concentration, truth), axis=-1),
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-
-    def batches() -> Iterator[tuple]:
-        random = np.random.default_rng(seed)
-        for _ in range(steps):
-            drawn = random.integers(len(votes), size=batch)
-            yield (features[drawn], mean[drawn]), votes[drawn], weight[drawn]
-
-    # One epoch of many steps: with few galaxies, what Keras does between epochs takes longer than the epochs.
-    heads.fit(batches(), steps_per_epoch=steps, shuffle=False, verbose=0)
 
 
 def reestimate(classifier: Classifier, images: np.ndarray, seed: int = 0) -> None:

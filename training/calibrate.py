@@ -8,6 +8,7 @@ fractions too sharp and intervals too narrow. Where enough galaxies have several
 where none have, one vote says something of the fractions and, by itself, nothing of their total.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from morph.galaxies import Galaxies
-from morph.model.calibration import FEWEST, LEAST_SHARE, MOST
+from morph.model.calibration import FEWEST, LEAST_SHARE, MOST, Calibration
 from morph.model.classifier import Classifier
 from morph.questions import TREE, VOTE_COLUMNS, membership, question_of
 from training.metrics import dirichlet_multinomial
@@ -29,19 +30,35 @@ FEWEST_ASKED = 50
 PRIOR = {"temperature": 0.1, "slope": 0.1, "shift": 0.2, "offset": 0.1}
 
 
-def calibrate(classifier: Classifier, galaxies: Galaxies) -> dict[str, int]:
-    """Correct a classifier's concentrations on galaxies that it was not trained on.
+def calibrate(classifier: Classifier, held_out: Galaxies | Sequence[Galaxies]) -> dict[str, int]:
+    """Correct a classifier's concentrations on galaxies that it was not trained on, each kind of image by itself.
 
-    Returns how many galaxies each corrected question was fitted on. A question that fewer than `FEWEST_ASKED` of them
-    were asked keeps the correction it had.
+    A kind that was never corrected takes the correction of the one that is.
+
+    Returns how many galaxies each corrected question was fitted on, of both kinds together. A question that fewer than
+    `FEWEST_ASKED` galaxies of a kind were asked keeps the correction it had there.
     """
+    sets = [held_out] if isinstance(held_out, Galaxies) else list(held_out)
+    asked: dict[str, int] = {}
+    for kind, layer in classifier.calibrations.items():
+        some = [galaxies for galaxies in sets if galaxies.kind == kind]
+        fitted = _fit(classifier, layer, Galaxies.concatenate(some)) if some else {}
+        asked = {name: asked.get(name, 0) + fitted.get(name, 0) for name in TREE.slices if name in {**asked, **fitted}}
+        if fitted:
+            for other in classifier.calibrations.values():
+                if other.fresh:
+                    _assign(other, _values(layer))
+    return asked
+
+
+def _fit(classifier: Classifier, layer: Calibration, galaxies: Galaxies) -> dict[str, int]:
+    """Fit the calibration of one kind of image to galaxies of that kind; how many were asked each question."""
     votes = np.nan_to_num(galaxies.votes).astype(float)
     listened = {name: _listened(votes[:, _columns(name)].sum(axis=1)) for name in TREE.slices}
     asked = {name: int(rows.sum()) for name, rows in listened.items() if rows.sum() >= FEWEST_ASKED}
     if not asked:
         return {}
-    layer = classifier.calibration
-    values = {weight.name: ops.convert_to_numpy(weight).copy() for weight in layer.weights}
+    values = _values(layer)
     for place, question in enumerate(TREE):
         if question.name in asked:
             part = TREE.slices[question.name]
@@ -68,7 +85,11 @@ def _listened(votes: np.ndarray) -> np.ndarray:
     return several if several.sum() >= FEWEST_ASKED else votes > 0
 
 
-def _assign(layer, values: dict[str, np.ndarray]) -> None:
+def _values(layer: Calibration) -> dict[str, np.ndarray]:
+    return {weight.name: ops.convert_to_numpy(weight).copy() for weight in layer.weights}
+
+
+def _assign(layer: Calibration, values: dict[str, np.ndarray]) -> None:
     for weight in layer.weights:
         weight.assign(values[weight.name])
 

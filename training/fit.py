@@ -21,6 +21,7 @@ from morph.model.votes import log_likelihood
 from training.augment import Disturb, Strength, Turn
 from training.batches import Batches, given_of, mostly_artifact
 from training.calibrate import calibrate
+from training.heads import STRENGTH, refit
 from training.layerwise import LayerwiseAdamW, falling_shares
 from training.normal import learn_normal
 from training.shift import remember
@@ -59,6 +60,8 @@ class Recipe:
     average : momentum of the average over steps that is kept; by default it spans a fifth of a short training. Set, it
         lets a short training stay near where it began, which keeps what the parent knew (Wortsman et al. 2022).
     layer_decay : the learning rate of each layer of the encoder as a share of that of the layer after it.
+    heads : how strongly the heads are held when they are refitted at the end (see `training.heads`); None leaves that
+        out.
     augment : how strongly to vary the images.
     """
 
@@ -80,6 +83,7 @@ class Recipe:
     freeze: str = "nothing"
     average: float | None = None
     layer_decay: float = 1.0
+    heads: float | None = None
     steps: int | None = None
     augment: Strength = field(default_factory=Strength)
 
@@ -89,8 +93,8 @@ class Recipe:
         return {**flat, **{f"augment_{name}": value for name, value in asdict(self.augment).items()}}
 
 
-#: Adapting a model: gentler everywhere, and the pretrained statistics kept.
-FINETUNING = Recipe(learning_rate=5e-4, batch_size=32, freeze="statistics", balance=0.3, average=0.99)
+#: Adapting a model: gentler everywhere, the pretrained statistics kept, and the heads settled at the end.
+FINETUNING = Recipe(learning_rate=5e-4, batch_size=32, freeze="statistics", balance=0.3, average=0.99, heads=STRENGTH)
 
 
 class Training(keras.Model):
@@ -219,8 +223,8 @@ def fit(
     ----------
     sets : training sets and the share of every batch that each contributes.
     validation : galaxies to watch, and on which to learn what is normal for the anomaly score and how to calibrate.
-    held_out : where these are of both kinds of image, all of them, so that the anomaly score knows both; by default
-        `validation`.
+    held_out : all such galaxies where `validation` is only a part of them, of both kinds of image or without votes;
+        by default `validation`.
     checkpoint : a folder; a run that finds its own unfinished state there goes on from it, and the folder is
         removed when the run is finished.
     report : called after every epoch with the epoch and its figures.
@@ -275,11 +279,15 @@ def fit(
         some = (batches[number] for number in range(min(BATCHES, len(batches))))
         settle(training, some, (classifier.encoder, classifier.decoder))
     freeze(classifier, "nothing")
+    if recipe.heads is not None:
+        refit(classifier, [galaxies for galaxies, _ in sets], recipe.heads, recipe.seed)
     if validation is not None:
         learn_normal(classifier, held_out or validation, [galaxies for galaxies, _ in sets])
-        calibrate(classifier, validation)
-    # Without held-out galaxies too: what was remembered before was said in another embedding.
-    remember(classifier, *(held_out or ([] if validation is None else [validation])))
+        calibrate(classifier, held_out or validation)
+    # Without held-out galaxies too: what was remembered before was said in another embedding. And only what came with
+    # labels: how far away the answers were learned is the question.
+    known = held_out or ([] if validation is None else [validation])
+    remember(classifier, *(galaxies for galaxies in known if np.isfinite(galaxies.votes).any()))
     return {name: [float(v) for v in values] for name, values in history.history.items()}
 
 

@@ -44,7 +44,8 @@ class Task:
 
 
 def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], list[Galaxies]]:
-    """The sets with their shares of every batch, and the labelled sets' validation galaxies.
+    """The sets with their shares of every batch, and the galaxies held out of them: the labelled sets' validation
+    splits, and those of unlabelled sets that have one.
 
     A set's share grows with the square root of its size, so that a large set does not drown a small one, times the
     weight written behind its name. Galaxies that look the same as one of the labelled sets' validation or test
@@ -74,14 +75,27 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
         each = [weight * float(np.sqrt(len(galaxies))) for galaxies, (_, weight) in zip(extra, more, strict=True)]
         scale = known * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
         sets += [(galaxies, share * scale) for galaxies, share in zip(extra, each, strict=True)]
-    return sets, [parts["validation"] for parts in labelled]
+    return sets, [parts["validation"] for parts in labelled] + _normal_of([name for name, _ in more[:seen]])
 
 
 def _unlabelled(path: str) -> Galaxies:
     """A dataset whose votes are not read: all of it, or the training split where redshifts are known, since what is
     measured is taught too."""
     galaxies = Galaxies.open(path)
-    return galaxies.split()["train"] if np.isfinite(galaxies.properties["redshift"]).any() else galaxies
+    return galaxies.split()["train"] if _measured(galaxies) else galaxies
+
+
+def _measured(galaxies: Galaxies) -> bool:
+    return bool(np.isfinite(galaxies.properties["redshift"]).any())
+
+
+def _normal_of(unlabelled: Sequence[str]) -> list[Galaxies]:
+    """What normal galaxies look like in the validation splits of unlabelled sets. Their votes are read for one thing:
+    an artifact among a hundred galaxies would be what one in a hundred looks like."""
+    from training.batches import mostly_artifact, unanswered
+
+    held_out = [g.split()["validation"] for g in map(Galaxies.open, unlabelled) if _measured(g)]
+    return [unanswered(g.select(np.flatnonzero(~mostly_artifact(np.nan_to_num(g.votes))))) for g in held_out]
 
 
 def _with_a_teacher(task: Task, sets: list[Galaxies]) -> list[Galaxies]:

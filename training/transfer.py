@@ -18,9 +18,10 @@ from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from training import tracking
-from training.adapt import adapted_to, probe
+from training.adapt import adapted_to
 from training.evaluate import FOLDER, Evaluation, ask, log, record
 from training.fit import FINETUNING, Recipe, fit
+from training.heads import refit
 from training.transfer_plan import Child
 
 #: Passes through the labelled galaxies, and the bounds on the batches of a training. Few galaxies are seen more often,
@@ -134,7 +135,7 @@ def train_child(child: Child, source: Classifier, target: Target, recipe: Recipe
     else:
         classifier = adapted_to(source, survey)
     if child.method == "frozen":
-        probe(classifier, galaxies, child.repeat)
+        refit(classifier, [galaxies], seed=child.repeat)
     else:
         fit(classifier, [(galaxies, 1.0)], None, recipe)
     return classifier

@@ -47,6 +47,12 @@ class Calibration(keras.layers.Layer):
         total = ops.clip(ops.exp(self.slope * ops.log(total) + self.shift), FEWEST, MOST)
         return share * per_answer(total)
 
+    @property
+    def fresh(self) -> bool:
+        """Whether it corrects nothing yet."""
+        neutral = zip((1, 0, 1, 0), (self.temperature, self.offset, self.slope, self.shift), strict=True)
+        return all(bool(ops.all(weight == value)) for value, weight in neutral)
+
     def load_own_variables(self, store):
         """A file from before there was a calibration has none, and stays as it was."""
         if len(store.keys()):

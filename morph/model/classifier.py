@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from morph.errors import BadInput
+from morph.galaxies import KINDS
 from morph.images.stretch import relative_flux
 from morph.model.anomaly import Anomaly
 from morph.model.calibration import Calibration
@@ -65,7 +66,8 @@ class Classifier(keras.Model):
         self.decoder = build_decoder(size, latent, precision)
         features = self.encoder.output["features"].shape[-1]
         self.heads = build_heads((features, latent))
-        self.calibration = Calibration(name="calibration")
+        # Composites carry volunteers' votes, flux in several bands mostly simulated ones: each is wrong in its own way.
+        self.calibrations = {kind: Calibration(name=f"calibration_{kind}") for kind in KINDS}
         self.experts = Experts(latent)
         self.anomaly = Anomaly(features + STATISTICS)
         self.memory = Memory(latent, name="memory")
@@ -111,7 +113,8 @@ class Classifier(keras.Model):
         Parameters
         ----------
         image : float32 [n, size, size, 3], nanomaggies per pixel in g, r, i; NaN where there is no data.
-        kind : which normal galaxies the p-value compares with: ``flux``, or those of ``composite`` pictures.
+        kind : whose calibration corrects the answers, and which normal galaxies the p-value compares with: those of
+            ``flux``, or of ``composite`` pictures.
 
         Returns
         -------
@@ -122,7 +125,7 @@ class Classifier(keras.Model):
         way_in = self.normalise(image)
         encoded = self.encoder(way_in["image"], training=training)
         mean = self.embed(encoded)
-        concentration = self.calibration(self.heads([encoded["features"], mean], training=training))
+        concentration = self.calibrations[kind](self.heads([encoded["features"], mean], training=training))
         fractions = probabilities(concentration)
         drawn = self.decoder(mean, training=training)
         # Where there is nothing to see there is nothing normal either.

@@ -8,10 +8,9 @@ from keras import ops
 
 from morph.errors import BadInput
 from morph.questions import ANSWERS, VOTE_COLUMNS
-from training.adapt import adapted_to, answer_turned, probe, pseudo_labelled, reestimate, turned
+from training.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate, turned
 from training.crossvalidate import cross_validate
 from training.fit import FINETUNING, fit
-from training.metrics import measure
 
 
 @pytest.fixture
@@ -42,20 +41,6 @@ def test_the_eight_views_are_different_and_their_answer_has_no_direction(classif
     straight = answer_turned(classifier, image)["probabilities"]
     lying = answer_turned(classifier, np.rot90(image, axes=(1, 2)))["probabilities"]
     assert np.allclose(straight, lying, atol=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-def test_a_probe_learns_with_a_frozen_encoder(classifier, sample):
-    child = adapted_to(classifier, "des")
-    before = [np.array(w) for w in child.encoder.get_weights()]
-    probe(child, sample)
-    assert all((a == b).all() for a, b in zip(before, child.encoder.get_weights(), strict=True))
-    likelihood = []
-    for model in (classifier, child):
-        answers = model.answer(sample.images)
-        figures = measure(sample.votes, answers["probabilities"], answers["concentration"], resamples=10)
-        likelihood.append(figures["smooth-or-featured/log-likelihood"].value)
-    assert likelihood[1] > likelihood[0] + 0.5
 
 
 def test_statistics_are_those_of_the_images_and_nothing_else_changes(classifier, sample):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from morph.galaxies import KINDS, Galaxies
 from morph.model.calibration import Calibration
 from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
 from training import calibrate
@@ -94,39 +95,43 @@ class Heads:
     """The part of a classifier that is calibrated, whose heads say `CONCENTRATION` on every question alike."""
 
     def __init__(self):
-        self.calibration = Calibration()
+        self.calibrations = {kind: Calibration() for kind in KINDS}
 
     def answer(self, images: np.ndarray) -> dict[str, np.ndarray]:
         every = np.ones((len(images), len(ANSWERS)), "float32")
         every[:, BAR] = CONCENTRATION[: len(images)]
-        return {"concentration": ops.convert_to_numpy(self.calibration(every))}
+        layer = self.calibrations["composite" if images.dtype == np.uint8 else "flux"]
+        return {"concentration": ops.convert_to_numpy(layer(every))}
 
 
-class Voted:
-    """As much of a set of galaxies as calibration looks at."""
+def voted(votes: np.ndarray, kind: str = "flux") -> Galaxies:
+    """Galaxies with these votes; their images are not looked at."""
+    columns = {"id": np.arange(len(votes)).astype(str), "votes": votes}
+    return Galaxies({"kind": kind, "size": 1}, {**columns, "image": np.zeros((len(votes), 1, 1, 3), KINDS[kind])})
 
-    def __init__(self, votes: np.ndarray):
-        self.votes, self.images = votes, np.zeros((len(votes), 1))
+
+def offsets(heads: Heads, kind: str = "flux") -> np.ndarray:
+    return ops.convert_to_numpy(heads.calibrations[kind].offset)
 
 
 def test_a_question_that_nobody_or_few_were_asked_stays_as_it_was():
     heads = Heads()
     votes = np.full((300, len(VOTE_COLUMNS)), np.nan)
-    assert calibrate.calibrate(heads, Voted(votes)) == {}
+    assert calibrate.calibrate(heads, voted(votes)) == {}
     votes[:, BAR] = votes_of(CONCENTRATION[:300], 40)[:, BAR]
     merging = TREE.slices["merging"]
     votes[: FEWEST_ASKED - 1, merging] = [9, 1, 0, 0]
-    assert calibrate.calibrate(heads, Voted(votes)) == {"bar": 300}
-    others = np.delete(ops.convert_to_numpy(heads.calibration.offset), np.arange(BAR.start, BAR.stop))
+    assert calibrate.calibrate(heads, voted(votes)) == {"bar": 300}
+    others = np.delete(offsets(heads), np.arange(BAR.start, BAR.stop))
     assert (others == 0).all()
 
 
 def test_fitting_again_gives_the_same():
-    heads, galaxies = Heads(), Voted(votes_of(TRUTH.apply(CONCENTRATION), 40))
+    heads, galaxies = Heads(), voted(votes_of(TRUTH.apply(CONCENTRATION), 40))
     calibrate.calibrate(heads, galaxies)
-    once = [ops.convert_to_numpy(weight) for weight in heads.calibration.weights]
+    once = [ops.convert_to_numpy(weight) for weight in heads.calibrations["flux"].weights]
     calibrate.calibrate(heads, galaxies)
-    for before, after in zip(once, heads.calibration.weights, strict=True):
+    for before, after in zip(once, heads.calibrations["flux"].weights, strict=True):
         np.testing.assert_allclose(before, np.array(after), atol=1e-3)
 
 
@@ -134,8 +139,8 @@ def test_one_class_only_is_believed_no_further_than_the_prior_allows():
     votes = np.zeros((200, len(VOTE_COLUMNS)))
     votes[:, VOTE_COLUMNS.index("bar_no")] = 1
     heads = Heads()
-    assert calibrate.calibrate(heads, Voted(votes)) == {"bar": 200}
-    p = heads.answer(np.zeros((200, 1)))["concentration"][:, BAR]
+    assert calibrate.calibrate(heads, voted(votes)) == {"bar": 200}
+    p = heads.answer(np.zeros((200, 1), "float32"))["concentration"][:, BAR]
     p = p / p.sum(axis=1, keepdims=True)
     assert np.isfinite(p).all()
     assert p[:, 2].mean() < 0.99
@@ -146,9 +151,23 @@ def test_hard_classes_are_not_listened_to_where_enough_galaxies_have_many_votes(
     hard = np.zeros((2000, len(VOTE_COLUMNS)))
     hard[np.arange(2000), BAR.start + CONCENTRATION[200:2200].argmax(axis=1)] = 1
     heads = Heads()
-    assert calibrate.calibrate(heads, Voted(np.concatenate([polls, hard]))) == {"bar": 200}
+    assert calibrate.calibrate(heads, voted(np.concatenate([polls, hard]))) == {"bar": 200}
     alone = Heads()
-    calibrate.calibrate(alone, Voted(polls))
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(heads.calibration.offset), ops.convert_to_numpy(alone.calibration.offset)
-    )
+    calibrate.calibrate(alone, voted(polls))
+    np.testing.assert_array_equal(offsets(heads), offsets(alone))
+
+
+def test_each_kind_of_image_has_its_own_correction_and_lends_it_only_where_there_was_none():
+    true, wrong = (votes_of(c[:500], 40) for c in (CONCENTRATION, TRUTH.apply(CONCENTRATION)))
+    heads = Heads()
+    calibrate.calibrate(heads, voted(wrong, "composite"))
+    lent = offsets(heads, "flux").copy()
+    np.testing.assert_array_equal(lent, offsets(heads, "composite"))
+    assert np.abs(lent[BAR]).max() > 0.2
+    calibrate.calibrate(heads, voted(true, "flux"))
+    assert np.abs(offsets(heads, "flux")[BAR]).max() < 0.1
+    np.testing.assert_array_equal(lent, offsets(heads, "composite"))
+    both = Heads()
+    assert calibrate.calibrate(both, [voted(true, "flux"), voted(wrong, "composite")]) == {"bar": 1000}
+    for kind in KINDS:
+        np.testing.assert_allclose(offsets(both, kind), offsets(heads, kind), atol=1e-3)

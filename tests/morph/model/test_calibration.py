@@ -24,6 +24,8 @@ def disturbed() -> Calibration:
 
 
 def test_a_fresh_one_corrects_nothing():
+    assert Calibration().fresh
+    assert not disturbed().fresh
     np.testing.assert_allclose(ops.convert_to_numpy(Calibration()(CONCENTRATION)), CONCENTRATION, rtol=1e-5)
 
 
@@ -56,16 +58,20 @@ def test_it_is_kept_with_a_classifier(tmp_path):
     from morph.model.classifier import Classifier
 
     made = Classifier()
-    for own, other in zip(made.calibration.weights, disturbed().weights, strict=True):
-        own.assign(other)
+    for layer in made.calibrations.values():
+        for own, other in zip(layer.weights, disturbed().weights, strict=True):
+            own.assign(other)
     made.save(tmp_path / "model.keras")
     read = keras.saving.load_model(tmp_path / "model.keras")
-    for before, after in zip(made.calibration.weights, read.calibration.weights, strict=True):
-        np.testing.assert_array_equal(ops.convert_to_numpy(before), ops.convert_to_numpy(after))
-    image = RANDOM.normal(1, 1, (2, made.size, made.size, 3)).astype("float32")
-    np.testing.assert_allclose(
-        made.answer(image)["concentration"], read.answer(image)["concentration"], rtol=1e-4, atol=1e-5
-    )
+    for kind, layer in made.calibrations.items():
+        for before, after in zip(layer.weights, read.calibrations[kind].weights, strict=True):
+            np.testing.assert_array_equal(ops.convert_to_numpy(before), ops.convert_to_numpy(after))
+    flux = RANDOM.normal(1, 1, (2, made.size, made.size, 3)).astype("float32")
+    composite = RANDOM.integers(0, 256, flux.shape, "uint8")
+    for image in (flux, composite):
+        np.testing.assert_allclose(
+            made.answer(image)["concentration"], read.answer(image)["concentration"], rtol=1e-4, atol=1e-5
+        )
 
 
 def test_a_file_from_before_there_was_a_calibration_leaves_it_fresh():
