@@ -11,6 +11,7 @@ import logging
 import re
 import socket
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -66,6 +67,10 @@ GRACE = 30.0
 _LARGE = 1 << 14
 
 
+class TooLarge(Exception):
+    """A request's body is over the limit."""
+
+
 class Rest:
     """The REST port of a server; `start_rest` makes one that listens.
 
@@ -79,9 +84,15 @@ class Rest:
         self._prediction = PredictionService(models)
         self._threads = ThreadPoolExecutor(2, "morph-json")
         self._bytes = 0
-        # A client that goes away takes its request out of the queue.
         server = web.Server(
-            self._answer, handler_cancellation=True, access_log=None, keepalive_timeout=75, logger=_silent()
+            self._answer,
+            # A client that goes away takes its request out of the queue.
+            handler_cancellation=True,
+            # The library does not always say that a body ends too early; then it would be waited for.
+            auto_decompress=False,
+            keepalive_timeout=75,
+            access_log=None,
+            logger=_silent(),
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=GRACE)
         self.port = 0
@@ -140,13 +151,15 @@ class Rest:
                 async for piece in request.content.iter_any():
                     held += len(piece)
                     self._bytes += len(piece)
-                    if held > MAX_BODY:
-                        return _error(413, f"A request's body holds at most {MAX_BODY} bytes")
-                    if self._bytes > MAX_BODIES:
-                        raise Refused("RESOURCE_EXHAUSTED", "The server holds many large requests; try again later")
+                    self._must_fit(held)
                     pieces.append(piece)
             body = b"".join(pieces)
             del pieces
+            if encoding := request.headers.get("Content-Encoding"):
+                body = await self._work(len(body), _decompressed, body, encoding)
+                held += len(body)
+                self._bytes += len(body)
+                self._must_fit(len(body))
             if method != "predict":
                 return await self._wrong_method(spec, body, method)
             answer, headers = await self._predict(spec, body), {}
@@ -158,10 +171,17 @@ class Rest:
             )
         except TimeoutError:
             return _error(408, f"The request did not arrive within {ARRIVING:g} s")
-        except web.RequestPayloadError:
-            return _error(400, "The request's body is not compressed as its Content-Encoding says")
+        except TooLarge:
+            return _error(413, f"A request's body holds at most {MAX_BODY} bytes")
         finally:
             self._bytes -= held
+
+    def _must_fit(self, size: int) -> None:
+        """Refused, or TooLarge, where a body of that size, or all of them, hold more than they may."""
+        if size > MAX_BODY:
+            raise TooLarge
+        if self._bytes > MAX_BODIES:
+            raise Refused("RESOURCE_EXHAUSTED", "The server holds many large requests; try again later")
 
     async def _send(self, request: web.BaseRequest, response: web.Response) -> web.Response:
         """Send an answer here and now, so that one who does not fetch it is cut off and its memory freed."""
@@ -250,6 +270,26 @@ async def start_rest(
     rest = Rest(models, metrics, monitoring)
     await rest.start(listening, tls)
     return rest
+
+
+def _decompressed(body: bytes, encoding: str) -> bytes:
+    """A body as it was before its client compressed it. Refused where it cannot be had, TooLarge where a few bytes
+    stand for too many."""
+    if encoding.lower() not in ("gzip", "deflate", "identity"):
+        raise Refused("INVALID_ARGUMENT", f"A body of Content-Encoding {encoding[:40]} cannot be read; use gzip.")
+    if encoding.lower() == "identity":
+        return body
+    # 32 more than the largest window means either format, gzip's or zlib's.
+    inflating = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    try:
+        text = inflating.decompress(body, MAX_BODY + 1)
+    except zlib.error:
+        text = b""
+    if len(text) > MAX_BODY:
+        raise TooLarge
+    if not inflating.eof:
+        raise Refused("INVALID_ARGUMENT", "The request's body is not compressed as its Content-Encoding says.")
+    return text
 
 
 def _silent() -> logging.Logger:

@@ -147,7 +147,9 @@ def test_a_body_over_the_limit_is_refused_before_it_is_all_there(ask, server, mo
     with socket.create_connection(("127.0.0.1", server.rest_port), 10) as client:
         client.sendall(head + b" " * 2000)
         assert client.recv(100).startswith(b"HTTP/1.1 413")
-    assert ask("POST", PREDICT, b" " * 1001)[1] == {"error": "A request's body holds at most 1000 bytes"}
+    refused = 413, {"error": "A request's body holds at most 1000 bytes"}
+    assert ask("POST", PREDICT, b" " * 1001) == refused
+    assert ask("POST", PREDICT, gzip.compress(b" " * 10_000_000)[:900], Content_Encoding="gzip") == refused
 
 
 def test_bodies_together_hold_no_more_than_the_limit(ask, monkeypatch):
@@ -228,15 +230,14 @@ def test_a_large_request_does_not_hold_up_the_others(ask, server, flux):
         st.binary(max_size=50).map(lambda end: b'{"instances": [[' + end),
     ),
     st.sampled_from(["predict", "classify", "regress"]),
-    st.sampled_from([{}, {"Content-Encoding": "gzip"}, {"Content-Encoding": "deflate"}, {"Content-Type": "text/xml"}]),
+    st.sampled_from([{}, {"Content-Encoding": "gzip"}, {"Content-Encoding": "deflate"}, {"Content-Encoding": "br"}]),
 )
 def test_a_malformed_body_gets_an_error_and_the_server_lives(server, body, method, headers):
     opened = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
     opened.request("POST", f"/v1/models/morph:{method}", body, headers)
     response = opened.getresponse()
     assert response.status == 400
-    # A body that is not compressed as its header says may be no HTTP at all, which has no JSON to answer.
-    assert "Content-Encoding" in headers or json.loads(response.read())["error"]
+    assert json.loads(response.read())["error"]
     opened.close()
 
 
