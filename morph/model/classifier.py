@@ -66,7 +66,7 @@ class Classifier(keras.Model):
         self.decoder = build_decoder(size, latent, precision)
         features = self.encoder.output["features"].shape[-1]
         self.heads = build_heads((features, latent))
-        # Composites carry volunteers' votes, flux in several bands mostly simulated ones: each is wrong in its own way.
+        # Composites carry volunteers' votes, flux in several bands mostly simulated ones: each errs in its own way.
         self.calibrations = {kind: Calibration(name=f"calibration_{kind}") for kind in KINDS}
         self.experts = Experts(latent)
         self.anomaly = Anomaly(features + STATISTICS)
