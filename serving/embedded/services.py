@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import grpc
 import numpy as np
@@ -34,6 +35,10 @@ _CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress
 
 #: How many requests of Predict are received at once: as many messages, at most, are in memory besides those that wait.
 RECEIVED_AT_ONCE = 32
+
+#: Seconds after which a request that is still being received no longer counts among them, so that slow lines hold up
+#: nobody else; and after which it is given up.
+SLOW, ARRIVING = 0.25, 60.0
 
 
 def add_services(server: grpc.aio.Server, models: Models, keeper: Keeper) -> None:
@@ -127,10 +132,17 @@ class PredictionService:
 
     async def _receive(self, context):
         """The request, unless so much waits already that it would be refused anyway."""
-        async with self._receiving:
+        await self._receiving.acquire()
+        with ExitStack() as place:
+            place.callback(self._receiving.release)
+            place.callback(asyncio.get_running_loop().call_later(SLOW, place.close).cancel)
             if self._threads and self._threads.full:
                 raise Refused("RESOURCE_EXHAUSTED", FULL)
-            content = await context.read()
+            try:
+                async with asyncio.timeout(ARRIVING):
+                    content = await context.read()
+            except TimeoutError:
+                raise Refused("DEADLINE_EXCEEDED", f"The request did not arrive within {ARRIVING:g} s") from None
         if content is grpc.aio.EOF:
             raise Refused("INTERNAL", "The call brought no request.")
         return _parse(PredictRequest, content)

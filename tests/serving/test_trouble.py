@@ -96,6 +96,27 @@ def test_nothing_is_computed_for_who_is_gone_or_out_of_time(model_dir):
         assert statuses["OK"] == 4
 
 
+def test_calls_that_never_bring_their_request_hold_up_nobody_and_are_given_up(server, predict, monkeypatch):
+    from serving.embedded import services
+
+    monkeypatch.setattr(services, "ARRIVING", 2.0)
+    done = threading.Event()
+
+    def never():
+        done.wait()
+        yield b""
+
+    with grpc.insecure_channel(server.address) as channel:
+        silent = channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+        calls = [silent.future(never()) for _ in range(2 * services.RECEIVED_AT_ONCE)]
+        time.sleep(0.2)
+        predict(honest(), timeout=20)
+        assert not any(call.done() for call in calls[-services.RECEIVED_AT_ONCE :])
+        told = {outcome(call) for call in calls}
+        done.set()
+    assert told == {("DEADLINE_EXCEEDED", "The request did not arrive within 2 s")}
+
+
 def test_overload_is_refused_quickly_and_leaves_the_server_well(model_dir):
     from serving.server import Server
 
