@@ -10,9 +10,9 @@ from training.tables import COLUMNS, LEGEND, evaluation_lines, show
 
 #: What is true of the weights as they were made and is no longer true of the command: empty once they are made anew.
 HISTORY = (
-    "These weights were not made by those commands from nothing: they are the release before them, which was, trained\n"
-    "on for 24 epochs of 250 batches at half the peak learning rate, after Galaxy Zoo 1's edge-on galaxies were no longer\n"
-    "taught as featured. Their teacher were the weights of an earlier release."
+    "These weights were not made by those commands from nothing: they are the release before them, which was,\n"
+    "trained on for 24 epochs of 250 batches at half the peak learning rate, after Galaxy Zoo 1's edge-on galaxies\n"
+    "were no longer taught as featured. Their teacher were the weights of an earlier release."
 )
 
 #: What was chosen with the test figures in sight: empty once other galaxies are held out.

@@ -1,0 +1,27 @@
+"""Which galaxies a training learns from, and which are held out of it."""
+
+import numpy as np
+
+from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
+from morph.questions import empty_votes, set_votes
+from training.train import Task, training_sets
+
+
+def test_unlabelled_galaxies_with_a_split_say_what_is_normal_but_not_what_it_is(sample, tmp_path):
+    artifact = set_votes(empty_votes(), {"smooth-or-featured_artifact": 40})
+    with GalaxiesWriter(tmp_path / "measured", "composite", about={"simulated": True}) as writer:
+        for i, galaxy in enumerate(sample):
+            for copy in range(2):
+                votes = artifact if i % 5 == 0 else galaxy.votes
+                row = Galaxy(f"measured {i} {copy}", "des", galaxy.image, votes, properties={"redshift": 0.1})
+                writer.add(row)
+    parts = Galaxies.open(tmp_path / "measured").split()
+    task = Task("pretrain", "a", "morph", [sample.about["path"]], [str(tmp_path / "measured")])
+    sets, held_out = training_sets(task, seed=0)
+    known, normal = held_out
+    assert set(known.ids) == set(sample.split()["validation"].ids)
+    artifacts = [name for name in parts["validation"].ids if int(name.split()[1]) % 5 == 0]
+    assert artifacts, "or there is nothing to leave out"
+    assert set(normal.ids) == set(parts["validation"].ids) - set(artifacts)
+    assert np.isnan(normal.votes).all()
+    assert not set(normal.ids) & {name for galaxies, _ in sets for name in galaxies.ids}
