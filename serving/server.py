@@ -165,6 +165,7 @@ class Server:
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self.models.starting = True
         server = grpc.aio.server(options=self._options)
         threads = Threads(self.batching)
         healths, metrics = Health(self.models), Metrics(self.models)
@@ -192,6 +193,7 @@ class Server:
         try:
             await keeper.look(settled=True)
             self._must_be_ready()
+            self.models.starting = False
             await healths.tell()
             watching = [asyncio.create_task(keeper.watch(self.poll))]
             if self._models_config:
@@ -224,8 +226,11 @@ class Server:
             if self.models.loaded(config.name):
                 continue
             found = [status for status in self.models.states(config.name) if status.sentence]
+            if found:
+                raise BadInput(found[0].sentence)
             raise BadInput(
-                found[0].sentence if found else f"Model {config.name} has no version to serve in '{config.base_path}'."
+                f"Model {config.name} has no version to serve in '{config.base_path}'; "
+                "export one to there, or let its base_path say where it lies."
             )
 
     async def _reread(self, keeper: Keeper, path: Path) -> None:

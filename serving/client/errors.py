@@ -53,6 +53,8 @@ def explained(error: grpc.RpcError, connection: Connection, model: str, chosen: 
     status, details, address = error.code().name, error.details() or "", connection.address
     if is_busy(error):
         sentence = f"The server at {address} has too much to do; send less at once, or try again later."
+    elif status == "UNAVAILABLE" and details.startswith("The server is "):  # starting or stopping
+        sentence = f"{_short(details)} ({address}); try again later."
     elif status == "UNAVAILABLE" and connection.tls:
         sentence = f"No server answers at {address} over TLS ({_short(details)}); compare its certificates and yours."
     elif status == "UNAVAILABLE":

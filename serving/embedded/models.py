@@ -110,6 +110,8 @@ class Models:
         self.observers: list[Callable[[Observation], None]] = []
         #: How many requests were sent away since the server is stopping; None while it is not.
         self.sent_away: int | None = None
+        #: Whether the first versions are still being loaded; then whoever asks for one may ask again.
+        self.starting = False
         self._versions: dict[str, list[Version]] = {}
         self._states: dict[str, dict[int, VersionStatus]] = {}
         self._labels: dict[str, dict[str, int]] = {}
@@ -159,7 +161,7 @@ class Models:
 
     def find(self, spec: Spec) -> Version:
         """The version that a request means. Refused, as TensorFlow Serving words it, where there is none; and
-        where the server is stopping."""
+        where the server is starting or stopping."""
         if self.sent_away is not None:
             self.sent_away += 1
             raise Refused("UNAVAILABLE", "The server is stopping.")
@@ -173,6 +175,8 @@ class Models:
         for version in reversed(self._versions.get(spec.name, ())):
             if number in (None, version.number):
                 return version
+        if self.starting:
+            raise Refused("UNAVAILABLE", "The server is still loading its models.")
         asked = f"Latest({spec.name})" if number is None else f"Specific({spec.name}, {number})"
         raise Refused("NOT_FOUND", f"Servable not found for request: {asked}")
 

@@ -11,6 +11,7 @@ import pytest
 from small_models import small_request, write_small_model
 
 from morph.errors import BadInput
+from serving.client import MorphClient, ServerError
 from serving.embedded.configuration import Policy
 from serving.messages import PredictResponse, from_tensor
 
@@ -247,6 +248,32 @@ def test_a_wrong_models_config_is_bad_input(tmp_path, text, problem):
     (tmp_path / "models.config").write_text(text)
     with pytest.raises(BadInput, match=problem):
         Server(None, models_config=tmp_path / "models.config")
+
+
+def test_who_comes_before_the_first_version_is_loaded_is_told_to_come_again(folder, monkeypatch):
+    from serving.model_server import free_port
+    from serving.servable import Servable
+    from serving.server import Server
+
+    loaded = threading.Event()
+    monkeypatch.setattr(Servable, "warm_up", lambda self: loaded.wait(20))
+    server = Server(folder, "small", port=free_port())
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    with grpc.insecure_channel(server.address) as channel:
+        grpc.channel_ready_future(channel).result(20)
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        with pytest.raises(grpc.RpcError) as caught:
+            predict(small_request().SerializeToString())
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert caught.value.details() == "The server is still loading its models."
+        told = r"The server is still loading its models \(127.0.0.1:\d+\)"
+        with MorphClient(server.address, "small", retries=0) as client, pytest.raises(ServerError, match=told):
+            client.describe()
+        loaded.set()
+        starting.join()
+        predict(small_request().SerializeToString())
+    server.stop()
 
 
 def test_requests_under_way_are_answered_when_the_server_stops(folder):
