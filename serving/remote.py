@@ -15,7 +15,9 @@ def is_url(place: str | Path) -> bool:
 
 
 def local(place: str | Path) -> Path:
-    """The folder that a path or a file:// URL means."""
+    """The folder that a path or a file:// URL means. BadInput for any other URL."""
+    if is_url(place):
+        raise BadInput(f"'{place}' is no folder on this machine; give one.")
     return Path(str(place).removeprefix("file://"))
 
 

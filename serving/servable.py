@@ -10,6 +10,7 @@ from morph.errors import BadInput
 from serving.c_api import SavedModel, Tensor, dtype_of
 from serving.export import DEPLOY, WARMUP, versions
 from serving.messages import from_tensor
+from serving.remote import local
 
 NO_MODEL = "export one with `morph export MODEL --to DIR`."
 
@@ -28,11 +29,11 @@ class Location:
 
 
 def locate(folder: str | Path, name: str = "morph") -> Location:
-    """The model in `folder`, which holds the model's folder, or is it, or is one version of it.
+    """The model in `folder` (a path or a file:// URL), which holds the model's folder, or is it, or is one version.
 
     The highest version is taken unless one is named. BadInput when there is no model.
     """
-    path = Path(folder).resolve()
+    path = local(folder).resolve()
     if not path.is_dir():
         raise BadInput(f"There is no folder '{folder}'; {NO_MODEL}")
     if path.name.isdigit() and (path / "saved_model.pb").is_file():

@@ -22,11 +22,11 @@ def command(context: click.Context) -> None:
 
 
 @command.command("write", short_help="Write the files for Docker Compose and Kubernetes.")
-@click.argument("folder", metavar="DIR", type=FILE)
+@click.argument("place", metavar="DIR")
 @click.option("--compose", is_flag=True, help="Only the files of Docker Compose.")
 @click.option("--kubernetes", is_flag=True, help="Only the files of Kubernetes.")
 @click.option("--name", default="morph", show_default=True, help="Name of the model.")
-def write(folder: Path, compose: bool, kubernetes: bool, name: str) -> None:
+def write(place: str, compose: bool, kubernetes: bool, name: str) -> None:
     """Write the deployment's files into DIR, the folder given to `morph export`.
 
     A file that exists is left alone, so that your changes stay.
@@ -38,9 +38,11 @@ def write(folder: Path, compose: bool, kubernetes: bool, name: str) -> None:
         kubectl apply -k models
     """
     from serving.deploy.write import KINDS, write_deployment
+    from serving.remote import local
 
+    folder = local(place)
     if not folder.is_dir():
-        raise BadInput(f"There is no folder '{folder}'; make it with `morph export MODEL --to {folder}`.")
+        raise BadInput(f"There is no folder '{place}'; make it with `morph export MODEL --to {place}`.")
     wanted = [kind for kind, chosen in (("compose", compose), ("kubernetes", kubernetes)) if chosen]
     written = write_deployment(folder, name, wanted or list(KINDS))
     for path in written:

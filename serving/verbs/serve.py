@@ -6,7 +6,7 @@ import click
 
 
 @click.command("serve")
-@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[DIR]", required=False)
 @click.option(
     "--models-config",
     type=click.Path(path_type=Path),
@@ -61,7 +61,7 @@ import click
 )
 @click.option("--embedded", is_flag=True, help="Use the embedded server even where TensorFlow Serving is installed.")
 def command(
-    folder: Path | None,
+    folder: str | None,
     models_config: Path | None,
     port: int,
     name: str,

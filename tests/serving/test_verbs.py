@@ -162,10 +162,17 @@ def test_a_model_is_exported_by_name(morph, classifier, tmp_path):
     assert "There is no model at" in errors
 
 
-def test_serving_a_folder_without_a_model_is_one_sentence(morph, tmp_path):
-    status, _, errors = morph("serve", tmp_path)
+@pytest.mark.parametrize("kind", ["", "file://"])
+def test_serving_a_folder_without_a_model_is_one_sentence(morph, tmp_path, kind):
+    status, _, errors = morph("serve", f"{kind}{tmp_path}")
     assert status == 2
     assert "holds no exported model; export one with `morph export MODEL --to DIR`." in errors
+
+
+@pytest.mark.parametrize("verb", [("serve",), ("deploy", "write")])
+def test_only_what_is_on_this_machine_is_served_and_written_to(morph, verb):
+    status, _, errors = morph(*verb, "s3://bucket/models")
+    assert (status, errors) == (2, "morph: 's3://bucket/models' is no folder on this machine; give one.\n")
 
 
 def serve(model_dir: Path, *options: str, path: Path | None = None) -> tuple[subprocess.Popen, str]:
