@@ -56,9 +56,9 @@ _CODES = {
 #: The largest body, and the most that all bodies together may hold before more are turned away; bytes.
 MAX_BODY, MAX_BODIES = 256 << 20, 1 << 30
 
-#: Seconds for a body to arrive; for a request to be answered, as TensorFlow Serving has it; for its answer to be
-#: fetched.
-ARRIVING, ANSWERING, FETCHING = 60.0, 30.0, 60.0
+#: Seconds for a connection's next request to come, header and all; for its body to arrive; for it to be answered, as
+#: TensorFlow Serving has it; for its answer to be fetched.
+IDLE, ARRIVING, ANSWERING, FETCHING = 75.0, 60.0, 30.0, 60.0
 
 #: Seconds that requests under way get to finish when the server stops.
 GRACE = 30.0
@@ -90,7 +90,7 @@ class Rest:
             handler_cancellation=True,
             # The library does not always say that a body ends too early; then it would be waited for.
             auto_decompress=False,
-            keepalive_timeout=75,
+            keepalive_timeout=IDLE,
             access_log=None,
             logger=_silent(),
         )

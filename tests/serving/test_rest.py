@@ -1,5 +1,7 @@
 """The REST port answers as TensorFlow Serving's does, over real HTTP."""
 
+import asyncio
+import contextlib
 import gzip
 import http.client
 import json
@@ -198,6 +200,29 @@ def test_clients_that_vanish_or_do_not_read_harm_nobody(ask, server, flux, monke
         pass
     slow.close()
     assert received < 4_000_000
+
+
+def test_a_client_that_never_ends_its_header_is_cut_off(monkeypatch):
+    from serving.embedded import rest
+    from serving.embedded.models import Models
+
+    monkeypatch.setattr(rest, "IDLE", 0.5)
+
+    async def pieces_sent() -> int:
+        served = await rest.start_rest(Models(), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET / HTTP/1.1\r\nX: ")
+        sent = 0
+        while not reader.at_eof() and sent < 100:
+            writer.write(b"x")
+            sent += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(), 0.05)
+        writer.close()
+        await served.close()
+        return sent
+
+    assert asyncio.run(pieces_sent()) < 100
 
 
 def test_a_large_request_does_not_hold_up_the_others(ask, server, flux):
