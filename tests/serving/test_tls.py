@@ -1,61 +1,35 @@
 """TLS and mutual TLS on both ports, and what is told of a configuration that cannot work."""
 
-import datetime
+import asyncio
 import http.client
 import socket
 import ssl
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import Authority
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from morph.errors import BadInput
+from serving.client import AsyncMorphClient, MorphClient, ServerError
 from serving.embedded.tls import Tls
 
 
-class Authority:
-    """A throwaway CA that makes pairs of key and certificate, in PEM."""
-
-    def __init__(self, name: str):
-        self._key, self._name = ec.generate_private_key(ec.SECP256R1()), name
-        self.pem = self._certificate(self._key, name, 1, authority=True)
-
-    def pair(self, name: str, days: int = 1, passphrase: bytes | None = None) -> tuple[str, str]:
-        """A key and its certificate, which is valid until so many days from now."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        kept = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
-        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, kept)
-        return pem.decode(), self._certificate(key, name, days)
-
-    def _certificate(self, key, name: str, days: int, authority: bool = False) -> str:
-        now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self._name)]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - 10 * day)
-            .not_valid_after(now + days * day)
-            .add_extension(x509.BasicConstraints(authority, None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        )
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ours"))
 
 
 @pytest.fixture(scope="module")
-def ours() -> Authority:
-    return Authority("ours")
+def theirs(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("theirs"), "theirs")
 
 
 @pytest.fixture(scope="module")
 def pair(ours) -> tuple[str, str]:
-    return ours.pair("server")
+    return ours.sign("server").texts
 
 
 def config(folder: Path, key: str = "", certificate: str = "", authority: str = "", verify: bool = False) -> Path:
@@ -72,7 +46,7 @@ def served(request, model_dir, ours, pair, tmp_path_factory):
     """A server with TLS, and whether it asks clients for a certificate."""
     from serving.server import Server
 
-    tls = Tls.read(config(tmp_path_factory.mktemp("tls"), *pair, ours.pem, request.param))
+    tls = Tls.read(config(tmp_path_factory.mktemp("tls"), *pair, ours.root.read_text(), request.param))
     with Server(model_dir, tls=tls, rest_port=0) as server:
         yield server, request.param
 
@@ -101,39 +75,78 @@ def http_status(port: int, context: ssl.SSLContext) -> int:
         opened.close()
 
 
-def test_only_a_client_with_the_right_certificates_is_answered(served, ours):
+def test_only_a_client_with_the_right_certificates_is_answered(served, ours, theirs):
     server, mutual = served
-    key, certificate = (text.encode() for text in ours.pair("client"))
-    strangers = Authority("theirs")
-    stranger = [text.encode() for text in strangers.pair("stranger")]
-    root = ours.pem.encode()
+    key, certificate = (text.encode() for text in ours.sign("client").texts)
+    stranger = [text.encode() for text in theirs.sign("stranger").texts]
+    root = ours.root.read_bytes()
 
     def credentials(*arguments) -> grpc.ChannelCredentials:
         return grpc.ssl_channel_credentials(*arguments)
 
     assert health(server.address, None) == "UNAVAILABLE"
-    assert health(server.address, credentials(strangers.pem.encode())) == "UNAVAILABLE"
+    assert health(server.address, credentials(theirs.root.read_bytes())) == "UNAVAILABLE"
     assert health(server.address, credentials(root)) == ("UNAVAILABLE" if mutual else "SERVING")
     assert health(server.address, credentials(root, *stranger)) == ("UNAVAILABLE" if mutual else "SERVING")
     assert health(server.address, credentials(root, key, certificate)) == "SERVING"
 
 
-def test_rest_asks_for_the_same_certificates(served, ours, tmp_path):
+def test_rest_asks_for_the_same_certificates(served, ours, theirs, tmp_path):
     server, mutual = served
     assert server.rest_address.startswith("https://")
     own = tmp_path / "client.pem"
-    own.write_text("".join(ours.pair("client")))
+    own.write_text("".join(ours.sign("client").texts))
     with socket.create_connection(("127.0.0.1", server.rest_port), 10) as plain:
         plain.sendall(b"GET /v1/models/morph HTTP/1.1\r\nHost: x\r\n\r\n")
         assert not plain.recv(100).startswith(b"HTTP/1.1 2")
     with pytest.raises(ssl.SSLCertVerificationError):
-        http_status(server.rest_port, ssl.create_default_context(cadata=Authority("theirs").pem))
-    context = ssl.create_default_context(cadata=ours.pem)
+        http_status(server.rest_port, ssl.create_default_context(cafile=theirs.root))
+    context = ssl.create_default_context(cafile=ours.root)
     if mutual:
         with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
             http_status(server.rest_port, context)
         context.load_cert_chain(own)
     assert http_status(server.rest_port, context) == 200
+
+
+def test_the_clients_get_in_with_a_token_and_the_certificates_that_are_asked_for(served, ours, theirs, flux):
+    server, mutual = served
+    mine, strange = ours.sign("mine"), theirs.sign("strange")
+    address = f"localhost:{server.port}"
+    allowed = {"tls": ours.root, "token": "open-sesame"}
+    if mutual:
+        allowed["certificate"] = (mine.certificate, mine.key)
+
+    async def classified():
+        async with AsyncMorphClient(address, **allowed) as client:
+            return await client.classify(flux)
+
+    with MorphClient(address, **allowed) as client:
+        answers = client.classify(flux)
+    assert answers["embedding"].shape == (len(flux), 64)
+    np.testing.assert_allclose(asyncio.run(classified())["embedding"], answers["embedding"], rtol=1e-4, atol=1e-5)
+    refused = [{}, {"tls": theirs.root}]
+    if mutual:
+        refused += [{"tls": ours.root}, {"tls": ours.root, "certificate": (strange.certificate, strange.key)}]
+    for options in refused:
+        with MorphClient(address, retries=0, timeout=10, **options) as client:
+            with pytest.raises(ServerError, match=f"No server answers at {address}") as caught:
+                client.classify(flux)
+            assert caught.value.status == "UNAVAILABLE"
+
+
+def test_the_verb_classifies_over_tls(morph, served, ours, composites, tmp_path):
+    from PIL import Image
+
+    server, mutual = served
+    mine = ours.sign("verb")
+    Image.fromarray(composites[0]).save(tmp_path / "a.png")
+    own = ("--certificate", mine.certificate, "--key", mine.key) if mutual else ()
+    command = ("classify", tmp_path / "a.png", "--server", f"localhost:{server.port}", "--json", "--token", "sesame")
+    status, output, _ = morph(*command, "--ca", ours.root, *own)
+    assert (status, len(output.splitlines())) == (0, 1)
+    if mutual:
+        assert morph(*command, "--ca", ours.root)[0] == 2
 
 
 def other(text: str) -> str:
@@ -147,9 +160,12 @@ def other(text: str) -> str:
         (lambda ca, key, cert: (key, ""), "has no server_cert"),
         (lambda ca, key, cert: (other(key), cert), "The server_key in .* is no private key in PEM."),
         (lambda ca, key, cert: (key, "server.crt"), "The server_cert in .* is no certificate in PEM."),
-        (lambda ca, key, cert: (ca.pair("x")[0], cert), "does not fit the server_cert; give a pair made together."),
-        (lambda ca, key, cert: ca.pair("old", days=-1), "The server_cert in .* expired on .*; have it renewed."),
-        (lambda ca, key, cert: ca.pair("x", passphrase=b"secret"), "The server_key in .* has a passphrase"),
+        (
+            lambda ca, key, cert: (ca.sign("x").texts[0], cert),
+            "does not fit the server_cert; give a pair made together.",
+        ),
+        (lambda ca, key, cert: ca.sign("old", days=-1).texts, "The server_cert in .* expired on .*; have it renewed."),
+        (lambda ca, key, cert: ca.sign("x", passphrase=b"secret").texts, "The server_key in .* has a passphrase"),
         (lambda ca, key, cert: (key, cert, "ca.pem"), "The custom_ca in .* is no certificate in PEM."),
         (lambda ca, key, cert: (key, cert, "", True), "has client_verify but no custom_ca"),
     ],
