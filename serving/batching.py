@@ -5,17 +5,17 @@ The parameters mean what they mean in TensorFlow Serving and come from the same 
 """
 
 import bisect
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from morph.errors import BadInput
+from serving.deploy import protos
 
 #: A pass has a cost of its own, whatever its size: about that of so many galaxies.
 WORTH_A_PASS = 5
 
-#: One parameter of the file: `name { value: 8 }` or `name: 8`.
-_PARAMETER = re.compile(r"(\w+)\s*(?::\s*(\d+)|\{\s*value\s*:\s*(\d+)\s*\})\s*")
+#: The parameters that are one number, and the least that each may be.
+_LEAST = {"max_batch_size": 1, "batch_timeout_micros": 0, "max_enqueued_batches": 1, "num_batch_threads": 1}
 
 
 @dataclass(frozen=True)
@@ -44,34 +44,22 @@ class BatchingParameters:
             raise BadInput(
                 f"allowed_batch_sizes must rise to max_batch_size ({self.max_batch_size}); they are {list(sizes)}."
             )
-        for name in ("max_batch_size", "max_enqueued_batches", "num_batch_threads"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"{name} must be at least 1; it is {getattr(self, name)}.")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise BadInput(f"{name} must be at least {least}; it is {getattr(self, name)}.")
 
     @classmethod
     def read(cls, path: str | Path) -> "BatchingParameters":
         """The parameters in a file in TensorFlow Serving's format; those that it leaves out take the values
-        above. BadInput when the file is missing or says something else."""
-        path = Path(path)
-        if not path.is_file():
-            raise BadInput(f"There is no file of batching parameters at '{path}'.")
-        text = re.sub(r"#.*", "", path.read_text()).strip()
-        values: dict[str, int] = {}
-        sizes: list[int] = []
-        position = 0
-        while position < len(text):
-            found = _PARAMETER.match(text, position)
-            name = found.group(1) if found else text[position:].split(maxsplit=1)[0]
-            if not found or name not in cls.__dataclass_fields__:
-                known = ", ".join(cls.__dataclass_fields__)
-                raise BadInput(f"'{path}' has '{name}', which is no batching parameter; known are {known}.")
-            number = int(found.group(2) or found.group(3))
-            if name == "allowed_batch_sizes":
-                sizes.append(number)
-            else:
-                values[name] = number
-            position = found.end()
-        return cls(**values, allowed_batch_sizes=tuple(sizes))
+        above, and those without an effect here (the name of the threads) are passed over. BadInput when the file is
+        missing or says something else, or asks that large requests be split."""
+        given = protos.read(path, "BatchingParameters")
+        if given.enable_large_batch_splitting.value:
+            raise BadInput(
+                f"'{path}' asks for enable_large_batch_splitting; only TensorFlow Serving's program has it."
+            )
+        values = {name: getattr(given, name).value for name in _LEAST if given.HasField(name)}
+        return cls(**values, allowed_batch_sizes=tuple(given.allowed_batch_sizes))
 
     def padded(self, rows: int) -> int:
         """The size of the pass for so many galaxies."""

@@ -194,19 +194,28 @@ def test_the_file_that_ships_is_read_as_tensorflow_serving_reads_it():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("max_batch_sise { value: 8 }", "has 'max_batch_sise', which is no batching parameter"),
-        ("max_batch_size { value: many }", "has 'max_batch_size'"),
+        ("max_batch_sise { value: 8 }", 'has no field named "max_batch_sise"'),
+        ("max_batch_size { value: many }", "is no BatchingParameters: 1:25"),
+        ("batch_timeout_micros { value: -1 }", "batch_timeout_micros must be at least 0; it is -1"),
+        ("enable_large_batch_splitting { value: true }", "only TensorFlow Serving's program has it"),
         ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "must rise to max_batch_size"),
-        ("num_batch_threads: 0", "at least 1"),
+        ("num_batch_threads { value: 0 }", "at least 1"),
+        ("\udcff", "it is no text"),
     ],
 )
 def test_a_wrong_file_is_bad_input(tmp_path, text, problem):
     path = tmp_path / "batching_parameters.txt"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(BadInput, match=problem):
         BatchingParameters.read(path)
 
 
+def test_what_has_no_effect_here_is_passed_over(tmp_path):
+    path = tmp_path / "batching_parameters.txt"
+    path.write_text('thread_pool_name { value: "mine" } pad_variable_length_inputs: true max_batch_size { value: 7 }')
+    assert BatchingParameters.read(path) == BatchingParameters(max_batch_size=7)
+
+
 def test_a_missing_file_is_bad_input(tmp_path):
-    with pytest.raises(BadInput, match="There is no file"):
+    with pytest.raises(BadInput, match="No such file"):
         BatchingParameters.read(tmp_path / "batching_parameters.txt")
