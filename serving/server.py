@@ -8,7 +8,6 @@ network runs in threads of its own, so that requests arrive while it computes.
 import asyncio
 import contextlib
 import logging
-import socket
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ from serving.embedded.health import Health
 from serving.embedded.keeper import Keeper
 from serving.embedded.metrics import Metrics, page_path
 from serving.embedded.models import Models
-from serving.embedded.rest import start_rest
+from serving.embedded.rest import listen, start_rest
 from serving.embedded.services import MODEL, PREDICTION, add_services
 from serving.embedded.tls import Tls
 from serving.servable import Refused, configuration_file, locate
@@ -118,7 +117,7 @@ class Server:
     @property
     def address(self) -> str:
         """``host:port`` for a client on this machine."""
-        return f"{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"
+        return _address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)
 
     @property
     def rest_address(self) -> str | None:
@@ -175,7 +174,7 @@ class Server:
         reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         await healths.tell()
         _must_be_free(self.host, self.port)
-        address = f"{self.host}:{self.port}"
+        address = _address(self.host, self.port)
         if self._tls:
             self.port = server.add_secure_port(address, self._tls.for_grpc())
         else:
@@ -255,10 +254,15 @@ def _changed(path: Path) -> int | None:
     return None
 
 
+def _address(host: str, port: int) -> str:
+    """Both as one text; an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _must_be_free(host: str, port: int) -> None:
     """Raises BadInput where nobody can listen there; gRPC would say so in lines of its own."""
     try:
-        with socket.create_server((host, port)):
+        with listen(host, port):
             pass
     except OSError:
         raise BadInput(

@@ -262,7 +262,7 @@ async def start_rest(
     Raises BadInput when the port is taken.
     """
     try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = listen(host, port)
     except OSError:
         raise BadInput(
             f"Port {port} of {host} cannot be had for REST; choose another with --rest-port, or 0 for a free one."
@@ -270,6 +270,11 @@ async def start_rest(
     rest = Rest(models, metrics, monitoring)
     await rest.start(listening, tls)
     return rest
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, on an IPv4 or IPv6 address. OSError where it cannot be had."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def _decompressed(body: bytes, encoding: str) -> bytes:

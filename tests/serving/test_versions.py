@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import grpc
@@ -248,6 +249,14 @@ def test_a_wrong_models_config_is_bad_input(tmp_path, text, problem):
     (tmp_path / "models.config").write_text(text)
     with pytest.raises(BadInput, match=problem):
         Server(None, models_config=tmp_path / "models.config")
+
+
+@pytest.mark.parametrize("host", ["::1", "0.0.0.0"])
+def test_any_address_of_the_machine_can_be_listened_on(folder, host):
+    with Ask(folder, host=host, rest_port=0) as ask:
+        assert ask.version() == 1
+        with urllib.request.urlopen(f"{ask.server.rest_address}/healthz/ready", timeout=10) as answer:
+            assert answer.read() == b"ok\n"
 
 
 def test_who_comes_before_the_first_version_is_loaded_is_told_to_come_again(folder, monkeypatch):
