@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -65,20 +66,25 @@ async def load(address: str, clients: int, galaxies: int, seconds: float) -> dic
     to_tensor(images, request.inputs["image"])
     # Made once: the cores are shared, and what the clients spend the server lacks.
     message = request.SerializeToString()
-    waits: list[float] = []
     options = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-        await asyncio.gather(*(predict(message) for _ in range(clients)))
-        start = time.perf_counter()
+        return await closed_loops(lambda: predict(message), clients, galaxies, seconds)
 
-        async def client() -> None:
-            while (sent := time.perf_counter()) - start < seconds:
-                await predict(message)
-                waits.append(time.perf_counter() - sent)
 
-        await asyncio.gather(*(client() for _ in range(clients)))
-        spent = time.perf_counter() - start
+async def closed_loops(send: Callable[[], Awaitable], clients: int, galaxies: int, seconds: float) -> dict:
+    """What `load` says of `clients` of whom each calls `send` again and again."""
+    waits: list[float] = []
+    await asyncio.gather(*(send() for _ in range(clients)))
+    start = time.perf_counter()
+
+    async def client() -> None:
+        while (sent := time.perf_counter()) - start < seconds:
+            await send()
+            waits.append(time.perf_counter() - sent)
+
+    await asyncio.gather(*(client() for _ in range(clients)))
+    spent = time.perf_counter() - start
     p50, p99 = np.percentile(waits, [50, 99])
     return {"rate": galaxies * len(waits) / spent, "p50": p50, "p99": p99}
 

@@ -1,0 +1,180 @@
+"""The embedded server beside Ray Serve and BentoML, all of them with the same SavedModel.
+
+    python benchmarks/server_peers.py [--model DIR] --ray-python /tmp/ray/bin/python \\
+        --bentoml-python /tmp/bentoml/bin/python
+
+How the peers are set up, and what their Pythons need, stands in `benchmarks/peers/__init__.py`. Every server is
+started here, warmed up and timed in turns with the others: so many clients, each of which sends a single galaxy and
+waits for its answer before it sends again, from this machine's own cores. Ends by itself, on quiet cores in some four
+minutes; with status 1 where less is found than promised.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+import aiohttp
+import click
+import numpy as np
+from server import EXPORT, Child, closed_loops, load
+
+PROJECT = Path(__file__).parents[1]
+PEERS = {"ray": "ray_serve.py", "bentoml": "bentoml_service.py"}
+
+#: What is promised: at least as many times the galaxies of a peer, for so many clients; and p99 over p50 at most.
+AHEAD = {64: 2.5}
+P99_OVER_P50 = 1.5
+
+
+async def load_http(url: str, clients: int, seconds: float) -> dict:
+    """`load` for a server that takes float32 pixels as the body of a POST."""
+    pixels = np.random.default_rng(0).normal(1, 1, (1, 64, 64, 3)).astype("<f4").tobytes()
+    headers = {"Content-Type": "application/octet-stream"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        async def send() -> None:
+            async with session.post(url, data=pixels, headers=headers) as response:
+                response.raise_for_status()
+                await response.read()
+
+        return await closed_loops(send, clients, 1, seconds)
+
+
+def listen() -> None:
+    """The load generator: reads lines with address, clients and seconds; answers what `load` says."""
+    print("ready", flush=True)
+    for line in sys.stdin:
+        address, clients, seconds = line.split()
+        if address.startswith("http"):
+            found = load_http(address, int(clients), float(seconds))
+        else:
+            found = load(address, int(clients), 1, float(seconds))
+        print(json.dumps(asyncio.run(found)), flush=True)
+
+
+class Peer:
+    """Another server, started with a Python of its own; it stops when its standard input ends."""
+
+    def __init__(self, python: str, script: str, version: Path):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        self._process = subprocess.Popen(
+            [python, PROJECT / "benchmarks" / "peers" / script, version, str(port)],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        self.address = ""
+
+    def wait(self) -> None:
+        """Wait until it serves: then `address` is known. SystemExit if it ends instead."""
+        for line in self._process.stdout:
+            if line.startswith("Serving"):
+                self.address = line.split()[-1]
+                return
+        raise SystemExit(f"{self._process.args[1]} did not start; run it alone to see why.")
+
+    def __enter__(self) -> "Peer":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.stdin.close()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def fresh(folder: Path | None, stack: ExitStack) -> Path:
+    """The exported model in `folder`, or an untrained one: its weights do not matter to its speed."""
+    if folder is None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        subprocess.run([sys.executable, "-c", EXPORT, folder], check=True, stderr=subprocess.DEVNULL)
+    return folder
+
+
+@click.command()
+@click.option("--model", type=click.Path(path_type=Path, exists=True), help="Exported model; untrained if not given.")
+@click.option("--ray-python", "ray", help="A Python with Ray Serve.")
+@click.option("--bentoml-python", "bentoml", help="A Python with BentoML.")
+@click.option("--seconds", default=3.0, show_default=True, help="Length of each timing.")
+@click.option("--rounds", default=3, show_default=True)
+@click.option("--clients", default=(1, 4, 16, 64, 256), multiple=True, show_default=True, help="Repeat for several.")
+@click.option("--listen", "generator", is_flag=True, hidden=True)
+def main(model, ray, bentoml, seconds: float, rounds: int, clients: tuple[int, ...], generator: bool) -> None:
+    """Print a table of throughputs and latencies, and how many times a peer's throughput morph has."""
+    if generator:
+        listen()
+        return
+    with ExitStack() as stack:
+        model = fresh(model, stack)
+        version = max((model / "morph").glob("[0-9]*"), key=lambda folder: int(folder.name)).resolve()
+        started = {}
+        for name, python in {"ray": ray, "bentoml": bentoml}.items():
+            if python and Path(python).exists():
+                started[name] = stack.enter_context(Peer(python, PEERS[name], version))
+            else:
+                print(f"{name} is left out: name a Python that has it with --{name}-python")
+        serve = ("-m", "morph", "serve", str(model), "--embedded", "--port", "0")
+        server = stack.enter_context(Child(*serve, said="Serving"))
+        requests = stack.enter_context(Child(__file__, "--listen", said="ready"))
+        for peer in started.values():
+            peer.wait()
+        sides = {"morph": server.first.split()[-1], **{name: peer.address for name, peer in started.items()}}
+        # BentoML learns from its first requests how long to wait for company.
+        for address in sides.values():
+            requests.ask(f"{address} 64 {seconds}")
+        measured = [_round(sides, clients, requests, seconds, turn) for turn in range(rounds)]
+    print(f"{os.cpu_count()} cores, medians of {rounds} rounds of {seconds:g} s in turns, single galaxies")
+    sys.exit(0 if _print(sides, clients, measured) else 1)
+
+
+def _round(sides: dict[str, str], clients, requests: Child, seconds: float, turn: int) -> dict:
+    """One timing of everything, {(side, clients)}; who comes first changes with `turn`."""
+    names = list(sides)
+    names = names[turn % len(names) :] + names[: turn % len(names)]
+    return {
+        (side, count): json.loads(requests.ask(f"{sides[side]} {count} {seconds}"))
+        for count in clients
+        for side in names
+    }
+
+
+def _print(sides, clients, measured: list[dict]) -> bool:
+    """The table; whether everything is as promised."""
+    kept = True
+    print("  server   clients  galaxies/s  morph has  p50 ms  p99 ms  p99/p50")
+    for count in clients:
+        for side in sides:
+            seen = [each[side, count] for each in measured]
+            rate, p50, p99 = (median(each[key] for each in seen) for key in ("rate", "p50", "p99"))
+            times, verdict = "", ""
+            if side != "morph":
+                ahead = median(each["morph", count]["rate"] / each[side, count]["rate"] for each in measured)
+                wanted = AHEAD.get(count, 1.0)
+                times = f"{ahead:.2f} x"
+                verdict = "" if ahead >= wanted else f"  less than {wanted:g} x"
+            elif count == 64 and p99 > P99_OVER_P50 * p50:
+                verdict = f"  more than {P99_OVER_P50:g}"
+            kept = kept and not verdict
+            print(
+                f"  {side:8} {count:7d} {rate:11.0f} {times:>10} {1000 * p50:7.1f} {1000 * p99:7.1f} {p99 / p50:8.2f}"
+                f"{verdict}"
+            )
+    return kept
+
+
+if __name__ == "__main__":
+    main()
