@@ -116,6 +116,10 @@ class Keeper:
         self._loader.shutdown()
 
     async def _bring(self, config: ModelConfig, settled: bool) -> None:
+        if not await asyncio.to_thread(config.base_path.is_dir):
+            # As in TensorFlow Serving: a folder that is away, because its disk is, takes no version with it.
+            log.warning("The folder of %s is not there: %s", config.name, config.base_path)
+            return
         found = await asyncio.to_thread(versions, config.base_path)
         wanted = config.policy.choose(found)
         loaded = {version.number: version for version in self.models.loaded(config.name)}

@@ -140,6 +140,17 @@ def test_a_folder_without_a_saved_model_is_no_version(folder, exported):
         assert ask.states() == {1: "AVAILABLE"}
 
 
+def test_a_folder_that_is_away_for_a_while_takes_no_version_with_it(folder, exported):
+    with Ask(folder) as ask:
+        (folder / "small").rename(folder / "away")
+        time.sleep(5 * POLL)
+        assert ask.version() == 1
+        shutil.copytree(exported["2"], folder / "away" / "2")
+        (folder / "away").rename(folder / "small")
+        ask.wait(lambda: ask.states().get(1) == "END")
+        assert ask.version() == 2
+
+
 def test_a_corrupt_version_is_refused(folder, exported):
     with Ask(folder) as ask:
         (folder / "small" / "2").mkdir()
