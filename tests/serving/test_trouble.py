@@ -1,8 +1,13 @@
 """Whatever is sent, the server says what is wrong and goes on."""
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -115,6 +120,43 @@ def test_calls_that_never_bring_their_request_hold_up_nobody_and_are_given_up(se
         told = {outcome(call) for call in calls}
         done.set()
     assert told == {("DEADLINE_EXCEEDED", "The request did not arrive within 2 s")}
+
+
+#: Sends a message of galaxies to be redrawn several times at once, and says how many bytes came back.
+READER = """
+import sys, grpc
+from strange_requests import honest
+address, rows, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+options = (("grpc.max_receive_message_length", -1),)
+predict = grpc.insecure_channel(address, options).unary_unary("/tensorflow.serving.PredictionService/Predict")
+calls = [predict.future(honest(rows=rows, signature="reconstruct")) for _ in range(times)]
+print("sent", flush=True)
+print(sum(len(call.result()) for call in calls), flush=True)
+"""
+
+
+def test_a_client_that_stops_reading_holds_up_nobody_and_may_go_on(server, predict):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(Path(__file__).parent), *sys.path))}
+    command = [sys.executable, "-c", READER, server.address, "100", "6"]
+    answered: list[int] = []
+    server.models.observers.append(lambda seen: answered.append(seen.rows))
+    reader = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert reader.stdout
+        assert reader.stdout.readline() == "sent\n"
+        end = time.monotonic() + 60
+        while 100 not in answered:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        reader.send_signal(signal.SIGSTOP)
+        for _ in range(20):
+            predict(honest(), timeout=60)
+        reader.send_signal(signal.SIGCONT)
+        assert int(reader.stdout.readline()) > 6 * 100 * 64 * 64 * 3 * 4
+    finally:
+        server.models.observers.pop()
+        reader.kill()
+        reader.wait()
 
 
 def test_overload_is_refused_quickly_and_leaves_the_server_well(model_dir):
