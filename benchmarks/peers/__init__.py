@@ -6,13 +6,13 @@ brings never meets what morph needs:
     python -m venv /tmp/ray && /tmp/ray/bin/pip install "ray[serve-grpc]" tensorflow tensorflow-serving-api
     python -m venv /tmp/bentoml && /tmp/bentoml/bin/pip install bentoml uvloop httptools tensorflow
 
-What "well" means, measured on two cores with 1 to 256 clients that send single galaxies:
+What "well" means, by what each one's documentation and source advise for a model that fills the machine:
 
 - **Ray Serve** (`ray_serve.py`): TensorFlow Serving's own Predict over gRPC, one replica with all cores, in Ray's mode
   for throughput, in which the replica takes the requests itself and no proxy stands between; `@serve.batch`; the
   network runs in a thread, so that the replica receives while it computes.
-- **BentoML** (`bentoml_service.py`): it speaks no gRPC any more, so pixels travel as the raw body of HTTP/1.1, which
-  costs less than its JSON, forms and files; uvloop and httptools; one worker with all cores, adaptive batching; the
+- **BentoML** (`bentoml_service.py`): it speaks no gRPC any more, so pixels travel as the raw body of HTTP/1.1 instead of
+  JSON, forms or files; uvloop and httptools; one worker with all cores, adaptive batching; the
   network runs in BentoML's thread.
 
 Both load the SavedModel with TensorFlow and are warmed up with batches of 1, 2, 4 to 128.
