@@ -71,6 +71,8 @@ class Keeper:
                 await self.look()
             except OSError as error:  # a folder on another machine may be away for a while
                 log.warning("The folders of the models cannot be read now: %s", error)
+            except Exception:  # whatever it was, it must not be the last look
+                log.exception("Looking for versions of the models failed; the next look comes as usual.")
 
     async def look(self, settled: bool = False) -> None:
         """Load and unload what the folders ask for.

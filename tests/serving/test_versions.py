@@ -151,6 +151,24 @@ def test_a_folder_that_is_away_for_a_while_takes_no_version_with_it(folder, expo
         assert ask.version() == 2
 
 
+def test_a_look_that_fails_is_not_the_last(folder, exported, monkeypatch):
+    from serving.embedded import keeper
+
+    bring, failures = keeper.Keeper._bring, []
+
+    async def sometimes(self, *given):
+        if len(failures) < 2:
+            failures.append(given)
+            raise RuntimeError("something that nobody thought of")
+        await bring(self, *given)
+
+    with Ask(folder) as ask:
+        monkeypatch.setattr(keeper.Keeper, "_bring", sometimes)
+        shutil.copytree(exported["2"], folder / "small" / "2")
+        ask.wait(lambda: ask.version() == 2)
+    assert len(failures) == 2
+
+
 def test_a_corrupt_version_is_refused(folder, exported):
     with Ask(folder) as ask:
         (folder / "small" / "2").mkdir()
