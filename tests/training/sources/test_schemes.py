@@ -240,7 +240,7 @@ def test_campaigns_add_up(table):
     ("word", "answers"),
     [
         ("elliptical", {"smooth-or-featured_smooth", "merging_none"}),
-        ("edge_on", {"smooth-or-featured_featured-or-disk", "disk-edge-on_yes", "merging_none"}),
+        ("edge_on", {"disk-edge-on_yes", "merging_none"}),
         ("merger", {"merging_merger", "odd-feature_merger"}),
         ("unknown", {"smooth-or-featured_artifact"}),
     ],
