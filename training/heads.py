@@ -19,9 +19,9 @@ from training.adapt import encode, turned
 from training.batches import rarity
 
 #: How strongly the heads are held, in nats of the votes' likelihood for each squared unit that an output moves. Chosen
-#: with a forerunner of this function (dropout on, spreads instead of sizes as units) among 0.01 to 1000, by the likelihood
-#: of galaxies left out: validation galaxies of simulated DES, and folds of the DECam pictures and rings. 30 to 300 are
-#: close to each other everywhere; no one of them is best on all.
+#: with a forerunner of this function (dropout on, spreads instead of sizes as units) among 0.01 to 1000, by the
+#: likelihood of galaxies left out: validation galaxies of simulated DES, and folds of the DECam pictures and rings. 30
+#: to 300 are close to each other everywhere; no one of them is best on all.
 STRENGTH = 100.0
 #: Steps at least, and passes over all eight views of the galaxies at least; galaxies in a step; peak learning rate.
 STEPS, PASSES, BATCH, RATE = 250, 10, 256, 2e-3
