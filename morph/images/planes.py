@@ -16,6 +16,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from morph.errors import BadInput
+from morph.images.pixels import Plane, first_line
 from morph.surveys import NANOMAGGY_ZERO_POINT, to_nanomaggies
 
 #: Endings of FITS files, the longest first.
@@ -58,18 +59,22 @@ def split_name(path: str | Path) -> tuple[str, str | None]:
 
 @dataclass(frozen=True)
 class Planes:
-    """Where the planes of one file are, and its image's header. Pixels are read by `read` and `weight`.
+    """One band of a field: its image, mask and weights, which may lie in several files, and the image's header.
 
-    `science`, `mask`, `weights` are the numbers of the HDUs (None where there is no such plane). `shape` is that
-    of the image: [h, w], or [n, h, w] for a cube.
+    Attributes
+    ----------
+    header : of the image.
+    science, mask, weights : where the pixels are; None where there is no such plane.
+    bad_bits : a pixel with any of these bits in the mask is bad.
+    saturated_bits : a pixel with any of these bits in the mask is saturated.
     """
 
-    path: Path
     header: fits.Header
-    shape: tuple[int, ...]
-    science: int
-    mask: int | None
-    weights: int | None
+    science: Plane
+    mask: Plane | None = None
+    weights: Plane | None = None
+    bad_bits: int = -1
+    saturated_bits: int = SATURATED_BIT
 
     @classmethod
     def open(cls, path: str | Path) -> "Planes":
@@ -86,12 +91,33 @@ class Planes:
                     images = {i: hdu for i, hdu in enumerate(hdus) if hdu.is_image and len(hdu.shape) >= 2}
                     if not images:
                         raise BadInput(f"'{path}' holds no image; give a FITS file with an image in it.")
-                    science, mask, weights = _find(images)
-                    return cls(path, images[science].header.copy(), images[science].shape, science, mask, weights)
+                    found = _find(images)
+                    planes = [None if i is None else Plane(path, i, images[i].shape) for i in found]
+                    science, mask, weights = planes
+                    assert science is not None
+                    return cls(images[science.hdu].header.copy(), science, mask, weights)
         except (OSError, EOFError, zlib.error, gzip.BadGzipFile, fits.VerifyError) as error:
             if isinstance(error, PermissionError):
                 raise BadInput(f"'{path}' may not be read; check its permissions.") from None
-            raise BadInput(f"'{path}' is not a FITS file, or is damaged ({_first_line(error)}).") from None
+            raise BadInput(f"'{path}' is not a FITS file, or is damaged ({first_line(error)}).") from None
+
+    def __post_init__(self) -> None:
+        for plane in (self.mask, self.weights):
+            if plane is not None and plane.shape != self.shape:
+                raise BadInput(
+                    f"'{plane.path}' has planes of different shapes ({plane.shape}, {self.shape}); "
+                    "give one image a file."
+                )
+
+    @property
+    def path(self) -> Path:
+        """The file of the image."""
+        return self.science.path
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The image's: [h, w], or [n, h, w] for a cube."""
+        return self.science.shape
 
     @property
     def band(self) -> str | None:
@@ -125,49 +151,43 @@ class Planes:
             return wcs.celestial if wcs.has_celestial else None
 
     def read(self, zero_point: float) -> tuple[np.ndarray, np.ndarray]:
-        """The image and its saturated pixels.
+        """All rows; see `read_rows`."""
+        return self.read_rows(0, self.shape[-2], zero_point)
+
+    def read_rows(self, start: int, stop: int, zero_point: float) -> tuple[np.ndarray, np.ndarray]:
+        """The image's rows from `start` to `stop` (exclusive), and which of their pixels are saturated.
 
         Returns
         -------
-        flux : float32, of the image's shape, nanomaggies per pixel; NaN where the mask is set, the weight is not
-            positive or the value is not finite.
+        flux : float32 [stop - start, w] (of a cube [n, stop - start, w]), nanomaggies per pixel; NaN where the mask
+            is set, the weight is not positive or the value is not finite.
         saturated : bool, of the same shape: at the header's SATURATE level, or marked so in the mask.
         """
-        counts = self._pixels(self.science).astype("float32", copy=False)
+        counts = self.science.rows(start, stop).astype("float32", copy=False)
         bad = ~np.isfinite(counts)
         level = self.header.get("SATURATE", 0)
         saturated = counts >= level if isinstance(level, (int, float)) and level > 0 else np.zeros_like(bad)
         if self.mask is not None:
-            mask = self._pixels(self.mask)
-            bad |= mask != 0
-            saturated |= (mask.astype(int, copy=False) & SATURATED_BIT) != 0
+            mask = self.mask.rows(start, stop).astype(int, copy=False)
+            bad |= (mask & self.bad_bits) != 0
+            saturated |= (mask & self.saturated_bits) != 0
             del mask
         if self.weights is not None:
-            bad |= ~(self._pixels(self.weights) > 0)
+            bad |= ~(self.weights.rows(start, stop) > 0)
         flux = to_nanomaggies(counts, zero_point)
         flux[bad] = np.nan
         return flux, saturated
 
     def weight(self, zero_point: float) -> np.ndarray | None:
         """The inverse variance, float32, nanomaggies to the power -2; None when the file has no weights."""
+        return None if self.weights is None else self.weight_rows(0, self.shape[-2], zero_point)
+
+    def weight_rows(self, start: int, stop: int, zero_point: float) -> np.ndarray | None:
+        """The inverse variance of some rows; see `weight` and `read_rows`."""
         if self.weights is None:
             return None
-        weight = np.nan_to_num(self._pixels(self.weights).astype("float32"), posinf=0, neginf=0)
+        weight = np.nan_to_num(self.weights.rows(start, stop).astype("float32"), posinf=0, neginf=0)
         return np.maximum(weight, 0) / to_nanomaggies(np.ones(1, "float32"), zero_point) ** 2
-
-    def _pixels(self, number: int) -> np.ndarray:
-        try:
-            with fits.open(self.path, memmap=True) as hdus:
-                pixels = hdus[number].data
-                # FITS is big-endian, so a plane in a memory map is copied here, and a decompressed one is not.
-                pixels = np.asarray(pixels, dtype=pixels.dtype.newbyteorder("="))
-        except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
-            raise BadInput(f"'{self.path}' is cut short or damaged ({_first_line(error)}); get it again.") from None
-        if pixels.shape != self.shape:
-            raise BadInput(
-                f"'{self.path}' has planes of different shapes ({pixels.shape}, {self.shape}); give one image a file."
-            )
-        return pixels
 
 
 def _check_whole(path: Path) -> None:
@@ -199,7 +219,3 @@ def _find(images: dict[int, fits.hdu.base._BaseHDU]) -> tuple[int, int | None, i
             elif hdu.header["BITPIX"] < 0 and weights is None:
                 weights = number
     return first, mask, weights
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,0 +1,44 @@
+"""The pixels of one image in a FITS file, row by row, so that a survey's tile need never be in memory whole."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from morph.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One image of one file: nothing is open and no pixel is held, so it can be sent to another process.
+
+    `hdu` is its number in the file. `shape` is [h, w], or [n, h, w] for a cube.
+    """
+
+    path: Path
+    hdu: int
+    shape: tuple[int, ...]
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """The rows `start` to `stop` (exclusive, both within the image), in the machine's byte order.
+
+        Only these are read and decompressed. Returns [stop - start, w], of a cube [n, stop - start, w]; BadInput when
+        the file is cut short, damaged, or no longer the one that was opened.
+        """
+        try:
+            with fits.open(self.path, memmap=True) as hdus:
+                pixels = hdus[self.hdu].section[..., start:stop, :]
+                # FITS is big-endian, so pixels in a memory map are copied here, and decompressed ones are not.
+                pixels = np.array(pixels, dtype=pixels.dtype.newbyteorder("="), copy=None)
+        except (OSError, EOFError, IndexError, ValueError, TypeError, zlib.error) as error:
+            raise BadInput(f"'{self.path}' is cut short or damaged ({first_line(error)}); get it again.") from None
+        if pixels.shape != (*self.shape[:-2], stop - start, self.shape[-1]):
+            raise BadInput(f"'{self.path}' has changed since it was opened; start again.")
+        return pixels
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line without a full stop."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
