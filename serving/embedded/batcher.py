@@ -191,9 +191,11 @@ class Batcher:
         except Exception as error:  # the network's failure is each caller's, not the thread's
             self._tell(_fail, batch, error)
         else:
-            self._tell(_answer, batch, outputs, start, time.monotonic() - start)
+            compute = time.monotonic() - start
+            # Before the answers, so that whoever has one finds it counted.
             for observer in self.threads.observers:
                 self._tell(observer, rows, padding)
+            self._tell(_answer, batch, outputs, start, compute)
 
     def _tell(self, what: Callable, *arguments) -> None:
         self.threads.loop.call_soon_threadsafe(what, *arguments)

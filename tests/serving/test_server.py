@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -13,6 +14,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from morph.errors import BadInput
 from serving.batching import BatchingParameters
 from serving.client import CHANNEL_OPTIONS, MorphClient
+from serving.embedded.models import Spec
 from serving.export import SCORE_TOLERANCE
 
 
@@ -291,10 +293,14 @@ def test_stopping_finishes_what_is_under_way(model_dir, flux):
     with MorphClient(server.address) as client:
         client.classify(images[:1])
         channel = grpc.insecure_channel(server.address, CHANNEL_OPTIONS)
-        call = official(channel).Predict.future(predict_request(images, output_filter=["anomaly"]))
         health = health_pb2_grpc.HealthStub(channel)
         states = health.Watch(health_pb2.HealthCheckRequest())
         assert next(states).status == health_pb2.HealthCheckResponse.SERVING
+        version = server.models.find(Spec("morph"))
+        call = official(channel).Predict.future(predict_request(images, output_filter=["anomaly"]))
+        # What has been sent is under way only when it has arrived, which takes a busy machine a while.
+        while not version.requests and not call.done():
+            time.sleep(0.001)
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         assert call.result().outputs["anomaly"].tensor_shape.dim[0].size == 120
