@@ -19,6 +19,7 @@ from morph.shift.sample import Sample
 OUTPUTS = (
     "probabilities",
     "tree_probabilities",
+    "concentration",
     "embedding",
     "reconstruction_error",
     "anomaly_score",

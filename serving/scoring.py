@@ -310,6 +310,7 @@ def _answer(piece: _Piece, answerer: Answerer) -> dict[str, np.ndarray]:
     widths = {
         "probabilities": (answers,),
         "tree_probabilities": (answers,),
+        "concentration": (answers,),
         "embedding": (description["embedding_size"],),
     }
     outputs = {name: np.full((len(asked), *widths.get(name, ())), np.nan, dtype="float32") for name in OUTPUTS}

@@ -7,9 +7,10 @@ import pytest
 
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
-from morph.questions import ANSWERS
-from serving.catalogue import Scores, read_about, write_scores
+from morph.questions import ANSWERS, TREE
+from serving.catalogue import PROPERTIES, Scores, masked_part, read_about, write_scores
 
+WORTH = [f"{question.name}_concentration" for question in TREE]
 ABOUT = {"model": "morph", "model_version": "7", "survey": "des"}
 
 
@@ -24,6 +25,7 @@ def scores(count: int = 3, width: int = 64) -> Scores:
     outputs = {
         "probabilities": random.random((count, len(ANSWERS)), "float32"),
         "tree_probabilities": random.random((count, len(ANSWERS)), "float32"),
+        "concentration": 10 * random.random((count, len(ANSWERS)), "float32"),
         "embedding": random.random((count, width), "float32"),
         "reconstruction_error": random.random(count, "float32"),
         "anomaly_score": np.array([0.5, 0.5, 0.001], "float32")[:count],
@@ -32,21 +34,27 @@ def scores(count: int = 3, width: int = 64) -> Scores:
     appearance = np.where(answered[:, None], random.random((count, len(NAMES))), np.nan)
     place = np.arange(count, dtype=float)
     flags = np.where(answered, 1, 32).astype("int32")
-    return Scores([f"g{i}" for i in range(count)], place, -place, place, place, flags, outputs, appearance, answered)
+    ids = [f"g{i}" for i in range(count)]
+    measured = dict.fromkeys(PROPERTIES, 20 + place)
+    return Scores(ids, place, -place, place, place, flags, outputs, appearance, answered, measured)
 
 
 def test_the_columns_are_the_contracts(tmp_path, description):
     write_scores(tmp_path / "a.parquet", "a", scores(), description, ABOUT)
     schema = pq.read_schema(tmp_path / "a.parquet")
     before, after = ["id", "ra", "dec", "tile", "x", "y"], ["embedding", "reconstruction_error", "anomaly_score"]
+    measured = ["mag_g", "mag_r", "mag_i", "radius", "masked"]
     tree = [f"{name}_tree" for name in ANSWERS]
     assert schema.names == [
         *before,
+        *measured,
         *ANSWERS,
         *tree,
+        *WORTH,
         *after,
         "anomaly",
         "appearance",
+        "picture",
         "flags",
         "model",
         "model_version",
@@ -72,6 +80,19 @@ def test_what_is_written_is_read(tmp_path, description):
         down = [table[f"{name}_tree"][row].as_py() for name in ANSWERS]
         np.testing.assert_array_equal(down, given.outputs["tree_probabilities"][row])
     assert table["anomaly"].to_pylist() == [False, None, True]
+    assert table["mag_r"].to_pylist() == [20, 21, 22]
+    shape = TREE.slices["bar"]
+    np.testing.assert_allclose(
+        table["bar_concentration"][0].as_py(), given.outputs["concentration"][0, shape].sum(), 1e-6
+    )
+
+
+def test_the_worst_of_the_bands_that_are_there_says_how_much_is_masked():
+    stamps = np.zeros((4, 10, 10, 3), "float32")
+    stamps[1, :5, :, 1] = np.nan
+    stamps[2, ..., 2] = np.nan
+    stamps[3] = np.nan
+    np.testing.assert_array_equal(masked_part(stamps), np.array([0, 0.5, 0, 1], "float32"))
 
 
 def test_a_galaxy_that_was_not_asked_about_has_null_answers(tmp_path, description):
@@ -80,13 +101,14 @@ def test_a_galaxy_that_was_not_asked_about_has_null_answers(tmp_path, descriptio
     assert row.pop("embedding") == [None] * 64
     empty = {name for name, value in row.items() if value is None}
     tree = {f"{name}_tree" for name in ANSWERS}
-    assert empty == {*ANSWERS, *tree, "reconstruction_error", "anomaly_score", "anomaly"}
+    assert empty == {*ANSWERS, *tree, *WORTH, "reconstruction_error", "anomaly_score", "anomaly", "picture"}
 
 
 def test_units_descriptions_and_provenance_stand_in_the_schema(tmp_path, description):
     write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "catalogue": None})
     schema = pq.read_schema(tmp_path / "a.parquet")
-    assert schema.field("ra").metadata == {b"unit": b"deg", b"description": b"right ascension"}
+    words = {b"unit": b"deg", b"description": b"right ascension", b"ucd": b"pos.eq.ra;meta.main"}
+    assert schema.field("ra").metadata == words
     assert all(field.metadata[b"description"] for field in schema)
     assert b"32 no data" in schema.field("flags").metadata[b"description"]
     assert read_about(tmp_path / "a.parquet") == {**ABOUT, "catalogue": None}
