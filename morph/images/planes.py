@@ -1,13 +1,12 @@
-"""The planes of one FITS file: the image, its mask and its weights, and what the header says of them.
+"""The planes of one band: the image, its mask and its weights, and what the header says of them.
 
-The layout is that of the Dark Energy Survey's coadds: SCI (flux), MSK (integer, nonzero where a pixel is bad)
-and WGT (inverse variance), compressed by fpack or not. A file with one image and nothing else is read too.
+The layout of one file is that of the Dark Energy Survey's coadds: SCI (flux), MSK (integer, nonzero where a pixel is
+bad) and WGT (inverse variance), compressed by fpack or not. A file with one image and nothing else is read too.
+Surveys with other layouts have readers of their own (`morph.images.readers`).
 """
 
-import gzip
 import re
-import warnings
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,22 +15,17 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from morph.errors import BadInput
-from morph.images.pixels import Plane, first_line
-from morph.surveys import NANOMAGGY_ZERO_POINT, to_nanomaggies
+from morph.images import headers
+from morph.images.hdus import Image, images_in
+from morph.images.pixels import Plane
+from morph.surveys import to_nanomaggies
 
 #: Endings of FITS files, the longest first.
-SUFFIXES = (".fits.fz", ".fits.gz", ".fit.fz", ".fit.gz", ".fits", ".fit")
+SUFFIXES = tuple(f".{kind}{packed}" for packed in (".fz", ".gz", ".bz2", "") for kind in ("fits", "fit"))
 
 #: The bit of a saturated pixel in DES masks (BADPIX_SATURATE of the survey's despyfits package).
 SATURATED_BIT = 2
 
-#: Headers that hold the magnitude of one count, in the order in which they are believed.
-ZERO_POINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "MAG_ZERO")
-
-#: Zero points that a unit implies.
-UNIT_ZERO_POINTS = {"nanomaggy": NANOMAGGY_ZERO_POINT, "nanomaggies": NANOMAGGY_ZERO_POINT, "njy": 31.4}
-
-_BAND = re.compile(r"^(?:HSC-)?([ugrizy])(?![a-z0-9])", re.IGNORECASE)
 _BAND_IN_NAME = re.compile(r"^(?:(?P<name>.+)[_.-])?(?P<band>[ugrizyY])$")
 
 
@@ -48,13 +42,15 @@ def split_name(path: str | Path) -> tuple[str, str | None]:
     >>> split_name("g.fits")
     ('', 'g')
     """
-    stem = Path(path).name
-    for suffix in SUFFIXES:
-        if stem.lower().endswith(suffix):
-            stem = stem[: -len(suffix)]
-            break
+    stem = stem_of(path)
     match = _BAND_IN_NAME.match(stem)
     return (match["name"] or "", match["band"]) if match else (stem, None)
+
+
+def stem_of(path: str | Path) -> str:
+    """A file's name without the ending of FITS files."""
+    name = Path(path).name
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,7 @@ class Planes:
     science, mask, weights : where the pixels are; None where there is no such plane.
     bad_bits : a pixel with any of these bits in the mask is bad.
     saturated_bits : a pixel with any of these bits in the mask is saturated.
+    survey_zero_point : magnitude of one count in the survey's files, where the header does not say it.
     """
 
     header: fits.Header
@@ -75,31 +72,16 @@ class Planes:
     weights: Plane | None = None
     bad_bits: int = -1
     saturated_bits: int = SATURATED_BIT
+    survey_zero_point: float | None = None
 
     @classmethod
     def open(cls, path: str | Path) -> "Planes":
         """Look at the file's headers. BadInput if it is missing, not FITS, cut short or holds no image."""
-        path = Path(path)
-        if not path.is_file():
-            raise BadInput(f"There is no file '{path}'.")
-        try:
-            with warnings.catch_warnings():
-                # Astropy warns of a truncated file and goes on; here it is an error, found below.
-                warnings.simplefilter("ignore")
-                _check_whole(path)
-                with fits.open(path) as hdus:
-                    images = {i: hdu for i, hdu in enumerate(hdus) if hdu.is_image and len(hdu.shape) >= 2}
-                    if not images:
-                        raise BadInput(f"'{path}' holds no image; give a FITS file with an image in it.")
-                    found = _find(images)
-                    planes = [None if i is None else Plane(path, i, images[i].shape) for i in found]
-                    science, mask, weights = planes
-                    assert science is not None
-                    return cls(images[science.hdu].header.copy(), science, mask, weights)
-        except (OSError, EOFError, zlib.error, gzip.BadGzipFile, fits.VerifyError) as error:
-            if isinstance(error, PermissionError):
-                raise BadInput(f"'{path}' may not be read; check its permissions.") from None
-            raise BadInput(f"'{path}' is not a FITS file, or is damaged ({first_line(error)}).") from None
+        images = images_in(path)
+        science, mask, weights = (None if image is None else image.plane for image in _find(images))
+        assert science is not None
+        header = next(image.header for image in images if image.plane is science)
+        return cls(header, science, mask, weights)
 
     def __post_init__(self) -> None:
         for plane in (self.mask, self.weights):
@@ -122,33 +104,22 @@ class Planes:
     @property
     def band(self) -> str | None:
         """The band from the file's name, or else from the header's BAND or FILTER; None if nothing tells."""
-        in_name = split_name(self.path)[1]
-        if in_name:
-            return in_name
-        for key in ("BAND", "FILTER"):
-            match = _BAND.match(str(self.header.get(key, "")).strip())
-            if match:
-                letter = match[1].lower()
-                return "Y" if letter == "y" else letter
-        return None
+        return split_name(self.path)[1] or headers.band(self.header)
 
     def zero_point(self, default: float) -> float:
-        """Magnitude of one count: from the header's zero point, or its unit, or else `default`."""
-        for key in ZERO_POINT_KEYS:
-            value = self.header.get(key)
-            if isinstance(value, (int, float)) and np.isfinite(value) and value > 0:
-                return float(value)
-        return UNIT_ZERO_POINTS.get(str(self.header.get("BUNIT", "")).strip().lower(), default)
+        """Magnitude of one count: from the header's zero point, or its unit, or the survey's, or else `default`.
+
+        BadInput when the header's is no magnitude.
+        """
+        found = headers.zero_point(self.header, self.path)
+        return next(zero for zero in (found, self.survey_zero_point, default) if zero is not None)
 
     def wcs(self) -> WCS | None:
-        """The celestial coordinate system, or None when the header holds none."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # wcslib reports every harmless repair of a header
-            try:
-                wcs = WCS(self.header)
-            except Exception:  # wcslib raises its own classes for each kind of nonsense in a header
-                return None
-            return wcs.celestial if wcs.has_celestial else None
+        """The celestial coordinate system, or None when the header holds none that can be right."""
+        try:
+            return headers.celestial(self.header, self.path)
+        except BadInput:
+            return None
 
     def read(self, zero_point: float) -> tuple[np.ndarray, np.ndarray]:
         """All rows; see `read_rows`."""
@@ -165,8 +136,8 @@ class Planes:
         """
         counts = self.science.rows(start, stop).astype("float32", copy=False)
         bad = ~np.isfinite(counts)
-        level = self.header.get("SATURATE", 0)
-        saturated = counts >= level if isinstance(level, (int, float)) and level > 0 else np.zeros_like(bad)
+        level = headers.number(self.header, "SATURATE")
+        saturated = counts >= level if level and level > 0 else np.zeros_like(bad)
         if self.mask is not None:
             mask = self.mask.rows(start, stop).astype(int, copy=False)
             bad |= (mask & self.bad_bits) != 0
@@ -190,32 +161,19 @@ class Planes:
         return np.maximum(weight, 0) / to_nanomaggies(np.ones(1, "float32"), zero_point) ** 2
 
 
-def _check_whole(path: Path) -> None:
-    """BadInput when the file ends before its last HDU does."""
-    if path.name.lower().endswith(".gz"):
-        return  # gzip itself notices a missing end when the pixels are read
-    size = path.stat().st_size
-    with fits.open(path, disable_image_compression=True) as hdus:
-        for hdu in hdus:
-            place = hdu.fileinfo()
-            if place["datLoc"] + hdu.size > size:
-                raise BadInput(f"'{path}' is cut short ({size:,} bytes, more expected); get it again.")
-
-
-def _find(images: dict[int, fits.hdu.base._BaseHDU]) -> tuple[int, int | None, int | None]:
-    """The numbers of the science, mask and weight HDUs: by EXTNAME, or by order where nothing is named."""
-    names = {hdu.name: number for number, hdu in images.items()}
+def _find(images: Sequence[Image]) -> tuple[Image, Image | None, Image | None]:
+    """The science, mask and weight images: by EXTNAME, or by order where nothing is named."""
+    names = {image.name: image for image in images}
     if "SCI" in names:
         return names["SCI"], names.get("MSK"), names.get("WGT")
     first, *others = images
     mask = weights = None
     # Other surveys' named planes mean other things (Rubin's MASK marks detected pixels too), so only planes
     # without a name are taken to follow the order of DES.
-    for number in others[:2]:
-        hdu = images[number]
-        if hdu.name in ("", "COMPRESSED_IMAGE") and hdu.shape == images[first].shape:
-            if hdu.header["BITPIX"] > 0 and mask is None:
-                mask = number
-            elif hdu.header["BITPIX"] < 0 and weights is None:
-                weights = number
+    for image in others[:2]:
+        if image.name in ("", "COMPRESSED_IMAGE") and image.plane.shape == first.plane.shape:
+            if image.header["BITPIX"] > 0 and mask is None:
+                mask = image
+            elif image.header["BITPIX"] < 0 and weights is None:
+                weights = image
     return first, mask, weights

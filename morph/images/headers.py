@@ -1,0 +1,155 @@
+"""What the header of a FITS image says: its band, the magnitude of one count, and where it lies on the sky.
+
+A header that says nothing is no error here; one that says nonsense is, since whatever is measured would be wrong.
+"""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from morph.errors import BadInput
+from morph.surveys import NANOMAGGY_ZERO_POINT
+
+#: Headers that hold the magnitude of one count, in the order in which they are believed.
+ZERO_POINT_KEYS = (
+    "MAGZERO",
+    "MAGZPT",
+    "MAGZP",
+    "ZEROPNT",
+    "ZEROPOIN",
+    "MAG_ZERO",
+    "PHOTZP",
+    "PHOT_ZP",
+    "ABZP",
+    "ZP",
+)
+
+#: Zero points that a unit implies.
+UNIT_ZERO_POINTS = {
+    **dict.fromkeys(("nanomaggy", "nanomaggies", "nanomaggy/pixel", "nmgy"), NANOMAGGY_ZERO_POINT),
+    "njy": 31.4,
+    "ujy": 23.9,
+    "mjy": 16.4,
+    "jy": 8.9,
+}
+
+#: What a primary header may say for all the images behind it.
+INHERITED = (*ZERO_POINT_KEYS, "FLUXMAG0", "BUNIT", "BAND", "FILTER", "TILENAME", "SATURATE", "SOFTNAME")
+
+#: No zero point is fainter than this, and none of a survey's coadds is negative.
+LARGEST_ZERO_POINT = 60.0
+
+#: Pixel scales between which a header's can be believed, arcsec.
+PIXEL_SCALES = (0.005, 30.0)
+
+_BAND = re.compile(r"^(?:(?:HSC|SDSS|DES|LSST|DECam|PS1)[-_. ])?([ugrizy])p?(?![a-z0-9])", re.IGNORECASE)
+
+
+def value(header: fits.Header, key: str) -> bool | int | float | str | None:
+    """What the header says of `key`; None where it says nothing, or nothing that FITS allows."""
+    try:
+        found = header.get(key)
+    except fits.VerifyError:
+        return None
+    return found.strip() if isinstance(found, str) else found if isinstance(found, (int, float)) else None
+
+
+def number(header: fits.Header, key: str) -> float | None:
+    """The finite number that the header has for `key`; None where it has none."""
+    found = value(header, key)
+    return float(found) if isinstance(found, (int, float)) and np.isfinite(found) else None
+
+
+def with_primary(header: fits.Header, primary: fits.Header) -> fits.Header:
+    """An image's header with what only the file's primary header says of all its images (`INHERITED`)."""
+    header = header.copy()
+    for key in INHERITED:
+        if key in primary and key not in header:
+            header.append(primary.cards[key])
+    return header
+
+
+def band(header: fits.Header) -> str | None:
+    """The band from BAND or FILTER; None if neither tells."""
+    for key in ("BAND", "FILTER"):
+        match = _BAND.match(str(value(header, key) or ""))
+        if match:
+            letter = match[1].lower()
+            return "Y" if letter == "y" else letter
+    return None
+
+
+def zero_point(header: fits.Header, path: Path) -> float | None:
+    """The AB magnitude of one count: from a zero point, or FLUXMAG0 (counts of magnitude 0), or the unit.
+
+    None where none of them is there, or is 0, as in images that nobody has calibrated. BadInput when the zero point is
+    there and is no magnitude.
+    """
+    for key in ZERO_POINT_KEYS:
+        if key not in header or value(header, key) == 0:
+            continue
+        found = number(header, key)
+        if found is None or not 0 < found < LARGEST_ZERO_POINT:
+            raise BadInput(
+                f"{key} in the header of '{path}' is no magnitude ({_as_written(header, key)}); correct it."
+            )
+        return found
+    flux = number(header, "FLUXMAG0")
+    if flux is not None and flux > 0:
+        return float(2.5 * np.log10(flux))
+    return UNIT_ZERO_POINTS.get(str(value(header, "BUNIT")).lower())
+
+
+def celestial(header: fits.Header, path: Path) -> WCS:
+    """The equatorial coordinate system of an image.
+
+    BadInput when the header has none, or one that cannot be right: without a reference point or a scale, degenerate,
+    or with pixels outside `PIXEL_SCALES`. wcslib takes 0 for what is missing, and that is a place on the sky too.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # wcslib reports every harmless repair of a header
+        try:
+            wcs = WCS(header)
+            if not wcs.has_celestial:
+                raise BadInput(f"'{path}' has no sky coordinates (WCS) in its header; a tile needs them.")
+            wcs = wcs.celestial
+            wrong = _nonsense(header, wcs)
+        except BadInput:
+            raise
+        except Exception as error:  # wcslib raises its own classes for each kind of nonsense in a header
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            wrong = lines[-1].strip().rstrip(".") if lines else type(error).__name__
+    if wrong:
+        raise BadInput(f"The sky coordinates in the header of '{path}' make no sense ({wrong}); correct the header.")
+    return wcs
+
+
+def _nonsense(header: fits.Header, wcs: WCS) -> str | None:
+    """What is wrong with sky coordinates that wcslib could read."""
+    if not wcs.wcs.ctype[0].startswith("RA"):
+        return f"they are {wcs.wcs.ctype[0]}, {wcs.wcs.ctype[1]}, not right ascension and declination"
+    missing = [key for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2") if number(header, key) is None]
+    if missing:
+        return f"{' and '.join(missing)} missing, or no number"
+    if not any(key in header for key in ("CD1_1", "CD1_2", "CDELT1", "PC1_1")):
+        return "they have no scale: neither CD1_1 nor CDELT1 is there"
+    ra, dec = wcs.wcs.crval
+    if abs(dec) > 90 or abs(ra) > 360:
+        return f"they are centred at right ascension {ra:g}, declination {dec:g}"
+    scales = proj_plane_pixel_scales(wcs) * 3600
+    smallest, largest = PIXEL_SCALES
+    if not (np.isfinite(scales).all() and (scales > smallest).all() and (scales < largest).all()):
+        return f"a pixel is {scales[0]:.3g} x {scales[1]:.3g} arcsec"
+    if abs(np.linalg.det(wcs.pixel_scale_matrix)) * 3600**2 < 0.1 * scales.prod():
+        return "their axes are parallel"
+    return None
+
+
+def _as_written(header: fits.Header, key: str) -> str:
+    """A value as it stands in the header, whether FITS allows it or not."""
+    return header.cards[key].image.partition("=")[2].partition("/")[0].strip()
