@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from morph.galaxies import Galaxies
+from morph.images.pictures import centre, pictures, redrawn
 from morph.model.store import load_model
-from training.pictures import centre, pictures, redrawn
+from morph.wording import word
 from training.plots import reconstructions
-from training.sections import likely_path, various, word
+from training.sections import likely_path, various
 
 #: Galaxies across the picture.
 ACROSS = 8

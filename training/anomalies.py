@@ -62,7 +62,8 @@ class Anomalies:
 
     def log(self, run: "Run", title: str) -> None:
         """Put the figures, a plot and the flagged examples into a run."""
-        from training import pictures, plots
+        from morph.images import pictures
+        from training import plots
 
         run.log_metrics({f"anomaly/{name.replace(' ', '-')}": figure.value for name, figure in self.figures.items()})
         run.log_json(self.document(), "evaluation/anomalies.json")

@@ -186,8 +186,9 @@ def log(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None = None, pl
 
 
 def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) -> None:
-    from training import pictures, reliability_plots
+    from morph.images import pictures
     from training import plots as draw
+    from training import reliability_plots
 
     votes, p = evaluation.votes, evaluation.answers["probabilities"]
     questions = evaluation.questions()

@@ -3,8 +3,6 @@
 Figures are drawn without a display and without pyplot's global state, so any thread may draw.
 """
 
-import io
-import re
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -14,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from morph.style import COLOURS, FAINT, INK, STYLE, style
+from morph.style import COLOURS, FAINT, INK, STYLE
 
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#56b4e9", "#004c78"])
 
@@ -26,17 +24,6 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, axes
-
-
-def svg(figure: Figure) -> str:
-    """A figure as an SVG element that takes its font and text colour from the page and has no background."""
-    buffer = io.StringIO()
-    with style():
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    # Laid out for DejaVu Sans, which is as wide as any font a page may use.
-    text = text[text.index("<svg") :].replace(INK, "currentColor").replace("'DejaVu Sans'", "system-ui")
-    return re.sub(r"\s*\n\s*", "\n", text)
 
 
 @mpl.rc_context(STYLE)

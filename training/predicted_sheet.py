@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from morph.galaxies import Galaxies
+from morph.images import pictures
 from morph.questions import ANSWERS
-from training import pictures
 from training.modalities import known, values, words
 from training.predicting import Predicted
 from training.sections import likely_path

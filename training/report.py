@@ -11,10 +11,10 @@ from morph import __version__
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.images.tiles import Tile
+from morph.page import Section, commands, escape, page, pairs_table, simulated_mark
 from training import tracking
 from training.compare import Comparison
 from training.evaluate import ask
-from training.page import Section, commands, escape, page, pairs_table, simulated_mark
 from training.sections import (
     calibration_section,
     comparison_section,

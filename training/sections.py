@@ -5,20 +5,21 @@ from collections.abc import Mapping
 import numpy as np
 
 from morph.galaxies import Galaxies
+from morph.images import pictures
+from morph.page import Section, escape, facts, picture, short, simulated_mark, table
 from morph.questions import COARSE, TREE, VOTE_COLUMNS, question_of
 from morph.stamps import NETWORK_SIZE
-from training import metrics, pictures, plots, reliability_plots
+from morph.style import svg
+from morph.wording import NOTHING, word
+from training import metrics, plots, reliability_plots
 from training.compare import Comparison
 from training.four_classes import four_classes
-from training.page import Section, escape, facts, picture, short, simulated_mark, table
 from training.tables import show
 
 Answers = Mapping[str, np.ndarray]
 
 #: How many galaxies each section shows.
 CARDS, PAIRS, STRANGEST = 12, 12, 24
-#: Answers that say that nothing is there; a path is shorter without them.
-_NOTHING = {"merging_none", "odd-feature_none"}
 
 
 def likely_path(probabilities: np.ndarray) -> list[tuple[str, str, float]]:
@@ -57,7 +58,7 @@ def various(probabilities: np.ndarray, n: int) -> list[int]:
     p4 = four_classes(probabilities).max(axis=1)
     for i in np.argsort(-p4):
         path = likely_path(probabilities[i])
-        kind = tuple((q, a) for q, a, _ in path if f"{q}_{a}" not in _NOTHING and q in _SHAPES)
+        kind = tuple((q, a) for q, a, _ in path if f"{q}_{a}" not in NOTHING and q in _SHAPES)
         kinds.setdefault(kind, []).append(int(i))
     # Common kinds come first, and every kind is seen once before any is seen twice.
     queues = sorted(kinds.values(), key=len, reverse=True)
@@ -74,7 +75,7 @@ _SHAPES = ("smooth-or-featured", "disk-edge-on", "has-spiral-arms", "bar", "how-
 def _card(galaxies: Galaxies, answers: Answers, i: int) -> str:
     image = pictures.pictures(pictures.centre(galaxies.images[i : i + 1], NETWORK_SIZE))[0]
     path = likely_path(answers["probabilities"][i])
-    words = [word(q, a) for q, a, _ in path if f"{q}_{a}" not in _NOTHING]
+    words = [word(q, a) for q, a, _ in path if f"{q}_{a}" not in NOTHING]
     bars = "".join(_bar(q, a, p, _share(galaxies.votes[i], q, a)) for q, a, p in path)
     score = answers["anomaly_score"][i]
     strange = ", flagged" if answers["anomaly"][i] else ""
@@ -83,40 +84,6 @@ def _card(galaxies: Galaxies, answers: Answers, i: int) -> str:
         f'<p class="id">{escape(galaxies.ids[i])}<br>p = {score:.3f}{strange}</p></div>'
         f'<div><p class="path">{escape(", ".join(words))}</p>{bars}</div></div>'
     )
-
-
-def word(question: str, answer: str) -> str:
-    """An answer in words that stand without their question."""
-    return _WORDS.get(f"{question}_{answer}", answer)
-
-
-_WORDS = {
-    "smooth-or-featured_featured-or-disk": "featured",
-    "disk-edge-on_yes": "edge-on",
-    "disk-edge-on_no": "face-on",
-    "has-spiral-arms_yes": "spiral arms",
-    "has-spiral-arms_no": "no arms",
-    "bar_strong": "strong bar",
-    "bar_weak": "weak bar",
-    "bar_no": "no bar",
-    **{f"bulge-size_{size}": f"{size} bulge" for size in ("dominant", "large", "moderate", "small")},
-    "bulge-size_none": "no bulge",
-    "edge-on-bulge_boxy": "boxy bulge",
-    "edge-on-bulge_none": "no bulge",
-    "edge-on-bulge_rounded": "rounded bulge",
-    **{f"spiral-winding_{winding}": f"{winding} winding" for winding in ("tight", "medium", "loose")},
-    "spiral-arm-count_1": "1 arm",
-    **{f"spiral-arm-count_{n}": f"{n} arms" for n in (2, 3, 4)},
-    "spiral-arm-count_more-than-4": "more than 4 arms",
-    "spiral-arm-count_cant-tell": "uncounted arms",
-    "merging_none": "not merging",
-    "odd-feature_none": "nothing odd",
-    "odd-feature_other": "something odd",
-    "odd-feature_lens-or-arc": "lens or arc",
-    "odd-feature_dust-lane": "dust lane",
-    "merging_minor-disturbance": "slightly disturbed",
-    "merging_major-disturbance": "strongly disturbed",
-}
 
 
 def _share(votes: np.ndarray, question: str, answer: str) -> float | None:
@@ -189,7 +156,7 @@ def map_section(galaxies: Galaxies, answers: Answers) -> Section:
     body = (
         f"<p>Galaxies{simulated_mark(galaxies.simulated)} where the model's embedding puts them: neighbours look "
         f"alike to it. The two axes are the directions in which the embeddings differ most.</p>"
-        f'<div class="plot">{plots.svg(figure)}</div>'
+        f'<div class="plot">{svg(figure)}</div>'
     )
     return Section("A map of the embedding", body)
 
@@ -210,13 +177,13 @@ def calibration_section(galaxies: Galaxies, answers: Answers) -> Section | None:
         f"{len(galaxies):,} galaxies{simulated_mark(galaxies.simulated)}; bars at the dots are 95 % intervals, those "
         f"below count the answers. The error is that of the most probable answer, the noise what scatter alone "
         f"makes of it.</p>"
-        f'<div class="plot">{plots.svg(reliability_plots.reliability(curves, figures))}</div>'
+        f'<div class="plot">{svg(reliability_plots.reliability(curves, figures))}</div>'
     )
     if "all/coverage-90" in figures:
         body += (
             "<p>The model also says how far the votes will scatter. Of the vote fractions of galaxies with ten votes "
             "or more, half should lie in its 50 % intervals and nine of ten in its 90 % intervals.</p>"
-            f'<div class="plot">{plots.svg(reliability_plots.coverage(figures))}</div>'
+            f'<div class="plot">{svg(reliability_plots.coverage(figures))}</div>'
         )
     return Section("Calibration", body)
 
@@ -238,7 +205,7 @@ def comparison_section(comparison: Comparison) -> Section:
     body = (
         f'<p class="lead">{escape(comparison.conclusion())}</p>'
         + facts([(f"{len(comparison.shared):,}", _kind(comparison.simulated) + " that every run was asked about")])
-        + f'<div class="plot">{plots.svg(plots.comparison(chart, "balanced accuracy"))}</div>'
+        + f'<div class="plot">{svg(plots.comparison(chart, "balanced accuracy"))}</div>'
         + _figures_table(comparison, names, main)
         + '<p class="note">Intervals are 95 %, from a bootstrap over galaxies. Bold: better than every other run by '
         "more than the noise of the paired difference.</p>"

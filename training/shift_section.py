@@ -4,11 +4,11 @@ import base64
 import json
 from pathlib import Path
 
+from morph.page import Section, escape
 from morph.shift.compare import Shift
 from morph.shift.picture import picture
 from morph.shift.words import lines
-from training.page import Section, escape
-from training.plots import svg
+from morph.style import svg
 
 TITLE = "Is this survey too different?"
 

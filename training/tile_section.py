@@ -12,10 +12,10 @@ from morph.errors import BadInput
 from morph.images.cutouts import Flag
 from morph.images.stretch import BAND_WEIGHTS, to_composite
 from morph.images.tiles import Tile
+from morph.page import Section, escape, facts, picture, short, simulated_mark, table
 from morph.questions import ANSWERS
-from training import plots
+from morph.style import COLOURS, style, svg
 from training.four_classes import FOUR_CLASSES, four_classes
-from training.page import Section, escape, facts, picture, short, simulated_mark, table
 
 #: Pixels across the picture of a tile, and arcsec across that of one galaxy on it.
 OVERVIEW, STAMP = 1100, 16.0
@@ -72,7 +72,7 @@ def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = F
     ]
     if tile is not None:
         body.append(_pictures(scores, tile, usable))
-    body.append(f'<div class="plot">{plots.svg(footprint(scores, p, usable, anomaly))}</div>')
+    body.append(f'<div class="plot">{svg(footprint(scores, p, usable, anomaly))}</div>')
     rows = [[_flag_name(flag), f"{int(((flags & flag) > 0).sum()):,}"] for flag in Flag]
     clean = int((flags == 0).sum())
     body.append(table(["what is wrong with the stamp", "objects"], [["nothing", f"{clean:,}"], *rows]))
@@ -96,19 +96,17 @@ def footprint(scores: pa.Table, p: np.ndarray, usable: np.ndarray, anomaly: np.n
     """
     ra, dec = _column(scores, "ra"), _column(scores, "dec")
     kind = np.where(usable, np.nan_to_num(four_classes(np.nan_to_num(p))).argmax(axis=1), -1)
-    with plots.style():
+    with style():
         figure = Figure(figsize=(6.6, 5.2), layout="constrained")
         axis = figure.subplots()
         size = float(np.clip(12_000 / max(len(ra), 1), 1.5, 22))
         for k, name in enumerate(FOUR_CLASSES):
             # Thousands of vector dots would make the page heavy.
-            axis.scatter(
-                ra[kind == k], dec[kind == k], size, plots.COLOURS[k], linewidths=0, label=name, rasterized=True
-            )
+            axis.scatter(ra[kind == k], dec[kind == k], size, COLOURS[k], linewidths=0, label=name, rasterized=True)
         strange = usable & anomaly
         if strange.any():
             rings = axis.scatter(ra[strange], dec[strange], 4 * size + 25, label="strange", linewidths=1.2)
-            rings.set(facecolor="none", edgecolor=plots.COLOURS[4])
+            rings.set(facecolor="none", edgecolor=COLOURS[4])
         axis.invert_xaxis()
         axis.set_aspect(1 / np.cos(np.deg2rad(np.nanmean(dec))) if np.isfinite(dec).any() else "auto")
         axis.ticklabel_format(useOffset=False)

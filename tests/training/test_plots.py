@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from training import pictures, plots, reliability_plots
+from morph.images import pictures
+from morph.style import INK, svg
+from training import plots, reliability_plots
 from training.metrics import Figure
 
 RANDOM = np.random.default_rng(0)
@@ -31,10 +33,10 @@ FIGURES = {
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_drawn_on_a_page_and_in_a_file(name, tmp_path):
     figure = FIGURES[name]()
-    text = plots.svg(figure)
+    text = svg(figure)
     assert text.startswith("<svg")
     assert "http://localhost" not in text
-    assert plots.INK not in text, "ink takes the colour of the page's text"
+    assert INK not in text, "ink takes the colour of the page's text"
     figure.savefig(tmp_path / "figure.png")
     from PIL import Image
 
