@@ -5,13 +5,10 @@ import io
 
 import numpy as np
 
-from morph.images.stretch import BAND_WEIGHTS, to_composite, white_level
+from morph.images.pictures import pictures
 
 #: Galaxies of a tile that are kept: a hundredth of what its row of answers takes on disk.
 KEPT = 12
-
-#: How far above a stamp's own white level white is, and the stretch: enough to see arms, not the noise.
-HEADROOM, SOFTENING = 2.5, 12.0
 
 
 class Strangest:
@@ -52,18 +49,16 @@ class Strangest:
 
     def column(self) -> list[bytes | None]:
         """A JPEG file for each of the strangest, None for every other galaxy, in the order in which they came."""
-        pictures: list[bytes | None] = [None] * self._seen
+        files: list[bytes | None] = [None] * self._seen
         for _, row, stamp in self._best:
-            pictures[row] = jpeg(stamp)
-        return pictures
+            files[row] = jpeg(stamp)
+        return files
 
 
 def jpeg(stamp: np.ndarray) -> bytes:
     """A flux stamp, [size, size, 3] in nanomaggies, as a colour picture of its own brightness, row 0 at the bottom."""
     from PIL import Image
 
-    flux = stamp * BAND_WEIGHTS
-    pixels = to_composite(flux, HEADROOM * white_level(flux), SOFTENING)[::-1]
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "JPEG", quality=88)
+    Image.fromarray(np.ascontiguousarray(pictures(stamp[None])[0, ::-1])).save(file, "JPEG", quality=88)
     return file.getvalue()
