@@ -6,7 +6,8 @@ Surveys with other layouts have readers of their own (`morph.images.readers`).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,13 @@ SUFFIXES = tuple(f".{kind}{packed}" for packed in (".fz", ".gz", ".bz2", "") for
 #: The bit of a saturated pixel in DES masks (BADPIX_SATURATE of the survey's despyfits package).
 SATURATED_BIT = 2
 
-_BAND_IN_NAME = re.compile(r"^(?:(?P<name>.+)[_.-])?(?P<band>[ugrizyY])$")
+#: Bands as names of files call them.
+BANDS = "ugrizyY"
+
+#: Reads rows, from the first number to the second (exclusive): flux, which pixels are saturated, and weights if known.
+ReadRows = Callable[[int, int], tuple[np.ndarray, np.ndarray, np.ndarray | None]]
+
+_BAND_IN_NAME = re.compile(rf"^(?:(?P<name>.+)[_.-])?(?P<band>[{BANDS}])$")
 
 
 def is_fits(path: str | Path) -> bool:
@@ -77,7 +84,11 @@ class Planes:
     @classmethod
     def open(cls, path: str | Path) -> "Planes":
         """Look at the file's headers. BadInput if it is missing, not FITS, cut short or holds no image."""
-        images = images_in(path)
+        return cls.of(images_in(path))
+
+    @classmethod
+    def of(cls, images: Sequence[Image]) -> "Planes":
+        """The planes among a file's images. BadInput when they differ in shape."""
         science, mask, weights = (None if image is None else image.plane for image in _find(images))
         assert science is not None
         header = next(image.header for image in images if image.plane is science)
@@ -134,30 +145,53 @@ class Planes:
             is set, the weight is not positive or the value is not finite.
         saturated : bool, of the same shape: at the header's SATURATE level, or marked so in the mask.
         """
-        counts = self.science.rows(start, stop).astype("float32", copy=False)
-        bad = ~np.isfinite(counts)
-        level = headers.number(self.header, "SATURATE")
-        saturated = counts >= level if level and level > 0 else np.zeros_like(bad)
-        if self.mask is not None:
-            mask = self.mask.rows(start, stop).astype(int, copy=False)
-            bad |= (mask & self.bad_bits) != 0
-            saturated |= (mask & self.saturated_bits) != 0
-            del mask
-        if self.weights is not None:
-            bad |= ~(self.weights.rows(start, stop) > 0)
-        flux = to_nanomaggies(counts, zero_point)
-        flux[bad] = np.nan
+        with self.opened(zero_point) as rows:
+            flux, saturated, _ = rows(start, stop)
         return flux, saturated
 
     def weight(self, zero_point: float) -> np.ndarray | None:
         """The inverse variance, float32, nanomaggies to the power -2; None when the file has no weights."""
-        return None if self.weights is None else self.weight_rows(0, self.shape[-2], zero_point)
-
-    def weight_rows(self, start: int, stop: int, zero_point: float) -> np.ndarray | None:
-        """The inverse variance of some rows; see `weight` and `read_rows`."""
         if self.weights is None:
             return None
-        weight = np.nan_to_num(self.weights.rows(start, stop).astype("float32"), posinf=0, neginf=0)
+        return self._weight(self.weights.rows(0, self.shape[-2]), zero_point)
+
+    @contextmanager
+    def opened(self, zero_point: float, weights: bool = False) -> Iterator[ReadRows]:
+        """Files that stay open between the calls of a `ReadRows`, which are one thread's at a time.
+
+        It returns what `read_rows` does and then the inverse variance, or None where there are no weights or
+        `weights` is not set.
+        """
+        planes = (self.science, self.mask, self.weights)
+        level = headers.number(self.header, "SATURATE")
+        with ExitStack() as files:
+            science, mask, weight = (None if p is None else files.enter_context(p.opened()) for p in planes)
+            assert science is not None
+
+            def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+                flux = science(start, stop).astype("float32", copy=False)
+                saturated = flux >= level if level and level > 0 else np.zeros(flux.shape, dtype=bool)
+                flux = to_nanomaggies(flux, zero_point)
+                np.copyto(flux, np.nan, where=np.isinf(flux))
+                if mask is not None:
+                    bits = mask(start, stop)
+                    # Most pixels of most masks are 0, and which bits are set matters for the others only.
+                    marked = np.flatnonzero(bits)
+                    bits = bits.ravel()[marked].astype(int)
+                    saturated.reshape(-1)[marked] |= (bits & self.saturated_bits) != 0
+                    flux.reshape(-1)[marked[(bits & self.bad_bits) != 0]] = np.nan
+                found = None
+                if weight is not None:
+                    variance = weight(start, stop)
+                    np.copyto(flux, np.nan, where=~(variance > 0))
+                    found = self._weight(variance, zero_point) if weights else None
+                return flux, saturated, found
+
+            yield read
+
+    def _weight(self, weight: np.ndarray, zero_point: float) -> np.ndarray:
+        """What a plane of weights holds, in nanomaggies to the power -2."""
+        weight = np.nan_to_num(weight.astype("float32"), posinf=0, neginf=0)
         return np.maximum(weight, 0) / to_nanomaggies(np.ones(1, "float32"), zero_point) ** 2
 
 

@@ -1,12 +1,11 @@
-"""Survey tiles: one field of sky in several bands, as the Dark Energy Survey releases it.
+"""Survey tiles: one field of sky in several bands, as a survey releases it.
 
-A tile is a set of FITS files, one a band, on one grid of pixels. Any of their names stands for all of them:
-``DES0356-5248_r4163p01_g.fits.fz`` brings ``..._r.fits.fz`` and ``..._i.fits.fz`` from its folder.
+A tile is a set of FITS files. Any of their names stands for all of them: ``DES0356-5248_r4163p01_g.fits.fz`` brings
+``..._r.fits.fz`` and ``..._i.fits.fz`` from its folder. How each survey names its files and what they hold is in
+`morph.images.readers`.
 """
 
-import glob
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -14,16 +13,24 @@ from threading import Lock
 import numpy as np
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
+from numpy.typing import ArrayLike
 
 from morph.errors import BadInput
-from morph.images.planes import Planes, is_fits, split_name
+from morph.images import headers
+from morph.images.finding import find_tiles, tile_name
+from morph.images.planes import Planes
+from morph.images.readers import Reader, named, reader_of
 from morph.surveys import get_survey
 
-#: A DES tile's name with the processing run that its release files append.
-_DES_TILE = re.compile(r"^(DES\d{4}[+-]\d{4})(?:_r\d+p\d+)?$")
+__all__ = ["Tile", "find_tiles", "tile_name"]
 
-#: Bands of a tile whose grids differ by more than this (pixels at the tile's middle) are not aligned.
+#: Bands whose grids differ by less than this, pixels, count as being on one.
 MISALIGNED = 0.5
+
+#: Bands whose grids differ by more than this, pixels, or by more than this part of the pixel scale, were not taken
+#: together. SDSS's differ by up to some ten pixels.
+MOST_MISALIGNED = 100
+MOST_SCALED = 0.01
 
 
 class Tile:
@@ -43,24 +50,21 @@ class Tile:
     paths : {band: file}.
     """
 
-    def __init__(self, name: str, survey: str, planes: dict[str, Planes]):
+    def __init__(self, name: str, survey: str, planes: dict[str, Planes], reader: Reader):
         self.name = name
+        self._reader = reader
         self.survey = get_survey(survey).name
         self.channels = get_survey(survey).bands
         self._planes = {band: planes[band] for band in self.channels if band in planes}
-        if not self._planes:
-            raise BadInput(
-                f"Tile '{name}' has no image in {', '.join(self.channels)}; "
-                f"give at least one of the bands of survey '{self.survey}' (found: {', '.join(planes) or 'none'})."
-            )
         self.bands = tuple(self._planes)
         self.paths = {band: plane.path for band, plane in self._planes.items()}
         first = self._planes[self.bands[0]]
         self.shape: tuple[int, int] = (first.shape[0], first.shape[1])
-        self.wcs = self._common_grid()
+        self._grids = self._band_grids()
+        self.wcs = self._grids[self.bands[0]]
+        self._aligned = {band for band in self.bands if self._distance(band) < MISALIGNED}
         self.pixel_scale = float(np.mean(proj_plane_pixel_scales(self.wcs)) * 3600)
-        match = _DES_TILE.match(name)
-        self.tilename = str(first.header.get("TILENAME", match[1] if match else "")).strip()
+        self.tilename = reader.tilename(first.header, name)
         self._flux: dict[str, np.ndarray] = {}
         self._saturated: np.ndarray | None = None
         self._lock = Lock()
@@ -82,42 +86,36 @@ class Tile:
         if not paths:
             raise BadInput("A tile needs at least one FITS file; none was given.")
         wanted = get_survey(survey).bands
-        planes: dict[str, Planes] = {}
-        for file in paths:
-            band = split_name(file)[1]
-            if band and band not in wanted and file.is_file():
-                continue
-            plane = Planes.open(file)
-            if len(plane.shape) != 2:
-                raise BadInput(f"'{file}' holds a cube {plane.shape}, not one image; `morph import` reads cubes.")
-            band = plane.band
-            if band is None:
-                raise BadInput(
-                    f"The band of '{file}' is not known; set BAND in its header or end its name in _g.fits."
-                )
-            if band in planes:
-                raise BadInput(f"'{planes[band].path}' and '{file}' are both band {band} of one tile; keep one.")
-            planes[band] = plane
-        return cls(tile_name(paths), survey, planes)
+        reader, name = reader_of(paths), tile_name(paths)
+        planes = reader.open(paths, wanted)
+        if not planes:
+            there = dict.fromkeys(band for path in paths if (band := named(path)[1].band))
+            raise BadInput(
+                f"Tile '{name}' has no image in {', '.join(wanted)}; give at least one of the bands of survey "
+                f"'{get_survey(survey).name}' (found: {', '.join(there) or 'none'})."
+            )
+        return cls(name, survey, planes, reader)
 
-    def _common_grid(self) -> WCS:
-        grid: WCS | None = None
+    def _band_grids(self) -> dict[str, WCS]:
+        """The sky coordinates of each band. BadInput when a band has none, or another size than the others."""
+        if len({plane.shape for plane in self._planes.values()}) > 1:
+            sizes = ", ".join(f"{b}: {p.shape[1]} x {p.shape[0]}" for b, p in self._planes.items())
+            raise BadInput(f"The bands of tile '{self.name}' have different sizes ({sizes}); give aligned images.")
+        return {band: headers.celestial(plane.header, plane.path) for band, plane in self._planes.items()}
+
+    def _distance(self, band: str) -> float:
+        """How far a band's grid is from the tile's at most, pixels. BadInput when it shows other sky."""
         height, width = self.shape
-        for plane in self._planes.values():
-            if plane.shape != self.shape:
-                sizes = ", ".join(f"{b}: {p.shape[1]} x {p.shape[0]}" for b, p in self._planes.items())
-                raise BadInput(f"The bands of tile '{self.name}' have different sizes ({sizes}); give aligned images.")
-            wcs = plane.wcs()
-            if wcs is None:
-                raise BadInput(f"'{plane.path}' has no sky coordinates (WCS) in its header; a tile needs them.")
-            if grid is None:
-                grid = wcs
-                continue
-            x, y = grid.world_to_pixel(wcs.pixel_to_world(width / 2, height / 2))
-            if not np.hypot(x - width / 2, y - height / 2) < MISALIGNED:
-                raise BadInput(f"The bands of tile '{self.name}' cover different sky; give images on one pixel grid.")
-        assert grid is not None
-        return grid
+        x, y = (
+            np.array(c, dtype=float) for c in ([0, width, 0, width, width / 2], [0, 0, height, height, height / 2])
+        )
+        with np.errstate(invalid="ignore"):
+            places = self._grids[band].wcs_world2pix(*self.wcs.wcs_pix2world(x, y, 0), 0)
+        distance = float(np.hypot(places[0] - x, places[1] - y).max())
+        scales = [np.mean(proj_plane_pixel_scales(grid)) for grid in (self.wcs, self._grids[band])]
+        if not distance < MOST_MISALIGNED or abs(scales[1] / scales[0] - 1) > MOST_SCALED:
+            raise BadInput(f"The bands of tile '{self.name}' cover different sky; give images on one pixel grid.")
+        return distance
 
     def __repr__(self) -> str:
         return f"<Tile {self.name}: {self.survey} {''.join(self.bands)}, {self.shape[1]} x {self.shape[0]} px>"
@@ -144,7 +142,33 @@ class Tile:
     @property
     def simulated(self) -> bool:
         """Whether `morph simulate` made the tile; its headers say so."""
-        return all(plane.header.get("SOFTNAME") == "morph" for plane in self._planes.values())
+        return all(headers.value(plane.header, "SOFTNAME") == "morph" for plane in self._planes.values())
+
+    @property
+    def aligned(self) -> bool:
+        """Whether all bands are on the tile's own grid of pixels, that of its first band."""
+        return len(self._aligned) == len(self.bands)
+
+    def places(self, band: str, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Where places on the tile's grid are on a band's own grid: pixels, 0-based, [n] each.
+
+        The very same arrays where the two are aligned; SDSS's bands are some pixels apart, and slightly turned.
+        """
+        x, y = np.asarray(x), np.asarray(y)
+        self._of(band)
+        if band in self._aligned:
+            return x, y
+        ra, dec = self.wcs.wcs_pix2world(x, y, 0)
+        return self._grids[band].wcs_world2pix(ra, dec, 0)
+
+    def owns(self, ra: ArrayLike, dec: ArrayLike) -> np.ndarray:
+        """Which positions (degrees) this tile answers for where it overlaps its neighbours: bool [n].
+
+        The survey's rule: the unique area of a DES tile, a brick's own bounds, the middle rows of an SDSS field. True
+        everywhere where no rule is known. A position on no tile may be owned too: places on the image are not checked.
+        """
+        ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
+        return self._reader.owns(self._planes[self.bands[0]], ra, dec)
 
     def zero_point(self, band: str) -> float:
         """Magnitude of one count in the band's file: its header's, or else the survey's."""
@@ -189,60 +213,3 @@ class Tile:
             return self._planes[band]
         except KeyError:
             raise BadInput(f"Tile '{self.name}' has no band {band}; it has {', '.join(self.bands)}.") from None
-
-
-def tile_name(paths: Sequence[str | Path]) -> str:
-    """The name of the tile that these files are: what their names share, without the processing run."""
-    path = Path(paths[0])
-    name = split_name(path)[0] or path.resolve().parent.name
-    match = _DES_TILE.match(name)
-    return match[1] if match else name
-
-
-def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
-    """The tiles that files, folders (searched to the bottom) and globs name: the files of each, sorted by name.
-
-    One file of a tile brings the other bands from its folder. Files whose names tell no band are a tile each,
-    and are left out of a folder where other names do (catalogues stand there too). BadInput when a name or glob
-    matches nothing.
-    """
-    if isinstance(patterns, (str, Path)):
-        patterns = [patterns]
-    groups: dict[tuple[Path, str], set[Path]] = {}
-    folders: dict[Path, dict[str, set[Path]]] = {}
-    for pattern in patterns:
-        for path in _expand(str(pattern)):
-            name, band = split_name(path)
-            if band is None:
-                groups.setdefault((path.parent, path.name), set()).add(path)
-                continue
-            if path.parent not in folders:
-                folders[path.parent] = _by_name(path.parent)
-            groups[(path.parent, name)] = folders[path.parent].get(name, {path})
-    return [sorted(paths) for _, paths in sorted(groups.items(), key=lambda item: (item[0][1], item[0][0]))]
-
-
-def _by_name(folder: Path) -> dict[str, set[Path]]:
-    """The FITS files of a folder whose names tell their band, by what is left of the name."""
-    names: dict[str, set[Path]] = {}
-    for path in folder.iterdir():
-        if is_fits(path):
-            name, band = split_name(path)
-            if band:
-                names.setdefault(name, set()).add(path)
-    return names
-
-
-def _expand(pattern: str) -> list[Path]:
-    path = Path(pattern)
-    if path.is_dir():
-        files = [file for file in path.rglob("*") if is_fits(file) and file.is_file()]
-        if not files:
-            raise BadInput(f"The folder '{pattern}' holds no FITS files.")
-        return [file for file in files if split_name(file)[1]] or files
-    if path.is_file():
-        return [path]
-    files = [Path(name) for name in glob.glob(pattern, recursive=True) if is_fits(name)]
-    if not files:
-        raise BadInput(f"There is no FITS file '{pattern}'; give a file, a folder or a glob in quotes.")
-    return files

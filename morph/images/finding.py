@@ -1,0 +1,105 @@
+"""Which files are a tile: found from one of its names, a folder or a glob."""
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from morph.errors import BadInput
+from morph.images.planes import is_fits
+from morph.images.readers import Holds, Named, Reader, named, reader_of
+
+#: A tile's files in one folder: the folder, the reader's class, and what the files' names share.
+Key = tuple[Path, type[Reader], str]
+
+
+def tile_name(paths: Sequence[str | Path]) -> str:
+    """The name of the tile that these files are: the survey's, or what the files' names share."""
+    files = [Path(path) for path in paths]
+    return reader_of(files).name(files[0])
+
+
+def survey_of(paths: Sequence[str | Path]) -> str | None:
+    """The survey that the names of a tile's files tell (see `morph.surveys`); None where they tell none."""
+    return reader_of([Path(path) for path in paths]).survey
+
+
+def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
+    """The tiles that files, folders (searched to the bottom) and globs name: the files of each, sorted by name.
+
+    One file of a tile brings the others from its folder: other bands, masks, weights. The files of a survey's tile may
+    also lie in several folders, if all of them are named. Files whose names tell no band are a tile each, and are left
+    out of a folder where other names do (catalogues stand there too). BadInput when a name or glob matches nothing, or
+    nothing that is read.
+    """
+    if isinstance(patterns, (str, Path)):
+        patterns = [patterns]
+    groups: dict[Key, set[Path]] = {}
+    folders: dict[Path, dict[Key, set[Path]]] = {}
+    for pattern in patterns:
+        for path in _images(str(pattern)):
+            key = _key(path)
+            if _tells(named(path)[1]):
+                if path.parent not in folders:
+                    folders[path.parent] = _by_tile(path.parent)
+                groups[key] = folders[path.parent].get(key, {path})
+            else:
+                groups.setdefault(key, set()).add(path)
+    tiles = [(folder, tile, sorted(paths)) for (folder, _, tile), paths in _together(groups).items()]
+    return [paths for _, _, paths in sorted(tiles, key=lambda item: (item[1], item[0]))]
+
+
+def _tells(name: Named) -> bool:
+    """Whether a name says which part of a tile the file is."""
+    return name.band is not None or name.holds is not Holds.IMAGE
+
+
+def _key(path: Path) -> Key:
+    reader, name = named(path)
+    # Files called g.fits, r.fits have no name but their folder's.
+    return path.parent, type(reader), name.tile
+
+
+def _by_tile(folder: Path) -> dict[Key, set[Path]]:
+    """The files of a folder whose names say which part of a tile they are, by tile."""
+    tiles: dict[Key, set[Path]] = {}
+    for path in folder.iterdir():
+        if is_fits(path):
+            name = named(path)[1]
+            if _tells(name) and name.holds is not Holds.OTHER:
+                tiles.setdefault(_key(path), set()).add(path)
+    return tiles
+
+
+def _together(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
+    """The same groups, of which those that are parts of one tile in several folders are one."""
+    joined: dict[tuple[type[Reader], str], list[Key]] = {}
+    for key, paths in groups.items():
+        if named(next(iter(paths)))[0].unique:
+            joined.setdefault(key[1:], []).append(key)
+    result = dict(groups)
+    for keys in joined.values():
+        parts = [named(path)[1] for key in keys for path in groups[key]]
+        # Two files of one band are two versions of the tile, not two parts of it.
+        if len(keys) > 1 and len(set(parts)) == len(parts):
+            for key in keys[1:]:
+                result[keys[0]] = result[keys[0]] | result.pop(key)
+    return result
+
+
+def _images(pattern: str) -> list[Path]:
+    """The files that a name, a folder or a glob stands for, without those that are no part of a tile."""
+    path = Path(pattern)
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if is_fits(file) and file.is_file()]
+        if not files:
+            raise BadInput(f"The folder '{pattern}' holds no FITS files.")
+    elif path.is_file():
+        files = [path]
+    else:
+        files = [Path(name) for name in glob.glob(pattern, recursive=True) if is_fits(name)]
+        if not files:
+            raise BadInput(f"There is no FITS file '{pattern}'; give a file, a folder or a glob in quotes.")
+    read = [file for file in files if named(file)[1].holds is not Holds.OTHER]
+    if not read:
+        raise BadInput(f"'{files[0]}' is none of the survey's images; name an image, or the tile's folder.")
+    return [file for file in read if _tells(named(file)[1])] or read if path.is_dir() else read

@@ -1,0 +1,26 @@
+"""Readers: how each survey lays out its tiles. A new survey is one new file here and one new entry of `READERS`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from morph.images.readers.des import DES
+from morph.images.readers.legacy import LegacySurveys
+from morph.images.readers.plain import Plain
+from morph.images.readers.reader import Holds, Named, Reader
+from morph.images.readers.sdss import SDSS
+
+__all__ = ["READERS", "Holds", "Named", "Reader", "named", "reader_of"]
+
+#: In the order in which they are asked; the last one takes every name.
+READERS: tuple[Reader, ...] = (DES(), LegacySurveys(), SDSS(), Plain())
+
+
+def named(path: Path) -> tuple[Reader, Named]:
+    """The reader whose survey's name a file has, and what the name says."""
+    return next((reader, said) for reader in READERS if (said := reader.named(path)))
+
+
+def reader_of(paths: Sequence[Path]) -> Reader:
+    """The reader of a tile that consists of these files."""
+    readers = {named(path)[0] for path in paths}
+    return readers.pop() if len(readers) == 1 else READERS[-1]

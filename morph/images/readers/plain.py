@@ -1,0 +1,61 @@
+"""Any FITS images with sky coordinates and a zero point: one file a band, or one file with an image a band.
+
+The band is the end of the file's name (``NGC1365_g.fits``, ``field-r.fits.gz``), or BAND or FILTER in the header, or
+the name of the extension.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from morph.errors import BadInput
+from morph.images import headers
+from morph.images.hdus import Image, images_in
+from morph.images.planes import BANDS, Planes, split_name
+from morph.images.readers.des import unique_area
+from morph.images.readers.reader import Named, Reader
+
+
+class Plain(Reader):
+    """FITS images of no survey that is known by its names."""
+
+    unique = False
+
+    def named(self, path: Path) -> Named | None:
+        tile, band = split_name(path)
+        return Named(tile, band)
+
+    def name(self, path: Path) -> str:
+        return super().name(path) or path.resolve().parent.name
+
+    def tilename(self, header: fits.Header, name: str) -> str:
+        return str(headers.value(header, "TILENAME") or "")
+
+    def owns(self, planes: Planes, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+        # Cutouts of DES coadds have names of their own, and the headers of their tiles.
+        return unique_area(planes.header, ra, dec)
+
+    def images(self, path: Path) -> dict[str | None, Planes]:
+        images = images_in(path)
+        bands = {band: image for image in images if (band := _band(image))}
+        if len(bands) > 1:
+            return {band: Planes(image.header, image.plane) for band, image in bands.items()}
+        _one_field(images, path)
+        return {None: Planes.of(images)}
+
+
+def _band(image: Image) -> str | None:
+    return image.name if image.name in BANDS else headers.band(image.header)
+
+
+def _one_field(images: Sequence[Image], path: Path) -> None:
+    """BadInput when a file holds images of several places, such as the detectors of a camera."""
+    places = {
+        tuple(headers.number(image.header, key) for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"))
+        for image in images
+        if headers.number(image.header, "CRVAL1") is not None
+    }
+    if len(places) > 1:
+        raise BadInput(f"'{path}' holds {len(places)} images of different sky; give one image a file.")
