@@ -5,10 +5,11 @@ Each is named by a small object that can be sent to another process, and opened 
 
 import hashlib
 import json
-import time
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,12 +31,6 @@ OUTPUTS = (
 #: anew, which takes longer than the blanks do.
 BATCH_SIZE = 128
 
-#: Seconds between attempts to reach a server that answered before: together enough for it to be started again.
-PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-
-#: gRPC's names for a server that may be back soon.
-PASSING = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
-
 Answers = dict[str, np.ndarray]
 
 
@@ -49,11 +44,13 @@ class Answerer:
         ``anomaly_threshold``.
     answer : `OUTPUTS` for flux stamps, float32 [n, size, size, 3] with n >= 1, one row each.
     remembered : the model's sample of the galaxies that taught it; None where it has none.
+    at_once : how many threads may call `answer` at once, and should.
     """
 
     description: dict[str, Any]
     answer: Callable[[np.ndarray], Answers]
     remembered: Sample | None = None
+    at_once: int = 1
 
 
 class Source(Protocol):
@@ -61,6 +58,9 @@ class Source(Protocol):
 
     def open(self) -> AbstractContextManager[Answerer]:
         """The answerer, as long as the context lasts. BadInput when there is none."""
+
+    def shared(self, folder: Path) -> "Source":
+        """The same for other machines, which see no files but those in `folder`: what is needed is put there."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,19 @@ class LocalModel:
         description = json.loads(json.dumps(model.describe()))
         yield Answerer({**description, "version": version}, answer, model.memory.sample)
 
+    def shared(self, folder: Path) -> "LocalModel":
+        from morph.model.store import find_model
+
+        return replace(self, name=shutil.copy(find_model(self.name), folder))
+
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """A model on a server, by the server's HOST:PORT and the model's name there."""
+    """A model on a server, by the server's HOST:PORT and the model's name there.
+
+    Several addresses, separated by commas, are servers of the same model, between which the load is spread (see
+    `serving.endpoints`).
+    """
 
     address: str
     model: str = "morph"
@@ -102,22 +111,14 @@ class RemoteModel:
     @contextmanager
     def open(self) -> Iterator[Answerer]:
         """BadInput (`ServerError`) when nobody answers there."""
-        from serving.client import MorphClient, ServerError
+        from serving.endpoints import Endpoints
 
-        with MorphClient(self.address, self.model) as client:
-            description = client.describe()
-        # Asked for by its version, so that what answers is what is written beside the answers, even when the
-        # server loads a newer one meanwhile.
-        with MorphClient(self.address, self.model, version=int(description["version"])) as client:
+        with Endpoints.open(self.address.split(","), self.model) as servers:
 
             def answer(stamps: np.ndarray) -> Answers:
-                for pause in PAUSES:
-                    try:
-                        return client.classify(stamps, OUTPUTS)
-                    except ServerError as error:
-                        if error.status not in PASSING:
-                            raise
-                    time.sleep(pause)
-                return client.classify(stamps, OUTPUTS)
+                return servers.answer(stamps, OUTPUTS)
 
-            yield Answerer(description, answer, client.recall())
+            yield Answerer(servers.described, answer, servers.recall(), servers.at_once)
+
+    def shared(self, folder: Path) -> "RemoteModel":
+        return self

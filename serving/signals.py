@@ -1,4 +1,4 @@
-"""How a server is told to stop."""
+"""How a program that runs long is told to stop."""
 
 import signal
 import threading
@@ -16,3 +16,17 @@ def until_stopped() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stops_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM, which a batch system sends when a job's time is over, does what Ctrl-C does."""
+
+    def stop(*_) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from morph.images.cutouts import Flag
 from morph.shift.sample import Sample
@@ -37,10 +38,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class Failed:
-    """A tile that could not be scored, and why, in one sentence."""
+    """A tile that could not be scored, why, in one sentence, and the first of its files."""
 
     tile: str
     reason: str
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class Summary:
     def strangest(self) -> list[tuple[float, str, str]]:
         """(anomaly score, id, tile), the strangest first."""
         return heapq.nsmallest(STRANGEST, (galaxy for tile in self.scored for galaxy in tile.strangest))
+
+
+def summarise_file(path: Path) -> Scored:
+    """What a score file of before this run holds, in numbers."""
+    return summarise(path, pq.read_table(path, columns=["id", "flags", "anomaly", "anomaly_score"]), before=True)
 
 
 def summarise(path: Path, table: pa.Table, before: bool = False) -> Scored:

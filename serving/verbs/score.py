@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,26 +21,34 @@ if TYPE_CHECKING:
     "--catalog", type=click.Path(path_type=Path), metavar="FILE", help="The galaxies; else they are detected."
 )
 @click.option("--model", metavar="NAME", help="A model's path or MLflow URI; with --server, its name there [morph].")
-@click.option("--server", metavar="HOST:PORT", help="Let the model of this server answer.")
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Let the model of this server answer; several, or a list with commas, share the work.",
+)
 @click.option("--survey", default="des", show_default=True, help="The tiles' survey: sdss, des, decals or lsst.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes to use.")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler instead.")
 @click.option("--overwrite", is_flag=True, help="Score again the tiles that have a score file.")
 def command(
     tiles: tuple[str, ...],
     out: Path,
     catalog: Path | None,
     model: str | None,
-    server: str | None,
+    servers: tuple[str, ...],
     survey: str,
     workers: int,
+    scheduler: str | None,
     overwrite: bool,
 ) -> None:
     """Score each TILE: cut its galaxies, ask the model, write one Parquet file.
 
     A TILE is any file of it, a folder or a glob; the other bands are found beside it. The galaxies come from a
     catalogue in FITS, Parquet, CSV, VOTable or ECSV, or are detected. A file appears whole or not at all: the same
-    command goes on where it was stopped. A tile that cannot be scored stops no other; the exit status is then 1.
-    How far the galaxies are from those that taught the model is told at the end, and drawn in _domain-shift.png.
+    command goes on where it was stopped. A tile that cannot be scored stops no other: it is listed in _failed.csv, and
+    the exit status is then 1. One job at a time writes into a folder. How far the galaxies are from those that taught the model is told at the end, and drawn in _domain-shift.png.
 
     \b
         morph score tiles/ --model models:/morph@champion --out scores
@@ -55,79 +62,45 @@ def command(
     from morph.shift.words import lines
     from morph.surveys import get_survey
     from serving.distance import tell_distance
-    from serving.scoring import score
+    from serving.hold import hold
+    from serving.progress import Progress
+    from serving.scoring import FAILED, score
+    from serving.signals import stops_like_ctrl_c
 
     # Before a model is loaded, so that a wrong name is told at once.
     get_survey(survey)
     groups = find_tiles(tiles)
-    source = _source(model, server)
-    with _Progress(len(groups)) as progress:
-        summary = score(groups, catalog, source, out, survey, workers, overwrite, progress.advance)
-    if not summary.scored and not summary.elsewhere and len(summary.failed) == 1:
-        raise BadInput(summary.failed[0].reason)
-    _print(summary, out, progress.seconds)
-    if summary.galaxies:
-        for line in lines(tell_distance(summary, out, survey)):
-            click.echo(line)
+    source = _source(model, servers)
+    with stops_like_ctrl_c(), hold(out) as token:
+        with Progress(len(groups)) as progress:
+            summary = score(
+                groups, catalog, source, out, survey, workers, overwrite, progress.advance, scheduler, token
+            )
+        if not summary.scored and not summary.elsewhere and len(summary.failed) == 1:
+            raise BadInput(summary.failed[0].reason)
+        _print(summary, out, progress.seconds)
+        if summary.galaxies:
+            for line in lines(tell_distance(summary, out, survey)):
+                click.echo(line)
     for failed in summary.failed:
         click.echo(f"morph: {failed.reason}", err=True)
     if summary.failed:
         if not summary.scored:
             raise BadInput(f"None of the {len(groups)} tiles can be scored.")
-        click.echo(f"morph: {len(summary.failed)} of {len(groups)} tiles were not scored: see above.", err=True)
+        click.echo(
+            f"morph: {len(summary.failed)} of {len(groups)} tiles were not scored: see {out / FAILED}.", err=True
+        )
         sys.exit(1)
 
 
-def _source(model: str | None, server: str | None) -> "Source":
+def _source(model: str | None, servers: tuple[str, ...]) -> "Source":
     from serving.answerers import LocalModel, RemoteModel
 
-    if server:
-        return RemoteModel(server, model or "morph")
+    if servers:
+        return RemoteModel(",".join(servers), model or "morph")
     if model:
         return LocalModel(model)
     raise BadInput("Say who answers: --model models:/morph@champion (or a model's path), or --server HOST:PORT.")
-
-
-class _Progress:
-    """A bar of tiles with galaxies a second, on standard error where that is a terminal."""
-
-    def __init__(self, tiles: int):
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("Scoring tiles"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[galaxies]:,} galaxies, {task.fields[rate]:,.0f} a second"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=tiles, galaxies=0, rate=0.0)
-        self._galaxies = 0
-        self._started = time.monotonic()
-
-    def __enter__(self) -> "_Progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.stop()
-
-    def advance(self, tiles: int, galaxies: int) -> None:
-        """Note that so many more are finished; none at all, that the model is ready: loading it is no scoring."""
-        if not tiles and not galaxies:
-            self._started = time.monotonic()
-        self._galaxies += galaxies
-        self._bar.update(self._task, advance=tiles, galaxies=self._galaxies, rate=self._galaxies / self.seconds)
-
-    @property
-    def seconds(self) -> float:
-        """Since the model was ready."""
-        return max(time.monotonic() - self._started, 1e-3)
 
 
 def _print(summary: "Summary", out: Path, seconds: float) -> None:

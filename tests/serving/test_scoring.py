@@ -14,10 +14,10 @@ from morph.images.cutouts import Flag, cut
 from morph.images.sources import locate, read_catalogue
 from morph.images.tiles import Tile
 from morph.questions import ANSWERS
-from serving import answerers, scoring
+from serving import endpoints, pipeline
 from serving.answerers import Answerer, LocalModel, RemoteModel
 from serving.catalogue import read_about
-from serving.scoring import ahead, score
+from serving.scoring import score
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
@@ -87,9 +87,9 @@ def test_a_server_says_the_same_as_the_model_in_memory(scored, tiles_folder, gol
         assert set(far["model_version"].to_pylist()) == {"3"}
 
 
-def test_small_pieces_give_the_same_catalogue(scored, tiles_folder, gold, local, tmp_path, monkeypatch):
+def test_small_batches_give_the_same_catalogue(scored, tiles_folder, gold, local, tmp_path, monkeypatch):
     out, _ = scored
-    monkeypatch.setattr(scoring, "PIECE", 3)
+    monkeypatch.setattr(pipeline, "BATCH", 3)
     score(tiles_folder, gold, local, tmp_path)
     for name in NAMES:
         one, other = pq.read_table(out / f"{name}.parquet"), pq.read_table(tmp_path / f"{name}.parquet")
@@ -254,7 +254,7 @@ def test_when_the_model_fails_what_is_finished_is_kept(tiles_folder, gold, weigh
 def test_a_server_that_is_gone_is_waited_for_and_then_said(model_dir, monkeypatch):
     from serving.server import Server
 
-    monkeypatch.setattr(answerers, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(endpoints, "PAUSES", (0.01, 0.01))
     server = Server(model_dir)
     server.start()
     with RemoteModel(server.address).open() as answerer:
@@ -262,28 +262,6 @@ def test_a_server_that_is_gone_is_waited_for_and_then_said(model_dir, monkeypatc
         server.stop()
         with pytest.raises(BadInput, match="No server answers"):
             answerer.answer(np.zeros((2, 64, 64, 3), "float32"))
-
-
-# --- Reading ahead ---------------------------------------------------------------------------------------
-
-
-def test_items_made_ahead_keep_their_order_and_their_exceptions():
-    def items():
-        yield from range(20)
-        raise ValueError("after twenty")
-
-    coming = ahead(items(), 4)
-    assert [next(coming) for _ in range(20)] == list(range(20))
-    with pytest.raises(ValueError, match="after twenty"):
-        next(coming)
-
-
-def test_no_more_is_made_ahead_than_asked_for():
-    made = []
-    coming = ahead((made.append(i) or i for i in range(100)), 3)
-    assert next(coming) == 0
-    coming.close()
-    assert len(made) <= 5
 
 
 # --- The command -----------------------------------------------------------------------------------------
@@ -337,7 +315,7 @@ def test_a_mistake_is_one_sentence(morph, tiles, tiles_folder, gold, weights, tm
     assert (status, output) == (2, "")
     assert problem in errors
     assert errors.count("\n") == 1
-    assert not list(tmp_path.glob("out/*"))
+    assert not list(tmp_path.glob("out/*.parquet"))
 
 
 @pytest.mark.real
