@@ -94,7 +94,9 @@ class LocalModel:
     def shared(self, folder: Path) -> "LocalModel":
         from morph.model.store import find_model
 
-        return replace(self, name=shutil.copy(find_model(self.name), folder))
+        path = folder / "model.keras"
+        shutil.copy(find_model(self.name), path)
+        return replace(self, name=str(path))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Scoring on several processes with Dask, of this machine or of any cluster: one tile, one task.
 
-What all tiles share, the model's weights too, lies in the output folder, which every worker must see anyway: so a worker that joins
-late, or replaces one that died, needs nothing from the others, and a large catalogue does not pass the scheduler.
+What all tiles share, the model's weights too, lies in the output folder, which every worker must see anyway: so a
+worker that joins late, or replaces one that died, needs nothing from the others, and a large catalogue does not pass
+the scheduler.
 """
 
 import importlib.util
@@ -80,8 +81,8 @@ def _results(client, groups: list[list[Path]], folder: Path, where: int | str) -
         group = futures.pop(future)
         if future.status == "cancelled":
             raise BadInput(
-                f"The Dask scheduler{_at(where)} has gone away. What was finished is kept; start the scheduler, and the "
-                "same command goes on from there."
+                f"The Dask scheduler{_at(where)} has gone away. What was finished is kept; start the scheduler again, "
+                "and the same command goes on from there."
             )
         error = future.exception()
         if error is None:
@@ -123,8 +124,8 @@ def _connected(where: int | str, tiles: int) -> Iterator[Any]:
         except (OSError, TimeoutError, ValueError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise BadInput(
-                f"No Dask scheduler answers at {where} ({reason[:120]}); start one with `dask scheduler`, and write its "
-                "address as tcp://HOST:8786."
+                f"No Dask scheduler answers at {where} ({reason[:120]}); start one with `dask scheduler`, and write "
+                "its address as tcp://HOST:8786."
             ) from None
         with client:
             client.subscribe_topic("morph", _repeat)
@@ -213,7 +214,8 @@ def _check(client, where: int | str, needed: list[Path]) -> None:
         version, missing = found
         if version != __version__:
             raise BadInput(
-                f"The Dask worker {worker} has morph {version} and this machine {__version__}; install the same on both."
+                f"The Dask worker {worker} has morph {version} and this machine {__version__}; "
+                "install the same on both."
             )
         if missing is not None:
             raise _not_seen(worker, missing)

@@ -4,7 +4,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,6 @@ from serving.answerers import Answerer, Answers
 from serving.job import Job
 from serving.pipeline import score_tiles
 from serving.summary import Result
-
 
 #: The job in its folder.
 FILE = "job.pickle"
@@ -95,8 +94,8 @@ def _answerer(job: Job) -> Answerer:
         answerer = _OPEN[job.token][0]
     if answerer.description["version"] != job.description["version"]:
         raise BadInput(
-            f"The worker {_name()} finds version {answerer.description['version']} of the model where this machine has "
-            f"{job.description['version']}; start again when both find the same."
+            f"The worker {_name()} finds version {answerer.description['version']} of the model where this machine "
+            f"has {job.description['version']}; start again when both find the same."
         )
     return answerer
 
@@ -118,10 +117,8 @@ class _Telling(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from distributed import get_worker
 
-        try:
+        with suppress(ValueError):  # the worker is going away
             get_worker().log_event("morph", f"{record.getMessage()} (worker {_name()})")
-        except ValueError:  # a thread that is none of the worker's
-            pass
 
 
 _TELLING = _Telling()

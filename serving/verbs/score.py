@@ -48,7 +48,9 @@ def command(
     A TILE is any file of it, a folder or a glob; the other bands are found beside it. The galaxies come from a
     catalogue in FITS, Parquet, CSV, VOTable or ECSV, or are detected. A file appears whole or not at all: the same
     command goes on where it was stopped. A tile that cannot be scored stops no other: it is listed in _failed.csv, and
-    the exit status is then 1. One job at a time writes into a folder. How far the galaxies are from those that taught the model is told at the end, and drawn in _domain-shift.png.
+    the exit status is then 1. One job at a time writes into a folder.
+
+    How far the galaxies are from those that taught the model is told at the end, and drawn in _domain-shift.png.
 
     \b
         morph score tiles/ --model models:/morph@champion --out scores
