@@ -17,6 +17,11 @@ from morph.images.appearance import NAMES
 KEY = b"morph"
 
 
+#: Columns that say the same again and again, and those that people select by. A dictionary of numbers that are all
+#: different makes a file larger and takes three times as long to write.
+REPEATED = ["tile", "model", "model_version"]
+SOUGHT = ["ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "radius", "anomaly_score", "flags"]
+
 #: What was measured of a galaxy, or of its stamp, rather than answered: unit, description and UCD.
 PROPERTIES = {
     "mag_g": ("mag", "magnitude in g (AB), from the catalogue or measured on the tile", "phot.mag;em.opt.B"),
@@ -147,7 +152,7 @@ def write_scores(
     table = pa.Table.from_arrays(columns, schema=schema(description, size, about))
     building = path.with_name(f".{path.name}.building")
     try:
-        pq.write_table(table, building, compression="zstd")
+        pq.write_table(table, building, compression="zstd", use_dictionary=REPEATED, write_statistics=SOUGHT)
         building.rename(path)
     except OSError as error:
         raise BadInput(f"The scores of '{tile}' cannot be written to '{path.parent}' ({error}).") from None
@@ -167,9 +172,12 @@ def masked_part(stamps: np.ndarray) -> np.ndarray:
     -------
     float32 [n]; 1 where no band has data.
     """
-    empty = np.isnan(stamps).mean(axis=(1, 2), dtype="float32")
-    worst = np.where(empty < 1, empty, -1).max(axis=1, initial=-1)
-    return np.where(worst < 0, 1, worst).astype("float32")
+    found = np.zeros(len(stamps), dtype="float32")
+    # Most stamps are whole, and a sum says so in a tenth of the time that counting takes.
+    for i in np.flatnonzero(np.isnan(stamps.reshape(len(stamps), -1).sum(axis=1))):
+        empty = np.isnan(stamps[i]).mean(axis=(0, 1))
+        found[i] = max(empty[empty < 1], default=1)
+    return found
 
 
 def read_about(path: str | Path) -> dict[str, Any]:

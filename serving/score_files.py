@@ -1,0 +1,114 @@
+"""The score files of a folder as one catalogue, read a tile at a time."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from morph.errors import BadInput
+from serving.catalogue import KEY, read_about
+
+#: What differs from tile to tile in the provenance of one run.
+OF_TILES = ("tile", "tilename", "files", "images", "pixel_scale", "created", "simulated")
+
+
+@dataclass(frozen=True)
+class ScoreFiles:
+    """All score files of one folder.
+
+    Attributes
+    ----------
+    paths : the files, by name.
+    rows : of each file.
+    schema : the columns that they have together, with units and descriptions.
+    runs : what was run on what: each provenance that occurs, with ``tiles``, ``galaxies``, ``created`` (first and
+        last) and ``simulated`` (whether any tile is) of the files that have it.
+    """
+
+    paths: tuple[Path, ...]
+    rows: tuple[int, ...]
+    schema: pa.Schema
+    runs: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "ScoreFiles":
+        """The files' headers. BadInput when there is none, or one is damaged or no score file."""
+        folder = Path(folder)
+        paths = sorted(path for path in folder.glob("*.parquet") if path.name[0] not in "._")
+        if not paths:
+            raise BadInput(f"There are no scores in '{folder}'; make some with `morph score TILE --out {folder}`.")
+        schemas: dict[pa.Schema, None] = {}
+        rows: list[int] = []
+        runs: dict[str, dict[str, Any]] = {}
+        for path in paths:
+            about = read_about(path)
+            with pq.ParquetFile(path) as file:
+                schemas[file.schema_arrow.remove_metadata()] = None
+                rows.append(file.metadata.num_rows)
+            _count(runs, about, rows[-1])
+        try:
+            schema = pa.unify_schemas(list(schemas))
+        except pa.ArrowInvalid as error:
+            raise BadInput(f"The score files in '{folder}' have columns that do not fit together ({error}).") from None
+        return cls(tuple(paths), tuple(rows), schema, tuple(runs.values()))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def galaxies(self) -> int:
+        return sum(self.rows)
+
+    @property
+    def simulated(self) -> bool:
+        return any(run["simulated"] for run in self.runs)
+
+    @property
+    def digest(self) -> str:
+        """What changes when a file does."""
+        states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.paths]
+        return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+
+    def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """One file's rows, with `columns` (all of the schema's when not given); null where a file lacks a column."""
+        wanted = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        path = self.paths[number]
+        try:
+            with pq.ParquetFile(path) as file:
+                there = [name for name in wanted.names if name in file.schema_arrow.names]
+                table = file.read(columns=there)
+        except (pa.ArrowInvalid, OSError) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise BadInput(f"The scores in '{path}' cannot be read ({reason}); make them again.") from None
+        if table.schema.names != wanted.names:
+            columns_of = {name: table[name] for name in there}
+            blank = {field.name: pa.nulls(len(table), field.type) for field in wanted if field.name not in columns_of}
+            table = pa.table([columns_of.get(name, blank.get(name)) for name in wanted.names], names=wanted.names)
+        return table.cast(wanted)
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """`read` of one file after the other."""
+        return (self.read(number, columns) for number in range(len(self.paths)))
+
+
+def with_about(schema: pa.Schema, about: dict[str, Any]) -> pa.Schema:
+    """The schema with a provenance, as score files have one."""
+    return schema.with_metadata({KEY: json.dumps(about).encode()})
+
+
+def _count(runs: dict[str, dict[str, Any]], about: dict[str, Any], galaxies: int) -> None:
+    shared = {name: value for name, value in about.items() if name not in OF_TILES}
+    created = str(about.get("created", ""))
+    run = runs.setdefault(
+        json.dumps(shared, sort_keys=True),
+        {**shared, "tiles": 0, "galaxies": 0, "created": [created, created], "simulated": False},
+    )
+    run["tiles"] += 1
+    run["galaxies"] += galaxies
+    run["created"] = [min(created, run["created"][0]), max(created, run["created"][1])]
+    run["simulated"] |= bool(about.get("simulated"))
