@@ -45,6 +45,10 @@ POLL = 1.0
 #: The largest message taken, in MB: ten full batches of 64-pixel galaxies.
 MAX_MESSAGE_MB = 64
 
+#: Seconds of silence after which a client's machine is asked whether it is still there, and that it gets to say so;
+#: one that lost its power would hold its connection, and whatever it was sending, for hours.
+KEEPALIVE, KEEPALIVE_TIMEOUT = 60.0, 20.0
+
 #: Seconds that a thread keeps Python's lock while another wants it. The default of 5 ms is as long as a galaxy's
 #: pass through the network.
 SWITCH_INTERVAL = 0.0005
@@ -108,6 +112,10 @@ class Server:
             ("grpc.max_receive_message_length", int(max_message_mb * 2**20)),
             # Otherwise a second server on the same port starts without a word and takes half of the requests.
             ("grpc.so_reuseport", 0),
+            ("grpc.keepalive_time_ms", int(KEEPALIVE * 1000)),
+            # The time allowed for the answer; gRPC's `keepalive_timeout_ms` alone closes nothing.
+            ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT * 1000)),
+            ("grpc.keepalive_permit_without_calls", 1),
         )
         self.models = Models()
         self._thread: threading.Thread | None = None

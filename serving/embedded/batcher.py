@@ -39,6 +39,10 @@ class Part:
     queue: float
     compute: float
 
+    def cut(self, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Its rows of the outputs with these names."""
+        return {name: self.outputs[name][self.start : self.stop] for name in names}
+
 
 @dataclass(eq=False, slots=True)
 class _Task:

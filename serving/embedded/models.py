@@ -26,14 +26,6 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a model says to one request: the version that answered, and one array of n rows per output wanted."""
-
-    version: int
-    outputs: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
 class VersionStatus:
     """How a version fares: `state` is START, LOADING, AVAILABLE, UNLOADING or END, as TensorFlow Serving names
     them; `status` (OK or gRPC's name of the error) and `sentence` say what went wrong."""
@@ -196,49 +188,13 @@ class Models:
             raise Refused("NOT_FOUND", f"Could not find version {number} of model {spec.name}")
         return states
 
-    async def predict(
-        self,
-        spec: Spec,
-        inputs: Mapping[str, np.ndarray],
-        wanted: Sequence[str] = (),
-        deadline: float | None = None,
-        entrypoint: str = "GRPC",
-    ) -> Answer:
-        """The answer of the model that `spec` names.
-
-        Parameters
-        ----------
-        inputs : name -> array [n, ...], as the signature takes them.
-        wanted : the outputs to send; all if empty.
-        deadline : when nobody waits for the answer any more, on `time.monotonic`'s clock.
-        entrypoint : how the request came, GRPC or REST.
-
-        Raises Refused where the request cannot be answered.
-        """
-        version, names, part = await self.ask(spec, lambda signature: inputs, wanted, deadline, entrypoint)
-        return Answer(version.number, {name: part.outputs[name][part.start : part.stop] for name in names})
-
-    async def ask(
-        self,
-        spec: Spec,
-        read: Callable[[Signature], Mapping[str, np.ndarray]],
-        wanted: Sequence[str] = (),
-        deadline: float | None = None,
-        entrypoint: str = "GRPC",
-    ) -> tuple[Version, tuple[str, ...], Part]:
-        """What `predict` does, with inputs that are read once the signature is known, and an answer that is not
-        yet cut from the outputs of its pass: the version, the names of the outputs wanted, and the part."""
-        begun = time.monotonic()
-        version, part, status, rows = None, None, "OK", 0
+    @contextmanager
+    def under_way(self, spec: Spec, entrypoint: str = "GRPC") -> Iterator["Request"]:
+        """A request for the model that `spec` names, from its arrival to its answer. The observers are told at its
+        end how it went; whatever goes wrong within comes out as Refused. `entrypoint` is GRPC or REST."""
+        request, begun, status = Request(spec), time.monotonic(), "OK"
         try:
-            version = self.find(spec)
-            signature = version.signature(spec.signature)
-            names = signature.wanted(wanted)
-            inputs = read(signature)
-            rows = signature.check(inputs)
-            with version.in_use():
-                part = await version.batchers[signature.name].submit(inputs, rows, deadline)
-            return version, names, part
+            yield request
         except Exception as error:
             refusal = _refusal(error)
             status = refusal.status
@@ -250,12 +206,56 @@ class Models:
             raise
         finally:
             if self.observers:
-                total = time.monotonic() - begun
-                queue, compute = (part.queue, part.compute) if part else (total, 0.0)
-                number = version.number if version else None
-                seen = Observation(spec.name, number, spec.signature, status, rows, queue, compute, total, entrypoint)
+                seen = request.observation(status, time.monotonic() - begun, entrypoint)
                 for observer in self.observers:
                     observer(seen)
+
+    async def ask(
+        self,
+        request: "Request",
+        read: Callable[[Signature], Mapping[str, np.ndarray]],
+        wanted: Sequence[str] = (),
+        deadline: float | None = None,
+    ) -> tuple[Version, tuple[str, ...], Part]:
+        """What the model says to a request that is `under_way`.
+
+        Parameters
+        ----------
+        read : the inputs, name -> array [n, ...], once the signature that takes them is known.
+        wanted : the outputs to send; all if empty.
+        deadline : when nobody waits for the answer any more, on `time.monotonic`'s clock.
+
+        Returns
+        -------
+        The version, the names of the outputs wanted, and the request's part of its pass through the network.
+
+        Raises Refused, QueueFull, TooLate or ValueError where there is no answer.
+        """
+        version = request.version = self.find(request.spec)
+        signature = version.signature(request.spec.signature)
+        names = signature.wanted(wanted)
+        inputs = read(signature)
+        request.rows = signature.check(inputs)
+        with version.in_use():
+            request.part = await version.batchers[signature.name].submit(inputs, request.rows, deadline)
+        return version, names, request.part
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """One request on its way: what is known of it so far."""
+
+    spec: Spec
+    version: Version | None = None
+    rows: int = 0
+    part: Part | None = None
+
+    def observation(self, status: str, total: float, entrypoint: str) -> Observation:
+        """How it went, when it is over."""
+        queue, compute = (self.part.queue, self.part.compute) if self.part else (total, 0.0)
+        number = self.version.number if self.version else None
+        spec = self.spec
+        return Observation(spec.name, number, spec.signature, status, self.rows, queue, compute, total, entrypoint)
 
 
 def _refusal(error: Exception) -> Refused:

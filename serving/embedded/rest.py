@@ -25,7 +25,7 @@ from morph.errors import BadInput
 from serving.embedded.health import is_ready
 from serving.embedded.json_messages import read_document, read_request, signature_of, write_answer
 from serving.embedded.metrics import Metrics
-from serving.embedded.models import Models, Observation, Spec
+from serving.embedded.models import Models, Spec
 from serving.embedded.services import PredictionService, signatures_of, status_of
 from serving.embedded.tls import Tls
 from serving.servable import Refused
@@ -196,8 +196,8 @@ class Rest:
 
     async def _predict(self, spec: Spec, body: bytes) -> bytes:
         """Predict: the body of a request, and that of its answer."""
-        begun = time.monotonic()
-        try:
+        deadline = time.monotonic() + ANSWERING
+        with self._models.under_way(spec, "REST") as request:
             signatures = self._models.find(spec).servable.signatures
 
             def inputs_of(name: str):
@@ -207,16 +207,10 @@ class Rest:
                 return signatures[name].inputs
 
             asked = await self._work(len(body), read_request, body, inputs_of)
-        except Refused as refusal:
-            total = time.monotonic() - begun
-            seen = Observation(spec.name, None, "", refusal.status, 0, 0.0, 0.0, total, "REST")
-            for observer in self._models.observers:
-                observer(seen)
-            raise
-        spec = replace(spec, signature=asked.signature or "serving_default")
-        answer = await self._models.predict(spec, asked.inputs, (), begun + ANSWERING, "REST")
-        size = sum(array.nbytes for array in answer.outputs.values())
-        return await self._work(size, write_answer, answer.outputs, asked.format)
+            request.spec = replace(spec, signature=asked.signature or "serving_default")
+            _, names, part = await self._models.ask(request, lambda signature: asked.inputs, (), deadline)
+            outputs = part.cut(names)
+            return await self._work(sum(each.nbytes for each in outputs.values()), write_answer, outputs, asked.format)
 
     async def _wrong_method(self, spec: Spec, body: bytes, method: str) -> web.Response:
         """Classify and Regress: Refused, as no signature answers them; a wrong body is told first."""

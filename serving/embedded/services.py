@@ -125,7 +125,8 @@ class PredictionService:
             spec, wanted, inputs = spec_of(request), tuple(request.output_filter), _Inputs(request)
             # Of what waits in the queue there is one copy, the arrays.
             del request
-            version, names, part = await self._models.ask(spec, inputs.read, wanted, deadline)
+            with self._models.under_way(spec) as asked:
+                version, names, part = await self._models.ask(asked, inputs.read, wanted, deadline)
         except Refused as refusal:
             await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
         return wire.write(spec.name, version.number, spec.signature, names, part)

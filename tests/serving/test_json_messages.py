@@ -144,13 +144,14 @@ def test_a_damaged_array_is_read_as_pythons_json_reads_it(data):
     text = json.dumps({"inputs": STAMPS[:2].tolist()})
     for _ in range(data.draw(st.integers(0, 3))):
         at = data.draw(st.integers(12, len(text)))
-        text = text[:at] + data.draw(st.sampled_from(list('[],{}"- 1Nx:\n\\'))) + text[at:]
+        text = text[:at] + data.draw(st.sampled_from(list('[],{}"- 1Nx:\n\\+.0'))) + text[at:]
     try:
         expected = np.array(json.loads(text)["inputs"], "float32")
     except (ValueError, TypeError, KeyError):
         refusal(text.encode(), IMAGE)
     else:
-        np.testing.assert_array_equal(read(text.encode(), IMAGE)["image"], expected)
+        # Python rounds twice, to 64 and then to 32 bits, and Arrow once.
+        np.testing.assert_allclose(read(text.encode(), IMAGE)["image"], expected, rtol=1.2e-7, atol=1e-45)
 
 
 VALUES = st.recursive(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -120,6 +121,18 @@ def test_calls_that_never_bring_their_request_hold_up_nobody_and_are_given_up(se
         told = {outcome(call) for call in calls}
         done.set()
     assert told == {("DEADLINE_EXCEEDED", "The request did not arrive within 2 s")}
+
+
+def test_a_machine_that_has_lost_its_power_does_not_hold_its_connection(model_dir, monkeypatch):
+    from serving import server
+
+    monkeypatch.setattr(server, "KEEPALIVE", 1.0)
+    monkeypatch.setattr(server, "KEEPALIVE_TIMEOUT", 1.0)
+    with server.Server(model_dir) as running, socket.create_connection((running.host, running.port), 20) as client:
+        # HTTP/2's greeting and empty settings, and then not another word.
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        while client.recv(4096):
+            pass
 
 
 #: Sends a message of galaxies to be redrawn several times at once, and says how many bytes came back.

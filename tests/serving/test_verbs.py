@@ -6,13 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from astropy.io import fits
 from PIL import Image
+from strange_requests import honest
 
 from morph.questions import TREE
 from serving.client import MorphClient
@@ -196,7 +200,7 @@ def rest_of(process: subprocess.Popen) -> str:
     return line.split()[-1]
 
 
-def test_the_server_says_where_it_answers_and_ends_with_ctrl_c(model_dir, composites, tmp_path):
+def test_the_server_says_where_it_answers_and_finishes_what_is_under_way(model_dir, composites, tmp_path):
     (tmp_path / "monitoring.config").write_text('prometheus_config { enable: true, path: "/elsewhere" }')
     process, address = serve(model_dir, "--embedded", "--monitoring", str(tmp_path / "monitoring.config"))
     rest = rest_of(process)
@@ -205,8 +209,27 @@ def test_the_server_says_where_it_answers_and_ends_with_ctrl_c(model_dir, compos
         assert len(client.classify(composites)["anomaly"]) == len(composites)
     with urllib.request.urlopen(rest.replace("/v1/models/morph", "/elsewhere"), timeout=30) as page:
         assert b'morph_galaxies{model="morph",signature="composite",version="3"} 6.0' in page.read()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
+    with grpc.insecure_channel(address) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        told: Counter = Counter()
+
+        def send() -> None:
+            predict.future(honest()).add_done_callback(again)
+
+        def again(call) -> None:
+            told[call.code().name] += 1
+            if call.code() is grpc.StatusCode.OK:
+                send()
+
+        for _ in range(16):
+            send()
+        while told["OK"] < 50:
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(30) == 0
+        while told["UNAVAILABLE"] < 16:
+            time.sleep(0.01)
+    assert set(told) == {"OK", "UNAVAILABLE"}
 
 
 STAND_IN = """#!{python}
@@ -256,7 +279,7 @@ def test_tensorflow_serving_is_used_where_it_is_installed(model_dir, composites,
         assert b"AVAILABLE" in status.read()
     with MorphClient(address) as client:
         assert len(client.classify(composites)["anomaly"]) == len(composites)
-    process.terminate()
+    process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     assert marker.read_text() == "stopped [3]"
 
