@@ -73,11 +73,14 @@ def _check_whole(path: Path) -> None:
             end = hdu.fileinfo()["datLoc"] + hdu.size
             if end > size:
                 raise BadInput(f"'{path}' is cut short ({size:,} bytes, more expected); get it again.")
+    end = -(-end // BLOCK) * BLOCK
+    with path.open("rb") as file:
+        file.seek(end)
+        rest = file.read(BLOCK)
+    if rest.startswith(b"XTENSION"):
+        raise BadInput(f"'{path}' is cut short, or one of its headers is damaged; get it again.")
     # Where a header gives the wrong number of pixels, the next HDU is sought in the middle of them.
-    if size - end > BLOCK:
-        with path.open("rb") as file:
-            file.seek(end + BLOCK)
-            if file.read(BLOCK).strip(b"\0 "):
-                raise BadInput(
-                    f"'{path}' is damaged: {size - end:,} bytes follow what its headers describe (is NAXIS right?)."
-                )
+    if rest.strip(b"\0 "):
+        raise BadInput(
+            f"'{path}' is damaged: {size - end:,} bytes follow what its headers describe; is its NAXIS right?"
+        )

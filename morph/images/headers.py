@@ -118,29 +118,35 @@ def celestial(header: fits.Header, path: Path) -> WCS:
             if not wcs.has_celestial:
                 raise BadInput(f"'{path}' has no sky coordinates (WCS) in its header; a tile needs them.")
             wcs = wcs.celestial
-            wrong = _nonsense(header, wcs)
+            wrong = _wrong_cards(header) or _wrong_axes(wcs)
         except BadInput:
             raise
         except Exception as error:  # wcslib raises its own classes for each kind of nonsense in a header
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            wrong = lines[-1].strip().rstrip(".") if lines else type(error).__name__
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+            wrong = _wrong_cards(header) or lines[-1].rstrip(".")
     if wrong:
         raise BadInput(f"The sky coordinates in the header of '{path}' make no sense ({wrong}); correct the header.")
     return wcs
 
 
-def _nonsense(header: fits.Header, wcs: WCS) -> str | None:
-    """What is wrong with sky coordinates that wcslib could read."""
-    if not wcs.wcs.ctype[0].startswith("RA"):
-        return f"they are {wcs.wcs.ctype[0]}, {wcs.wcs.ctype[1]}, not right ascension and declination"
+def _wrong_cards(header: fits.Header) -> str | None:
+    """What is wrong with the numbers in the header that make its sky coordinates."""
     missing = [key for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2") if number(header, key) is None]
     if missing:
         return f"{' and '.join(missing)} missing, or no number"
     if not any(key in header for key in ("CD1_1", "CD1_2", "CDELT1", "PC1_1")):
         return "they have no scale: neither CD1_1 nor CDELT1 is there"
-    ra, dec = wcs.wcs.crval
+    first, second = (number(header, key) or 0.0 for key in ("CRVAL1", "CRVAL2"))
+    ra, dec = (second, first) if str(value(header, "CTYPE1")).startswith("DEC") else (first, second)
     if abs(dec) > 90 or abs(ra) > 360:
         return f"they are centred at right ascension {ra:g}, declination {dec:g}"
+    return None
+
+
+def _wrong_axes(wcs: WCS) -> str | None:
+    """What is wrong with the axes of sky coordinates that wcslib could read."""
+    if not wcs.wcs.ctype[0].startswith("RA"):
+        return f"they are {wcs.wcs.ctype[0]}, {wcs.wcs.ctype[1]}, not right ascension and declination"
     scales = proj_plane_pixel_scales(wcs) * 3600
     smallest, largest = PIXEL_SCALES
     if not (np.isfinite(scales).all() and (scales > smallest).all() and (scales < largest).all()):

@@ -28,12 +28,12 @@ SUFFIXES = tuple(f".{kind}{packed}" for packed in (".fz", ".gz", ".bz2", "") for
 SATURATED_BIT = 2
 
 #: Bands as names of files call them.
-BANDS = "ugrizyY"
+BANDS = ("u", "g", "r", "i", "z", "y", "Y")
 
 #: Reads rows, from the first number to the second (exclusive): flux, which pixels are saturated, and weights if known.
 ReadRows = Callable[[int, int], tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 
-_BAND_IN_NAME = re.compile(rf"^(?:(?P<name>.+)[_.-])?(?P<band>[{BANDS}])$")
+_BAND_IN_NAME = re.compile(rf"^(?:(?P<name>.+)[_.-])?(?P<band>{'|'.join(BANDS)})$")
 
 
 def is_fits(path: str | Path) -> bool:

@@ -42,8 +42,10 @@ class Plain(Reader):
         bands = {band: image for image in images if (band := _band(image))}
         if len(bands) > 1:
             return {band: Planes(image.header, image.plane) for band, image in bands.items()}
-        _one_field(images, path)
-        return {None: Planes.of(images)}
+        planes = Planes.of(images)
+        if planes.mask is None and planes.weights is None:
+            _one_field(images, path)
+        return {None: planes}
 
 
 def _band(image: Image) -> str | None:
