@@ -33,12 +33,22 @@ ID_COLUMNS = (
     "name",
     "number",
 )
+#: Names that hold within one file alone, and those that hold within a Legacy Surveys brick.
+FILE_ID_COLUMNS = ("number",)
+BRICK_ID_COLUMNS = ("objid",)
+BRICK_COLUMNS = ("brickname", "brickid")
+#: Whether a Legacy Surveys source lies in its brick's own area and not in an overlap.
+PRIMARY_COLUMNS = ("brick_primary",)
 #: Columns that name a galaxy's picture.
 PICTURE_COLUMNS = ("asset_id", "filename", "file")
 
 #: Right ascension and declination in degrees: DES's windowed positions before the plain ones.
 RA_COLUMNS = ("ra", "alphawin_j2000", "alpha_j2000", "raj2000", "ra_icrs", "ra_deg", "coord_ra", "target_ra")
 DEC_COLUMNS = ("dec", "deltawin_j2000", "delta_j2000", "dej2000", "de_icrs", "dec_deg", "coord_dec", "target_dec")
+
+#: Places in SExtractor's pixels, of which the first is 1.
+X_COLUMNS = ("xwin_image", "x_image")
+Y_COLUMNS = ("ywin_image", "y_image")
 
 TILE_COLUMNS = ("tilename", "tile", "brickname")
 
@@ -49,19 +59,20 @@ PIXEL_COLUMNS = ("flux_radius_r", "flux_radius_i", "flux_radius_g", "flux_radius
 #: Half-light radii of models before the point-spread function (Tractor), arcsec.
 INTRINSIC_COLUMNS = ("shape_r",)
 
-MAGNITUDE_COLUMNS = {
-    f"mag_{band}": tuple(
-        f"{name}{band}{rest}"
-        for name, rest in (
-            ("mag_", ""),
-            ("mag_auto_", ""),
-            ("mag_auto_", "_dered"),
-            ("petromag_", ""),
-            ("modelmag_", ""),
-        )
+
+def magnitude_columns(band: str) -> tuple[str, ...]:
+    """What a band's magnitudes are called."""
+    return (
+        f"mag_{band}",
+        f"mag_auto_{band}",
+        f"mag_auto_{band}_dered",
+        f"petromag_{band}",
+        f"modelmag_{band}",
     )
-    for band in "gri"
-}
+
+
+MAGNITUDE_COLUMNS = {f"mag_{band}": magnitude_columns(band) for band in "gri"}
+
 #: Redshifts from spectra, and those guessed from colours.
 SPECTRUM_COLUMNS = ("redshift", "zspec", "z_spec", "specz")
 PHOTOZ_COLUMNS = ("zphot", "z_phot", "photo_z", "dnf_zmean_sof")

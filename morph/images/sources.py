@@ -71,29 +71,56 @@ def detect(tile: Tile, smallest: float | None = None) -> Table:
 
 
 def locate(tile: Tile, catalogue: Table) -> Table:
-    """The rows of a catalogue that are this tile's, with their places and sizes on it.
-
-    A row belongs to the tile that its `tilename` says, on the image or not; one without a `tilename` belongs to
-    every tile on which it falls. On a cutout of a tile, the tile's rows outside the cutout are left out.
-
-    Returns
-    -------
-    Table with the catalogue's columns, `x`, `y` (pixels, 0-based, NaN where the sky is not on the tile's plane) and
-    `radius` in arcsec, measured on the image where the catalogue has none.
-    """
-    x, y = _pixels(tile, catalogue)
-    height, width = tile.shape
-    on_tile = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
-    tilename = np.asarray(catalogue["tilename"], dtype=str)
-    own = {tile.name, tile.tilename} - {""}
-    elsewhere = (tilename != "") & ~np.isin(tilename, list(own)) if tile.tilename else np.zeros(len(x), dtype=bool)
-    rows = np.flatnonzero((on_tile & ~elsewhere) | (tilename == tile.name))
-    table = catalogue[rows]
-    table["x"], table["y"] = x[rows], y[rows]
-    unknown = ~np.isfinite(np.asarray(table["radius"])) & on_tile[rows]
+    """`place`, with sizes measured on the image where the catalogue has none."""
+    table = place(tile, catalogue)
+    unknown = ~np.isfinite(np.asarray(table["radius"])) & _on_image(tile, table["x"], table["y"])
     if unknown.any():
         table["radius"][unknown] = measure_radii(tile, table["x"][unknown], table["y"][unknown]) * tile.pixel_scale
     return table
+
+
+def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
+    """The rows of a catalogue that are this tile's, with their places on it.
+
+    A row belongs to the tile that its `tilename` says, on the image or not; one without a `tilename` belongs to the
+    tile on which it falls, and of tiles that overlap to the one whose unique area it is in. On a cutout of a tile, the
+    tile's rows outside the cutout are left out.
+
+    Parameters
+    ----------
+    by_file : whether a row's `tilename` says in which tile's catalogue it stands and no more: then, too, it has to be
+        in the tile's unique area.
+
+    Returns
+    -------
+    Table with the catalogue's columns, and `x`, `y` (pixels, 0-based, NaN where the sky is not on the tile's plane).
+    """
+    x, y = _pixels(tile, catalogue)
+    ra, dec = np.asarray(catalogue["ra"], dtype=float), np.asarray(catalogue["dec"], dtype=float)
+    if "x" in catalogue.colnames:
+        in_pixels = np.isfinite(np.asarray(catalogue["x"], dtype=float)) & ~np.isfinite(ra)
+        x[in_pixels], y[in_pixels] = catalogue["x"][in_pixels], catalogue["y"][in_pixels]
+        if in_pixels.any():
+            ra[in_pixels], dec[in_pixels] = tile.wcs.wcs_pix2world(x[in_pixels], y[in_pixels], 0)
+    on_tile = _on_image(tile, x, y)
+    tilename = np.asarray(catalogue["tilename"], dtype=str)
+    own = {tile.name, tile.tilename} - {""}
+    elsewhere = (tilename != "") & ~np.isin(tilename, list(own)) if tile.tilename else np.zeros(len(x), dtype=bool)
+    said = np.isin(tilename, list(own)) & (not by_file)
+    here = on_tile & ~elsewhere & (said | _owns(tile, ra, dec))
+    rows = np.flatnonzero(here | (~on_tile & (tilename == tile.name)))
+    table = catalogue[rows]
+    table["x"], table["y"], table["ra"], table["dec"] = x[rows], y[rows], ra[rows], dec[rows]
+    return table
+
+
+def _owns(tile: Tile, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    return tile.owns(ra, dec) if hasattr(tile, "owns") else np.ones(len(ra), dtype=bool)
+
+
+def _on_image(tile: Tile, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    height, width = tile.shape
+    return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
 
 
 def measure_radii(tile: Tile, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -119,14 +146,19 @@ def _measure_one(tile: Tile, x: float, y: float) -> float:
     return shape.radius if shape.found else point_source_radius(get_survey(tile.survey)) / tile.pixel_scale
 
 
+def footprint(tile: Tile) -> tuple[float, float, float]:
+    """A circle on the sky that holds the tile: right ascension, declination and radius, degrees."""
+    height, width = tile.shape
+    ra, dec = tile.wcs.wcs_pix2world((width - 1) / 2, (height - 1) / 2, 0)
+    return float(ra), float(dec), float(np.hypot(height, width) * tile.pixel_scale / 3600)
+
+
 def _pixels(tile: Tile, catalogue: Table) -> tuple[np.ndarray, np.ndarray]:
     """Places on the tile's grid; NaN where they are farther from it than the tile is large."""
     ra, dec = np.asarray(catalogue["ra"], dtype=float), np.asarray(catalogue["dec"], dtype=float)
-    height, width = tile.shape
-    middle = tile.wcs.wcs_pix2world((width - 1) / 2, (height - 1) / 2, 0)
-    reach = np.radians(np.hypot(height, width) * tile.pixel_scale / 3600)
+    middle_ra, middle_dec, reach = np.radians(footprint(tile))
     # A tangent plane shows the far side of the sky on top of the near one.
-    near = angular_separation(*(np.radians(values) for values in (ra, dec, *middle))) < reach
+    near = angular_separation(np.radians(ra), np.radians(dec), middle_ra, middle_dec) < reach
     x, y = np.full(len(ra), np.nan), np.full(len(ra), np.nan)
     if near.any():
         x[near], y[near] = tile.wcs.wcs_world2pix(ra[near], dec[near], 0)
