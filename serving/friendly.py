@@ -1,5 +1,7 @@
 """The friendly catalogue: the columns that most people want, with plain names and one answer a question."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -18,7 +20,6 @@ AFTER = ("anomaly_score", "anomaly", "flags")
 NEEDED = (
     *KEPT,
     *TREE.columns,
-    *(f"{column}_tree" for column in TREE.columns),
     *(f"{question.name}_concentration" for question in TREE),
     *AFTER,
 )
@@ -40,19 +41,26 @@ def friendly(scores: pa.Table) -> pa.Table:
     """
     columns: dict[str, pa.Array | pa.ChunkedArray] = {name: scores[name] for name in KEPT}
     fields = [scores.schema.field(name) for name in KEPT]
+    p = columns_of(scores, TREE.columns)
+    asked = reach(p)
     chosen, answers = [], []
     for question in TREE:
-        best, p, error = _likely(scores, question)
-        chosen.append(best)
         name = plain(question.name)
+        worth = columns_of(scores, [f"{question.name}_concentration"])[0]
+        shares = p[TREE.slices[question.name]]
+        # Comparisons with NaN are false.
+        best = np.where(asked[question.name] >= ASKED, shares.argmax(axis=0), -1)
+        chance = np.where(best >= 0, shares.max(axis=0), np.float32(np.nan))
+        error = np.sqrt(chance * (1 - chance) / (1 + worth))
+        chosen.append(best)
         answers += [
             (_field(name, pa.string(), f"most likely answer: {', '.join(question.answers)}"), _named(question, best)),
-            (_field(f"{name}_probability", pa.float32(), "of that answer"), _known(p)),
+            (_field(f"{name}_probability", pa.float32(), "of that answer"), _known(chance)),
             (_field(f"{name}_error", pa.float32(), "standard error of that probability"), _known(error)),
         ]
     told = _field("summary", pa.string(), "the answers to the questions that most volunteers would be asked, in words")
     fields += [told, *(field for field, _ in answers), *(scores.schema.field(name) for name in AFTER)]
-    columns["summary"] = _in_words(np.column_stack(chosen))
+    columns["summary"] = _in_words(chosen)
     columns |= {field.name: values for field, values in answers}
     columns |= {name: scores[name] for name in AFTER}
     fields.append(_field("clean", pa.bool_(), "nothing is wrong with the stamp: flags is 0"))
@@ -65,21 +73,28 @@ def plain(name: str) -> str:
     return name.replace("-", "_")
 
 
-def matrix(scores: pa.Table, names: list[str]) -> np.ndarray:
-    """Columns side by side, float32 [n, columns], null as NaN."""
-    return np.column_stack([scores[name].to_numpy().astype("float32", copy=False) for name in names])
+def columns_of(scores: pa.Table, names: Sequence[str]) -> np.ndarray:
+    """Columns as the rows of an array, float32 [columns, n], null as NaN."""
+    values = np.empty((len(names), len(scores)), dtype="float32")
+    for row, name in zip(values, names, strict=True):
+        row[:] = scores[name].to_numpy()
+    return values
 
 
-def _likely(scores: pa.Table, question: Question) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The most likely answer's index (-1: the question is not asked), its probability and that one's error."""
-    p = matrix(scores, list(question.columns))
-    reached = matrix(scores, [f"{column}_tree" for column in question.columns]).sum(axis=1)
-    worth = matrix(scores, [f"{question.name}_concentration"])[:, 0]
-    # Comparisons with NaN are false.
-    asked = reached >= ASKED
-    best = np.where(asked, np.nan_to_num(p).argmax(axis=1), -1)
-    chance = np.where(asked, p.max(axis=1), np.nan)
-    return best, chance, np.sqrt(chance * (1 - chance) / (1 + worth))
+def reach(p: np.ndarray) -> dict[str, np.ndarray]:
+    """How many of the volunteers would be asked each question: {question: share [n]}.
+
+    Parameters
+    ----------
+    p : probabilities [answers, n], each question summing to one.
+    """
+    asked: dict[str, np.ndarray] = {}
+    for question in TREE:
+        parents = [
+            asked[parent] * p[TREE.columns.index(f"{parent}_{answer}")] for parent, answer in question.asked_after
+        ]
+        asked[question.name] = np.sum(parents, axis=0) if parents else np.where(np.isnan(p[0]), p[0], np.float32(1))
+    return asked
 
 
 def _named(question: Question, best: np.ndarray) -> pa.Array:
@@ -87,11 +102,13 @@ def _named(question: Question, best: np.ndarray) -> pa.Array:
     return pa.DictionaryArray.from_arrays(codes, pa.array(question.answers)).dictionary_decode()
 
 
-def _in_words(chosen: np.ndarray) -> pa.Array:
-    """A sentence a galaxy, from its answers [n, questions]; null where there is none."""
-    kinds, which = np.unique(chosen, axis=0, return_inverse=True)
-    sentences = [", ".join(_words(kind)) or None for kind in kinds]
-    codes = pa.array(which.reshape(-1).astype("int32"))
+def _in_words(chosen: Sequence[np.ndarray]) -> pa.Array:
+    """A sentence a galaxy, from its answer to each question, [n] each; null where there is none."""
+    # One number a galaxy stands for all of its answers: thousands of galaxies share a few hundred sentences.
+    bases = [len(question.answers) + 1 for question in TREE]
+    kinds, which = np.unique(np.ravel_multi_index([best + 1 for best in chosen], bases), return_inverse=True)
+    sentences = [", ".join(_words(kind)) or None for kind in np.column_stack(np.unravel_index(kinds, bases)) - 1]
+    codes = pa.array(which.astype("int32"))
     return pa.DictionaryArray.from_arrays(codes, pa.array(sentences, pa.string())).dictionary_decode()
 
 

@@ -80,16 +80,16 @@ class ScoreFiles:
         path = self.paths[number]
         try:
             with pq.ParquetFile(path) as file:
-                there = [name for name in wanted.names if name in file.schema_arrow.names]
+                names = set(file.schema_arrow.names)
+                there = [name for name in wanted.names if name in names]
                 table = file.read(columns=there)
         except (pa.ArrowInvalid, OSError) as error:
             reason = str(error).splitlines()[0].rstrip(".")
             raise BadInput(f"The scores in '{path}' cannot be read ({reason}); make them again.") from None
-        if table.schema.names != wanted.names:
-            columns_of = {name: table[name] for name in there}
-            blank = {field.name: pa.nulls(len(table), field.type) for field in wanted if field.name not in columns_of}
-            table = pa.table([columns_of.get(name, blank.get(name)) for name in wanted.names], names=wanted.names)
-        return table.cast(wanted)
+        for place, field in enumerate(wanted):
+            if field.name not in names:
+                table = table.add_column(place, field, pa.nulls(len(table), field.type))
+        return table.select(wanted.names).cast(wanted)
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """`read` of one file after the other."""
