@@ -5,8 +5,9 @@ A tile is a set of FITS files. Any of their names stands for all of them: ``DES0
 `morph.images.readers`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike
 from morph.errors import BadInput
 from morph.images import headers
 from morph.images.finding import find_tiles, tile_name
-from morph.images.planes import Planes
+from morph.images.planes import Planes, ReadRows
 from morph.images.readers import Reader, named, reader_of
 from morph.surveys import get_survey
 
@@ -110,7 +111,7 @@ class Tile:
             np.array(c, dtype=float) for c in ([0, width, 0, width, width / 2], [0, 0, height, height, height / 2])
         )
         with np.errstate(invalid="ignore"):
-            places = self._grids[band].wcs_world2pix(*self.wcs.wcs_pix2world(x, y, 0), 0)
+            places = _pixels(self._grids[band], *self.sky(x, y))
         distance = float(np.hypot(places[0] - x, places[1] - y).max())
         scales = [np.mean(proj_plane_pixel_scales(grid)) for grid in (self.wcs, self._grids[band])]
         if not distance < MOST_MISALIGNED or abs(scales[1] / scales[0] - 1) > MOST_SCALED:
@@ -158,8 +159,18 @@ class Tile:
         self._of(band)
         if band in self._aligned:
             return x, y
-        ra, dec = self.wcs.wcs_pix2world(x, y, 0)
-        return self._grids[band].wcs_world2pix(ra, dec, 0)
+        return _pixels(self._grids[band], *self.sky(x, y))
+
+    def sky(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Right ascension and declination (degrees) of places on the tile's grid (pixels, 0-based)."""
+        return self.wcs.all_pix2world(x, y, 0)
+
+    def pixels(self, ra: ArrayLike, dec: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Places on the tile's grid (pixels, 0-based) of positions (degrees); NaN where they are not on its plane.
+
+        A tangent plane shows the far side of the sky on top of the near one: ask for positions near the tile.
+        """
+        return _pixels(self.wcs, ra, dec)
 
     def owns(self, ra: ArrayLike, dec: ArrayLike) -> np.ndarray:
         """Which positions (degrees) this tile answers for where it overlaps its neighbours: bool [n].
@@ -208,8 +219,29 @@ class Tile:
         assert self._saturated is not None
         return self._saturated
 
+    @contextmanager
+    def opened(self, band: str, weights: bool = False) -> Iterator[ReadRows]:
+        """A function that reads rows of a band, see `Planes.opened`; from memory where `plane` has read them."""
+        if band not in self._flux:
+            with self._of(band).opened(self.zero_point(band), weights) as read:
+                yield read
+            return
+        flux, saturated = self._flux[band], self._saturated
+        assert saturated is not None
+        weight = self.weight(band) if weights and self._of(band).weights is not None else None
+        yield lambda start, stop: (
+            flux[start:stop],
+            saturated[start:stop],
+            None if weight is None else weight[start:stop],
+        )
+
     def _of(self, band: str) -> Planes:
         try:
             return self._planes[band]
         except KeyError:
             raise BadInput(f"Tile '{self.name}' has no band {band}; it has {', '.join(self.bands)}.") from None
+
+
+def _pixels(wcs: WCS, ra: ArrayLike, dec: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    # Distorted images (SIP) are inverted by steps that need not end far away from them.
+    return wcs.all_world2pix(ra, dec, 0, quiet=True)

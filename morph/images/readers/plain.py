@@ -16,6 +16,7 @@ from morph.images.hdus import Image, images_in
 from morph.images.planes import BANDS, Planes, split_name
 from morph.images.readers.des import unique_area
 from morph.images.readers.reader import Named, Reader
+from morph.images.readers.rubin import with_described_mask
 
 
 class Plain(Reader):
@@ -42,7 +43,7 @@ class Plain(Reader):
         bands = {band: image for image in images if (band := _band(image))}
         if len(bands) > 1:
             return {band: Planes(image.header, image.plane) for band, image in bands.items()}
-        planes = Planes.of(images)
+        planes = with_described_mask(Planes.of(images), images)
         if planes.mask is None and planes.weights is None:
             _one_field(images, path)
         return {None: planes}

@@ -18,7 +18,7 @@ from morph.errors import BadInput
 from morph.images import headers
 from morph.images.hdus import images_in
 from morph.images.pixels import Plane
-from morph.images.planes import SATURATED_BIT, Planes
+from morph.images.planes import Planes
 
 
 class Holds(enum.Enum):
@@ -74,9 +74,12 @@ class Reader:
         """What the survey calls the tile called `name`, in catalogues too; empty if the survey has no such names."""
         return name
 
-    def bits(self, band: str) -> tuple[int, int]:
-        """The bits of a mask that make a pixel bad in a band, and those that mark it as saturated."""
-        return -1, SATURATED_BIT
+    def bits(self, band: str) -> tuple[int, int] | None:
+        """The bits of a mask that make a pixel bad in a band, and those that mark it as saturated.
+
+        None where the planes of an image know it themselves (`images`): in DES's masks, any bit is bad.
+        """
+        return None
 
     def owns(self, planes: Planes, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
         """Which positions (degrees) lie in the part of the sky for which this tile and no other answers: bool [n].
@@ -130,7 +133,7 @@ class Reader:
             path = beside.get((holds, band)) or beside.get((holds, None))
             return there if path is None else images_in(path)[0].plane
 
-        bad, saturated = self.bits(band)
+        bad, saturated = self.bits(band) or (planes.bad_bits, planes.saturated_bits)
         return replace(
             planes,
             mask=plane(Holds.MASK, planes.mask),

@@ -253,6 +253,34 @@ def test_a_turned_or_mirrored_image_keeps_its_parity(tmp_path):
     assert dec[1] == pytest.approx(dec[0], abs=1e-5)
 
 
+def test_a_mask_that_says_what_its_bits_are_is_believed(tmp_path):
+    """Rubin's and HSC's: detected pixels are marked, and are good."""
+    image = fits.ImageHDU(np.ones((60, 60), "f4"), sky_of(), name="IMAGE")
+    bits = np.full((60, 60), 1 << 5, "i4")
+    bits[10, 20], bits[30, 40], bits[50, 5] = 1, 1 << 8, 1 << 1
+    bits_of = {"MP_BAD": 0, "MP_SAT": 1, "HIERARCH MP_DETECTED": 5, "HIERARCH MP_NO_DATA": 8}
+    mask = fits.ImageHDU(bits, fits.Header(bits_of), name="MASK")
+    primary = fits.PrimaryHDU(header=fits.Header({"FILTER": "HSC-R", "FLUXMAG0": 10 ** (27 / 2.5)}))
+    fits.HDUList([primary, image, mask]).writeto(tmp_path / "calexp-HSC-R-9813-4,4.fits")
+    tile = Tile.open(tmp_path)
+    assert (tile.bands, round(tile.zero_point("r"), 6)) == (("r",), 27.0)
+    assert np.argwhere(tile.mask("r")).tolist() == [[10, 20], [30, 40]]
+    assert np.argwhere(tile.saturated()).tolist() == [[50, 5]]
+
+
+def test_a_distorted_image_is_read_with_its_distortion(tmp_path):
+    """SIP terms of astrometric solutions: a pixel at the corner moves by 40."""
+    sip = {"A_ORDER": 2, "A_2_0": 2.0e-3, "A_0_2": 1.0e-3, "B_ORDER": 2, "B_1_1": 1.0e-4}
+    sip |= {"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP"}
+    tile = Tile.open(write_band(tmp_path, "r", name="field", **sip))
+    x, y = np.array([0.0, 119.5, 239.0]), np.array([0.0, 119.5, 10.0])
+    ra, dec = tile.sky(x, y)
+    np.testing.assert_allclose(tile.pixels(ra, dec), [x, y], atol=1e-3)
+    plain = tile.wcs.wcs_world2pix(ra, dec, 0)
+    assert np.hypot(plain[0] - x, plain[1] - y)[0] > 40
+    assert np.hypot(plain[0] - x, plain[1] - y)[1] < 0.1
+
+
 # --- Headers and files that are wrong --------------------------------------------------------------------
 
 
