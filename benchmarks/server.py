@@ -99,6 +99,11 @@ class Child:
         if said not in self.first:
             raise SystemExit(f"{command[-1]} did not start: {self.first}")
 
+    @property
+    def address(self) -> str:
+        """Where a server that was started says that it serves."""
+        return self.first.split()[-1]
+
     def ask(self, line: str) -> str:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
@@ -142,7 +147,7 @@ def main(model: Path, seconds: float, rounds: int, clients: tuple[int, ...], pee
         server = stack.enter_context(Child(*serve, said="Serving"))
         alone = stack.enter_context(Child("-c", IN_PROCESS, str(version), said="ready"))
         generator = stack.enter_context(Child(__file__, "--listen", said="ready"))
-        sides = {"morph": server.first.split()[-1], **dict(peer.split("=", 1) for peer in peers)}
+        sides = {"morph": server.address, **dict(peer.split("=", 1) for peer in peers)}
         measured = [_round(sides, loads, alone, generator, seconds) for _ in range(rounds)]
     _print(sides, loads, measured, seconds)
 
