@@ -18,9 +18,15 @@ def tile_name(paths: Sequence[str | Path]) -> str:
     return reader_of(files).name(files[0])
 
 
-def survey_of(paths: Sequence[str | Path]) -> str | None:
-    """The survey that the names of a tile's files tell (see `morph.surveys`); None where they tell none."""
-    return reader_of([Path(path) for path in paths]).survey
+def survey_of(tiles: Iterable[Sequence[Path]]) -> str | None:
+    """The survey that the names of tiles' files tell (see `morph.surveys`); None where they tell none.
+
+    `tiles` are groups of files as `find_tiles` makes them. BadInput when they are of several surveys.
+    """
+    surveys = {survey for paths in tiles if (survey := reader_of(paths).survey)}
+    if len(surveys) > 1:
+        raise BadInput(f"There are tiles of several surveys ({', '.join(sorted(surveys))}); score each by itself.")
+    return surveys.pop() if surveys else None
 
 
 def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:

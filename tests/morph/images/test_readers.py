@@ -29,7 +29,7 @@ def test_the_archives_folders_hold_one_tile_each(tmp_path):
     tiles = find_tiles(tmp_path)
     assert [tile_name(paths) for paths in tiles] == ["DES0001-0541", "DES0356-5248"]
     assert [[path.name[-9:] for path in paths] for paths in tiles] == [["g.fits.fz", "r.fits.fz"]] * 2
-    assert survey_of(tiles[0]) == "des"
+    assert survey_of(tiles) == "des"
     assert find_tiles(str(tmp_path / "Y6A1/*/*/*/coadd/*_r.fits.fz")) == tiles
     with pytest.raises(BadInput, match="none of the survey's images"):
         find_tiles(folder / f"{tile}_r4907p01_g_segmap.fits")
@@ -99,7 +99,7 @@ def test_a_brick_is_found_from_any_of_its_files(tmp_path, packed):
     for pattern in (tmp_path, expected[1], expected[-1], str(tmp_path / "coadd/*/*/*-image-r.fits*")):
         assert find_tiles(pattern) == [expected]
     assert tile_name(expected) == "0001p000"
-    assert survey_of(expected) == "decals"
+    assert survey_of([expected]) == "decals"
 
 
 def test_a_bricks_bands_have_their_own_weights_and_bits(tmp_path):
@@ -151,6 +151,13 @@ def test_a_rectangle_may_reach_over_zero_or_all_around():
     assert in_rectangle(ra, dec, (0, 360), (-1, 1)).all()
 
 
+def test_tiles_of_two_surveys_are_not_taken_together(tmp_path):
+    write_tile(tmp_path, "g")
+    write_brick(tmp_path, "g")
+    with pytest.raises(BadInput, match=r"several surveys \(decals, des\)"):
+        survey_of(find_tiles(tmp_path))
+
+
 # --- SDSS ------------------------------------------------------------------------------------------------
 
 #: How far the bands' grids are from g's: pixels, and degrees.
@@ -171,7 +178,7 @@ def field(tmp_path_factory):
 def test_an_sdss_field_is_named_by_run_camcol_and_field(field):
     folder, _, _ = field
     (paths,) = find_tiles(folder.parent)
-    assert (tile_name(paths), survey_of(paths), len(paths)) == ("000756-1-0044", "sdss", 3)
+    assert (tile_name(paths), survey_of([paths]), len(paths)) == ("000756-1-0044", "sdss", 3)
     tile = Tile.open(folder / "frame-r-000756-1-0044.fits.bz2", survey="sdss")
     assert (tile.bands, tile.tilename) == (("g", "r", "i"), "")
     assert tile.pixel_scale == pytest.approx(FRAME_SCALE, rel=1e-6)
