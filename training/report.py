@@ -12,6 +12,7 @@ from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.images.tiles import Tile
 from morph.page import Section, commands, escape, page, pairs_table, simulated_mark
+from morph.shift.section import section_of_scores, shift_section
 from training import tracking
 from training.compare import Comparison
 from training.evaluate import ask
@@ -24,7 +25,6 @@ from training.sections import (
     strangest_section,
 )
 from training.shift import shift_of
-from training.shift_section import section_of_scores, shift_section
 from training.tile_section import read_scores, tile_section, titles
 
 #: Fewer galaxies than this make no map.
