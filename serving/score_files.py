@@ -74,9 +74,19 @@ class ScoreFiles:
         states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in self.paths]
         return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
+    def schema_of(self, columns: Sequence[str] | None) -> pa.Schema:
+        """The schema of some columns, or of all. A column that these files of an earlier version lack is named by
+        BadInput."""
+        if columns is None:
+            return self.schema
+        missing = [name for name in columns if name not in self.schema.names]
+        if missing:
+            raise BadInput(f"The scores in '{self.paths[0].parent}' have no column '{missing[0]}'; --overwrite them.")
+        return pa.schema([self.schema.field(name) for name in columns])
+
     def read(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """One file's rows, with `columns` (all of the schema's when not given); null where a file lacks a column."""
-        wanted = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        wanted = self.schema_of(columns)
         path = self.paths[number]
         try:
             with pq.ParquetFile(path) as file:
@@ -99,6 +109,15 @@ class ScoreFiles:
 def with_about(schema: pa.Schema, about: dict[str, Any]) -> pa.Schema:
     """The schema with a provenance, as score files have one."""
     return schema.with_metadata({KEY: json.dumps(about).encode()})
+
+
+def chosen_from(run: dict[str, Any]) -> str:
+    """Which galaxies a run scored, in words."""
+    catalogue, selection = run.get("catalogue"), run.get("selection")
+    if not catalogue:
+        return "detected on the tiles"
+    chosen = f", where {selection}" if selection else ""
+    return f"from {Path(str(catalogue.get('source'))).name} (digest {catalogue.get('digest')}){chosen}"
 
 
 def _count(runs: dict[str, dict[str, Any]], about: dict[str, Any], galaxies: int) -> None:
