@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,11 @@ from serving.worker import FILE, Unseen, job_folder, score_one, sees
 #: Seconds that a scheduler may take to answer.
 PATIENCE = 20.0
 
-#: Seconds between looks at whether any worker is left.
-WATCH = 60.0
+#: Seconds between looks at whether workers are missing.
+WATCH = 5.0
+
+#: How often processes of this machine are started, where one dies while they start.
+STARTS = 3
 
 #: What must be alike on the client, the scheduler and the workers for Dask to work.
 ALIKE = ("python", "distributed")
@@ -50,8 +53,11 @@ def score_on_cluster(groups: list[list[Path]], job: Job, where: int | str, advan
     """
     # Workers on other machines have other working folders.
     groups = [[path.resolve() for path in group] for group in groups]
-    job = replace(job, out=job.out.resolve())
-    with job_folder(job) as folder, _connected(where, len(groups)) as client, _watched(client):
+    galaxies = job.catalogue
+    if galaxies is not None and isinstance(galaxies.kept, Path):
+        galaxies = replace(galaxies, kept=galaxies.kept.resolve())
+    job = replace(job, out=job.out.resolve(), catalogue=galaxies)
+    with job_folder(job) as folder, _connected(where, len(groups)) as client:
         link = client.dashboard_link if importlib.util.find_spec("bokeh") or isinstance(where, str) else ""
         if link:
             logger.info("Dask's dashboard is at %s", link)
@@ -111,54 +117,68 @@ def _usable(result: Result | Unseen | BadInput) -> Result:
 @contextmanager
 def _connected(where: int | str, tiles: int) -> Iterator[Any]:
     """A client of the scheduler at an address, or of as many processes of this machine."""
+    # Before the loggers are found that this import makes.
     from distributed import Client
 
-    with _quiet():
+    cluster = None
+    with _quiet(), ExitStack() as stack:
         if isinstance(where, int):
-            with _processes(min(where, max(tiles, 1))) as cluster, Client(cluster) as client:
-                client.subscribe_topic("morph", _repeat)
-                yield client
-            return
-        try:
-            client = Client(where, timeout=PATIENCE)
-        except (OSError, TimeoutError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-            raise BadInput(
-                f"No Dask scheduler answers at {where} ({reason[:120]}); start one with `dask scheduler`, and write "
-                "its address as tcp://HOST:8786."
-            ) from None
-        with client:
-            client.subscribe_topic("morph", _repeat)
-            yield client
+            cluster = stack.enter_context(_processes(min(where, max(tiles, 1))))
+            client = stack.enter_context(Client(cluster))
+        else:
+            try:
+                client = stack.enter_context(Client(where, timeout=PATIENCE))
+            except (OSError, TimeoutError, ValueError) as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+                raise BadInput(
+                    f"No Dask scheduler answers at {where} ({reason[:120]}); start one with `dask scheduler`, and "
+                    "write its address as tcp://HOST:8786."
+                ) from None
+        client.subscribe_topic("morph", _repeat)
+        stack.enter_context(_watched(client, cluster))
+        yield client
 
 
 def _processes(workers: int) -> AbstractContextManager:
+    """Processes of this machine; BadInput when they cannot be started."""
     from distributed import LocalCluster
 
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     share = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), threads)
     share["OPENBLAS_NUM_THREADS"] = "1"
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        # A tile's pixels cannot be moved to disk, so Dask's bookkeeping of memory could only kill.
-        memory_limit=0,
-        dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
-        silence_logs=logging.CRITICAL,
-        env=share,
-    )
+    problem: RuntimeError | None = None
+    for _ in range(STARTS):
+        try:
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                # A tile's pixels cannot be moved to disk, so Dask's bookkeeping of memory could only kill.
+                memory_limit=0,
+                dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
+                silence_logs=logging.CRITICAL,
+                env=share,
+            )
+        except RuntimeError as error:
+            problem = error
+    raise BadInput(f"The {workers} worker processes cannot be started ({problem}).")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Dask tells of every lost connection in tracebacks; what matters of them is said in sentences."""
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
+    loggers = [
+        log
+        for name, log in logging.root.manager.loggerDict.items()
+        if name.partition(".")[0] in ("distributed", "tornado", "asyncio") and isinstance(log, logging.Logger)
+    ]
+    before = [log.level for log in loggers]
+    for log in loggers:
+        log.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(loggers, before, strict=True):
+            log.setLevel(level)
 
 
 def _repeat(event: Any) -> None:
@@ -167,13 +187,15 @@ def _repeat(event: Any) -> None:
 
 
 @contextmanager
-def _watched(client) -> Iterator[None]:
-    """Say so when no worker is left; the cluster may bring new ones, so it is waited for them."""
+def _watched(client, cluster) -> Iterator[None]:
+    """Say so when no worker is left: the cluster may bring new ones. On this machine (`cluster`) they are started."""
     done = threading.Event()
 
     def watch() -> None:
         told = False
         while not done.wait(WATCH):
+            if cluster is not None:
+                cluster.scale(len(cluster.worker_spec))
             gone = client.status == "running" and not client.scheduler_info()["workers"]
             if gone and not told:
                 logger.warning("The Dask cluster has no workers at the moment; waiting for some.")
@@ -185,6 +207,7 @@ def _watched(client) -> Iterator[None]:
         yield
     finally:
         done.set()
+        thread.join()
 
 
 def _check(client, where: int | str, needed: list[Path]) -> None:
