@@ -14,7 +14,7 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from morph.errors import BadInput
-from morph.images.cutouts import SMALLEST_RADIUS, Flag, judge, reaches_over, side
+from morph.images.flags import SMALLEST_RADIUS, Flag, judge, reaches_over, side
 from morph.images.photometry import intensity, magnitudes
 from morph.images.planes import Planes, split_name
 from morph.images.resample import resample

@@ -1,6 +1,8 @@
 """The pixels of one image in a FITS file, row by row, so that a survey's tile need never be in memory whole."""
 
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,16 +29,38 @@ class Plane:
         Only these are read and decompressed. Returns [stop - start, w], of a cube [n, stop - start, w]; BadInput when
         the file is cut short, damaged, or no longer the one that was opened.
         """
+        with self.opened() as rows:
+            return rows(start, stop)
+
+    @contextmanager
+    def opened(self) -> Iterator[Callable[[int, int], np.ndarray]]:
+        """`rows` of a file that stays open between its calls, which are one thread's at a time.
+
+        A file compressed as a whole (.gz) is unpacked once as long as the rows that are asked for go up.
+        """
+        with ExitStack() as files:
+            with self._blaming_the_file():
+                # A memory map is quicker, but its pages count as this process's memory until the file is closed:
+                # those of compressed planes are few.
+                hdu = files.enter_context(fits.open(self.path, memmap=self.path.suffix == ".fz"))[self.hdu]
+
+            def rows(start: int, stop: int) -> np.ndarray:
+                with self._blaming_the_file():
+                    pixels = hdu.section[..., start:stop, :]
+                    # FITS is big-endian: plain pixels are copied here, and decompressed ones are not.
+                    pixels = np.array(pixels, dtype=pixels.dtype.newbyteorder("="), copy=None)
+                if pixels.shape != (*self.shape[:-2], stop - start, self.shape[-1]):
+                    raise BadInput(f"'{self.path}' has changed since it was opened; start again.")
+                return pixels
+
+            yield rows
+
+    @contextmanager
+    def _blaming_the_file(self) -> Iterator[None]:
         try:
-            with fits.open(self.path, memmap=True) as hdus:
-                pixels = hdus[self.hdu].section[..., start:stop, :]
-                # FITS is big-endian, so pixels in a memory map are copied here, and decompressed ones are not.
-                pixels = np.array(pixels, dtype=pixels.dtype.newbyteorder("="), copy=None)
+            yield
         except (OSError, EOFError, IndexError, ValueError, TypeError, zlib.error) as error:
             raise BadInput(f"'{self.path}' is cut short or damaged ({first_line(error)}); get it again.") from None
-        if pixels.shape != (*self.shape[:-2], stop - start, self.shape[-1]):
-            raise BadInput(f"'{self.path}' has changed since it was opened; start again.")
-        return pixels
 
 
 def first_line(error: BaseException) -> str:

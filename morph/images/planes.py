@@ -5,6 +5,7 @@ bad) and WGT (inverse variance), compressed by fpack or not. A file with one ima
 Surveys with other layouts have readers of their own (`morph.images.readers`).
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -56,7 +57,7 @@ def split_name(path: str | Path) -> tuple[str, str | None]:
 
 def stem_of(path: str | Path) -> str:
     """A file's name without the ending of FITS files."""
-    name = Path(path).name
+    name = os.path.basename(path)
     return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
@@ -164,6 +165,7 @@ class Planes:
         """
         planes = (self.science, self.mask, self.weights)
         level = headers.number(self.header, "SATURATE")
+        scale = to_nanomaggies(np.ones((), "float32"), zero_point)
         with ExitStack() as files:
             science, mask, weight = (None if p is None else files.enter_context(p.opened()) for p in planes)
             assert science is not None
@@ -171,12 +173,12 @@ class Planes:
             def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
                 flux = science(start, stop).astype("float32", copy=False)
                 saturated = flux >= level if level and level > 0 else np.zeros(flux.shape, dtype=bool)
-                flux = to_nanomaggies(flux, zero_point)
                 np.copyto(flux, np.nan, where=np.isinf(flux))
+                flux *= scale
                 if mask is not None:
                     bits = mask(start, stop)
                     # Most pixels of most masks are 0, and which bits are set matters for the others only.
-                    marked = np.flatnonzero(bits)
+                    marked = np.flatnonzero(bits != 0)
                     bits = bits.ravel()[marked].astype(int)
                     saturated.reshape(-1)[marked] |= (bits & self.saturated_bits) != 0
                     flux.reshape(-1)[marked[(bits & self.bad_bits) != 0]] = np.nan

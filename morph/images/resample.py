@@ -31,8 +31,7 @@ def resample(image: np.ndarray, x: float, y: float, side: float, size: int) -> n
     """
     height, width, bands = image.shape
     step = side / size
-    top, rows = _weights(y, side, size, smooth=step < 1)
-    left, columns = _weights(x, side, size, smooth=step < 1)
+    (top, rows), (left, columns) = (_axis(centre, side, size, step < 1) for centre in (y, x))
     bottom, right = top + rows.shape[1], left + columns.shape[1]
     inside = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     if not inside.size:
@@ -46,36 +45,69 @@ def resample(image: np.ndarray, x: float, y: float, side: float, size: int) -> n
     known = planes if valid.all() else np.where(valid, planes, np.float32(0))
     flux = rows[:, kept_rows] @ known @ columns[:, kept_columns].T
     if not valid.all() or top < 0 or left < 0 or bottom > height or right > width:
-        area_rows, area_columns = (_weights(c, side, size, smooth=False)[1] for c in (y, x))
+        area_rows, area_columns = (_axis(centre, side, size, smooth=False)[1] for centre in (y, x))
         covered = area_rows[:, kept_rows] @ valid.astype("float32") @ area_columns[:, kept_columns].T
         covered /= np.float32(step**2)
         flux = np.where(covered >= LEAST_COVERAGE, flux / np.clip(covered, LEAST_COVERAGE, 1), np.nan)
     return np.ascontiguousarray(np.moveaxis(flux, 0, -1), dtype="float32")
 
 
-def _weights(centre: float, side: float, size: int, smooth: bool) -> tuple[int, np.ndarray]:
-    """How much of each input pixel each output pixel takes along one axis.
+def resample_many(windows: np.ndarray, x: np.ndarray, y: np.ndarray, side: np.ndarray, size: int) -> np.ndarray:
+    """What `resample` makes of each of many windows without a missing pixel.
 
-    Returns the first input pixel's index (it may be negative) and float32 [size, input pixels].
+    Parameters
+    ----------
+    windows : float32 [n, height, bands, width].
+    x, y, side : [n], the squares' centres and sides, pixels of their windows. `first_pixel` and `last_pixel` of each
+        are in the window, and either all sides are smaller than `size` or none is.
+
+    Returns
+    -------
+    float32 [n, size, size, bands].
+    """
+    count, height, bands, width = windows.shape
+    smooth = bool((side < size).all())
+    rows = _weights(y, side, size, height, smooth)
+    columns = _weights(x, side, size, width, smooth)
+    # The bands lie side by side for the one product and one above the other for the other.
+    flux = rows @ windows.reshape(count, height, bands * width)
+    flux = flux.reshape(count, size * bands, width) @ columns.swapaxes(1, 2)
+    return np.moveaxis(flux.reshape(count, size, bands, size), 2, 3)
+
+
+def first_pixel(centre: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """The first input pixel that squares need along an axis; it may be negative. int, of the shape of `centre`."""
+    return np.floor(centre + 0.5 - side / 2).astype(int) - REACH
+
+
+def last_pixel(centre: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """The one after the last input pixel that squares need along an axis."""
+    return np.ceil(centre + 0.5 + side / 2).astype(int) + REACH
+
+
+def _axis(centre: float, side: float, size: int, smooth: bool) -> tuple[int, np.ndarray]:
+    """The first input pixel that a square needs along one axis, and its weights: float32 [size, input pixels]."""
+    first, last = (int(end(np.array(centre), np.array(side))) for end in (first_pixel, last_pixel))
+    return first, _weights(np.array([centre - first]), np.array([side]), size, last - first, smooth)[0]
+
+
+def _weights(centre: np.ndarray, side: np.ndarray, size: int, count: int, smooth: bool) -> np.ndarray:
+    """How much of each of `count` input pixels each output pixel takes along one axis: float32 [n, size, count].
+
+    `centre` is in pixels from the first of them.
     """
     # Edge coordinates: input pixel j covers j to j + 1.
-    edges = centre + 0.5 - side / 2 + side / size * np.arange(size + 1)
-    first = int(np.floor(edges[0])) - REACH
-    count = int(np.ceil(edges[-1])) + REACH - first
-    place = edges - first
-    cell = np.clip(np.floor(place).astype(int), 0, count - 1)
-    t = place - cell
-    cumulative = np.zeros((size + 1, count + 1))
-    row = np.arange(size + 1)
+    edges = (centre + 0.5 - side / 2)[:, None] + (side / size)[:, None] * np.arange(size + 1)
+    cell = np.clip(np.floor(edges).astype(int), REACH - 1, count - REACH)
+    t = edges - cell
+    # How much of each pixel lies before each edge, in the interpolated cumulative flux: all of one well before it.
+    before = (np.arange(count) < cell[..., None]).astype("float32").reshape(-1, count)
+    edge, cell, t = np.arange(cell.size), cell.ravel(), t.ravel()
     if smooth:
         # Catmull-Rom: cubic through the values, with slopes from the neighbours.
-        cumulative[row, cell - 1] = 0.5 * (-t + 2 * t**2 - t**3)
-        cumulative[row, cell] = 0.5 * (2 - 5 * t**2 + 3 * t**3)
-        cumulative[row, cell + 1] = 0.5 * (t + 4 * t**2 - 3 * t**3)
-        cumulative[row, cell + 2] = 0.5 * (-(t**2) + t**3)
+        before[edge, cell - 1] = 1 + 0.5 * (t - 2 * t**2 + t**3)
+        before[edge, cell] = 0.5 * (t + 3 * t**2 - 2 * t**3)
+        before[edge, cell + 1] = 0.5 * (t**3 - t**2)
     else:
-        cumulative[row, cell] = 1 - t
-        cumulative[row, cell + 1] = t
-    # The cumulative flux at edge j sums the pixels before it, so pixel i counts towards the edges after i.
-    tail = np.cumsum(cumulative[:, ::-1], axis=1)[:, ::-1][:, 1:]
-    return first, np.diff(tail, axis=0).astype("float32")
+        before[edge, cell] = t
+    return np.diff(before.reshape(len(centre), size + 1, count), axis=1)

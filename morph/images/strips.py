@@ -1,17 +1,19 @@
 """All galaxies of a tile, cut in one walk from its bottom to its top."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from morph.images.cutouts import cut
-from morph.images.sources import measure_radii
+from morph.images.cutouts import cut_from, on_tile, rows_needed, usable
+from morph.images.flags import Flag
+from morph.images.radii import LARGEST_WINDOW, radii_on
 from morph.images.tiles import Tile
-from morph.stamps import NETWORK_SIZE
+from morph.images.walk import walk
+from morph.stamps import FIELD, NETWORK_SIZE
 
-#: Galaxies that are cut and handed over together.
+#: Galaxies that are handed over together, at most.
 PIECE = 512
 
 
@@ -33,7 +35,10 @@ class Stamps:
 
 
 def stamps(tile: Tile, x: ArrayLike, y: ArrayLike, radius: ArrayLike, size: int = NETWORK_SIZE) -> Iterator[Stamps]:
-    """Cut galaxies at the given places, each once, from the bottom of the tile to its top.
+    """Cut galaxies at the given places, each once, in an order of their own but always in the same one.
+
+    No more of the tile is in memory than the rows around the galaxies that are being cut; rows on which there are
+    none are not read.
 
     Parameters
     ----------
@@ -44,12 +49,32 @@ def stamps(tile: Tile, x: ArrayLike, y: ArrayLike, radius: ArrayLike, size: int 
     Raises BadInput when a file turns out to be damaged.
     """
     x, y, radius = (np.array(values, dtype=float, ndmin=1) for values in (x, y, radius))
-    height, width = tile.shape
-    on_tile = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
-    order = np.argsort(y, kind="stable")
-    for start in range(0, len(order), PIECE):
-        rows = order[start : start + PIECE]
-        unknown = rows[np.isnan(radius[rows]) & on_tile[rows]]
-        radius[unknown] = measure_radii(tile, x[unknown], y[unknown])
-        images, flags = cut(tile, x[rows], y[rows], radius[rows], size)
-        yield Stamps(rows, images, flags, radius[rows])
+    measured = np.isnan(radius) & on_tile(tile, x, y)
+    known = usable(tile, x, y, radius)
+    for some in _pieces(np.flatnonzero(~measured & ~known)):
+        nothing = np.full((len(some), size, size, 3), np.nan, dtype="float32")
+        yield Stamps(some, nothing, np.full(len(some), Flag.NO_DATA, dtype="int32"), radius[some])
+    low, high = np.zeros(len(x), dtype=int), np.zeros(len(x), dtype=int)
+    low[known], high[known] = rows_needed(tile, x[known], y[known], radius[known], size)
+    widest = np.full(measured.sum(), LARGEST_WINDOW / FIELD)
+    low[measured], high[measured] = rows_needed(tile, x[measured], y[measured], widest, NETWORK_SIZE)
+    walked = np.flatnonzero(known | measured)
+    larger = []
+    for strip, ready in walk(tile, low[walked], high[walked]):
+        for some in _pieces(walked[ready]):
+            new = some[measured[some]]
+            radius[new] = radii_on(strip, x[new], y[new])
+            first, last = rows_needed(tile, x[new], y[new], radius[new], size)
+            beyond = new[(first < strip.start) | (last > strip.stop)]
+            larger.append(beyond)
+            some = np.setdiff1d(some, beyond)
+            yield Stamps(some, *cut_from(strip, x[some], y[some], radius[some], size), radius[some])
+    again = np.concatenate([*larger, np.empty(0, dtype=int)])
+    if len(again):
+        for part in stamps(tile, x[again], y[again], radius[again], size):
+            yield replace(part, rows=again[part.rows])
+
+
+def _pieces(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), PIECE):
+        yield rows[start : start + PIECE]

@@ -1,0 +1,136 @@
+"""A tile's rows from the bottom to the top, a strip at a time: no more of it is in memory than what is looked at."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+
+from morph.images.tiles import Tile
+
+#: Rows that are read at a time: of a DES tile in three bands, 60 MB of flux.
+STRIP = 512
+
+#: Rows that threads are reading: the first, the one after the last, and what each band's thread will return.
+_Coming = tuple[int, int, dict[str, Future]]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of a tile, in memory.
+
+    Attributes
+    ----------
+    start, stop : the first of them, and the one after the last.
+    flux : {band: float32 [stop - start, w]}, nanomaggies per pixel, NaN where a pixel is bad.
+    saturated : {band: bool [stop - start, w]}.
+    weight : {band: float32 [stop - start, w]}, inverse variance; of the bands whose weights are known and were asked
+        for.
+    """
+
+    tile: Tile
+    start: int
+    stop: int
+    flux: dict[str, np.ndarray]
+    saturated: dict[str, np.ndarray]
+    weight: dict[str, np.ndarray]
+
+    @classmethod
+    def whole(cls, tile: Tile) -> "Strip":
+        """All rows of a tile, which stay in the tile's memory too."""
+        tile.load()
+        flux = {band: tile.plane(band) for band in tile.bands}
+        return cls(tile, 0, tile.shape[0], flux, dict.fromkeys(tile.bands, tile.saturated()), {})
+
+    def part(self, start: int, stop: int) -> "Strip":
+        """Some of the rows, without a copy."""
+        rows = slice(start - self.start, stop - self.start)
+        cut = ({band: plane[rows] for band, plane in planes.items()} for planes in self._planes)
+        return Strip(self.tile, start, stop, *cut)
+
+    def before(self, other: "Strip") -> "Strip":
+        """These rows and then those of another strip, which follow them."""
+        both = (
+            {band: np.concatenate([planes[band], more[band]]) for band in planes}
+            for planes, more in zip(self._planes, other._planes, strict=True)
+        )
+        return Strip(self.tile, self.start, other.stop, *both)
+
+    def window(self, band: str, left: int, top: int, shape: tuple[int, int]) -> np.ndarray:
+        """The flux in a box of the band's own grid, from the tile's column `left` and row `top`: float32, `shape`.
+
+        NaN outside the strip.
+        """
+        box = np.full(shape, np.nan, dtype="float32")
+        plane, top = self.flux[band], top - self.start
+        rows = slice(max(top, 0), max(min(top + shape[0], plane.shape[0]), 0))
+        columns = slice(max(left, 0), max(min(left + shape[1], plane.shape[1]), 0))
+        part = plane[rows, columns]
+        box[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1]] = part
+        return box
+
+    @property
+    def _planes(self) -> tuple[dict[str, np.ndarray], ...]:
+        return self.flux, self.saturated, self.weight
+
+
+def walk(tile: Tile, low: np.ndarray, high: np.ndarray, weights: bool = False) -> Iterator[tuple[Strip, np.ndarray]]:
+    """Strips of a tile, each with the things that are to be done on it.
+
+    Thing k needs the rows from `low[k]` to `high[k]` (exclusive, on the tile): it comes with the first strip that
+    holds them all, and once. A strip is dropped when the next is asked for. Rows that nothing needs are not read.
+    Threads read the next rows while the caller works on a strip.
+
+    Parameters
+    ----------
+    low, high : int [n].
+    weights : whether the strips have weights.
+
+    Yields
+    ------
+    A strip, and int [m], which of the things.
+
+    Raises BadInput when a file turns out to be damaged.
+    """
+    if not len(low):
+        return
+    order = np.argsort(high, kind="stable")
+    ends = high[order]
+    # The lowest row that a thing needs, or any after it.
+    needed = np.minimum.accumulate(low[order][::-1])[::-1]
+    with ExitStack() as stack:
+        files = {band: stack.enter_context(tile.opened(band, weights)) for band in tile.bands}
+        # More threads than cores only wait for each other: part of the decompression runs under Python's lock.
+        pool = stack.enter_context(ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)))
+
+        def read(start: int) -> _Coming:
+            stop = min(start + STRIP, int(ends[-1]))
+            return start, stop, {band: pool.submit(rows, start, stop) for band, rows in files.items()}
+
+        coming = read(int(needed[0]))
+        kept: Strip | None = None
+        done = 0
+        while done < len(order):
+            strip = _arrived(tile, coming)
+            if kept is not None:
+                strip, kept = kept.before(strip), None
+            ready = int(np.searchsorted(ends, strip.stop, side="right"))
+            if ready < len(order):
+                coming = read(max(strip.stop, int(needed[ready])))
+            if ready > done:
+                yield strip, order[done:ready]
+            if ready < len(order) and needed[ready] < strip.stop:
+                kept = strip.part(int(needed[ready]), strip.stop)
+            done = ready
+
+
+def _arrived(tile: Tile, coming: _Coming) -> Strip:
+    start, stop, bands = coming
+    flux, saturated, weight = {}, {}, {}
+    for band, rows in bands.items():
+        flux[band], saturated[band], found = rows.result()
+        if found is not None:
+            weight[band] = found
+    return Strip(tile, start, stop, flux, saturated, weight)
