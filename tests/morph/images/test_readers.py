@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from drawn_tiles import counts_of, sky_of, write_band, write_tile
 from survey_files import FRAME, FRAME_SCALE, frame_sky, write_brick, write_frame
 
 from morph.errors import BadInput
+from morph.images import readers
 from morph.images.finding import find_tiles, survey_of, tile_name
 from morph.images.readers.des import SPACING, unique_area
 from morph.images.readers.reader import in_rectangle
@@ -376,3 +378,24 @@ def test_regions_without_data_are_masked(tmp_path):
     tile = Tile.open(path)
     assert tile.mask("g")[:50].all()
     assert not tile.mask("g")[50:].any()
+
+
+# --- A new survey ----------------------------------------------------------------------------------------
+
+
+def test_the_example_of_a_new_survey_in_the_documents_reads_its_tiles(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[3] / "docs" / "tiles.md").read_text()
+    example: dict = {}
+    exec(page.split("```python")[1].split("```")[0], example)
+    monkeypatch.setattr(readers, "READERS", (example["Imagined"](), *readers.READERS))
+    bits = np.zeros((240, 240), "i2")
+    bits[5, 6], bits[7, 8], bits[9, 10] = 1, 2, 8
+    fits.PrimaryHDU(bits).writeto(tmp_path / "sky-0412_flags.fits")
+    for band in "gri":
+        fits.PrimaryHDU(counts_of(band), sky_of()).writeto(tmp_path / f"sky-0412_{band}_image.fits")
+        fits.PrimaryHDU(np.full((240, 240), 0.2, "f4")).writeto(tmp_path / f"sky-0412_{band}_weight.fits")
+    (tmp_path / "sky-0412_catalogue.fits").write_bytes(b"not read")
+    tile = Tile.open(tmp_path / "sky-0412_r_image.fits", survey="lsst")
+    assert (tile.name, tile.bands, tile.zero_point("i")) == ("0412", ("g", "r", "i"), 27.0)
+    assert np.argwhere(tile.mask("g")).tolist() == [[5, 6], [9, 10]]
+    assert np.argwhere(tile.saturated()).tolist() == [[9, 10]]
