@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from astropy.table import Table
-
 from morph import __version__
+from morph.images.index import Galaxies
 from serving.answerers import Source
 
 
@@ -18,7 +17,7 @@ class Job:
     Attributes
     ----------
     description : that of the source's model.
-    catalogue : as `read_catalogue` makes it; None to detect the galaxies.
+    catalogue : the galaxies; None where they are to be detected.
     token : of the run that holds the folder `out` (see `serving.hold`); empty where nobody does.
     """
 
@@ -26,7 +25,7 @@ class Job:
     description: dict[str, Any]
     out: Path
     survey: str
-    catalogue: Table | None = None
+    catalogue: Galaxies | None = None
     token: str = ""
 
     def path(self, tile: str) -> Path:
@@ -36,8 +35,7 @@ class Job:
         """The provenance that all of a run's files share."""
         catalogue, selection = None, ""
         if self.catalogue is not None:
-            catalogue = {name: self.catalogue.meta.get(name, "") for name in ("source", "digest", "radius_column")}
-            selection = self.catalogue.meta.get("where", "")
+            catalogue, selection = self.catalogue.about(), self.catalogue.where
         return {
             "software": f"morph {__version__}",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

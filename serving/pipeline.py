@@ -16,7 +16,7 @@ from astropy.table import Table
 from morph.errors import BadInput
 from morph.images.appearance import STATISTICS, measure
 from morph.images.cutouts import Flag
-from morph.images.sources import detect, locate
+from morph.images.sources import detect
 from morph.images.strips import Stamps, stamps
 from morph.images.tiles import Tile, tile_name
 from morph.stamps import FIELD
@@ -161,7 +161,7 @@ def _walk(groups: Iterable[list[Path]], job: Job) -> Iterator[_Batch | _Sheet | 
 def _walk_one(group: list[Path], job: Job) -> Iterator[_Batch | _Sheet | Elsewhere]:
     images = fingerprint(group)
     with Tile.open(group, job.survey) as tile:
-        galaxies = detect(tile) if job.catalogue is None else locate(tile, job.catalogue)
+        galaxies = detect(tile) if job.catalogue is None else job.catalogue.of(tile)
         if job.catalogue is not None and not len(galaxies):
             yield Elsewhere(tile.name)
             return

@@ -6,8 +6,8 @@ that cannot be used stops no other. A tile whose images have changed since is sc
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from astropy.table import Table
 
 from morph.errors import BadInput
-from morph.images.sources import read_catalogue
+from morph.images.index import Galaxies
 from morph.images.tiles import find_tiles, tile_name
 from morph.surveys import get_survey
 from serving.answerers import Source
@@ -28,6 +28,10 @@ from serving.summary import Elsewhere, Summary
 
 #: The table of the tiles that could not be scored, beside the score files; there is none where all could.
 FAILED = "_failed.csv"
+#: The table of the catalogue's rows that cannot be used, likewise.
+LEFT_OUT = "_left-out.csv"
+#: The catalogue's galaxies in the order in which tiles find theirs, as long as the job runs.
+GALAXIES = ".job-galaxies.arrow"
 
 
 def score(
@@ -41,13 +45,15 @@ def score(
     advance: Advance = lambda tiles, galaxies: None,
     scheduler: str | None = None,
     token: str | None = None,
+    where: str | None = None,
 ) -> Summary:
     """Score tiles: one Parquet file each in the folder `out` (see `serving.catalogue`).
 
     Parameters
     ----------
     tiles : files, folders or globs, or the groups of files that `find_tiles` makes of them.
-    catalogue : the galaxies, by file or as `read_catalogue` makes it; None to detect them on the tiles.
+    catalogue : the galaxies, by file (whatever `Catalogue` takes) or as `read_catalogue` makes it; None to detect them
+        on the tiles.
     source : who answers: `LocalModel` or `RemoteModel`.
     survey : the tiles' survey.
     workers : processes; with more than one, tiles are spread over them by Dask.
@@ -57,6 +63,7 @@ def score(
     scheduler : address of a Dask scheduler whose workers score the tiles, instead of this machine's processes.
     token : of the caller's hold on `out` (`serving.hold`); where it has none, the folder is held for as long as this
         takes.
+    where : which of the catalogue's rows are wanted (see `morph.images.selection`); all if not given.
 
     Raises
     ------
@@ -64,20 +71,26 @@ def score(
         scores into `out`; a file there was made by another model, or from another catalogue, selection or survey; no
         galaxy of the catalogue lies on any tile; the model fails, the scheduler goes away, or a file cannot be
         written. What is finished by then is kept. What is wrong with single tiles is in the summary's `failed`, and
-        in the table `FAILED`.
+        in the table `FAILED`; what is wrong with single rows of the catalogue in `left_out` and `LEFT_OUT`.
     """
     out = Path(out)
     survey = get_survey(survey).name
     groups = _groups(tiles)
-    table = read_catalogue(catalogue, survey) if isinstance(catalogue, (str, Path)) else catalogue
     summary = Summary()
-    with nullcontext(token) if token else hold(out) as holder, source.open() as answerer:
+    with (
+        nullcontext(token) if token else hold(out) as holder,
+        _sorted(catalogue, survey, where, groups, out) as galaxies,
+        source.open() as answerer,
+    ):
+        if galaxies is not None:
+            summary.left_out = galaxies.left_out
+            rows = galaxies.left_out.table().to_pylist()
+            _write_table(out / LEFT_OUT, ("id", "ra", "dec", "reason"), (row.values() for row in rows))
         summary.remembered = answerer.remembered
-        job = Job(source, answerer.description, out, survey, table, holder)
+        job = Job(source, answerer.description, out, survey, galaxies, holder)
         advance(0, 0)
         if not overwrite:
             groups = leave_out_done(groups, job, summary, advance)
-        (out / FAILED).unlink(missing_ok=True)
         if scheduler or (workers > 1 and len(groups) > 1):
             from serving.cluster import score_on_cluster
 
@@ -88,12 +101,13 @@ def score(
             for result in results:
                 summary.add(result)
         finally:
-            _write_failed(summary, out)
-    if table is not None:
-        summary.nowhere = len(table) - _distinct(summary)
-    if table is not None and summary.elsewhere and not summary.scored and not summary.failed:
+            failed = ((each.tile, each.file, each.reason) for each in summary.failed)
+            _write_table(out / FAILED, ("tile", "file", "reason"), failed)
+    if galaxies is not None:
+        summary.nowhere = len(galaxies) - _distinct(summary)
+    if galaxies is not None and summary.elsewhere and not summary.scored and not summary.failed:
         raise BadInput(
-            f"None of the {len(table):,} galaxies of '{table.meta.get('source', 'the catalogue')}' lies on "
+            f"None of the {len(galaxies):,} galaxies of '{galaxies.source}' lies on "
             f"{_tiles_in_words(summary.elsewhere)}; check its positions (degrees) and tile names."
         )
     return summary
@@ -110,19 +124,40 @@ def _groups(tiles) -> list[list[Path]]:
     return tiles
 
 
-def _write_failed(summary: Summary, out: Path) -> None:
-    """The tiles that could not be scored, as a table: tile, file, reason. Whole or not at all."""
-    if not summary.failed:
+@contextmanager
+def _sorted(
+    catalogue: str | Path | Table | None, survey: str, where: str | None, groups: list[list[Path]], out: Path
+) -> Iterator[Galaxies | None]:
+    """The catalogue's galaxies, in a file of `out` that other processes share, as long as the context lasts."""
+    if catalogue is None:
+        if where:
+            raise BadInput("--where chooses from a catalogue; give one with --catalog.")
+        yield None
+    elif isinstance(catalogue, Table):
+        yield Galaxies.of_table(catalogue)
+    else:
+        file = out / GALAXIES
+        try:
+            yield Galaxies.read(catalogue, survey, where, [tile_name(group) for group in groups], file)
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> None:
+    """A table in CSV, whole or not at all; none where there are no rows, not even an earlier job's."""
+    path.unlink(missing_ok=True)
+    rows = list(rows)
+    if not rows:
         return
-    building = out / f".{FAILED}.building"
+    building = path.with_name(f".{path.name}.building")
     try:
         with building.open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(("tile", "file", "reason"))
-            rows.writerows((failed.tile, failed.file, failed.reason) for failed in summary.failed)
-        building.rename(out / FAILED)
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+        building.rename(path)
     except OSError as error:
-        raise BadInput(f"The table of failures cannot be written to '{out}' ({error.strerror}).") from None
+        raise BadInput(f"'{path.name}' cannot be written to '{path.parent}' ({error.strerror}).") from None
     finally:
         building.unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from morph.images.catalogues import LeftOut
 from morph.images.cutouts import Flag
 from morph.shift.sample import Sample
 
@@ -60,7 +61,8 @@ class Summary:
     """What a run did, and what the model `remembered` of the galaxies that taught it.
 
     `changed` are the tiles whose images were no longer those of their score file, and `nowhere` is the number of the
-    catalogue's galaxies that lie on none of the tiles that were scored.
+    catalogue's galaxies that lie on none of the tiles that were scored. `left_out` are the catalogue's rows that
+    cannot be used.
     """
 
     scored: list[Scored] = field(default_factory=list)
@@ -68,6 +70,7 @@ class Summary:
     elsewhere: list[Elsewhere] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     nowhere: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
     remembered: Sample | None = None
 
     def add(self, result: Result) -> None:

@@ -184,7 +184,7 @@ def _keep(chunks: Iterator[pa.Table], to: str | Path | None) -> dict[str, Any]:
         sink = pa.BufferOutputStream()
         about = _sort(chunks, sink)
         return {**about, "kept": sink.getvalue()}
-    to = Path(to)
+    to = Path(to).absolute()
     building = to.with_name(f".{to.name.lstrip('.')}.building")
     try:
         with pa.OSFile(str(building), "wb") as file:

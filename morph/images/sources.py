@@ -40,7 +40,7 @@ def detect(tile: Tile, smallest: float | None = None) -> Table:
 
     Sources stand `THRESHOLD` sigma above the sky on the noise-weighted sum of the bands. Those below
     `LEAST_SIGNAL` are dropped, and so are those not larger than a point source: stars, and galaxies without visible
-    structure.
+    structure. Those in an overlap with another tile that answers for them there are left to it.
 
     Parameters
     ----------
@@ -67,6 +67,7 @@ def detect(tile: Tile, smallest: float | None = None) -> Table:
     light, _, _ = sep.sum_circle(signal, sources["x"], sources["y"], within, mask=bad, subpix=1)
     keep = (light / (np.sqrt(np.pi) * within) >= LEAST_SIGNAL) & (radius * tile.pixel_scale >= smallest)
     order = np.flatnonzero(keep)[np.argsort(-light[keep], kind="stable")]
+    order = order[tile.owns(*tile.sky(sources["x"][order], sources["y"][order]))]
     return _table(tile, sources["x"][order], sources["y"][order], radius[order])
 
 
@@ -96,26 +97,22 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
     Table with the catalogue's columns, and `x`, `y` (pixels, 0-based, NaN where the sky is not on the tile's plane).
     """
     x, y = _pixels(tile, catalogue)
-    ra, dec = np.asarray(catalogue["ra"], dtype=float), np.asarray(catalogue["dec"], dtype=float)
+    ra, dec = np.array(catalogue["ra"], dtype=float), np.array(catalogue["dec"], dtype=float)
     if "x" in catalogue.colnames:
         in_pixels = np.isfinite(np.asarray(catalogue["x"], dtype=float)) & ~np.isfinite(ra)
         x[in_pixels], y[in_pixels] = catalogue["x"][in_pixels], catalogue["y"][in_pixels]
         if in_pixels.any():
-            ra[in_pixels], dec[in_pixels] = tile.wcs.wcs_pix2world(x[in_pixels], y[in_pixels], 0)
+            ra[in_pixels], dec[in_pixels] = tile.sky(x[in_pixels], y[in_pixels])
     on_tile = _on_image(tile, x, y)
     tilename = np.asarray(catalogue["tilename"], dtype=str)
     own = {tile.name, tile.tilename} - {""}
     elsewhere = (tilename != "") & ~np.isin(tilename, list(own)) if tile.tilename else np.zeros(len(x), dtype=bool)
     said = np.isin(tilename, list(own)) & (not by_file)
-    here = on_tile & ~elsewhere & (said | _owns(tile, ra, dec))
+    here = on_tile & ~elsewhere & (said | tile.owns(ra, dec))
     rows = np.flatnonzero(here | (~on_tile & (tilename == tile.name)))
     table = catalogue[rows]
     table["x"], table["y"], table["ra"], table["dec"] = x[rows], y[rows], ra[rows], dec[rows]
     return table
-
-
-def _owns(tile: Tile, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    return tile.owns(ra, dec) if hasattr(tile, "owns") else np.ones(len(ra), dtype=bool)
 
 
 def _on_image(tile: Tile, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -149,7 +146,7 @@ def _measure_one(tile: Tile, x: float, y: float) -> float:
 def footprint(tile: Tile) -> tuple[float, float, float]:
     """A circle on the sky that holds the tile: right ascension, declination and radius, degrees."""
     height, width = tile.shape
-    ra, dec = tile.wcs.wcs_pix2world((width - 1) / 2, (height - 1) / 2, 0)
+    ra, dec = tile.sky((width - 1) / 2, (height - 1) / 2)
     return float(ra), float(dec), float(np.hypot(height, width) * tile.pixel_scale / 3600)
 
 
@@ -161,7 +158,7 @@ def _pixels(tile: Tile, catalogue: Table) -> tuple[np.ndarray, np.ndarray]:
     near = angular_separation(np.radians(ra), np.radians(dec), middle_ra, middle_dec) < reach
     x, y = np.full(len(ra), np.nan), np.full(len(ra), np.nan)
     if near.any():
-        x[near], y[near] = tile.wcs.wcs_world2pix(ra[near], dec[near], 0)
+        x[near], y[near] = tile.pixels(ra[near], dec[near])
     return x, y
 
 

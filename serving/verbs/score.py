@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 @click.argument("tiles", metavar="TILE...", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The score files' folder.")
 @click.option(
-    "--catalog", type=click.Path(path_type=Path), metavar="FILE", help="The galaxies; else they are detected."
+    "--catalog",
+    type=click.Path(path_type=Path),
+    metavar="TABLE",
+    help="The galaxies: a file, folder, glob in quotes or HATS catalogue; else they are detected.",
 )
+@click.option("--where", metavar="CONDITION", help='Which of its rows: "MAG_AUTO_R < 21.5 and FLAGS_R == 0".')
 @click.option("--model", metavar="NAME", help="A model's path or MLflow URI; with --server, its name there [morph].")
 @click.option(
     "--server",
@@ -28,29 +32,36 @@ if TYPE_CHECKING:
     metavar="HOST:PORT",
     help="Let the model of this server answer; several, or a list with commas, share the work.",
 )
-@click.option("--survey", default="des", show_default=True, help="The tiles' survey: sdss, des, decals or lsst.")
+@click.option("--survey", help="The tiles' survey: sdss, des, decals or lsst [what their names say, or des].")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes to use.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler instead.")
+@click.option("--hats", is_flag=True, help="Also write the catalogue in HATS, for LSDB.")
+@click.option("--fits", is_flag=True, help="Also write the catalogue as one FITS table, for TOPCAT.")
 @click.option("--overwrite", is_flag=True, help="Score again the tiles that have a score file.")
 def command(
     tiles: tuple[str, ...],
     out: Path,
     catalog: Path | None,
+    where: str | None,
     model: str | None,
     servers: tuple[str, ...],
-    survey: str,
+    survey: str | None,
     workers: int,
     scheduler: str | None,
+    hats: bool,
+    fits: bool,
     overwrite: bool,
 ) -> None:
     """Score each TILE: cut its galaxies, ask the model, write one Parquet file.
 
     A TILE is any file of it, a folder or a glob; the other bands are found beside it. The galaxies come from a
-    catalogue in FITS, Parquet, CSV, VOTable or ECSV, or are detected. A file appears whole or not at all: the same
-    command goes on where it was stopped. A tile that cannot be scored stops no other: it is listed in _failed.csv, and
-    the exit status is then 1. One job at a time writes into a folder.
+    catalogue in FITS, Parquet, CSV, VOTable, ECSV or HATS, or are detected. A file appears whole or not at all: the
+    same command goes on where it was stopped. A tile that cannot be scored stops no other: it is listed in
+    _failed.csv, and the exit status is then 1; rows of the catalogue that cannot be used are listed in _left-out.csv.
+    One job at a time writes into a folder.
 
     How far the galaxies are from those that taught the model is told at the end, and drawn in _domain-shift.png.
+    Beside the folder, DIR-catalogue has a report, a friendly table and, on request, the catalogue in HATS and FITS.
 
     \b
         morph score tiles/ --model models:/morph@champion --out scores
@@ -60,23 +71,24 @@ def command(
     # products lose more to threads of their own than they gain.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-    from morph.images.tiles import find_tiles
+    from morph.images.finding import find_tiles, survey_of
     from morph.shift.words import lines
     from morph.surveys import get_survey
     from serving.distance import tell_distance
     from serving.hold import hold
     from serving.progress import Progress
+    from serving.publish import publish
     from serving.scoring import FAILED, score
     from serving.signals import stops_like_ctrl_c
 
     # Before a model is loaded, so that a wrong name is told at once.
-    get_survey(survey)
     groups = find_tiles(tiles)
+    survey = get_survey(survey or survey_of(groups) or "des").name
     source = _source(model, servers)
     with stops_like_ctrl_c(), hold(out) as token:
         with Progress(len(groups)) as progress:
             summary = score(
-                groups, catalog, source, out, survey, workers, overwrite, progress.advance, scheduler, token
+                groups, catalog, source, out, survey, workers, overwrite, progress.advance, scheduler, token, where
             )
         if not summary.scored and not summary.elsewhere and len(summary.failed) == 1:
             raise BadInput(summary.failed[0].reason)
@@ -84,6 +96,8 @@ def command(
         if summary.galaxies:
             for line in lines(tell_distance(summary, out, survey)):
                 click.echo(line)
+            made = publish(summary, out, hats, fits)
+            click.echo(f"The catalogue is in {made[0].parent}: {', '.join(path.name for path in made)}.")
     for failed in summary.failed:
         click.echo(f"morph: {failed.reason}", err=True)
     if summary.failed:
@@ -118,6 +132,8 @@ def _print(summary: "Summary", out: Path, seconds: float) -> None:
         click.echo(f"{before} had been scored before; --overwrite scores again.")
     if summary.changed:
         click.echo(f"{_count(len(summary.changed), 'tile')} had other images when scored before, and had to be again.")
+    for line in summary.left_out.lines():
+        click.echo(line)
     if summary.nowhere:
         lost = _count(summary.nowhere, "galaxy of the catalogue lies", "galaxies of the catalogue lie")
         click.echo(f"{lost} on none of the tiles that were scored.")
