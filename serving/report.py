@@ -76,7 +76,7 @@ def _lead(scores: ScoreFiles, tally: Tally, failed: Sequence[Failed]) -> str:
 
 
 def _sky(tally: Tally) -> Section | None:
-    return _figure_section("Where they lie", report_figures.footprint(tally))
+    return _figure_section("Where they lie", report_figures.footprint(tally), width="40rem" if tally.dots else "none")
 
 
 def _answers(tally: Tally, simulated: bool) -> Section:
@@ -125,7 +125,7 @@ def _strangest(tally: Tally, scores: ScoreFiles) -> Section | None:
         f"<p>The strangest{simulated_mark(scores.simulated)} whose stamps have no flag, each at its own scale and "
         f'brightness:</p><div class="sheet">{figures}</div>'
     )
-    body = f"<p>{text}</p>{_plot(report_figures.p_values(tally))}{sheet if figures else ''}"
+    body = f"<p>{text}</p>{_plot(report_figures.p_values(tally), '30rem')}{sheet if figures else ''}"
     return Section("The strangest objects", body)
 
 
@@ -184,11 +184,11 @@ def _provenance(scores: ScoreFiles) -> Section:
     return Section("Where this comes from", pairs_table(rows))
 
 
-def _plot(figure: Figure) -> str:
-    return f'<div class="plot" style="max-width:none">{svg(figure)}</div>'
+def _plot(figure: Figure, width: str = "none") -> str:
+    return f'<div class="plot" style="max-width:{width}">{svg(figure)}</div>'
 
 
-def _figure_section(title: str, figure: Figure | None, text: str = "") -> Section | None:
+def _figure_section(title: str, figure: Figure | None, text: str = "", width: str = "none") -> Section | None:
     if figure is None:
         return None
-    return Section(title, _plot(figure) + (f'<p class="note">{text}</p>' if text else ""))
+    return Section(title, _plot(figure, width) + (f'<p class="note">{text}</p>' if text else ""))

@@ -19,8 +19,8 @@ ENOUGH = 10
 #: The places of the dark ones among the colours.
 _DARK = (0, 2, 3)
 
-#: A cell of the map of what is strange has so many galaxies on average: fewer would show chance.
-CROWD = 100
+#: A map's cells have so many galaxies on average, those of what is strange more: with fewer, maps show chance.
+CROWD, STRANGE_CROWD = 30, 150
 
 #: Cells that a map shows at most; beyond, four are drawn as one.
 MOST_CELLS = 8_000
@@ -126,13 +126,14 @@ def footprint(tally: Tally) -> Figure | None:
     if not len(cells):
         return None
     order = CELLS
-    while len(cells) > MOST_CELLS:
+    while order > 0 and (len(cells) > MOST_CELLS or counts[0].mean() < CROWD):
         order, cells, counts = order - 1, *merge(cells >> 2, counts)
-    figure = Figure(figsize=(10.6, 4.6), layout="constrained")
+    x, y, _ = _project(*_centres(cells, order))
+    figure = Figure(figsize=(10.6, 1 + _height(x, y, 3.9)), layout="constrained")
     left, right = figure.subplots(1, 2)
     square = 4 * np.pi * np.rad2deg(1) ** 2 / (12 * 4**order)
     _map(left, _corners(cells, order), counts[0] / square, _DENSITY, "galaxies per square degree")
-    while order > 0 and counts[1].mean() < CROWD:
+    while order > 0 and counts[1].mean() < STRANGE_CROWD:
         order, cells, counts = order - 1, *merge(cells >> 2, counts)
     share = np.divide(100 * counts[2], counts[1], out=np.zeros(len(cells)), where=counts[1] > 0)
     _map(right, _corners(cells, order), share, _STRANGE, "flagged as strange (%)")
@@ -143,8 +144,8 @@ def _dots(ra: np.ndarray, dec: np.ndarray, featured: np.ndarray) -> Figure | Non
     known = np.isfinite(ra) & np.isfinite(dec)
     if not known.any():
         return None
-    x, y, centre = _project(ra[known], dec[known], _middle(ra[known]))
-    figure = Figure(figsize=(6.6, 5.2), layout="constrained")
+    x, y, centre = _project(ra[known], dec[known])
+    figure = Figure(figsize=(6.6, 1 + _height(x, y, 5.2)), layout="constrained")
     axis = figure.subplots()
     size = float(np.clip(12_000 / len(x), 1.5, 22))
     shown = np.isfinite(featured[known])
@@ -161,8 +162,7 @@ def _dots(ra: np.ndarray, dec: np.ndarray, featured: np.ndarray) -> Figure | Non
 
 def _map(axis: Axes, corners: tuple[np.ndarray, np.ndarray], values: np.ndarray, shades, label: str) -> None:
     ra, dec = corners
-    centre = _middle(ra.mean(axis=1) if np.ptp(ra) < 180 else ra[:, 0])
-    x, y, centre = _project(ra, dec, centre)
+    x, y, centre = _project(ra, dec)
     # A cell over the map's edge would be drawn right across it.
     inside = np.ptp((ra - centre + 180) % 360, axis=1) < 180
     polygons = PolyCollection(
@@ -188,15 +188,25 @@ def _corners(cells: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
     return ra.deg, dec.deg
 
 
-def _middle(ra: np.ndarray) -> float:
-    """The middle of right ascensions, wherever they cross zero."""
+def _centres(cells: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascension and declination of HEALPix cells' middles, degrees."""
+    from astropy_healpix import healpix_to_lonlat
+
+    ra, dec = healpix_to_lonlat(cells, 1 << order, order="nested")
+    return ra.deg, dec.deg
+
+
+def _project(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """The sinusoidal projection, which keeps areas: degrees east of the middle, declination, and the middle, wherever
+    right ascensions cross zero."""
     angle = np.deg2rad(ra)
-    return float(np.rad2deg(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean())) % 360)
-
-
-def _project(ra: np.ndarray, dec: np.ndarray, centre: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """The sinusoidal projection, which keeps areas: degrees east of the centre, and declination."""
+    centre = float(np.rad2deg(np.arctan2(np.sin(angle).mean(), np.cos(angle).mean())) % 360)
     return ((ra - centre + 180) % 360 - 180) * np.cos(np.deg2rad(dec)), dec, centre
+
+
+def _height(x: np.ndarray, y: np.ndarray, width: float) -> float:
+    """Inches that a map of such a width needs."""
+    return float(np.clip(width * np.ptp(y) / max(np.ptp(x), 1e-6), 1.2, 6))
 
 
 def _sky_axes(axis: Axes, x: np.ndarray, y: np.ndarray, centre: float) -> None:
@@ -209,10 +219,12 @@ def _sky_axes(axis: Axes, x: np.ndarray, y: np.ndarray, centre: float) -> None:
     axis.grid(axis="y", color=FAINT, linewidth=0.5)
     axis.set_axisbelow(True)
     lines = np.linspace(low, high, 60)
-    bottom = np.cos(np.deg2rad(low))
-    step = _step(2 * reach / max(bottom, 0.1))
+    # Towards a pole a degree of right ascension is short; no map shows more than all of them.
+    bottom, narrowest = np.cos(np.deg2rad([low, low if low < -high else high]))
+    span = min(reach / max(float(narrowest), 0.01), 180)
+    step = _step(2 * reach / max(float(bottom), 0.1))
     names, places = [], []
-    for offset in np.arange(-180, 180.1, step):
+    for offset in np.arange(-span, span + step, step):
         ra = np.round((centre + offset) / step) * step
         east = (ra - centre + 180) % 360 - 180
         axis.plot(east * np.cos(np.deg2rad(lines)), lines, color=FAINT, linewidth=0.5, zorder=0.5)
