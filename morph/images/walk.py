@@ -58,13 +58,13 @@ class Strip:
         )
         return Strip(self.tile, self.start, other.stop, *both)
 
-    def window(self, band: str, left: int, top: int, shape: tuple[int, int]) -> np.ndarray:
-        """The flux in a box of the band's own grid, from the tile's column `left` and row `top`: float32, `shape`.
+    def window(self, band: str, left: int, top: int, shape: tuple[int, int], of: str = "flux") -> np.ndarray:
+        """A copy of the flux (or weight) in a box of the band's own grid, which begins at a column and a row.
 
-        NaN outside the strip.
+        float32 of the given shape, NaN outside the strip.
         """
         box = np.full(shape, np.nan, dtype="float32")
-        plane, top = self.flux[band], top - self.start
+        plane, top = getattr(self, of)[band], top - self.start
         rows = slice(max(top, 0), max(min(top + shape[0], plane.shape[0]), 0))
         columns = slice(max(left, 0), max(min(left + shape[1], plane.shape[1]), 0))
         part = plane[rows, columns]
