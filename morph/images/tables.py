@@ -83,7 +83,7 @@ def open_tables(path: str | Path) -> list[TableFile]:
     if path.is_dir():
         if (path / HATS).is_file() or (path / HATS_COLLECTION).is_file():
             return [_hats(path)]
-        files = [file for file in sorted(path.rglob("*")) if _is_table(file) and not _hidden(file, path)]
+        files = [file for file in sorted(path.rglob("*")) if is_table(file) and not _hidden(file, path)]
         formats = sorted({_format(file) for file in files})
         if len(formats) > 1:
             raise BadInput(
@@ -105,8 +105,8 @@ def _hidden(file: Path, folder: Path) -> bool:
     return any(part.startswith(("_", ".")) for part in file.relative_to(folder).parts)
 
 
-def _is_table(path: Path) -> bool:
-    """Whether a file in a folder is a table by its name; a band's image is none."""
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name; a band's image is none."""
     return path.is_file() and _format(path) != "" and not (is_fits(path) and split_name(path)[1])
 
 

@@ -42,16 +42,18 @@ class Estimate:
         """The arithmetic, written out."""
         busy = "" if self.busy == 1 else f" / {self.busy:g} of the time"
         cost = f" x {self.price:g} an hour = {self.cost:,.2f}" if self.price else ""
-        wait = "" if self.servers == 1 else f"; {self.servers} servers take {_time(self.hours)}"
+        wait = "" if self.servers == 1 else f"; {self.servers} servers take {in_words(self.hours)}"
         return (
             f"{self.galaxies / 1e6:,.6g} million galaxies / {self.rate:,g} a second{busy} / 3600"
-            f" = {self.server_hours:,.1f} server hours{cost}{wait or f' ({_time(self.hours)})'}"
+            f" = {self.server_hours:,.1f} server hours{cost}{wait or f' ({in_words(self.hours)})'}"
         )
 
 
-def _time(hours: float) -> str:
+def in_words(hours: float) -> str:
     """Hours in the unit that reads best."""
     for unit, length in (("years", 24 * 365.25), ("days", 24.0), ("hours", 1.0)):
         if hours >= 2 * length:
             return f"{hours / length:.1f} {unit}"
-    return f"{hours * 60:.0f} minutes"
+    if hours * 60 >= 2:
+        return f"{hours * 60:.0f} minutes"
+    return f"{hours * 3600:.0f} seconds" if hours * 3600 >= 2 else "a second or two"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("score")
 @click.argument("tiles", metavar="TILE...", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The score files' folder.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The score files' folder.")
 @click.option(
     "--catalog",
     type=click.Path(path_type=Path),
@@ -38,9 +38,17 @@ if TYPE_CHECKING:
 @click.option("--hats", is_flag=True, help="Also write the catalogue in HATS, for LSDB.")
 @click.option("--fits", is_flag=True, help="Also write the catalogue as one FITS table, for TOPCAT.")
 @click.option("--overwrite", is_flag=True, help="Score again the tiles that have a score file.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would take: TILE may be a table of tiles not on disk.")
+@click.option("--gpus", type=click.IntRange(1), metavar="N", help="With --dry-run: work it out for N GPUs as well.")
+@click.option(
+    "--galaxies-per-tile",
+    type=click.FloatRange(1),
+    metavar="N",
+    help="With --dry-run: how many galaxies there are, where no catalogue says it.",
+)
 def command(
     tiles: tuple[str, ...],
-    out: Path,
+    out: Path | None,
     catalog: Path | None,
     where: str | None,
     model: str | None,
@@ -50,6 +58,9 @@ def command(
     scheduler: str | None,
     hats: bool,
     fits: bool,
+    dry_run: bool,
+    gpus: int | None,
+    galaxies_per_tile: float | None,
     overwrite: bool,
 ) -> None:
     """Score each TILE: cut its galaxies, ask the model, write one Parquet file.
@@ -81,6 +92,14 @@ def command(
     from serving.scoring import FAILED, score
     from serving.signals import stops_like_ctrl_c
 
+    if dry_run:
+        source = _source(model if servers else model or "models:/morph@sdss", servers)
+        how = {"where": where, "per_tile": galaxies_per_tile, "workers": workers, "gpus": gpus or 0, "out": out}
+        return _plan(tiles, survey, catalog, source=source, **how)
+    if gpus or galaxies_per_tile:
+        raise BadInput("--gpus and --galaxies-per-tile are for a plan; add --dry-run.")
+    if out is None:
+        raise BadInput("Say where the scores go: --out DIR.")
     # Before a model is loaded, so that a wrong name is told at once.
     groups = find_tiles(tiles)
     survey = get_survey(survey or survey_of(groups) or "des").name
@@ -107,6 +126,23 @@ def command(
             f"morph: {len(summary.failed)} of {len(groups)} tiles were not scored: see {out / FAILED}.", err=True
         )
         sys.exit(1)
+
+
+def _plan(tiles: tuple[str, ...], survey: str | None, catalog: Path | None, **how) -> None:
+    """The plan of a run, on standard output."""
+    from morph.images.finding import find_tiles, survey_of
+    from morph.surveys import get_survey
+    from serving.plan import lines, plan
+    from serving.tile_list import TileList, is_list
+
+    what: TileList | list[list[Path]]
+    if len(tiles) == 1 and is_list(tiles[0]):
+        what = TileList.read(tiles[0])
+    else:
+        what = find_tiles(tiles)
+        survey = survey or survey_of(what)
+    for line in lines(plan(what, catalog, survey=get_survey(survey or "des").name, **how)):
+        click.echo(line)
 
 
 def _source(model: str | None, servers: tuple[str, ...]) -> "Source":
