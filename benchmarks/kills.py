@@ -16,7 +16,8 @@ import click
 import numpy as np
 from astropy.table import Table, vstack
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests" / "serving")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
 
 from killing import Trial, cluster, differences
 

@@ -1,0 +1,238 @@
+"""What a scoring job survives: kills, full disks, folders of others, and servers that come and go.
+
+Here the model sleeps, and a few kills stand for the many of `benchmarks/kills.py`.
+"""
+
+import csv
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table, vstack
+from killing import Trial, cluster, differences
+from sleeping import Sleeping
+
+from morph.errors import BadInput
+from serving.answerers import RemoteModel
+from serving.endpoints import Endpoints
+from serving.hold import HOLD, held_by, hold
+from serving.scoring import FAILED, score
+from serving.server import Server
+
+NAMES = ["DES0356-5248", "DES0400-5248"]
+
+
+@pytest.fixture(scope="module")
+def catalogue(tiles, tmp_path_factory) -> Path:
+    """The catalogues of both tiles as one file."""
+    path = tmp_path_factory.mktemp("survival") / "all.fits"
+    galaxies = vstack([Table.read(tile.catalogue) for tile in tiles])
+    galaxies["COADD_OBJECT_ID"] = 1_600_000_000 + np.arange(len(galaxies))
+    galaxies.write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tiles_folder, catalogue, tmp_path_factory) -> Path:
+    """What an undisturbed run leaves."""
+    out = tmp_path_factory.mktemp("whole") / "scores"
+    score(tiles_folder, catalogue, Sleeping(), out)
+    return out
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# --- Kills -----------------------------------------------------------------------------------------------
+
+
+def test_a_killed_job_goes_on_and_leaves_the_undisturbed_catalogue(tiles_folder, catalogue, whole, tmp_path):
+    # Two tiles of 8 and 6 galaxies, a second each: the first is there before the second is.
+    slow, out = Trial(tiles_folder, catalogue, seconds=0.15), tmp_path / "scores"
+    job = slow.start(out)
+    while not list(out.glob("*.parquet")) and job.poll() is None:
+        time.sleep(0.02)
+    job.kill()
+    job.communicate()
+    assert HOLD in files(out)
+    written = (out / f"{NAMES[0]}.parquet").stat().st_mtime_ns
+    score(tiles_folder, catalogue, Sleeping(), out)
+    assert differences(out, whole) == []
+    assert (out / f"{NAMES[0]}.parquet").stat().st_mtime_ns == written
+
+
+def test_a_killed_worker_is_replaced(tiles_folder, catalogue, whole, tmp_path):
+    trial = Trial(tiles_folder, catalogue, workers=2, seconds=0.1)
+    assert trial.kill_worker(tmp_path / "scores", 0) == 0
+    assert differences(tmp_path / "scores", whole) == []
+
+
+def test_a_killed_scheduler_is_one_sentence_and_the_next_goes_on(tiles_folder, catalogue, whole, tmp_path):
+    trial, out = Trial(tiles_folder, catalogue, seconds=0.3), tmp_path / "scores"
+    with cluster(1) as (address, scheduler):
+        job = trial.start(out, address)
+        while not list(out.glob("*.parquet")) and job.poll() is None:
+            time.sleep(0.02)
+        scheduler.kill()
+        _, errors = job.communicate(timeout=60)
+    assert job.returncode == 2, errors
+    assert errors.startswith(f"The Dask scheduler at {address} has gone away.")
+    assert errors.count("\n") == 1
+    assert files(out) == [f"{NAMES[0]}.parquet"]
+    score(tiles_folder, catalogue, Sleeping(), out)
+    assert differences(out, whole) == []
+
+
+def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, catalogue, weights, tmp_path):
+    command = [sys.executable, "-m", "morph", "score", tiles_folder, "--catalog", catalogue, "--model", weights]
+    job = subprocess.Popen([*command, "--out", tmp_path / "scores"], stderr=subprocess.PIPE, text=True)
+    while not held_by(tmp_path / "scores"):
+        time.sleep(0.05)
+    job.send_signal(signal.SIGTERM)
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 130
+    assert "the same command goes on from there" in errors
+    assert not (tmp_path / "scores" / HOLD).exists()
+
+
+def test_no_scheduler_is_one_sentence(morph, tiles_folder, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.cluster.PATIENCE", 0.5)
+    arguments = ("score", tiles_folder, "--model", weights, "--out", tmp_path / "scores")
+    status, _, errors = morph(*arguments, "--scheduler", "tcp://127.0.0.1:9")
+    assert status == 2
+    assert errors.startswith("morph: No Dask scheduler answers at tcp://127.0.0.1:9")
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "scores").exists()
+
+
+# --- Tiles that cannot be scored -------------------------------------------------------------------------
+
+
+def test_failures_are_a_table_that_is_right_after_a_resumed_run(tiles, catalogue, tmp_path):
+    folder, out = tmp_path / "tiles", tmp_path / "scores"
+    folder.mkdir()
+    good = tiles[0].paths[0]
+    content = good.read_bytes()
+    for name, damage in (("0100", content[:-20_000]), ("0200", b""), ("0300", content[:2880] + bytes(40_000))):
+        (folder / f"DES{name}-5248_g.fits.fz").write_bytes(damage)
+    (folder / good.name).write_bytes(content)
+    for _ in range(2):
+        summary = score(folder, None, Sleeping(), out)
+        assert [tile.tile for tile in summary.scored] == NAMES[:1]
+        with (out / FAILED).open() as file:
+            rows = list(csv.DictReader(file))
+        assert [row["tile"] for row in rows] == ["DES0100-5248", "DES0200-5248", "DES0300-5248"]
+        assert all(Path(row["file"]).exists() and row["reason"].endswith(".") for row in rows)
+    for name in ("0100", "0200"):
+        (folder / f"DES{name}-5248_g.fits.fz").write_bytes(content)
+    score(folder, None, Sleeping(), out)
+    with (out / FAILED).open() as file:
+        assert [row["tile"] for row in csv.DictReader(file)] == ["DES0300-5248"]
+    (folder / "DES0300-5248_g.fits.fz").unlink()
+    score(folder, None, Sleeping(), out)
+    assert not (out / FAILED).exists()
+
+
+# --- The output folder -----------------------------------------------------------------------------------
+
+
+def test_a_second_job_in_one_folder_is_refused_and_touches_nothing(tiles_folder, tmp_path):
+    with hold(tmp_path / "scores") as token:
+        (tmp_path / "scores" / ".a.parquet.building").touch()
+        with pytest.raises(BadInput, match=f"Another job is scoring into .* .process {os.getpid()} on "):
+            score(tiles_folder, None, Sleeping(), tmp_path / "scores")
+        assert held_by(tmp_path / "scores") == token
+        assert (tmp_path / "scores" / ".a.parquet.building").exists()
+    assert not (tmp_path / "scores" / HOLD).exists()
+
+
+def test_a_folder_made_for_nothing_goes_away_and_one_that_was_there_stays(tmp_path):
+    with hold(tmp_path / "new"):
+        pass
+    (tmp_path / "old").mkdir()
+    with hold(tmp_path / "old"):
+        pass
+    assert files(tmp_path) == ["old"]
+
+
+def test_a_worker_that_outlives_its_job_writes_nothing(tiles_folder, catalogue, tmp_path):
+    out = tmp_path / "scores"
+    with hold(out), pytest.raises(BadInput, match="does not hold"):
+        score(tiles_folder, catalogue, Sleeping(), out, token="of a job before")
+    assert not out.exists()
+
+
+def test_a_full_disk_keeps_what_is_finished(tiles_folder, catalogue, whole, tmp_path):
+    out = tmp_path / "scores"
+    out.mkdir()
+    (out / f"{NAMES[0]}.parquet").write_bytes((whole / f"{NAMES[0]}.parquet").read_bytes())
+    # The system refuses to write files of more than 20 kB, as it does on a full disk.
+    job = subprocess.Popen(
+        [sys.executable, Path(__file__).parent / "sleeping.py", tiles_folder, catalogue, out],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 2
+    assert f"The scores of '{NAMES[1]}' cannot be written" in errors
+    assert errors.count("\n") == 1
+    assert files(out) == [f"{NAMES[0]}.parquet"]
+    score(tiles_folder, catalogue, Sleeping(), out)
+    assert differences(out, whole) == []
+
+
+def test_a_folder_in_which_nothing_can_be_written_is_one_sentence(tiles_folder):
+    if not Path("/sys/kernel").is_dir():
+        pytest.skip("there is no /sys, in which even root may not write")
+    with pytest.raises(BadInput, match="Nothing can be written into '/sys/kernel/scores'"):
+        score(tiles_folder, None, Sleeping(), "/sys/kernel/scores")
+
+
+def test_another_model_survey_or_selection_is_not_mixed(tiles_folder, catalogue, whole):
+    def again(**changes):
+        score(tiles_folder, catalogue, **{"source": Sleeping(), "out": whole, **changes})
+
+    with pytest.raises(BadInput, match=r"2 score files .* another model version .*choose another --out, or --overw"):
+        again(source=Sleeping(version="awake"))
+    with pytest.raises(BadInput, match="another survey"):
+        again(survey="sdss")
+    with pytest.raises(BadInput, match="another catalogue and selection"):
+        again(where="MAG_AUTO_R < 19")
+    assert differences(whole, whole) == []
+
+
+# --- Servers ---------------------------------------------------------------------------------------------
+
+
+def test_servers_share_the_work_and_one_that_dies_is_done_without(model_dir, server, caplog):
+    stamps = np.zeros((2, 64, 64, 3), "float32")
+    with Server(model_dir) as mortal, RemoteModel(f"{mortal.address},{server.address}").open() as answerer:
+        assert answerer.at_once == 4
+        first = answerer.answer(stamps)
+        mortal.stop()
+        for _ in range(4):
+            np.testing.assert_array_equal(answerer.answer(stamps)["embedding"], first["embedding"])
+    assert f"The server at {mortal.address} does not answer; the others do its work." in caplog.text
+
+
+def test_one_server_that_is_not_there_is_no_reason_not_to_begin(server):
+    with RemoteModel(f"127.0.0.1:9,{server.address}").open() as answerer:
+        assert len(answerer.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2
+
+
+def test_servers_of_different_models_are_refused(server):
+    with Endpoints.open([server.address], "morph") as servers:
+        (asked,) = servers.servers
+        asked.checked = False
+        servers.described = {**servers.described, "run": "another"}
+        with pytest.raises(BadInput, match=r"another model than .* \(other run\)"):
+            servers.answer(np.zeros((2, 64, 64, 3), "float32"), ())
