@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from astropy.io import fits
 
 from serving.friendly import plain
-from serving.score_files import ScoreFiles
+from serving.score_files import ScoreFiles, when
 from serving.whole import whole
 
 #: What a table is not for.
@@ -105,9 +105,8 @@ def _header(columns: list[_Column], width: int, scores: ScoreFiles) -> fits.Head
             if word in column.words:
                 header[f"{key}{number}"] = _short(column.words[word])
     for run in scores.runs:
-        first, last = run["created"]
         header["HISTORY"] = f"{run.get('software')}: {run['galaxies']} galaxies of {run['tiles']} tiles"
-        header["HISTORY"] = f"by model {run.get('model')} {run.get('model_version')}, {first} to {last}"
+        header["HISTORY"] = f"by model {run.get('model')} {run.get('model_version')}, {when(run)}"
     if scores.simulated:
         header["HISTORY"] = "Some of the tiles are simulated."
     return header

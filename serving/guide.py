@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from serving.friendly import friendly
-from serving.score_files import ScoreFiles, chosen_from
+from serving.score_files import ScoreFiles, chosen_from, when
 
 _FILES = {
     "report.html": "what was found, as one page of pictures",
@@ -23,7 +23,7 @@ _READING = {
 
 
 _TEXT = """\
-# {galaxies:,} galaxies on {tiles:,} tiles
+# {galaxies:,} galaxies, tile by tile
 
 {runs}
 
@@ -74,7 +74,6 @@ def guide(scores: ScoreFiles, folder: str, made: Sequence[str]) -> str:
     simulated = ["- Some of the tiles are simulated."] if scores.simulated else []
     return _TEXT.format(
         galaxies=scores.galaxies,
-        tiles=len(scores),
         runs="\n".join([*simulated, *(f"- {line}" for line in _runs(scores))]),
         folder=folder,
         files="\n".join(f"- `{name}`: {text}" for name, text in _FILES.items() if name in there),
@@ -87,9 +86,8 @@ def guide(scores: ScoreFiles, folder: str, made: Sequence[str]) -> str:
 def _runs(scores: ScoreFiles) -> Iterable[str]:
     for run in scores.runs:
         yield (
-            f"{run['galaxies']:,} galaxies of {run['tiles']:,} tiles of {run.get('survey')}, scored by "
-            f"{run['model']} {run['model_version']} ({run.get('software')}), {run['created'][0]} to "
-            f"{run['created'][1]}; galaxies {chosen_from(run)}"
+            f"{run['galaxies']:,} galaxies {chosen_from(run)}; survey {run.get('survey')}, tiles: {run['tiles']:,}; "
+            f"scored by {run['model']} {run['model_version']} with {run.get('software')}, {when(run)}"
         )
 
 

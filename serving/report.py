@@ -18,7 +18,7 @@ from morph.style import svg
 from morph.wording import word
 from serving import report_figures
 from serving.partitions import CELLS
-from serving.score_files import ScoreFiles, chosen_from
+from serving.score_files import ScoreFiles, chosen_from, when
 from serving.summary import Failed
 from serving.tally import Strange, Tally
 from serving.whole import whole
@@ -172,13 +172,11 @@ def _reading(scores: ScoreFiles) -> Section:
 def _provenance(scores: ScoreFiles) -> Section:
     rows: list[tuple[str, str]] = []
     for run in scores.runs:
-        first, last = run["created"]
-        when = first if first == last else f"{first} to {last}"
         rows.append(("model", f"{run['model']} {run['model_version']}, taught on {run.get('model_survey')}"))
         if run.get("run"):
             rows.append(("its MLflow run", str(run["run"])))
         rows.append(("galaxies", chosen_from(run)))
-        rows.append(("scored", f"{run['galaxies']:,} galaxies of {run['tiles']:,} tiles, {when}"))
+        rows.append(("scored", f"{run['galaxies']:,} galaxies of {run['tiles']:,} tiles, {when(run)}"))
         rows.append(("software", str(run.get("software"))))
     rows.append(("report", f"morph {__version__}, {datetime.now(UTC).strftime('%Y-%m-%d %H:%M UTC')}"))
     return Section("Where this comes from", pairs_table(rows))

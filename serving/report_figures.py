@@ -33,8 +33,8 @@ _STRANGE = LinearSegmentedColormap.from_list("strange", ["#f3efe8", "#e69f00", "
 
 @mpl.rc_context(STYLE)
 def morphology(tally: Tally) -> Figure | None:
-    """Shares of galaxies against magnitude and radius, whichever is known; None where neither is."""
-    known = [name for name in _AXES if tally.galaxies_in[name].sum() > 0]
+    """Shares of galaxies against magnitude and radius, whichever is known; None where too few galaxies have either."""
+    known = [name for name in _AXES if tally.galaxies_in[name].max() >= ENOUGH]
     if not known:
         return None
     figure = Figure(figsize=(4.6 * len(known) + 0.6, 6.6), layout="constrained")

@@ -120,6 +120,12 @@ def chosen_from(run: dict[str, Any]) -> str:
     return f"from {Path(str(catalogue.get('source'))).name} (digest {catalogue.get('digest')}){chosen}"
 
 
+def when(run: dict[str, Any]) -> str:
+    """When the first and the last of a run's tiles were scored."""
+    first, last = run["created"]
+    return first if first == last else f"{first} to {last}"
+
+
 def _count(runs: dict[str, dict[str, Any]], about: dict[str, Any], galaxies: int) -> None:
     shared = {name: value for name, value in about.items() if name not in OF_TILES}
     created = str(about.get("created", ""))

@@ -1,0 +1,150 @@
+"""What a run leaves for people: there after any run, whole, made anew only where something changed."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from invented import summary_of, write_tile, write_tiles
+
+from morph.errors import BadInput
+from serving import publish as publishing
+from serving.publish import catalogue_folder, publish
+from serving.score_files import ScoreFiles
+from serving.summary import Failed, Summary
+from serving.tally import NEEDED, Tally
+from serving.whole import whole
+
+ALL = {"report.html", "friendly.parquet", "scores.fits", "hats", "README.md", "about.json"}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    out = write_tiles(tmp_path_factory.mktemp("published") / "scores")
+    failed = Failed("DES0009-0000", "'DES0009-0000_r.fits.fz' is cut short; fetch it again.")
+    return out, publish(summary_of(out, failed), out, hats=True, fits=True)
+
+
+def test_everything_that_was_asked_for_is_there(published):
+    out, made = published
+    assert {path.name for path in made} == ALL
+    assert {path.name for path in catalogue_folder(out).iterdir()} == ALL
+    friendly = pq.read_table(out.parent / "scores-catalogue" / "friendly.parquet")
+    assert friendly["id"].to_pylist() == pq.read_table(out, columns=["id"])["id"].to_pylist()
+    assert friendly.schema.field("mag_r").metadata[b"unit"] == b"mag"
+
+
+def test_the_score_folder_reads_as_one_dataset(published):
+    out, _ = published
+    assert ds.dataset(out).count_rows() == 120
+    assert len(pd.read_parquet(out)) == 120
+    import dask.dataframe
+
+    assert len(dask.dataframe.read_parquet(out)) == 120
+    assert pq.read_schema(out / "_common_metadata").names == pq.read_schema(out / "DES0000-0000.parquet").names
+
+
+def test_what_was_run_on_what_and_when_is_told(published):
+    out, _ = published
+    folder = catalogue_folder(out)
+    about = json.loads((folder / "about.json").read_text())
+    (run,) = about["runs"]
+    assert (about["galaxies"], about["tiles"], about["simulated"]) == (120, 3, True)
+    assert (run["model"], run["model_version"], run["selection"]) == ("morph", "7", "MAG_AUTO_R < 21.5")
+    assert run["catalogue"]["digest"] == "abcd"
+    assert list(about["failed"]) == ["DES0009-0000"]
+    text = (folder / "README.md").read_text()
+    assert "MAG_AUTO_R &lt; 21.5" in (folder / "report.html").read_text()
+    assert "MAG_AUTO_R < 21.5" in text
+    assert all(f"| `{name}` |" in text for name in pq.read_schema(out / "_common_metadata").names)
+
+
+def test_the_report_shows_numbers_pictures_failures_and_loads_nothing(published):
+    page = (catalogue_folder(published[0]) / "report.html").read_text()
+    assert "<b>120</b>galaxies" in page
+    assert page.count("<svg") == 4
+    assert page.count("data:image/jpeg;base64") == 3, "one picture a tile was kept"
+    assert "is cut short; fetch it again" in page
+    assert "simulated</span>" in page
+    assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:|//|file:)""", page)
+
+
+def test_what_has_not_changed_is_not_made_again(published):
+    out, made = published
+    failed = Failed("DES0009-0000", "'DES0009-0000_r.fits.fz' is cut short; fetch it again.")
+    data = [path for path in made if path.name in ("report.html", "friendly.parquet", "scores.fits", "hats")]
+    before = [path.stat().st_mtime_ns for path in data]
+    # Not asked for this time, but there: kept, and kept up to date.
+    assert publish(summary_of(out, failed), out) == made
+    assert [path.stat().st_mtime_ns for path in data] == before
+
+
+def test_a_new_tile_makes_everything_anew(tmp_path):
+    out = write_tiles(tmp_path / "scores", tiles=1)
+    publish(summary_of(out), out, fits=True)
+    size = (tmp_path / "scores-catalogue" / "scores.fits").stat().st_size
+    write_tile(out, "DES0200-0000", np.full(200, 30.0), np.linspace(0, 1, 200))
+    publish(summary_of(out), out)
+    assert pq.read_metadata(tmp_path / "scores-catalogue" / "friendly.parquet").num_rows == 240
+    assert (tmp_path / "scores-catalogue" / "scores.fits").stat().st_size > size
+
+
+def test_a_run_that_scored_nothing_leaves_nothing(tmp_path):
+    assert publish(Summary(), tmp_path / "scores") == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_run_leaves_no_half_file_and_the_next_goes_on(tmp_path, monkeypatch):
+    out = write_tiles(tmp_path / "scores", tiles=1)
+    folder = tmp_path / "scores-catalogue"
+    folder.mkdir()
+    # What a kill -9 leaves: no `finally` was run.
+    (folder / ".friendly.parquet.building").write_bytes(b"PAR1")
+    (folder / ".hats.building" / "morph").mkdir(parents=True)
+    (folder / ".hats.old").mkdir()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publishing, "write_fits", killed)
+    with pytest.raises(KeyboardInterrupt):
+        publish(summary_of(out), out, hats=True, fits=True)
+    assert {path.name for path in folder.iterdir() if path.name[0] != "."} == {"report.html", "friendly.parquet"}
+    monkeypatch.undo()
+    publish(summary_of(out), out, hats=True, fits=True)
+    assert {path.name for path in folder.iterdir()} == ALL
+
+
+def test_a_place_that_cannot_be_written_to_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match="cannot be written"), whole(tmp_path / "file" / "report.html") as building:
+        building.write_text("page")
+
+
+def test_score_files_of_an_earlier_version_are_told_from_damage(tmp_path):
+    out = write_tiles(tmp_path / "scores", tiles=1)
+    path = out / "DES0000-0000.parquet"
+    table = pq.read_table(path).drop_columns("mag_r")
+    pq.write_table(table, path)
+    with pytest.raises(BadInput, match="no column 'mag_r'; --overwrite"):
+        publish(summary_of(out), out)
+
+
+def test_a_tally_of_parts_is_that_of_the_whole(published):
+    scores = ScoreFiles.open(published[0])
+    whole_table = pq.read_table(published[0], columns=list(NEEDED))
+    parts, at_once = Tally(), Tally()
+    for number, table in enumerate(scores.tables(NEEDED)):
+        parts.add(table, number)
+    at_once.add(whole_table, 0)
+    assert (parts.galaxies, parts.clean, parts.flags) == (at_once.galaxies, at_once.clean, at_once.flags)
+    np.testing.assert_allclose(parts.chosen, at_once.chosen, rtol=1e-5)
+    np.testing.assert_allclose(parts.chosen_in["mag_r"], at_once.chosen_in["mag_r"], rtol=1e-5)
+    assert [found.score for found in parts.strangest] == [found.score for found in at_once.strangest]
+    for one, other in zip(parts.sky(), at_once.sky(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # Every galaxy that is clean gives one answer to the first question.
+    np.testing.assert_allclose(parts.chosen[:3].sum(), parts.clean, rtol=1e-5)
