@@ -1,6 +1,5 @@
 """The pixels of one image in a FITS file, row by row, so that a survey's tile need never be in memory whole."""
 
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -39,7 +38,9 @@ class Plane:
         A file compressed as a whole (.gz) is unpacked once as long as the rows that are asked for go up.
         """
         with ExitStack() as files:
-            with self._blaming_the_file():
+            with self._blaming_the_file(), warnings.catch_warnings():
+                # Astropy warns of a truncated file; it is an error as soon as rows are missing.
+                warnings.simplefilter("ignore")
                 # A memory map is quicker, but its pages count as this process's memory until the file is closed:
                 # those of compressed planes are few.
                 hdu = files.enter_context(fits.open(self.path, memmap=self.path.suffix == ".fz"))[self.hdu]
@@ -59,7 +60,10 @@ class Plane:
     def _blaming_the_file(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, EOFError, IndexError, ValueError, TypeError, zlib.error) as error:
+        except MemoryError:
+            raise
+        # Each layer under astropy has errors of its own for bytes that it cannot unpack.
+        except Exception as error:
             raise BadInput(f"'{self.path}' is cut short or damaged ({first_line(error)}); get it again.") from None
 
 
