@@ -21,9 +21,9 @@ from morph.surveys import get_survey
 SKY_BOX = 256
 
 #: Rows that are searched at a time, and those on either side that are looked at too: whole boxes of sky, so that
-#: neighbours see the same boxes, and the extent of a very large galaxy.
-ROWS = 4 * SKY_BOX
-OVERLAP = 2 * SKY_BOX
+#: neighbours see the same boxes, and more than almost any galaxy's extent.
+ROWS = 3 * SKY_BOX
+OVERLAP = SKY_BOX
 
 #: The two sides of a border may see a source's centre this far apart, pixels.
 SLACK = 2.0
@@ -35,8 +35,8 @@ DEBLENDING = 0.005
 #: a fifth.
 LEAST_SIGNAL = 20.0
 
-#: Active pixels that sep may hold: a bleed trail through a whole tile fits.
-PIXEL_STACK = 20_000_000
+#: Pixels of unfinished sources that sep may hold at first; where a bleed trail or a crowd overflows them, more.
+PIXEL_STACK = 1_000_000
 #: Peaks in one blend: clusters and the haloes of bright stars have thousands.
 LARGEST_BLEND = 8192
 
@@ -76,6 +76,8 @@ def detect(tile: Tile, smallest: float | None = None) -> Table:
             y = sources[:, 1]
             sources = sources[(y >= starts[k] - SLACK) & (y < stops[k] + SLACK)]
             found = np.concatenate([found, sources[~_among(sources, found)]])
+        # The next strip is made of parts of this one, and both at once are a lot of memory.
+        del strip
     found = found[np.argsort(-found[:, 3], kind="stable")]
     found = found[tile.owns(*tile.sky(found[:, 0], found[:, 1]))] if len(found) else found
     return _table(tile, found)
@@ -171,24 +173,24 @@ class _Image:
 def _extract(tile: Tile, signal: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The sources on an image of signal-to-noise, and their segmentation map."""
     # Weights are true up to a factor; the threshold follows the noise that is there.
-    noise = _noise(signal[~bad])
+    threshold = THRESHOLD * _noise(signal[~bad])
     before = sep.get_extract_pixstack(), sep.get_sub_object_limit()
-    sep.set_extract_pixstack(PIXEL_STACK)
     sep.set_sub_object_limit(LARGEST_BLEND)
+    stack = PIXEL_STACK
     try:
-        return sep.extract(
-            signal,
-            THRESHOLD * noise,
-            mask=bad,
-            minarea=MIN_AREA,
-            deblend_cont=DEBLENDING,
-            segmentation_map=True,
-        )
-    except Exception as error:  # sep raises bare Exception where its limits overflow
-        raise BadInput(
-            f"The sources on tile '{tile.name}' cannot be told apart ({str(error).splitlines()[0].rstrip('.')}); "
-            "give a catalogue instead."
-        ) from None
+        while True:
+            sep.set_extract_pixstack(stack)
+            try:
+                return sep.extract(
+                    signal, threshold, mask=bad, minarea=MIN_AREA, deblend_cont=DEBLENDING, segmentation_map=True
+                )
+            except Exception as error:  # sep raises bare Exception where its limits overflow
+                if "pixel buffer" not in str(error) or stack >= signal.size:
+                    raise BadInput(
+                        f"The sources on tile '{tile.name}' cannot be told apart "
+                        f"({str(error).splitlines()[0].rstrip('.')}); give a catalogue instead."
+                    ) from None
+                stack = min(8 * stack, signal.size)
     finally:
         sep.set_extract_pixstack(before[0])
         sep.set_sub_object_limit(before[1])

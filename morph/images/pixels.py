@@ -1,5 +1,6 @@
 """The pixels of one image in a FITS file, row by row, so that a survey's tile need never be in memory whole."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass

@@ -50,6 +50,12 @@ class Strip:
         cut = ({band: plane[rows] for band, plane in planes.items()} for planes in self._planes)
         return Strip(self.tile, start, stop, *cut)
 
+    def copy(self) -> "Strip":
+        """The same in memory of its own: what this is a part of need not be kept."""
+        return Strip(
+            self.tile, self.start, self.stop, *({b: p.copy() for b, p in planes.items()} for planes in self._planes)
+        )
+
     def before(self, other: "Strip") -> "Strip":
         """These rows and then those of another strip, which follow them."""
         both = (
@@ -115,14 +121,17 @@ def walk(tile: Tile, low: np.ndarray, high: np.ndarray, weights: bool = False) -
         while done < len(order):
             strip = _arrived(tile, coming)
             if kept is not None:
-                strip, kept = kept.before(strip), None
+                strip = kept.before(strip)
             ready = int(np.searchsorted(ends, strip.stop, side="right"))
             if ready < len(order):
                 coming = read(max(strip.stop, int(needed[ready])))
             if ready > done:
                 yield strip, order[done:ready]
+            kept = None
             if ready < len(order) and needed[ready] < strip.stop:
-                kept = strip.part(int(needed[ready]), strip.stop)
+                kept = strip.part(int(needed[ready]), strip.stop).copy()
+            # While this waits for the next rows, no more is in memory than what was kept.
+            del strip
             done = ready
 
 

@@ -36,6 +36,17 @@ def test_every_galaxy_is_found_once_with_its_place_size_and_brightness(tile):
         assert (row["ra"], row["dec"]) == pytest.approx((float(ra), float(dec)), abs=1e-4)
 
 
+def test_what_is_detected_does_not_depend_on_the_rows_searched_at_a_time(tile, monkeypatch):
+    """Borders lie at 60, through the middle of a galaxy, at 120, through another's, and at 180."""
+    whole = detect(tile)
+    monkeypatch.setattr("morph.images.detection.ROWS", 60)
+    monkeypatch.setattr("morph.images.detection.OVERLAP", 60)
+    parts = detect(tile)
+    assert len(parts) == len(whole) == len(GALAXIES)
+    for column, tolerance in {"x": 0.1, "y": 0.1, "radius": 0.05, "mag_g": 0.05, "mag_r": 0.05, "mag_i": 0.05}.items():
+        np.testing.assert_allclose(parts[column], whole[column], atol=tolerance)
+
+
 def test_a_detected_size_is_that_of_a_single_image(tile):
     found = detect(tile)
     alone = measure_radii(tile, found["x"], found["y"]) * tile.pixel_scale
