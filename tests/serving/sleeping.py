@@ -5,6 +5,8 @@
 scores as `morph score` does, with this model. It imports neither Keras nor TensorFlow.
 """
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -23,10 +25,14 @@ EMBEDDING = 4
 
 @dataclass(frozen=True)
 class Sleeping:
-    """Takes `seconds` for each galaxy, and answers with numbers that follow from its pixels alone."""
+    """Takes `seconds` for each galaxy, and answers with numbers that follow from its pixels alone.
+
+    Its process dies of a batch of just `deadly` galaxies.
+    """
 
     seconds: float = 0.0
     version: str = "asleep"
+    deadly: int = 0
 
     @contextmanager
     def open(self) -> Iterator[Answerer]:
@@ -41,6 +47,8 @@ class Sleeping:
         }
 
         def answer(stamps: np.ndarray) -> Answers:
+            if len(stamps) == self.deadly:
+                os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(self.seconds * len(stamps))
             light = np.nan_to_num(stamps).mean(axis=(1, 2, 3), dtype="float64").astype("float32")
             wide = np.tile(light[:, None], (1, len(ANSWERS)))

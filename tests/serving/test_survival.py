@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 from astropy.table import Table, vstack
@@ -71,6 +72,16 @@ def test_a_killed_job_goes_on_and_leaves_the_undisturbed_catalogue(tiles_folder,
 def test_a_killed_worker_is_replaced(tiles_folder, catalogue, whole, tmp_path):
     trial = Trial(tiles_folder, catalogue, workers=2, seconds=0.1)
     assert trial.kill_worker(tmp_path / "scores", 0) == 0
+    assert differences(tmp_path / "scores", whole) == []
+
+
+def test_a_tile_that_kills_its_workers_is_listed_and_stops_no_other(tiles_folder, catalogue, whole, tmp_path):
+    # As often as Dask allows it otherwise would only take longer.
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        summary = score(tiles_folder, catalogue, Sleeping(deadly=8), tmp_path / "scores", workers=2)
+    assert [(tile.tile, "Its workers died" in tile.reason) for tile in summary.failed] == [(NAMES[0], True)]
+    assert files(tmp_path / "scores") == [f"{NAMES[1]}.parquet", FAILED]
+    score(tiles_folder, catalogue, Sleeping(), tmp_path / "scores")
     assert differences(tmp_path / "scores", whole) == []
 
 
