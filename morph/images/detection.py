@@ -22,7 +22,7 @@ SKY_BOX = 256
 
 #: Rows that are searched at a time, and those on either side that are looked at too: whole boxes of sky, so that
 #: neighbours see the same boxes, and more than almost any galaxy's extent.
-ROWS = 3 * SKY_BOX
+ROWS = 2 * SKY_BOX
 OVERLAP = SKY_BOX
 
 #: The two sides of a border may see a source's centre this far apart, pixels.
@@ -70,7 +70,7 @@ def detect(tile: Tile, smallest: float | None = None) -> Table:
     stops = np.minimum(starts + ROWS, height)
     low, high = np.maximum(starts - OVERLAP, 0), np.minimum(stops + OVERLAP, height)
     found = np.empty((0, 4 + len(tile.channels)))
-    for strip, ready in walk(tile, low, high, weights=True):
+    for strip, ready in walk(tile, low, high, weights=True, step=SKY_BOX):
         for k in ready.tolist():
             sources = _sources(strip.part(int(low[k]), int(high[k])), smallest / tile.pixel_scale)
             y = sources[:, 1]

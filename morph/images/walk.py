@@ -82,7 +82,9 @@ class Strip:
         return self.flux, self.saturated, self.weight
 
 
-def walk(tile: Tile, low: np.ndarray, high: np.ndarray, weights: bool = False) -> Iterator[tuple[Strip, np.ndarray]]:
+def walk(
+    tile: Tile, low: np.ndarray, high: np.ndarray, weights: bool = False, step: int | None = None
+) -> Iterator[tuple[Strip, np.ndarray]]:
     """Strips of a tile, each with the things that are to be done on it.
 
     Thing k needs the rows from `low[k]` to `high[k]` (exclusive, on the tile): it comes with the first strip that
@@ -93,6 +95,7 @@ def walk(tile: Tile, low: np.ndarray, high: np.ndarray, weights: bool = False) -
     ----------
     low, high : int [n].
     weights : whether the strips have weights.
+    step : rows that are read at a time; `STRIP` if not given.
 
     Yields
     ------
@@ -112,7 +115,7 @@ def walk(tile: Tile, low: np.ndarray, high: np.ndarray, weights: bool = False) -
         pool = stack.enter_context(ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)))
 
         def read(start: int) -> _Coming:
-            stop = min(start + STRIP, int(ends[-1]))
+            stop = min(start + (step or STRIP), int(ends[-1]))
             return start, stop, {band: pool.submit(rows, start, stop) for band, rows in files.items()}
 
         coming = read(int(needed[0]))
