@@ -27,7 +27,7 @@ OUTPUTS = (
     "anomaly",
 )
 
-#: Galaxies in one batch of a local model. Fewer are filled up with blanks: a batch of another size would be compiled
+#: Galaxies in one batch of Keras. Fewer are filled up with blanks: a batch of another size would be compiled
 #: anew, which takes longer than the blanks do.
 BATCH_SIZE = 128
 
@@ -68,28 +68,32 @@ class LocalModel:
     """A model by the name that `morph.model.store.load_model` understands.
 
     Its version is the beginning of its file's SHA-256: the same weights have the same version whatever they are
-    called, and a retrained model at the same path has another.
+    called, and a retrained model at the same path has another. `engine` is what computes (`serving.fast.engine`); all
+    give the same answers, within `serving.fast.parity.LIMITS`, and the description says which one it was.
     """
 
     name: str
+    engine: str = "auto"
 
     @contextmanager
     def open(self) -> Iterator[Answerer]:
-        """BadInput when there is no such model."""
-        from morph.model.store import find_model, load_model
+        """BadInput when there is no such model, or no such engine."""
+        from morph.model.store import find_model
+        from serving.fast.engine import opened
 
         path = find_model(self.name)
-        model = load_model(path)
         version = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-        def answer(stamps: np.ndarray) -> Answers:
-            blanks = np.zeros((max(BATCH_SIZE - len(stamps), 0), *stamps.shape[1:]), stamps.dtype)
-            outputs = model.answer(np.concatenate([stamps, blanks]), BATCH_SIZE)
-            return {name: outputs[name][: len(stamps)] for name in OUTPUTS}
-
-        # Keras ties the containers that a model holds to the model; the description goes to other processes alone.
-        description = json.loads(json.dumps(model.describe()))
-        yield Answerer({**description, "version": version}, answer, model.memory.sample)
+        with opened(path, self.engine) as fast:
+            if fast is None:
+                answerer = _by_keras(path)
+            else:
+                # One caller's next galaxies fill the threads that another's last leave idle.
+                at_once = 1 if fast.threads == 1 else 2
+                answerer = Answerer(
+                    fast.description, lambda stamps: fast.answer(stamps, OUTPUTS), fast.remembered, at_once
+                )
+            engine = "keras" if fast is None else "openvino"
+            yield replace(answerer, description={**answerer.description, "version": version, "engine": engine})
 
     def shared(self, folder: Path) -> "LocalModel":
         from morph.model.store import find_model
@@ -97,6 +101,21 @@ class LocalModel:
         path = folder / "model.keras"
         shutil.copy(find_model(self.name), path)
         return replace(self, name=str(path))
+
+
+def _by_keras(path: Path) -> Answerer:
+    """The model as Keras runs it."""
+    from morph.model.store import load_model
+
+    model = load_model(path)
+
+    def answer(stamps: np.ndarray) -> Answers:
+        blanks = np.zeros((max(BATCH_SIZE - len(stamps), 0), *stamps.shape[1:]), stamps.dtype)
+        outputs = model.answer(np.concatenate([stamps, blanks]), BATCH_SIZE)
+        return {name: outputs[name][: len(stamps)] for name in OUTPUTS}
+
+    # Keras ties the containers that a model holds to the model; the description goes to other processes alone.
+    return Answerer(json.loads(json.dumps(model.describe())), answer, model.memory.sample)
 
 
 @dataclass(frozen=True)

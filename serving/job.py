@@ -42,6 +42,7 @@ class Job:
             "survey": self.survey,
             "model": self.description["name"],
             "model_version": str(self.description["version"]),
+            "engine": self.description.get("engine", "server"),
             "model_survey": self.description["survey"],
             "run": self.description.get("run"),
             "source": repr(self.source),

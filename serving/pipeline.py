@@ -6,7 +6,7 @@ to the last bit whichever tiles were scored before it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ def score_tiles(groups: Iterable[list[Path]], job: Job, answerer: Answerer, adva
 
     BadInput when the answerer fails or a file cannot be written; what is wrong with a tile is its result.
     """
+
+    # A worker may compute by another engine than the process that started the job.
+    engine = answerer.description.get("engine", "server")
+    job = replace(job, description={**job.description, "engine": engine})
 
     def answered(item: "_Batch | _Sheet | Failed | Elsewhere"):
         if isinstance(item, _Batch):

@@ -8,6 +8,9 @@ import pytest
 
 from morph.__main__ import main
 
+# Converting a model takes longer than a small test; those of the fast path ask for it.
+os.environ.setdefault("MORPH_FAST", "0")
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -125,18 +125,24 @@ class Classifier(keras.Model):
         way_in = self.normalise(image)
         encoded = self.encoder(way_in["image"], training=training)
         mean = self.embed(encoded)
-        concentration = self.calibrations[kind](self.heads([encoded["features"], mean], training=training))
-        fractions = probabilities(concentration)
         drawn = self.decoder(mean, training=training)
+        said = self.say(encoded["features"], mean, training=training, kind=kind)
+        return {**said, "embedding": mean, **self.judge(way_in, drawn, encoded["features"], kind=kind)}
+
+    def say(self, features, mean, training=False, kind="flux"):
+        """The part of `from_flux` that answers the questions, given the encoder's features and the embedding."""
+        concentration = self.calibrations[kind](self.heads([features, mean], training=training))
+        fractions = probabilities(concentration)
+        tree = down_the_tree(fractions)
+        return {"probabilities": fractions, "tree_probabilities": tree, "concentration": concentration}
+
+    def judge(self, way_in: dict, drawn, features, kind="flux"):
+        """The part of `from_flux` that compares the image with what the decoder drew."""
         # Where there is nothing to see there is nothing normal either.
         blank = ops.sum(way_in["valid"], axis=(1, 2, 3)) == 0
-        judged = evidence(way_in, self.residual(way_in, drawn), encoded["features"], self._window)
+        judged = evidence(way_in, self.residual(way_in, drawn), features, self._window)
         score = ops.where(blank, 0.0, self.anomaly(judged, kind=kind))
         return {
-            "probabilities": fractions,
-            "tree_probabilities": down_the_tree(fractions),
-            "concentration": concentration,
-            "embedding": mean,
             "reconstruction_error": self.reconstruction_error(way_in, drawn),
             "anomaly_score": score,
             "anomaly": score < THRESHOLD,

@@ -34,8 +34,7 @@ def evidence(way_in: dict, residual, features, window: np.ndarray):
 def statistics(way_in: dict, residual, window: np.ndarray):
     """Plain statistics of the image and the residual, [n, `STATISTICS`]; parameters as for `evidence`."""
     image, valid = way_in["image"], way_in["valid"]
-    patches = ops.average_pool(ops.concatenate([residual * valid, image, valid], axis=-1), PATCH, PATCH)
-    missed, light, seen = patches[..., :3], patches[..., 3:6], patches[..., 6:]
+    missed, light, seen = _patches(residual * valid), _patches(image), _patches(valid)
     size = image.shape[1]
     side = size // PATCH
     near = window.reshape(side, PATCH, side, PATCH).mean(axis=(1, 3)).astype("float32")[None, :, :, None]
@@ -51,6 +50,14 @@ def statistics(way_in: dict, residual, window: np.ndarray):
     )
 
 
+def _patches(image):
+    """Means over `PATCH` x `PATCH` pixels, [n, side, side, 3]: over rows first, which lie side by side in memory."""
+    size = image.shape[1]
+    side = size // PATCH
+    rows = ops.mean(ops.reshape(image, (-1, side, PATCH, size * 3)), axis=2)
+    return ops.mean(ops.reshape(rows, (-1, side, side, PATCH, 3)), axis=3)
+
+
 def _errors(residual, valid, window):
     """Logarithm of each band's mean square residual, [n, 3]."""
     weight = valid * window
@@ -62,7 +69,8 @@ def _missed(patches):
     """Residual light where there is most and least of it, its colour, and how lopsided it is, [n, 13]."""
     grey = ops.mean(patches, axis=-1, keepdims=True)
     colour = patches - grey
-    lopsided = grey - ops.flip(grey, axis=(1, 2))
+    # One axis at a time: not every runtime that a model is converted to turns both at once.
+    lopsided = grey - ops.flip(ops.flip(grey, axis=1), axis=2)
     return ops.concatenate(
         [
             _log(ops.max(patches, axis=(1, 2))),

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-#: Width in pixels of the border that counts as sky.
-BORDER = 2
+from morph.images.border import border
+
 #: Radius in pixels of the disc whose mean brightness sets the scale: about two thirds of a half-light radius.
 APERTURE = 6.0
 #: Softening of the asinh, in units of 1 / central brightness. At 4 a tenth of the central brightness comes out
@@ -37,9 +37,12 @@ class Normalise(keras.layers.Layer):
     """
 
     def call(self, image):
+        return self.stretch(image, *border(image, xp=ops))
+
+    def stretch(self, image, sky, noise):
+        """What the layer returns, given what `morph.images.border` says of the sky."""
         finite = ops.isfinite(image)
         valid = ops.cast(finite, "float32")
-        sky, noise = self._border(image)
         flux = ops.where(finite, image - sky, 0.0)
         scale = self._in_disc(flux) / ops.maximum(self._in_disc(valid), 1.0)
         # The mean noise of the bands that hold data.
@@ -73,29 +76,3 @@ class Normalise(keras.layers.Layer):
         part = slice(span[0], span[-1] + 1)
         weight = inside[part, part].astype("float32")[None, :, :, None]
         return ops.sum(image[:, part, part] * weight, axis=(1, 2, 3), keepdims=True)
-
-    @staticmethod
-    def _border(image):
-        """Median and noise of the border, per galaxy and band, each [n, 1, 1, 3].
-
-        The noise is the distance from the median down to the lower quartile, as a Gaussian's sigma: sources in
-        the border only ever make it brighter. Order statistics skip missing pixels.
-        """
-        size = image.shape[1]
-        on_border = np.ones((size, size), dtype=bool)
-        on_border[BORDER:-BORDER, BORDER:-BORDER] = False
-        # Every other pixel: neighbours are correlated, and sorting is the slowest step of the way in.
-        index = np.flatnonzero(on_border)[::2]
-        shape = (-1, size * size, 3)
-        pixels = ops.take(ops.reshape(image, shape), index, axis=1)
-        finite = ops.isfinite(pixels)
-        pixels = ops.where(finite, pixels, np.float32(3e38))
-        count = ops.sum(ops.cast(finite, "int32"), axis=1, keepdims=True)
-        ordered = ops.sort(pixels, axis=1)
-        last = ops.maximum(count - 1, 0)
-        median = ops.take_along_axis(ordered, last // 2, axis=1)
-        quartile = ops.take_along_axis(ordered, last // 4, axis=1)
-        known = count > 0
-        sky = ops.where(known, median, 0.0)
-        noise = ops.where(known, 1.4826 * (median - quartile), 0.0)
-        return sky[:, :, None, :], noise[:, :, None, :]

@@ -1,0 +1,137 @@
+"""A converted model at work.
+
+The model runs in parts (`serving.fast.parts`), each in the precision that it bears: the convolutions beyond the first
+block and the decoder in bfloat16 where the processor computes in it, all else in float32. What one part makes lies
+where the next one reads it, and a chunk of galaxies is small enough to stay near the processor on its way. Every
+thread takes chunks of its own through all parts, so that none waits for another.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from morph.images.border import border
+from morph.shift.sample import Sample
+from serving.fast.parts import ABOUT, PARTS
+
+#: Galaxies that go through the parts together.
+CHUNK = 32
+
+#: The parts that are rounded to bfloat16. The first convolutions look for small differences between large values:
+#: rounded too, they would move probabilities by up to 0.017.
+ROUNDED = ("network", "decoder")
+
+
+def threads_allowed() -> int:
+    """How many threads this process may compute with: as TensorFlow would be told, or else one for every core that it
+    may run on."""
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(name, "").isdigit() and int(os.environ[name]) > 0:
+            return int(os.environ[name])
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class FastModel:
+    """A converted model; safe to call from several threads.
+
+    Parameters
+    ----------
+    folder : the conversion (`serving.fast.cache.converted`).
+    threads : how many to compute with; `threads_allowed` if not given.
+
+    Attributes
+    ----------
+    description : as `Classifier.describe` gives it.
+    remembered : as `Memory.sample` gives it.
+    """
+
+    def __init__(self, folder: Path, threads: int | None = None):
+        about = json.loads((folder / ABOUT).read_text())
+        self.description: dict[str, Any] = about["description"]
+        self.remembered = None if about["remembered"] is None else Sample.from_text(about["remembered"])
+        self.threads = threads or threads_allowed()
+        parts = _compile(folder, self.threads)
+        self._free: SimpleQueue[_Lane] = SimpleQueue()
+        for _ in range(self.threads):
+            self._free.put(_Lane(parts))
+        self._pool = ThreadPoolExecutor(self.threads, "openvino")
+
+    def answer(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """`outputs` (as `Classifier.from_flux` names them) of flux stamps, float32 [n, s, s, 3] with s >= size: one
+        row a galaxy. A larger stamp's margin is cut off."""
+        margin = (images.shape[1] - self.description["size"]) // 2
+        if margin:
+            images = images[:, margin:-margin, margin:-margin]
+        chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+        answered = list(self._pool.map(lambda chunk: self._one(chunk, outputs), chunks))
+        return {name: np.concatenate([each[name] for each in answered]) for name in outputs}
+
+    def _one(self, chunk: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        lane = self._free.get()
+        try:
+            return lane.run(chunk, outputs)
+        finally:
+            self._free.put(lane)
+
+    def __enter__(self) -> "FastModel":
+        return self
+
+    def __exit__(self, *_) -> None:
+        """End its threads."""
+        self._pool.shutdown()
+
+
+class _Lane:
+    """One chunk's way through all parts, with the memory that it needs."""
+
+    def __init__(self, parts: Sequence):
+        self._requests = [part.create_infer_request() for part in parts]
+        self._tensors: dict[str, Any] = {}
+        for part, request in zip(parts, self._requests, strict=True):
+            for given in part.inputs:
+                name = given.get_any_name()
+                if name in self._tensors:
+                    request.set_tensor(given, self._tensors[name])
+                else:
+                    self._tensors[name] = request.get_tensor(given)
+            self._tensors |= {made.get_any_name(): request.get_tensor(made) for made in part.outputs}
+
+    def run(self, chunk: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """`outputs` of at most `CHUNK` galaxies."""
+        count = len(chunk)
+        image = self._tensors["image"].data
+        image[:count] = chunk
+        image[count:] = 0
+        self._tensors["sky"].data[...], self._tensors["noise"].data[...] = border(image)
+        for request in self._requests:
+            request.infer()
+        return {name: self._tensors[name].data[:count].copy() for name in outputs}
+
+
+def _compile(folder: Path, threads: int) -> list:
+    """The parts, ready to run on as many streams of one thread each."""
+    import openvino
+
+    core = openvino.Core()
+    rounds = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    compiled = []
+    for name in PARTS:
+        model = core.read_model(folder / f"{name}.xml")
+        model.reshape({given: [CHUNK, *given.partial_shape[1:]] for given in model.inputs})
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16" if rounds and name in ROUNDED else "f32",
+            "NUM_STREAMS": threads,
+            "INFERENCE_NUM_THREADS": threads,
+            # Pinned threads of several workers would all sit on the same cores.
+            "ENABLE_CPU_PINNING": False,
+        }
+        compiled.append(core.compile_model(model, "CPU", settings))
+    return compiled
