@@ -62,7 +62,9 @@ def value(header: fits.Header, key: str) -> bool | int | float | str | None:
 def number(header: fits.Header, key: str) -> float | None:
     """The finite number that the header has for `key`; None where it has none."""
     found = value(header, key)
-    return float(found) if isinstance(found, (int, float)) and np.isfinite(found) else None
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not np.isfinite(found):
+        return None
+    return float(found)
 
 
 def with_primary(header: fits.Header, primary: fits.Header) -> fits.Header:

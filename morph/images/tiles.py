@@ -74,8 +74,8 @@ class Tile:
     def open(cls, path: str | Path | Sequence[str | Path], survey: str = "des") -> "Tile":
         """The tile that a file, folder or glob names, or that consists of the listed files.
 
-        BadInput when a file is missing, is no FITS, is cut short, has no sky coordinates, when bands are on
-        different grids, or when no band of the survey is there. One or two missing bands are no error.
+        BadInput when a file is missing, is no FITS, is cut short or has no sky coordinates, when bands differ in size
+        or cover different sky, or when no band of the survey is there. One or two missing bands are no error.
         """
         if isinstance(path, (str, Path)):
             groups = find_tiles([path])

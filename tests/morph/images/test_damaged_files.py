@@ -24,6 +24,7 @@ def damaged(path, old: bytes, new: bytes):
     [
         (b"MAGZERO =", b"MAGZERO =                  NaN", "MAGZERO in the header .* is no magnitude"),
         (b"MAGZERO =", b"MAGZERO = 'thirty  '", r"MAGZERO .* is no magnitude \('thirty  '\)"),
+        (b"MAGZERO =", b"MAGZERO =                    T", "MAGZERO in the header .* is no magnitude"),
         (b"MAGZERO =", b"MAGZERO =                -99.0", "MAGZERO in the header .* is no magnitude"),
         (b"CRVAL1  =", b"", "make no sense .*CRVAL1 missing"),
         (b"CRVAL1  =", b"CRVAL1  =                  NaN", "make no sense .*CRVAL1 missing, or no number"),
