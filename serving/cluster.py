@@ -9,6 +9,8 @@ import importlib.util
 import logging
 import os
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
@@ -51,15 +53,14 @@ def score_on_cluster(groups: list[list[Path]], job: Job, where: int | str, advan
     Raises BadInput when there is no such scheduler, its workers cannot do the work, or it goes away; and as
     `score_tiles`.
     """
-    # Workers on other machines have other working folders.
-    groups = [[path.resolve() for path in group] for group in groups]
+    # Workers on other machines have other working folders. A link keeps its name, which is the tile's.
+    groups = [[path.absolute() for path in group] for group in groups]
     galaxies = job.catalogue
     if galaxies is not None and isinstance(galaxies.kept, Path):
-        galaxies = replace(galaxies, kept=galaxies.kept.resolve())
-    job = replace(job, out=job.out.resolve(), catalogue=galaxies)
+        galaxies = replace(galaxies, kept=galaxies.kept.absolute())
+    job = replace(job, out=job.out.absolute(), catalogue=galaxies)
     with job_folder(job) as folder, _connected(where, len(groups)) as client:
-        link = client.dashboard_link if importlib.util.find_spec("bokeh") or isinstance(where, str) else ""
-        if link:
+        if link := _dashboard(client, where):
             logger.info("Dask's dashboard is at %s", link)
         _check(client, where, [folder / FILE, *(groups[0] if groups else [])])
         killers: list[list[Path]] = []
@@ -154,7 +155,8 @@ def _processes(workers: int) -> AbstractContextManager:
                 threads_per_worker=1,
                 # A tile's pixels cannot be moved to disk, so Dask's bookkeeping of memory could only kill.
                 memory_limit=0,
-                dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
+                # Any port: without an address Dask takes the same for every job.
+                dashboard_address="127.0.0.1:0",
                 silence_logs=logging.CRITICAL,
                 env=share,
             )
@@ -179,6 +181,21 @@ def _quiet() -> Iterator[None]:
     finally:
         for log, level in zip(loggers, before, strict=True):
             log.setLevel(level)
+
+
+def _dashboard(client, where: int | str) -> str:
+    """The address of the scheduler's dashboard; empty where it has none, which it does not tell by itself."""
+    if "dashboard" not in client.scheduler_info()["services"]:
+        return ""
+    if isinstance(where, int) and not importlib.util.find_spec("bokeh"):
+        return ""
+    try:
+        urllib.request.urlopen(client.dashboard_link, timeout=2).close()
+    except urllib.error.HTTPError:
+        return ""
+    except OSError:
+        pass  # not to be reached from here, but perhaps through a tunnel
+    return str(client.dashboard_link)
 
 
 def _repeat(event: Any) -> None:

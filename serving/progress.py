@@ -68,7 +68,8 @@ class Progress:
 
     def _rate(self) -> str:
         new = self._done - self._before
-        said = f"{self._galaxies:,} galaxies, {self._galaxies / self.seconds:,.0f} a second"
+        rate = self._galaxies / self.seconds
+        said = f"{self._galaxies:,} galaxies, {rate:,.{0 if rate >= 10 else 1}f} a second"
         if new:
             left = timedelta(seconds=round(self.seconds / new * (self._tiles - self._done)))
             said += f", {left} left"
