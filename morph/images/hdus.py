@@ -48,12 +48,12 @@ def images_in(path: str | Path) -> list[Image]:
                     for number, hdu in enumerate(hdus)
                     if hdu.is_image and len(hdu.shape) >= 2
                 ]
+    except (BadInput, MemoryError):
+        raise
+    except PermissionError:
+        raise BadInput(f"'{path}' may not be read; check its permissions.") from None
     # What astropy meets in a damaged header it raises as it comes: KeyError, TypeError, IndexError and its own.
     except Exception as error:
-        if isinstance(error, (BadInput, MemoryError)):
-            raise
-        if isinstance(error, PermissionError):
-            raise BadInput(f"'{path}' may not be read; check its permissions.") from None
         raise BadInput(f"'{path}' is not a FITS file, or is damaged ({first_line(error)}).") from None
     if not found:
         raise BadInput(f"'{path}' holds no image; give a FITS file with an image in it.")
