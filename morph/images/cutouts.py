@@ -180,9 +180,20 @@ def _aligned(bands: list[_Band]) -> bool:
 
 def _flags_of_whole(bands: list[_Band], some: np.ndarray, radius: np.ndarray, channels: int) -> np.ndarray:
     """The flags of galaxies around which no pixel is bad: int32 [n]."""
-    saturated = [any(saturates(b.saturated, b.x[k], b.y[k], radius[k]) for b in bands) for k in some]
-    missing = Flag.MISSING_BAND if len(bands) < channels else 0
-    return np.where(saturated, Flag.SATURATED, 0).astype("int32") | missing
+    flags = np.full(len(some), Flag.MISSING_BAND if len(bands) < channels else 0, dtype="int32")
+    reach = np.ceil(radius[some]).astype(int) + 1
+    for band in bands:
+        x, y = np.rint(band.x[some]).astype(int), np.rint(band.y[some]).astype(int)
+        boxes = zip(
+            (y - reach).tolist(), (y + reach).tolist(), (x - reach).tolist(), (x + reach).tolist(), strict=True
+        )
+        for k, (top, bottom, left, right) in enumerate(boxes):
+            # Few galaxies have a saturated pixel anywhere near; only there is its distance looked at.
+            if band.saturated[max(top, 0) : bottom + 1, max(left, 0) : right + 1].any():
+                galaxy = int(some[k])
+                if saturates(band.saturated, band.x[galaxy], band.y[galaxy], radius[galaxy]):
+                    flags[k] |= Flag.SATURATED
+    return flags
 
 
 def _cut_one(
