@@ -78,7 +78,7 @@ class LocalModel:
     @contextmanager
     def open(self) -> Iterator[Answerer]:
         """BadInput when there is no such model, or no such engine."""
-        from morph.model.store import find_model
+        from morph.model_names import find_model
         from serving.fast.engine import opened
 
         path = find_model(self.name)
@@ -96,7 +96,7 @@ class LocalModel:
             yield replace(answerer, description={**answerer.description, "version": version, "engine": engine})
 
     def shared(self, folder: Path) -> "LocalModel":
-        from morph.model.store import find_model
+        from morph.model_names import find_model
 
         path = folder / "model.keras"
         shutil.copy(find_model(self.name), path)
