@@ -65,8 +65,8 @@ def publish(summary: Summary, out: Path, hats: bool = False, fits: bool = False)
     before = _made(folder)
 
     def wanted(name: str, asked: bool = True) -> bool:
-        there = (folder / name).exists()
-        return (asked or there) and not (there and before.get(name) == state)
+        # What was killed while it changed places is not there, but was made once.
+        return (asked or name in before) and not ((folder / name).exists() and before.get(name) == state)
 
     if wanted(FRIENDLY) or wanted(REPORT):
         with whole(out / "_common_metadata") as building:

@@ -173,6 +173,8 @@ def _provenance(scores: ScoreFiles) -> Section:
     rows: list[tuple[str, str]] = []
     for run in scores.runs:
         rows.append(("model", f"{run['model']} {run['model_version']}, taught on {run.get('model_survey')}"))
+        if run.get("engine"):
+            rows.append(("run by", str(run["engine"])))
         if run.get("run"):
             rows.append(("its MLflow run", str(run["run"])))
         rows.append(("galaxies", chosen_from(run)))

@@ -13,8 +13,19 @@ import pyarrow.parquet as pq
 from morph.errors import BadInput
 from serving.catalogue import KEY, read_about
 
-#: What differs from tile to tile in the provenance of one run.
-OF_TILES = ("tile", "tilename", "files", "images", "pixel_scale", "created", "simulated")
+#: What all tiles of a run share in their provenance (see `serving.job.Job.about`), but for the time.
+SHARED = (
+    "software",
+    "survey",
+    "model",
+    "model_version",
+    "engine",
+    "model_survey",
+    "run",
+    "source",
+    "catalogue",
+    "selection",
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +138,7 @@ def when(run: dict[str, Any]) -> str:
 
 
 def _count(runs: dict[str, dict[str, Any]], about: dict[str, Any], galaxies: int) -> None:
-    shared = {name: value for name, value in about.items() if name not in OF_TILES}
+    shared = {name: about.get(name) for name in SHARED}
     created = str(about.get("created", ""))
     run = runs.setdefault(
         json.dumps(shared, sort_keys=True),

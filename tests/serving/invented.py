@@ -13,7 +13,7 @@ from serving.thumbnails import Strangest
 DESCRIPTION = {
     "name": "morph",
     "version": 7,
-    "embedding_size": 8,
+    "embedding_size": 64,
     "anomaly_threshold": 0.01,
     "questions": [{"name": question.name, "answers": list(question.answers)} for question in TREE],
 }
@@ -30,9 +30,9 @@ ABOUT = {
 }
 
 
-def write_tile(folder: Path, name: str, ra: np.ndarray, dec: np.ndarray, **about) -> None:
-    """One score file with galaxies at these places (degrees); every tenth has no answers, the first is the
-    strangest and has a picture."""
+def invented_scores(name: str, ra: np.ndarray, dec: np.ndarray, stamps: np.ndarray) -> Scores:
+    """A tile's galaxies at these places (degrees); every tenth has no answers, the first is the strangest and has a
+    picture. `stamps` are shown to what keeps pictures, again and again."""
     count, random = len(ra), np.random.default_rng(len(ra))
     worth = random.uniform(0.2, 9, (count, len(ANSWERS))).astype("float32")
     p = worth.copy()
@@ -43,7 +43,7 @@ def write_tile(folder: Path, name: str, ra: np.ndarray, dec: np.ndarray, **about
         "probabilities": p,
         "tree_probabilities": chain(p).astype("float32"),
         "concentration": worth,
-        "embedding": random.normal(size=(count, 8)).astype("float32"),
+        "embedding": random.normal(size=(count, 64)).astype("float32"),
         "reconstruction_error": np.ones(count, "float32"),
         "anomaly_score": strange,
         "anomaly": (strange < 0.01).astype("float32"),
@@ -51,8 +51,8 @@ def write_tile(folder: Path, name: str, ra: np.ndarray, dec: np.ndarray, **about
     answered = np.arange(count) % 10 != 9
     flags = np.where(answered, 0, 32).astype("int32")
     strangest = Strangest(most=1)
-    strangest.add(random.random((count, 16, 16, 3), "float32"), flags, outputs)
-    scores = Scores(
+    strangest.add(stamps[np.arange(count) % len(stamps)], flags, outputs)
+    return Scores(
         ids=[f"{name}-{i}" for i in range(count)],
         ra=ra,
         dec=dec,
@@ -62,11 +62,16 @@ def write_tile(folder: Path, name: str, ra: np.ndarray, dec: np.ndarray, **about
         outputs=outputs,
         appearance=np.full((count, len(NAMES)), np.nan),
         answered=answered,
-        properties={"mag_r": 22 - np.arange(count) / count, "radius": np.full(count, 1.5)},
+        properties={"mag_r": 22 - np.arange(count) / max(count, 1), "radius": np.full(count, 1.5)},
         pictures=strangest.column(),
     )
+
+
+def write_tile(folder: Path, name: str, ra: np.ndarray, dec: np.ndarray) -> None:
+    """One score file with `invented_scores`."""
     folder.mkdir(exist_ok=True)
-    write_scores(folder / f"{name}.parquet", name, scores, DESCRIPTION, {**ABOUT, "tile": name, **about})
+    scores = invented_scores(name, ra, dec, np.random.default_rng(0).random((4, 16, 16, 3), "float32"))
+    write_scores(folder / f"{name}.parquet", name, scores, DESCRIPTION, {**ABOUT, "tile": name})
 
 
 def write_tiles(folder: Path, tiles: int = 3, galaxies: int = 40, size: float = 0.05) -> Path:

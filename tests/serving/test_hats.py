@@ -126,7 +126,7 @@ def test_a_damaged_score_file_leaves_the_old_catalogue_as_it_was(tmp_path):
 
 
 def test_lsdb_opens_searches_and_matches(collection):
-    lsdb = pytest.importorskip("lsdb", reason="lsdb is not installed; benchmarks/hats.py runs the same at length")
+    lsdb = pytest.importorskip("lsdb", reason="lsdb is not installed")
     folder, path = collection
     catalogue = lsdb.open_catalog(path)
     assert len(catalogue) == 3000
