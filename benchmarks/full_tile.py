@@ -27,9 +27,7 @@ def full_tile(folder: Path | None = None, size: int = LARGEST, galaxies: int = G
     """The tile in `folder`, which is made if it is not there."""
     folder = folder or KEPT / f"tile-{size}-{galaxies}"
     paths = tuple(folder / f"{TILENAME}_{RUN}_{band}.fits.fz" for band in "gri")
-    made = SimulatedTile(
-        paths, folder / f"{TILENAME}_catalogue.fits", folder / f"{TILENAME}_truth.parquet", galaxies
-    )
+    made = SimulatedTile(paths, folder / f"{TILENAME}_catalogue.fits", folder / f"{TILENAME}_truth.parquet", galaxies)
     if all(path.exists() for path in (*made.paths, made.catalogue, made.truth)):
         return made
     print(f"making a simulated tile of {size} x {size} pixels in {folder}", file=sys.stderr)
