@@ -52,8 +52,9 @@ RATE = 3000
 LOOP = 10
 #: How many times faster than Cutana the whole job is.
 AHEAD = {"orchestrated": 4.0, "direct": 1.5}
-#: What the job may take of memory, bytes, and how much more a later tile than the first.
-MEMORY = 1.5e9
+#: What the process may take of memory, bytes: 3 GB less what TensorFlow and a model take; and how much more after many
+#: tiles than after the first.
+MEMORY = 1.8e9
 GROWTH = 1.05
 
 #: Of how many galaxies one is cut by the loop too, which is slow.
