@@ -34,7 +34,14 @@ class Stamps:
     radius: np.ndarray
 
 
-def stamps(tile: Tile, x: ArrayLike, y: ArrayLike, radius: ArrayLike, size: int = NETWORK_SIZE) -> Iterator[Stamps]:
+def stamps(
+    tile: Tile,
+    x: ArrayLike,
+    y: ArrayLike,
+    radius: ArrayLike,
+    size: int = NETWORK_SIZE,
+    threads: int | None = None,
+) -> Iterator[Stamps]:
     """Cut galaxies at the given places, each once, in an order of their own but always in the same one.
 
     No more of the tile is in memory than the rows around the galaxies that are being cut; rows on which there are
@@ -45,6 +52,8 @@ def stamps(tile: Tile, x: ArrayLike, y: ArrayLike, radius: ArrayLike, size: int 
     x, y : [n], the galaxies' places in the tile, pixels, 0-based.
     radius : [n], half-light radii, pixels; NaN where they are to be measured on the image.
     size : pixels on a side of the stamps.
+    threads : that read rows, see `morph.images.walk.walk`. One takes the least time of the processor, and is right
+        where a model keeps all cores busy.
 
     Raises BadInput when a file turns out to be damaged.
     """
@@ -60,10 +69,11 @@ def stamps(tile: Tile, x: ArrayLike, y: ArrayLike, radius: ArrayLike, size: int 
     low[measured], high[measured] = rows_needed(tile, x[measured], y[measured], widest, NETWORK_SIZE)
     walked = np.flatnonzero(known | measured)
     larger = []
-    for strip, ready in walk(tile, low[walked], high[walked]):
+    for strip, ready in walk(tile, low[walked], high[walked], threads=threads):
         for some in _pieces(walked[ready]):
             new = some[measured[some]]
             radius[new] = radii_on(strip, x[new], y[new])
+            # More rows than were kept for measuring them: these are cut in a walk of their own.
             first, last = rows_needed(tile, x[new], y[new], radius[new], size)
             beyond = new[(first < strip.start) | (last > strip.stop)]
             larger.append(beyond)
@@ -71,7 +81,7 @@ def stamps(tile: Tile, x: ArrayLike, y: ArrayLike, radius: ArrayLike, size: int 
             yield Stamps(some, *cut_from(strip, x[some], y[some], radius[some], size), radius[some])
     again = np.concatenate([*larger, np.empty(0, dtype=int)])
     if len(again):
-        for part in stamps(tile, x[again], y[again], radius[again], size):
+        for part in stamps(tile, x[again], y[again], radius[again], size, threads):
             yield replace(part, rows=again[part.rows])
 
 

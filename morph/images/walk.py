@@ -83,7 +83,12 @@ class Strip:
 
 
 def walk(
-    tile: Tile, low: np.ndarray, high: np.ndarray, weights: bool = False, step: int | None = None
+    tile: Tile,
+    low: np.ndarray,
+    high: np.ndarray,
+    weights: bool = False,
+    step: int | None = None,
+    threads: int | None = None,
 ) -> Iterator[tuple[Strip, np.ndarray]]:
     """Strips of a tile, each with the things that are to be done on it.
 
@@ -96,6 +101,8 @@ def walk(
     low, high : int [n].
     weights : whether the strips have weights.
     step : rows that are read at a time; `STRIP` if not given.
+    threads : that read; if not given one for each band, but no more than there are cores: they would only wait for
+        each other, as part of the decompression runs under Python's lock.
 
     Yields
     ------
@@ -111,8 +118,7 @@ def walk(
     needed = np.minimum.accumulate(low[order][::-1])[::-1]
     with ExitStack() as stack:
         files = {band: stack.enter_context(tile.opened(band, weights)) for band in tile.bands}
-        # More threads than cores only wait for each other: part of the decompression runs under Python's lock.
-        pool = stack.enter_context(ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)))
+        pool = stack.enter_context(ThreadPoolExecutor(threads or min(len(files), os.cpu_count() or 1)))
 
         def read(start: int) -> _Coming:
             stop = min(start + (step or STRIP), int(ends[-1]))
