@@ -12,7 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ PATIENCE = 20.0
 
 #: Seconds between looks at whether workers are missing.
 WATCH = 5.0
+
+#: At how many looks in a row there must be no worker before that is told.
+PATIENT = 3
 
 #: How often processes of this machine are started, where one dies while they start.
 STARTS = 3
@@ -209,14 +212,16 @@ def _watched(client, cluster) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
-        told = False
+        looks = 0
         while not done.wait(WATCH):
             if cluster is not None:
                 cluster.scale(len(cluster.worker_spec))
-            gone = client.status == "running" and not client.scheduler_info()["workers"]
-            if gone and not told:
+            # At the end, and without its scheduler, a client can be asked nothing.
+            with suppress(OSError, RuntimeError):
+                gone = client.status == "running" and not client.scheduler_info()["workers"]
+                looks = looks + 1 if gone else 0
+            if looks == PATIENT:
                 logger.warning("The Dask cluster has no workers at the moment; waiting for some.")
-            told = gone
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

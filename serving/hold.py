@@ -1,7 +1,9 @@
 """One job a folder: who writes into it holds it, and lets go of it however the process ends."""
 
+import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 import socket
@@ -18,6 +20,11 @@ HOLD = ".holder"
 
 #: What a job keeps in its folder only as long as it runs.
 PASSING = (".*.building*", ".job-*")
+
+#: How a file system says that it has no locks, as Lustre does where it is mounted without them.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -71,7 +78,10 @@ def _locked(out: Path) -> int:
             raise BadInput(
                 f"Another job is scoring into '{out}' ({who}); wait for it, stop it, or choose another --out."
             ) from None
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_LOCKS:
+                logger.warning("'%s' is on a file system without locks; see that no other job writes there.", out)
+                return file
             os.close(file)
             raise
         os.close(file)

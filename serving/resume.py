@@ -1,6 +1,8 @@
 """What an earlier run has done already, and whether this one may go on from it."""
 
 import hashlib
+import logging
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,11 @@ SAME = {
     "selection": "selection",
 }
 
+#: The last bytes of a Parquet file.
+MAGIC = b"PAR1"
+
+logger = logging.getLogger(__name__)
+
 
 def leave_out_done(
     groups: list[list[Path]], job: Job, summary: Summary, advance: Callable[[int, int], None]
@@ -30,6 +37,10 @@ def leave_out_done(
     for group in groups:
         path, images = job.path(tile_name(group)), fingerprint(group)
         if not path.exists():
+            left.append(group)
+            continue
+        if not _is_whole(path):
+            logger.warning("'%s' is damaged; its tile is scored again.", path)
             left.append(group)
             continue
         about = read_about(path)
@@ -59,6 +70,14 @@ def fingerprint(group: Sequence[Path]) -> str:
     scoring them."""
     states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(group) if path.exists()]
     return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a Parquet file ends as it should; after a power failure it may not."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - len(MAGIC), 0))
+        return file.read() == MAGIC
 
 
 def _key(value: Any) -> Any:

@@ -17,7 +17,9 @@ from morph.questions import ANSWERS
 from serving import endpoints, pipeline
 from serving.answerers import Answerer, LocalModel, RemoteModel
 from serving.catalogue import read_about
+from serving.endpoints import Endpoints
 from serving.scoring import score
+from serving.server import Server
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
@@ -252,8 +254,6 @@ def test_when_the_model_fails_what_is_finished_is_kept(tiles_folder, gold, weigh
 
 
 def test_a_server_that_is_gone_is_waited_for_and_then_said(model_dir, monkeypatch):
-    from serving.server import Server
-
     monkeypatch.setattr(endpoints, "PAUSES", (0.01, 0.01))
     server = Server(model_dir)
     server.start()
@@ -262,6 +262,34 @@ def test_a_server_that_is_gone_is_waited_for_and_then_said(model_dir, monkeypatc
         server.stop()
         with pytest.raises(BadInput, match="No server answers"):
             answerer.answer(np.zeros((2, 64, 64, 3), "float32"))
+
+
+# --- Several servers -----------------------------------------------------------------------------------
+
+
+def test_servers_share_the_work_and_one_that_dies_is_done_without(model_dir, server, caplog):
+    stamps = np.zeros((2, 64, 64, 3), "float32")
+    with Server(model_dir) as mortal, RemoteModel(f"{mortal.address},{server.address}").open() as answerer:
+        assert answerer.at_once == 4
+        first = answerer.answer(stamps)
+        mortal.stop()
+        for _ in range(4):
+            np.testing.assert_array_equal(answerer.answer(stamps)["embedding"], first["embedding"])
+    assert f"The server at {mortal.address} does not answer; the others do its work." in caplog.text
+
+
+def test_one_server_that_is_not_there_is_no_reason_not_to_begin(server):
+    with RemoteModel(f"127.0.0.1:9,{server.address}").open() as answerer:
+        assert len(answerer.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2
+
+
+def test_servers_of_different_models_are_refused(server):
+    with Endpoints.open([server.address], "morph") as servers:
+        (asked,) = servers.servers
+        asked.checked = False
+        servers.described = {**servers.described, "run": "another"}
+        with pytest.raises(BadInput, match=r"another model than .* \(other run\)"):
+            servers.answer(np.zeros((2, 64, 64, 3), "float32"), ())
 
 
 # --- The command -----------------------------------------------------------------------------------------

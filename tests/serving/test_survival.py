@@ -1,4 +1,4 @@
-"""What a scoring job survives: kills, full disks, folders of others, and servers that come and go.
+"""What a scoring job survives: kills, full disks, and folders of others.
 
 Here the model sleeps, and a few kills stand for the many of `benchmarks/kills.py`.
 """
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import dask
+import distributed  # noqa: F401  # before its settings are changed, or they are lost with the change
 import numpy as np
 import pytest
 from astropy.table import Table, vstack
@@ -20,11 +21,8 @@ from killing import Trial, cluster, differences
 from sleeping import Sleeping
 
 from morph.errors import BadInput
-from serving.answerers import RemoteModel
-from serving.endpoints import Endpoints
 from serving.hold import HOLD, held_by, hold
 from serving.scoring import FAILED, score
-from serving.server import Server
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
@@ -101,8 +99,8 @@ def test_a_killed_scheduler_is_one_sentence_and_the_next_goes_on(tiles_folder, c
     assert differences(out, whole) == []
 
 
-def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, catalogue, weights, tmp_path):
-    command = [sys.executable, "-m", "morph", "score", tiles_folder, "--catalog", catalogue, "--model", weights]
+def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, tmp_path):
+    command = [sys.executable, "-m", "morph", "score", tiles_folder, "--model", "models:/morph@sdss"]
     job = subprocess.Popen([*command, "--out", tmp_path / "scores"], stderr=subprocess.PIPE, text=True)
     while not held_by(tmp_path / "scores"):
         time.sleep(0.05)
@@ -113,13 +111,10 @@ def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, catalogue, w
     assert not (tmp_path / "scores" / HOLD).exists()
 
 
-def test_no_scheduler_is_one_sentence(morph, tiles_folder, weights, tmp_path, monkeypatch):
+def test_no_scheduler_is_one_sentence(tiles_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("serving.cluster.PATIENCE", 0.5)
-    arguments = ("score", tiles_folder, "--model", weights, "--out", tmp_path / "scores")
-    status, _, errors = morph(*arguments, "--scheduler", "tcp://127.0.0.1:9")
-    assert status == 2
-    assert errors.startswith("morph: No Dask scheduler answers at tcp://127.0.0.1:9")
-    assert errors.count("\n") == 1
+    with pytest.raises(BadInput, match="No Dask scheduler answers"):
+        score(tiles_folder, None, Sleeping(), tmp_path / "scores", scheduler="tcp://127.0.0.1:9")
     assert not (tmp_path / "scores").exists()
 
 
@@ -201,6 +196,15 @@ def test_a_full_disk_keeps_what_is_finished(tiles_folder, catalogue, whole, tmp_
     assert differences(out, whole) == []
 
 
+def test_a_score_file_that_lost_its_end_is_made_again(tiles_folder, catalogue, whole, tmp_path, caplog):
+    content = (whole / f"{NAMES[0]}.parquet").read_bytes()
+    (tmp_path / f"{NAMES[0]}.parquet").write_bytes(content[: len(content) // 2])
+    (tmp_path / f"{NAMES[1]}.parquet").touch()
+    score(tiles_folder, catalogue, Sleeping(), tmp_path)
+    assert caplog.text.count("is damaged; its tile is scored again") == 2
+    assert differences(tmp_path, whole) == []
+
+
 def test_a_folder_in_which_nothing_can_be_written_is_one_sentence(tiles_folder):
     if not Path("/sys/kernel").is_dir():
         pytest.skip("there is no /sys, in which even root may not write")
@@ -219,31 +223,3 @@ def test_another_model_survey_or_selection_is_not_mixed(tiles_folder, catalogue,
     with pytest.raises(BadInput, match="another catalogue and selection"):
         again(where="MAG_AUTO_R < 19")
     assert differences(whole, whole) == []
-
-
-# --- Servers ---------------------------------------------------------------------------------------------
-
-
-def test_servers_share_the_work_and_one_that_dies_is_done_without(model_dir, server, caplog):
-    stamps = np.zeros((2, 64, 64, 3), "float32")
-    with Server(model_dir) as mortal, RemoteModel(f"{mortal.address},{server.address}").open() as answerer:
-        assert answerer.at_once == 4
-        first = answerer.answer(stamps)
-        mortal.stop()
-        for _ in range(4):
-            np.testing.assert_array_equal(answerer.answer(stamps)["embedding"], first["embedding"])
-    assert f"The server at {mortal.address} does not answer; the others do its work." in caplog.text
-
-
-def test_one_server_that_is_not_there_is_no_reason_not_to_begin(server):
-    with RemoteModel(f"127.0.0.1:9,{server.address}").open() as answerer:
-        assert len(answerer.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2
-
-
-def test_servers_of_different_models_are_refused(server):
-    with Endpoints.open([server.address], "morph") as servers:
-        (asked,) = servers.servers
-        asked.checked = False
-        servers.described = {**servers.described, "run": "another"}
-        with pytest.raises(BadInput, match=r"another model than .* \(other run\)"):
-            servers.answer(np.zeros((2, 64, 64, 3), "float32"), ())
