@@ -31,6 +31,7 @@ from statistics import median
 import click
 import numpy as np
 from astropy.nddata import Cutout2D
+from astropy.table import Table
 from full_tile import GALAXIES, full_tile
 from scipy.ndimage import zoom
 
@@ -61,9 +62,9 @@ GROWTH = 1.05
 SPARSE = 10
 
 
-def galaxies_of(made: SimulatedTile, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def galaxies_of(catalogue: Table, tile: Tile) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places and half-light radii of the catalogue's galaxies, pixels."""
-    table = locate(tile, read_catalogue(made.catalogue, "des"))
+    table = locate(tile, catalogue)
     x, y, radius = (np.asarray(table[name], dtype=float) for name in ("x", "y", "radius"))
     return x, y, radius / tile.pixel_scale
 
@@ -92,7 +93,7 @@ def rates(made: SimulatedTile) -> bool:
         count[name] += len(made)
 
     with Tile.open(made.paths) as tile:
-        x, y, radius = galaxies_of(made, tile)
+        x, y, radius = galaxies_of(read_catalogue(made.catalogue, "des"), tile)
         sides = np.maximum(np.rint(side(radius)), 1).astype(int)
         for strip, some in walk(tile, *rows_needed(tile, x, y, radius, NETWORK_SIZE)):
             timed("morph", lambda *which: cut_from(*which)[0], strip, x[some], y[some], radius[some])
@@ -113,10 +114,11 @@ def rates(made: SimulatedTile) -> bool:
 
 def job(made: SimulatedTile, turns: int) -> None:
     """Cut the tile so many times; print the seconds and the peak of memory (bytes) of each."""
+    catalogue = read_catalogue(made.catalogue, "des")
     for _ in range(turns):
         begin = time.perf_counter()
         with Tile.open(made.paths) as tile:
-            done = sum(len(part.rows) for part in stamps(tile, *galaxies_of(made, tile)))
+            done = sum(len(part.rows) for part in stamps(tile, *galaxies_of(catalogue, tile)))
         assert done == made.galaxies
         print(f"{time.perf_counter() - begin:.3f} {peak()}", flush=True)
 
