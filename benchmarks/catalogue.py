@@ -170,6 +170,7 @@ def main() -> None:
             print(f"{work}, on request:          {1e6 * spent:8.1f}   {memory}")
     share = (kept + made) / (cut + answered)
     verdict = "within" if share <= LIMIT and flat else "NOT within"
+    print(f"as a share of answering alone: {100 * (kept + made) / answered:.1f} %")
     print(f"writing takes {100 * share:.2f} % of all the rest: {verdict} {100 * LIMIT:g} % and flat memory")
 
 

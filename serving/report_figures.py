@@ -135,7 +135,10 @@ def footprint(tally: Tally) -> Figure | None:
     _map(left, _corners(cells, order), counts[0] / square, _DENSITY, "galaxies per square degree")
     while order > 0 and counts[1].mean() < STRANGE_CROWD:
         order, cells, counts = order - 1, *merge(cells >> 2, counts)
-    share = np.divide(100 * counts[2], counts[1], out=np.zeros(len(cells)), where=counts[1] > 0)
+    share = np.divide(100 * counts[2], counts[1], out=np.full(len(cells), np.nan), where=counts[1] >= CROWD)
+    if not np.isfinite(share).any():
+        right.set_axis_off()
+        return figure
     _map(right, _corners(cells, order), share, _STRANGE, "flagged as strange (%)")
     return figure
 
@@ -164,12 +167,12 @@ def _map(axis: Axes, corners: tuple[np.ndarray, np.ndarray], values: np.ndarray,
     ra, dec = corners
     x, y, centre = _project(ra, dec)
     # A cell over the map's edge would be drawn right across it.
-    inside = np.ptp((ra - centre + 180) % 360, axis=1) < 180
+    inside = np.isfinite(values) & (np.ptp((ra - centre + 180) % 360, axis=1) < 180)
     polygons = PolyCollection(
         np.stack([x, y], axis=-1)[inside], array=values[inside], cmap=shades, edgecolors="face", linewidths=0.2
     )
     polygons.set_rasterized(True)
-    polygons.set_clim(0, max(float(np.quantile(values, 0.99)), 1e-9))
+    polygons.set_clim(0, max(float(np.nanquantile(values, 0.99)), 1e-9))
     axis.add_collection(polygons)
     _bar(axis, polygons, label, extend="max")
     _sky_axes(axis, x[inside], y[inside], centre)
@@ -228,8 +231,9 @@ def _sky_axes(axis: Axes, x: np.ndarray, y: np.ndarray, centre: float) -> None:
         ra = np.round((centre + offset) / step) * step
         east = (ra - centre + 180) % 360 - 180
         axis.plot(east * np.cos(np.deg2rad(lines)), lines, color=FAINT, linewidth=0.5, zorder=0.5)
-        places.append(east * bottom)
-        names.append(f"{ra % 360:g}")
+        if (name := f"{ra % 360:g}") not in names:
+            places.append(east * bottom)
+            names.append(name)
     axis.set_xticks(places, names)
     axis.set_xlim(reach + margin, -reach - margin)
     axis.set_xlabel("right ascension (deg)")
