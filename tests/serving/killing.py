@@ -84,8 +84,11 @@ def differences(out: Path, whole: Path) -> list[str]:
     names = [{path.name for path in folder.glob("*")} for folder in (out, whole)]
     found = [f"{name} in one folder only" for name in sorted(names[0] ^ names[1])]
     for name in sorted(names[0] & names[1]):
-        if name.endswith(".parquet") and not pq.read_table(out / name).equals(pq.read_table(whole / name)):
-            found.append(f"{name} has other rows")
+        if name.endswith(".parquet"):
+            one, other = pq.read_table(out / name), pq.read_table(whole / name)
+            if not one.equals(other):
+                columns = [column for column in one.column_names if not one[column].equals(other[column])]
+                found.append(f"{name} has other rows ({', '.join(columns[:5])})")
     return found
 
 

@@ -19,12 +19,20 @@ import pytest
 from astropy.table import Table, vstack
 from killing import Trial, cluster, differences
 from sleeping import Sleeping
+from threadpoolctl import threadpool_limits
 
 from morph.errors import BadInput
 from serving.hold import HOLD, held_by, hold
 from serving.scoring import FAILED, score
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As in the command and its workers: sums by several threads differ in their last bits."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(scope="module")
