@@ -128,7 +128,8 @@ def _process(command: list) -> subprocess.Popen:
     places = os.pathsep.join(str(place) for place in (ROOT, HERE))
     return subprocess.Popen(
         [str(word) for word in command],
-        env={**os.environ, "PYTHONPATH": places},
+        # As the command and its workers: sums by several threads differ in their last bits.
+        env={**os.environ, "PYTHONPATH": places, "OPENBLAS_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
