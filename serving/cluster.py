@@ -12,6 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -89,14 +90,17 @@ def _results(client, groups: list[list[Path]], folder: Path, where: int | str) -
     futures = {client.submit(score_one, group, folder, pure=False): group for group in groups}
     for future in as_completed(futures):
         group = futures.pop(future)
-        if future.status == "cancelled":
+        try:
+            error = future.exception()
+            result: Any = None if error else future.result()
+        # It goes away before a result is asked for, or while it is fetched.
+        except (CancelledError, OSError):
             raise BadInput(
                 f"The Dask scheduler{_at(where)} has gone away. What was finished is kept; start the scheduler again, "
                 "and the same command goes on from there."
-            )
-        error = future.exception()
+            ) from None
         if error is None:
-            yield group, _usable(future.result())
+            yield group, _usable(result)
         elif isinstance(error, KilledWorker):
             yield group, None
         else:
