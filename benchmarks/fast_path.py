@@ -2,10 +2,10 @@
 
     python benchmarks/fast_path.py [--model MODEL] [--rounds 15] [--target 8]
 
-All outputs are computed, on all cores, in turns, so that whatever else the machine does falls on all alike; the network
-of 2018, which answers one question, runs in TensorFlow. Galaxies simulated as DES sees them go through, and the fast
-path's answers are compared with Keras's. Ends by itself in about two minutes; the exit status is 1 where the target is
-missed or the answers disagree.
+All outputs are computed, on all cores, in turns, so that whatever else the machine does falls on all alike; the
+network of 2018, which answers one question, runs in TensorFlow. Galaxies simulated as DES sees them go through, and
+the fast path's answers are compared with Keras's. Ends by itself in about two minutes; the exit status is 1 where the
+target is missed or the answers disagree.
 """
 
 import os

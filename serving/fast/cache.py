@@ -78,9 +78,10 @@ def _key(path: Path) -> str:
 
 def _tidy(newest: Path) -> None:
     """Remove all but the `KEPT` newest conversions, and what killed processes left half-built a day ago."""
-    folders = sorted(newest.parent.glob("[!.]*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    others = [folder for folder in newest.parent.glob("[!.]*") if folder != newest]
+    others.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
     abandoned = [f for f in newest.parent.glob(".*") if f.stat().st_mtime < newest.stat().st_mtime - 86400]
-    for folder in [*(f for f in folders[KEPT:] if f != newest), *abandoned]:
+    for folder in [*others[KEPT - 1 :], *abandoned]:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     metavar="HOST:PORT",
     help="Let the model of this server answer; several, or a list with commas, share the work.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(("auto", "keras", "openvino")),
+    default="auto",
+    help="What computes --model: OpenVINO where it is installed (pip install 'morph-galaxies[fast]'), or Keras.",
+)
 @click.option("--survey", help="The tiles' survey: sdss, des, decals or lsst [what their names say, or des].")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes to use.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler instead.")
@@ -53,6 +59,7 @@ def command(
     where: str | None,
     model: str | None,
     servers: tuple[str, ...],
+    engine: str,
     survey: str | None,
     workers: int,
     scheduler: str | None,
@@ -93,7 +100,7 @@ def command(
     from serving.signals import stops_like_ctrl_c
 
     if dry_run:
-        source = _source(model if servers else model or "models:/morph@sdss", servers)
+        source = _source(model if servers else model or "models:/morph@sdss", servers, engine)
         how = {"where": where, "per_tile": galaxies_per_tile, "workers": workers, "gpus": gpus or 0, "out": out}
         return _plan(tiles, survey, catalog, source=source, **how)
     if gpus or galaxies_per_tile:
@@ -103,7 +110,7 @@ def command(
     # Before a model is loaded, so that a wrong name is told at once.
     groups = find_tiles(tiles)
     survey = get_survey(survey or survey_of(groups) or "des").name
-    source = _source(model, servers)
+    source = _source(model, servers, engine)
     with stops_like_ctrl_c(), hold(out) as token:
         with Progress(len(groups)) as progress:
             summary = score(
@@ -145,13 +152,13 @@ def _plan(tiles: tuple[str, ...], survey: str | None, catalog: Path | None, **ho
         click.echo(line)
 
 
-def _source(model: str | None, servers: tuple[str, ...]) -> "Source":
+def _source(model: str | None, servers: tuple[str, ...], engine: str) -> "Source":
     from serving.answerers import LocalModel, RemoteModel
 
     if servers:
         return RemoteModel(",".join(servers), model or "morph")
     if model:
-        return LocalModel(model)
+        return LocalModel(model, engine)
     raise BadInput("Say who answers: --model models:/morph@champion (or a model's path), or --server HOST:PORT.")
 
 
