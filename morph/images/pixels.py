@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from morph.errors import BadInput
+from morph.images.rice import rice_rows
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,17 @@ class Plane:
                 # those of compressed planes are few.
                 hdu = files.enter_context(fits.open(self.path, memmap=self.path.suffix == ".fz"))[self.hdu]
 
+                section = hdu.section
+
+                def read(start: int, stop: int) -> np.ndarray:
+                    return section[..., start:stop, :]
+
+                if isinstance(hdu, fits.CompImageHDU) and self.path.suffix == ".fz":
+                    read = rice_rows(self.path, self.hdu, read)
+
             def rows(start: int, stop: int) -> np.ndarray:
                 with self._blaming_the_file():
-                    pixels = hdu.section[..., start:stop, :]
+                    pixels = read(start, stop)
                     # FITS is big-endian: plain pixels are copied here, and decompressed ones are not.
                     pixels = np.array(pixels, dtype=pixels.dtype.newbyteorder("="), copy=None)
                 if pixels.shape != (*self.shape[:-2], stop - start, self.shape[-1]):
