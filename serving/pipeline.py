@@ -180,7 +180,9 @@ def _walk_one(group: list[Path], job: Job) -> Iterator[_Batch | _Sheet | Elsewhe
         sheet = _Sheet.blank(tile.name, galaxies, about, job.description)
         radius = np.asarray(galaxies["radius"], dtype=float) / tile.pixel_scale
         size = int(job.description["size"])
-        yield from _batches(sheet, stamps(tile, galaxies["x"], galaxies["y"], radius, size), tile.pixel_scale)
+        # The model keeps the other cores busy.
+        cut = stamps(tile, galaxies["x"], galaxies["y"], radius, size, threads=1)
+        yield from _batches(sheet, cut, tile.pixel_scale)
         yield sheet
 
 

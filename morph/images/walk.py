@@ -129,16 +129,23 @@ def walk(
         done = 0
         while done < len(order):
             strip = _arrived(tile, coming)
-            if kept is not None:
-                strip = kept.before(strip)
             ready = int(np.searchsorted(ends, strip.stop, side="right"))
             if ready < len(order):
                 coming = read(max(strip.stop, int(needed[ready])))
-            if ready > done:
-                yield strip, order[done:ready]
-            kept = None
-            if ready < len(order) and needed[ready] < strip.stop:
-                kept = strip.part(int(needed[ready]), strip.stop).copy()
+            things = order[done:ready]
+            begun = low[things] < strip.start
+            if begun.any():
+                # These few rows are put together, so that the many need not be copied.
+                assert kept is not None
+                yield kept.before(strip.part(strip.start, int(high[things[begun]].max()))), things[begun]
+            if not begun.all():
+                yield strip, things[~begun]
+            first = int(needed[ready]) if ready < len(order) else strip.stop
+            if first < strip.start:
+                assert kept is not None
+                kept = kept.part(first, kept.stop).before(strip)
+            else:
+                kept = strip.part(first, strip.stop).copy() if first < strip.stop else None
             # While this waits for the next rows, no more is in memory than what was kept.
             del strip
             done = ready
