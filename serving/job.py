@@ -1,11 +1,13 @@
 """What all tiles of a scoring run share."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from morph import __version__
+from morph.images.footprints import Overlap
 from morph.images.index import Galaxies
 from serving.answerers import Source
 
@@ -18,6 +20,7 @@ class Job:
     ----------
     description : that of the source's model.
     catalogue : the galaxies; None where they are to be detected.
+    overlaps : with which others the tiles overlap that are told apart by their edges, by name.
     token : of the run that holds the folder `out` (see `serving.hold`); empty where nobody does.
     """
 
@@ -26,6 +29,7 @@ class Job:
     out: Path
     survey: str
     catalogue: Galaxies | None = None
+    overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     token: str = ""
 
     def path(self, tile: str) -> Path:

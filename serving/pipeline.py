@@ -163,8 +163,9 @@ def _walk(groups: Iterable[list[Path]], job: Job) -> Iterator[_Batch | _Sheet | 
 
 
 def _walk_one(group: list[Path], job: Job) -> Iterator[_Batch | _Sheet | Elsewhere]:
-    images = fingerprint(group)
-    with Tile.open(group, job.survey) as tile:
+    overlap = job.overlaps.get(tile_name(group))
+    images = fingerprint(group, overlap)
+    with Tile.open(group, job.survey, overlap) as tile:
         galaxies = detect(tile) if job.catalogue is None else job.catalogue.of(tile)
         if job.catalogue is not None and not len(galaxies):
             yield Elsewhere(tile.name)

@@ -4,10 +4,15 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from morph.errors import BadInput
+from morph.images.footprints import Overlap, on_any
 from morph.images.tiles import tile_name
 from serving.catalogue import read_about
 from serving.job import Job
@@ -35,7 +40,8 @@ def leave_out_done(
     left, others = [], []
     wanted = job.about()
     for group in groups:
-        path, images = job.path(tile_name(group)), fingerprint(group)
+        name = tile_name(group)
+        path, images = job.path(name), fingerprint(group, job.overlaps.get(name))
         if not path.exists():
             left.append(group)
             continue
@@ -50,7 +56,7 @@ def leave_out_done(
             others.append((path, different, about))
         # A file of an earlier version does not say which images it was made from.
         elif about.get("images", images) != images:
-            summary.changed.append(tile_name(group))
+            summary.changed.append(name)
             left.append(group)
         else:
             summary.add(summarise_file(path))
@@ -65,10 +71,38 @@ def leave_out_done(
     return left
 
 
-def fingerprint(group: Sequence[Path]) -> str:
-    """What changes when a tile's files do: a hash of their names, sizes and times, for reading them takes as long as
-    scoring them."""
-    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(group) if path.exists()]
+def tell_of_others(groups: list[list[Path]], job: Job) -> None:
+    """Warn where the folder has scores of tiles that are not given and have galaxies on tiles that are.
+
+    Edges tell apart the tiles that are given together, and no others; a survey's rule tells apart all.
+    """
+    given = {tile_name(group) for group in groups}
+    sky = [overlap.own for overlap in job.overlaps.values()]
+    found: dict[str, int] = {}
+    for path in sorted(job.out.glob("*.parquet")) if sky else []:
+        if path.stem not in given and path.name[0] not in "._" and _is_whole(path):
+            places = pq.read_table(path, columns=["ra", "dec"]).to_pydict()
+            count = int(on_any(sky, *(np.array(places[name], dtype=float) for name in ("ra", "dec"))).sum())
+            found |= {path.stem: count} if count else {}
+    if found:
+        logger.warning(
+            "'%s' has scores of other tiles than those given ('%s' is the first of %d), and %d of their galaxies lie "
+            "on these, so that they may be there twice. Give all tiles at once: the same command then puts it right.",
+            job.out,
+            next(iter(found)),
+            len(found),
+            sum(found.values()),
+        )
+
+
+def fingerprint(group: Sequence[Path], overlap: Overlap | None = None) -> str:
+    """What changes when a tile's files do, or the tiles that share its sky.
+
+    A hash of the files' names, sizes and times, for reading them takes as long as scoring them.
+    """
+    states: list[Any] = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(group) if p.exists()]
+    if overlap is not None:
+        states += [astuple(other) for other in overlap.others]
     return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,8 @@
 """Scoring: survey tiles in, one catalogue of answers a tile out.
 
 A tile is one task. Its file appears whole or not at all, so a run that is stopped goes on where it was, and a tile
-that cannot be used stops no other. A tile whose images have changed since is scored again.
+that cannot be used stops no other. A tile whose images have changed since is scored again, and so is one that overlaps
+with other tiles than before.
 """
 
 import csv
@@ -17,14 +18,15 @@ from astropy.table import Table
 
 from morph.errors import BadInput
 from morph.images.index import Galaxies
+from morph.images.overlaps import find_overlaps
 from morph.images.tiles import find_tiles, tile_name
 from morph.surveys import get_survey
 from serving.answerers import Source
 from serving.hold import hold
 from serving.job import Job
 from serving.pipeline import Advance, score_tiles
-from serving.resume import leave_out_done
-from serving.summary import Elsewhere, Summary
+from serving.resume import leave_out_done, tell_of_others
+from serving.summary import Elsewhere, Scored, Summary
 
 #: The table of the tiles that could not be scored, beside the score files; there is none where all could.
 FAILED = "_failed.csv"
@@ -87,7 +89,8 @@ def score(
             rows = galaxies.left_out.table().to_pylist()
             _write_table(out / LEFT_OUT, ("id", "ra", "dec", "reason"), (row.values() for row in rows))
         summary.remembered = answerer.remembered
-        job = Job(source, answerer.description, out, survey, galaxies, holder)
+        job = Job(source, answerer.description, out, survey, galaxies, find_overlaps(groups, survey), holder)
+        tell_of_others(groups, job)
         advance(0, 0)
         if not overwrite:
             groups = leave_out_done(groups, job, summary, advance)
@@ -99,6 +102,9 @@ def score(
             results = score_tiles(groups, job, answerer, advance)
         try:
             for result in results:
+                if not isinstance(result, Scored):
+                    # From before, of other images or other neighbours: nothing that this run would make.
+                    job.path(result.tile).unlink(missing_ok=True)
                 summary.add(result)
         finally:
             failed = ((each.tile, each.file, each.reason) for each in summary.failed)

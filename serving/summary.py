@@ -60,9 +60,9 @@ Result = Scored | Failed | Elsewhere
 class Summary:
     """What a run did, and what the model `remembered` of the galaxies that taught it.
 
-    `changed` are the tiles whose images were no longer those of their score file, and `nowhere` is the number of the
-    catalogue's galaxies that lie on none of the tiles that were scored. `left_out` are the catalogue's rows that
-    cannot be used.
+    `changed` are the tiles that had other images, or overlapped with other tiles, when their score file was made, and
+    `nowhere` is the number of the catalogue's galaxies that lie on none of the tiles that were scored. `left_out` are
+    the catalogue's rows that cannot be used.
     """
 
     scored: list[Scored] = field(default_factory=list)

@@ -25,13 +25,13 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
     """The rows of a catalogue that are this tile's, with their places on it.
 
     A row belongs to the tile that its `tilename` says, on the image or not; one without a `tilename` belongs to the
-    tile on which it falls, and of tiles that overlap to the one whose unique area it is in. On a cutout of a tile, the
-    tile's rows outside the cutout are left out.
+    tile on which it falls, and of tiles that overlap to the one that owns the place (`Tile.owns`). On a cutout of a
+    tile, the tile's rows outside the cutout are left out, and where cutouts of one tile overlap the place decides too.
 
     Parameters
     ----------
     by_file : whether a row's `tilename` says in which tile's catalogue it stands and no more: then, too, it has to be
-        in the tile's unique area.
+        in the part of the sky that the tile owns.
 
     Returns
     -------
@@ -47,8 +47,9 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
     on_tile = _on_image(tile, x, y)
     tilename = np.asarray(catalogue["tilename"], dtype=str)
     own = {tile.name, tile.tilename} - {""}
-    elsewhere = (tilename != "") & ~np.isin(tilename, list(own)) if tile.tilename else np.zeros(len(x), dtype=bool)
-    said = np.isin(tilename, list(own)) & (not by_file)
+    # Images without a survey's name for them are what their own names and their neighbours' say.
+    elsewhere = ~np.isin(tilename, ["", *own]) if tile.tilename else np.isin(tilename, list(tile.neighbours))
+    said = np.isin(tilename, list(own - tile.neighbours)) & (not by_file)
     here = on_tile & ~elsewhere & (said | tile.owns(ra, dec))
     rows = np.flatnonzero(here | (~on_tile & (tilename == tile.name)))
     table = catalogue[rows]

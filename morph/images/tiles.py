@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from morph.errors import BadInput
 from morph.images import headers
 from morph.images.finding import find_tiles, tile_name
+from morph.images.footprints import Footprint, Overlap, in_rectangle, to_pixels
 from morph.images.planes import Planes, ReadRows
 from morph.images.readers import Reader, named, reader_of
 from morph.surveys import get_survey
@@ -49,11 +50,14 @@ class Tile:
     shape : height and width, pixels.
     pixel_scale : arcsec per pixel.
     paths : {band: file}.
+    footprint : the sky that it shows.
+    neighbours : names of the tiles that may show some of the same sky, where it was opened as one of several.
     """
 
-    def __init__(self, name: str, survey: str, planes: dict[str, Planes], reader: Reader):
+    def __init__(
+        self, name: str, survey: str, planes: dict[str, Planes], reader: Reader, overlap: Overlap | None = None
+    ):
         self.name = name
-        self._reader = reader
         self.survey = get_survey(survey).name
         self.channels = get_survey(survey).bands
         self._planes = {band: planes[band] for band in self.channels if band in planes}
@@ -66,13 +70,21 @@ class Tile:
         self._aligned = {band for band in self.bands if self._distance(band) < MISALIGNED}
         self.pixel_scale = float(np.mean(proj_plane_pixel_scales(self.wcs)) * 3600)
         self.tilename = reader.tilename(first.header, name)
+        bounds = reader.bounds(first.header)
+        self.footprint = Footprint.of_header(name, self.tilename, first.header, self.shape, bounds)
+        self._overlap = overlap or Overlap(self.footprint, ())
+        self.neighbours = self._overlap.names
         self._flux: dict[str, np.ndarray] = {}
         self._saturated: np.ndarray | None = None
         self._lock = Lock()
 
     @classmethod
-    def open(cls, path: str | Path | Sequence[str | Path], survey: str = "des") -> "Tile":
+    def open(
+        cls, path: str | Path | Sequence[str | Path], survey: str = "des", overlap: Overlap | None = None
+    ) -> "Tile":
         """The tile that a file, folder or glob names, or that consists of the listed files.
+
+        `overlap` is where it is one of several that are told apart by their edges (`morph.images.overlaps`).
 
         BadInput when a file is missing, is no FITS, is cut short or has no sky coordinates, when bands differ in size
         or cover different sky, or when no band of the survey is there. One or two missing bands are no error.
@@ -95,7 +107,7 @@ class Tile:
                 f"Tile '{name}' has no image in {', '.join(wanted)}; give at least one of the bands of survey "
                 f"'{get_survey(survey).name}' (found: {', '.join(there) or 'none'})."
             )
-        return cls(name, survey, planes, reader)
+        return cls(name, survey, planes, reader, overlap)
 
     def _band_grids(self) -> dict[str, WCS]:
         """The sky coordinates of each band. BadInput when a band has none, or another size than the others."""
@@ -111,7 +123,7 @@ class Tile:
             np.array(c, dtype=float) for c in ([0, width, 0, width, width / 2], [0, 0, height, height, height / 2])
         )
         with np.errstate(invalid="ignore"):
-            places = _pixels(self._grids[band], *self.sky(x, y))
+            places = to_pixels(self._grids[band], *self.sky(x, y))
         distance = float(np.hypot(places[0] - x, places[1] - y).max())
         scales = [np.mean(proj_plane_pixel_scales(grid)) for grid in (self.wcs, self._grids[band])]
         if not distance < MOST_MISALIGNED or abs(scales[1] / scales[0] - 1) > MOST_SCALED:
@@ -159,7 +171,7 @@ class Tile:
         self._of(band)
         if band in self._aligned:
             return x, y
-        return _pixels(self._grids[band], *self.sky(x, y))
+        return to_pixels(self._grids[band], *self.sky(x, y))
 
     def sky(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Right ascension and declination (degrees) of places on the tile's grid (pixels, 0-based)."""
@@ -170,16 +182,19 @@ class Tile:
 
         A tangent plane shows the far side of the sky on top of the near one: ask for positions near the tile.
         """
-        return _pixels(self.wcs, ra, dec)
+        return to_pixels(self.wcs, ra, dec)
 
     def owns(self, ra: ArrayLike, dec: ArrayLike) -> np.ndarray:
         """Which positions (degrees) this tile answers for where it overlaps its neighbours: bool [n].
 
-        The survey's rule: the unique area of a DES tile, a brick's own bounds, the middle rows of an SDSS field. True
-        everywhere where no rule is known. A position on no tile may be owned too: places on the image are not checked.
+        The survey's rule: the unique area of a DES tile, a brick's own bounds. Of tiles that no rule parts, that in
+        which a position lies farthest from the edge; a tile that was opened by itself knows of no others. A position
+        on no tile may be owned too: places on the image are not checked.
         """
         ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
-        return self._reader.owns(self._planes[self.bands[0]], ra, dec)
+        owned = self._overlap.first(ra, dec)
+        bounds = self.footprint.bounds
+        return owned if bounds is None else owned & in_rectangle(ra, dec, *bounds)
 
     def zero_point(self, band: str) -> float:
         """Magnitude of one count in the band's file: its header's, or else the survey's."""
@@ -240,8 +255,3 @@ class Tile:
             return self._planes[band]
         except KeyError:
             raise BadInput(f"Tile '{self.name}' has no band {band}; it has {', '.join(self.bands)}.") from None
-
-
-def _pixels(wcs: WCS, ra: ArrayLike, dec: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    # Distorted images (SIP) are inverted by steps that need not end far away from them.
-    return wcs.all_world2pix(ra, dec, 0, quiet=True)

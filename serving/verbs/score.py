@@ -174,7 +174,8 @@ def _print(summary: "Summary", out: Path, seconds: float) -> None:
         before = _count(len(summary.scored) - len(new), "tile")
         click.echo(f"{before} had been scored before; --overwrite scores again.")
     if summary.changed:
-        click.echo(f"{_count(len(summary.changed), 'tile')} had other images when scored before, and had to be again.")
+        tiles = _count(len(summary.changed), "tile")
+        click.echo(f"{tiles} had other images, or other neighbours, when scored before, and had to be again.")
     for line in summary.left_out.lines():
         click.echo(line)
     if summary.nowhere:

@@ -4,15 +4,16 @@
 and mask: Abbott et al. (2018, 2021); Morganson et al. (2018).
 """
 
+import math
 import re
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 
 from morph.images import headers
-from morph.images.planes import BANDS, Planes, stem_of
-from morph.images.readers.reader import Holds, Named, Reader, in_rectangle
+from morph.images.footprints import Bounds
+from morph.images.planes import BANDS, stem_of
+from morph.images.readers.reader import Holds, Named, Reader
 
 #: A tile's name, the processing run that release files append, and what follows.
 _NAME = re.compile(r"^(?P<tile>DES\d{4}[+-]\d{4})(?P<run>_r\d+p\d+)?_(?P<rest>.+)$")
@@ -28,6 +29,7 @@ class DES(Reader):
 
     survey = "des"
     zero_point = 30.0
+    parted = True
 
     def named(self, path: Path) -> Named | None:
         match = _NAME.match(stem_of(path))
@@ -43,27 +45,26 @@ class DES(Reader):
     def tilename(self, header: fits.Header, name: str) -> str:
         return str(headers.value(header, "TILENAME") or name)
 
-    def owns(self, planes: Planes, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-        return unique_area(planes.header, ra, dec)
+    def bounds(self, header: fits.Header) -> Bounds | None:
+        return unique_area(header)
 
 
-def unique_area(header: fits.Header, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """Which positions lie in the unique area of the DES tile whose header this is: bool [n].
+def unique_area(header: fits.Header) -> Bounds | None:
+    """The unique area of the DES tile whose header this is.
 
     Bounded by URAMIN, URAMAX, UDECMIN and UDECMAX where they were added to the header (they are columns of the
-    survey's tile table), or else half way to the centres (RA_CENT, DEC_CENT) of the neighbours. True everywhere where
-    the header has neither, or is no DES tile's.
+    survey's tile table), or else half way to the centres (RA_CENT, DEC_CENT) of the neighbours. None where the header
+    has neither, or is no DES tile's.
     """
-    everywhere = np.ones(np.shape(ra), dtype=bool)
     if not _TILENAME.match(str(headers.value(header, "TILENAME"))):
-        return everywhere
+        return None
     bounds = [headers.number(header, key) for key in ("URAMIN", "URAMAX", "UDECMIN", "UDECMAX")]
     if None not in bounds:
         west, east, south, north = (float(bound) for bound in bounds if bound is not None)
-        return in_rectangle(ra, dec, (west, east), (south, north))
+        return (west, east), (south, north)
     middle_ra, middle_dec = (headers.number(header, key) for key in ("RA_CENT", "DEC_CENT"))
     if middle_ra is None or middle_dec is None:
-        return everywhere
+        return None
     half = SPACING / 2
-    width = half / np.cos(np.radians(middle_dec))
-    return in_rectangle(ra, dec, (middle_ra - width, middle_ra + width), (middle_dec - half, middle_dec + half))
+    width = half / math.cos(math.radians(middle_dec))
+    return (middle_ra - width, middle_ra + width), (middle_dec - half, middle_dec + half)

@@ -7,11 +7,12 @@ one ``-maskbits`` file serves all bands. Files and bits: https://www.legacysurve
 import re
 from pathlib import Path
 
-import numpy as np
+from astropy.io import fits
 
 from morph.images import headers
-from morph.images.planes import BANDS, Planes, stem_of
-from morph.images.readers.reader import Holds, Named, Reader, in_rectangle
+from morph.images.footprints import Bounds
+from morph.images.planes import BANDS, stem_of
+from morph.images.readers.reader import Holds, Named, Reader
 from morph.surveys import NANOMAGGY_ZERO_POINT
 
 _NAME = re.compile(r"^(?:legacysurvey|decals)-(?P<brick>\d{4}[pm]\d{3})-(?P<holds>\w+?)(?:-(?P<band>\w+))?$")
@@ -30,6 +31,7 @@ class LegacySurveys(Reader):
 
     survey = "decals"
     zero_point = NANOMAGGY_ZERO_POINT
+    parted = True
 
     def named(self, path: Path) -> Named | None:
         match = _NAME.match(stem_of(path))
@@ -45,11 +47,11 @@ class LegacySurveys(Reader):
     def bits(self, band: str) -> tuple[int, int]:
         return ALLMASK.get(band, 0), SATUR.get(band, 0)
 
-    def owns(self, planes: Planes, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-        bounds = [headers.number(planes.header, key) for key in ("RAMIN", "RAMAX", "DECMIN", "DECMAX")]
+    def bounds(self, header: fits.Header) -> Bounds | None:
+        bounds = [headers.number(header, key) for key in ("RAMIN", "RAMAX", "DECMIN", "DECMAX")]
         if None in bounds:
-            return super().owns(planes, ra, dec)
+            return None
         west, east, south, north = (float(bound) for bound in bounds if bound is not None)
         if not 0 < north - south < LARGEST_BRICK:
-            return super().owns(planes, ra, dec)
-        return in_rectangle(ra, dec, (west, east), (south, north))
+            return None
+        return (west, east), (south, north)

@@ -7,11 +7,11 @@ the name of the extension.
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 
 from morph.errors import BadInput
 from morph.images import headers
+from morph.images.footprints import Bounds
 from morph.images.hdus import Image, images_in
 from morph.images.planes import BANDS, Planes, split_name
 from morph.images.readers.des import unique_area
@@ -34,9 +34,9 @@ class Plain(Reader):
     def tilename(self, header: fits.Header, name: str) -> str:
         return str(headers.value(header, "TILENAME") or "")
 
-    def owns(self, planes: Planes, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    def bounds(self, header: fits.Header) -> Bounds | None:
         # Cutouts of DES coadds have names of their own, and the headers of their tiles.
-        return unique_area(planes.header, ra, dec)
+        return unique_area(header)
 
     def images(self, path: Path) -> dict[str | None, Planes]:
         images = images_in(path)

@@ -2,7 +2,7 @@
 
 A reader answers a few small questions. Which tile is this file a part of, of which band, and what does it hold
 (`named`)? Which bits of a mask are bad pixels (`bits`)? Which part of the sky does a tile answer for where it overlaps
-its neighbours (`owns`)? All else, finding the other bands, opening files, telling what is wrong with them, is done
+its neighbours (`bounds`)? All else, finding the other bands, opening files, telling what is wrong with them, is done
 here and in `morph.images.tiles` for all surveys alike.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 
 from morph.errors import BadInput
 from morph.images import headers
+from morph.images.footprints import Bounds
 from morph.images.hdus import images_in
 from morph.images.pixels import Plane
 from morph.images.planes import Planes
@@ -54,11 +54,13 @@ class Reader:
     survey : the survey's name in `morph.surveys`; None where the files do not tell.
     zero_point : AB magnitude of one count, where a header does not say it.
     unique : whether no two tiles of the survey have one name, so that the files of one may lie in several folders.
+    parted : whether `bounds` part the sky among all tiles of the survey, so that no tile needs to know its neighbours.
     """
 
     survey: str | None = None
     zero_point: float | None = None
     unique: bool = True
+    parted: bool = False
 
     def named(self, path: Path) -> Named | None:
         """What the file's name says; None when it is not one of this survey's names."""
@@ -81,12 +83,12 @@ class Reader:
         """
         return None
 
-    def owns(self, planes: Planes, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-        """Which positions (degrees) lie in the part of the sky for which this tile and no other answers: bool [n].
+    def bounds(self, header: fits.Header) -> Bounds | None:
+        """The part of the sky for which this tile and no other answers; None where the survey does not say.
 
-        `planes` is one of the tile's bands. Where the survey does not say, a tile answers for all that is on it.
+        `header` is that of one of the tile's images.
         """
-        return np.ones(np.shape(ra), dtype=bool)
+        return None
 
     def images(self, path: Path) -> dict[str | None, Planes]:
         """The bands in one image file, with the planes that lie in the same file; None is the file's only band."""
@@ -142,22 +144,3 @@ class Reader:
             saturated_bits=saturated,
             survey_zero_point=self.zero_point,
         )
-
-
-def in_rectangle(
-    ra: np.ndarray, dec: np.ndarray, ra_range: tuple[float, float], dec_range: tuple[float, float]
-) -> np.ndarray:
-    """Which positions lie between two right ascensions and two declinations, the lower bounds included: bool [n].
-
-    All in degrees; a range of right ascension may reach over 0. Tiles that share a bound share no position.
-    """
-    west, east = ra_range
-    south, north = dec_range
-    ra = np.asarray(ra, dtype=float) % 360
-    if east - west >= 360:
-        within = np.isfinite(ra)
-    elif west % 360 < east % 360:
-        within = (ra >= west % 360) & (ra < east % 360)
-    else:
-        within = (ra >= west % 360) | (ra < east % 360)
-    return within & (dec >= south) & (dec < north)

@@ -8,24 +8,19 @@ https://data.sdss.org/datamodel/files/BOSS_PHOTOOBJ/frames/RERUN/RUN/CAMCOL/fram
 import re
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 
-from morph.images.planes import Planes, stem_of
+from morph.images.planes import stem_of
 from morph.images.readers.reader import Named, Reader
 from morph.surveys import NANOMAGGY_ZERO_POINT
 
 _NAME = re.compile(r"^frame-(?P<band>[ugriz])-(?P<tile>\d{6}-[1-6]-\d{4})$")
 
-#: Rows of a frame, and how many of its first are the last of the field before: half of them belong to each.
-ROWS = 1489
-SHARED_ROWS = 128
-
 
 class SDSS(Reader):
     """SDSS frames. They have no mask and no weights; the noise is measured on the image.
 
-    Neighbouring fields of a run share rows; camera columns and runs overlap too, and are not told apart here.
+    Neighbouring fields of a run share rows, and camera columns and runs overlap too.
     """
 
     survey = "sdss"
@@ -37,12 +32,3 @@ class SDSS(Reader):
 
     def tilename(self, header: fits.Header, name: str) -> str:
         return ""
-
-    def owns(self, planes: Planes, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-        wcs = planes.wcs()
-        if planes.shape[0] != ROWS or wcs is None:
-            return super().owns(planes, ra, dec)
-        _, y = wcs.wcs_world2pix(ra, dec, 0)
-        # Pixel centres are whole numbers: the field's own rows begin half a pixel before their first.
-        first = SHARED_ROWS // 2 - 0.5
-        return (y >= first) & (y < first + ROWS - SHARED_ROWS)

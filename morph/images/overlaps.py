@@ -1,0 +1,43 @@
+"""Which tiles of a job overlap, so that a galaxy on several of them is taken from one.
+
+The tiles of surveys that part the sky by a rule are not looked at. Of the others the headers are read, and what lies
+on several belongs to the one in which it is farthest from the edge (`morph.images.footprints`), in whatever order the
+tiles are given, and however many processes share them.
+"""
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from morph.images.footprints import Footprint, Overlap, overlaps
+from morph.images.readers import reader_of
+from morph.images.tiles import Tile
+
+#: Tiles whose headers are read at once; most of the time goes by waiting for the disk.
+AT_ONCE = 8
+
+
+def find_overlaps(groups: Sequence[Sequence[Path]], survey: str = "des") -> dict[str, Overlap]:
+    """With which others each tile may overlap, by its name; tiles of surveys with a rule are left out.
+
+    So is a tile that cannot be opened: nobody knows where it is, so what else shows its sky answers for it.
+
+    Parameters
+    ----------
+    groups : each tile's files, as `find_tiles` makes them; names occur once.
+    """
+    unruled = [group for group in groups if not reader_of(group).parted]
+    # Each opening silences warnings for a moment, and threads that do so restore what another had silenced.
+    with warnings.catch_warnings(), ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(lambda group: _footprint(group, survey), unruled))
+    return overlaps([footprint for footprint in found if footprint is not None])
+
+
+def _footprint(group: Sequence[Path], survey: str) -> Footprint | None:
+    try:
+        with Tile.open(group, survey) as tile:
+            return tile.footprint
+    # Whatever is wrong with a tile is told when it is scored.
+    except Exception:
+        return None
