@@ -4,6 +4,7 @@ The band is the end of the file's name (``NGC1365_g.fits``, ``field-r.fits.gz``)
 the name of the extension.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Plain(Reader):
         return Named(tile, band)
 
     def name(self, path: Path) -> str:
-        return super().name(path) or path.resolve().parent.name
+        return super().name(path) or Path(os.path.abspath(path)).parent.name
 
     def tilename(self, header: fits.Header, name: str) -> str:
         return str(headers.value(header, "TILENAME") or "")
