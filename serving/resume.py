@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph.errors import BadInput
@@ -74,16 +75,20 @@ def leave_out_done(
 def tell_of_others(groups: list[list[Path]], job: Job) -> None:
     """Warn where the folder has scores of tiles that are not given and have galaxies on tiles that are.
 
-    Edges tell apart the tiles that are given together, and no others; a survey's rule tells apart all.
+    Edges tell apart the tiles that are given together, and no others; a survey's rule tells apart all. BadInput when
+    there is a table that is no score file: the run's catalogue could not be made in the end.
     """
     given = {tile_name(group) for group in groups}
     sky = [overlap.own for overlap in job.overlaps.values()]
     found: dict[str, int] = {}
     for path in sorted(job.out.glob("*.parquet")) if sky else []:
-        if path.stem not in given and path.name[0] not in "._" and _is_whole(path):
-            places = pq.read_table(path, columns=["ra", "dec"]).to_pydict()
-            count = int(on_any(sky, *(np.array(places[name], dtype=float) for name in ("ra", "dec"))).sum())
-            found |= {path.stem: count} if count else {}
+        if path.stem in given or path.name[0] in "._" or not _is_whole(path):
+            continue
+        read_about(path)
+        places = pq.read_table(path, columns=["ra", "dec"])
+        count = int(on_any(sky, *(_array(places[name]) for name in ("ra", "dec"))).sum())
+        if count:
+            found[path.stem] = count
     if found:
         logger.warning(
             "'%s' has scores of other tiles than those given ('%s' is the first of %d), and %d of their galaxies lie "
@@ -104,6 +109,11 @@ def fingerprint(group: Sequence[Path], overlap: Overlap | None = None) -> str:
     if overlap is not None:
         states += [astuple(other) for other in overlap.others]
     return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+
+
+def _array(column: pa.ChunkedArray) -> np.ndarray:
+    """Numbers, NaN where one is null."""
+    return np.asarray(column.to_numpy(), dtype=float)
 
 
 def _is_whole(path: Path) -> bool:
