@@ -96,8 +96,8 @@ def cut(image: np.ndarray, size: int, survey: str) -> Picture:
 
 
 def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator[Picture | BadInput]:
-    from morph.images.cutouts import Flag
     from morph.images.fits import read_cutouts
+    from morph.images.flags import Flag
 
     for cutout in read_cutouts(group, layout.survey, layout.bands, layout.zero_point):
         stamp = cutout.stamp(size)

@@ -14,12 +14,12 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from morph.errors import BadInput
+from morph.images.finding import find_tiles, tile_name
 from morph.images.flags import SMALLEST_RADIUS, Flag, judge, reaches_over, side
 from morph.images.photometry import intensity, magnitudes
 from morph.images.planes import Planes, split_name
 from morph.images.resample import resample
 from morph.images.size import Shape, border_statistics, measure
-from morph.images.tiles import find_tiles, tile_name
 from morph.stamps import STAMP_SIZE
 from morph.surveys import get_survey
 

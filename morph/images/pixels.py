@@ -46,14 +46,13 @@ class Plane:
                 # A memory map is quicker, but its pages count as this process's memory until the file is closed:
                 # those of compressed planes are few.
                 hdu = files.enter_context(fits.open(self.path, memmap=self.path.suffix == ".fz"))[self.hdu]
-
                 section = hdu.section
 
-                def read(start: int, stop: int) -> np.ndarray:
+                def plain(start: int, stop: int) -> np.ndarray:
                     return section[..., start:stop, :]
 
-                if isinstance(hdu, fits.CompImageHDU) and self.path.suffix == ".fz":
-                    read = rice_rows(self.path, self.hdu, read)
+                packed = isinstance(hdu, fits.CompImageHDU) and self.path.suffix == ".fz"
+                read = rice_rows(self.path, self.hdu, plain) if packed else plain
 
             def rows(start: int, stop: int) -> np.ndarray:
                 with self._blaming_the_file():
