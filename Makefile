@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # Where the survey images and labels are that the shipped weights were trained on.
 MORPH_DATA ?= ../shared/data
 export MORPH_DATA
+# Tests run in so many processes, each of which computes by one thread.
+TEST_PROCESSES ?= 2
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
 .PHONY: quickstart test lint types unit bench weights lock clean
 
@@ -22,7 +25,7 @@ types: $(VENV)/installed-test
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV)/installed-test
 	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -12,6 +12,14 @@ from morph.__main__ import main
 os.environ.setdefault("MORPH_FAST", "0")
 
 
+#: Files that take minutes: they go first, so that no process is left with one of them at the end.
+LONG = ("test_readme.py", "test_quickstart.py", "test_transfer.py", "test_fit.py", "test_adapt.py", "test_survival.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real survey images and votes."""
