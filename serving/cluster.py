@@ -64,9 +64,10 @@ def score_on_cluster(groups: list[list[Path]], job: Job, where: int | str, advan
         galaxies = replace(galaxies, kept=galaxies.kept.absolute())
     job = replace(job, out=job.out.absolute(), catalogue=galaxies)
     with job_folder(job) as folder, _connected(where, len(groups)) as client:
-        if link := _dashboard(client, where):
-            logger.info("Dask's dashboard is at %s", link)
-        _check(client, where, [folder / FILE, *(groups[0] if groups else [])])
+        with _there(where):
+            if link := _dashboard(client, where):
+                logger.info("Dask's dashboard is at %s", link)
+            _check(client, where, [folder / FILE, *(groups[0] if groups else [])])
         killers: list[list[Path]] = []
         for group, result in _results(client, groups, folder, where):
             if result is None:
@@ -87,18 +88,13 @@ def _results(client, groups: list[list[Path]], folder: Path, where: int | str) -
     """What came of each tile, in any order; None where it was lost with its workers."""
     from distributed import KilledWorker, as_completed
 
-    futures = {client.submit(score_one, group, folder, pure=False): group for group in groups}
+    with _there(where):
+        futures = {client.submit(score_one, group, folder, pure=False): group for group in groups}
     for future in as_completed(futures):
         group = futures.pop(future)
-        try:
+        with _there(where):
             error = future.exception()
             result: Any = None if error else future.result()
-        # It goes away before a result is asked for, or while it is fetched.
-        except (CancelledError, OSError):
-            raise BadInput(
-                f"The Dask scheduler{_at(where)} has gone away. What was finished is kept; start the scheduler again, "
-                "and the same command goes on from there."
-            ) from None
         if error is None:
             yield group, _usable(result)
         elif isinstance(error, KilledWorker):
@@ -123,6 +119,21 @@ def _usable(result: Result | Unseen | BadInput) -> Result:
 
 
 @contextmanager
+def _there(where: int | str) -> Iterator[None]:
+    """BadInput when the scheduler is gone while it is asked something."""
+    from distributed.client import ClosedClientError
+
+    try:
+        yield
+    # Dask raises the first for what was asked before, one of the others for what is asked then.
+    except (CancelledError, ClosedClientError, OSError, RuntimeError):
+        raise BadInput(
+            f"The Dask scheduler{_at(where)} has gone away. What was finished is kept; start the scheduler again, and "
+            "the same command goes on from there."
+        ) from None
+
+
+@contextmanager
 def _connected(where: int | str, tiles: int) -> Iterator[Any]:
     """A client of the scheduler at an address, or of as many processes of this machine."""
     # Before the loggers are found that this import makes.
@@ -142,7 +153,8 @@ def _connected(where: int | str, tiles: int) -> Iterator[Any]:
                     f"No Dask scheduler answers at {where} ({reason[:120]}); start one with `dask scheduler`, and "
                     "write its address as tcp://HOST:8786."
                 ) from None
-        client.subscribe_topic("morph", _repeat)
+        with _there(where):
+            client.subscribe_topic("morph", _repeat)
         stack.enter_context(_watched(client, cluster))
         yield client
 

@@ -107,6 +107,17 @@ def test_a_killed_scheduler_is_one_sentence_and_the_next_goes_on(tiles_folder, c
     assert differences(out, whole) == []
 
 
+def test_a_scheduler_killed_before_the_first_tile_is_one_sentence_too(tiles_folder, catalogue, tmp_path):
+    with cluster(0) as (address, scheduler):
+        job = Trial(tiles_folder, catalogue).start(tmp_path / "scores", address)
+        assert "No worker has joined" in job.stderr.readline()
+        scheduler.kill()
+        _, errors = job.communicate(timeout=60)
+    assert (job.returncode, errors.count("\n")) == (2, 1), errors
+    assert errors.startswith(f"The Dask scheduler at {address} has gone away.")
+    assert not (tmp_path / "scores").exists()
+
+
 def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, tmp_path):
     command = [sys.executable, "-m", "morph", "score", tiles_folder, "--model", "models:/morph@sdss"]
     job = subprocess.Popen([*command, "--out", tmp_path / "scores"], stderr=subprocess.PIPE, text=True)
