@@ -28,8 +28,9 @@ def find_overlaps(groups: Sequence[Sequence[Path]], survey: str = "des") -> dict
     groups : each tile's files, as `find_tiles` makes them; names occur once.
     """
     unruled = [group for group in groups if not reader_of(group).parted]
-    # Each opening silences warnings for a moment, and threads that do so restore what another had silenced.
     with warnings.catch_warnings(), ThreadPoolExecutor(AT_ONCE) as pool:
+        # Each opening silences them for a moment, and threads that do so undo it for each other.
+        warnings.simplefilter("ignore")
         found = list(pool.map(lambda group: _footprint(group, survey), unruled))
     return overlaps([footprint for footprint in found if footprint is not None])
 
