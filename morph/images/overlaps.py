@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from morph.images.footprints import Footprint, Overlap, overlaps
 from morph.images.readers import reader_of
 from morph.images.tiles import Tile
@@ -38,7 +40,8 @@ def find_overlaps(groups: Sequence[Sequence[Path]], survey: str = "des") -> dict
 def _footprint(group: Sequence[Path], survey: str) -> Footprint | None:
     try:
         with Tile.open(group, survey) as tile:
-            return tile.footprint
+            # Corners of an image of the whole sky may be nowhere.
+            return tile.footprint if np.isfinite(tile.footprint.circle).all() else None
     # Whatever is wrong with a tile is told when it is scored.
     except Exception:
         return None
