@@ -119,8 +119,10 @@ class Overlap:
 
         Of a position in the middle between two edges, as in two copies of one image, the tile is the first by name.
         """
+        first = np.ones(len(ra), dtype=bool)
+        if not self.others:
+            return first
         own = self.own.depth(ra, dec)
-        first = np.ones(len(own), dtype=bool)
         for other in self.others:
             theirs = other.depth(ra, dec)
             first &= ~((theirs > own) | ((theirs == own) & np.isfinite(own) & (other.name < self.own.name)))

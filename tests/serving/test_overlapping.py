@@ -1,5 +1,6 @@
 """Images that overlap, without a survey's rule: each galaxy is scored once, however the job is run, and run again."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,8 @@ def test_an_image_left_without_galaxies_loses_the_scores_it_had(row, tmp_path):
 
 
 def test_what_a_damaged_image_shows_is_its_neighbours_until_it_is_mended(row, whole, tmp_path):
+    """It was scored when it was whole; of that nothing stays."""
+    shutil.copytree(whole, tmp_path / "out")
     damaged = row / "b_r.fits"
     content = damaged.read_bytes()
     damaged.write_bytes(content[:50_000])
