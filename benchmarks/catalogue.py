@@ -24,12 +24,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
 import numpy as np
 from invented import ABOUT, DESCRIPTION, invented_scores, summary_of
 
-from serving.catalogue import Scores, masked_part, write_scores
-from serving.fits_table import write_fits
-from serving.hats import write_hats
-from serving.publish import publish
-from serving.score_files import ScoreFiles
-from serving.thumbnails import Strangest
+from serving.catalogue.fits_table import write_fits
+from serving.catalogue.hats import write_hats
+from serving.catalogue.publish import publish
+from serving.catalogue.score_files import ScoreFiles
+from serving.catalogue.scores import Scores, masked_part, write_scores
+from serving.catalogue.thumbnails import Strangest
 
 #: Galaxies of a tile of the Dark Energy Survey of which 27 million were classified, and its side in degrees.
 GALAXIES, SIDE = 2_650, 0.73
@@ -52,7 +52,7 @@ def cpu(work: Callable[[], object]) -> float:
 
 def answering(name: str) -> float:
     """CPU seconds a galaxy of a model's forward passes."""
-    from serving.answerers import LocalModel
+    from serving.scoring.answerers import LocalModel
 
     stamps = np.random.default_rng(0).normal(0.02, 0.02, (512, 64, 64, 3)).astype("float32")
     with LocalModel(name).open() as answerer:

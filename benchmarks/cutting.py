@@ -35,7 +35,7 @@ from astropy.table import Table
 from full_tile import GALAXIES, full_tile
 from scipy.ndimage import zoom
 
-from morph.images.catalogues import read_catalogue
+from morph.catalogues.catalogue import read_catalogue
 from morph.images.cutouts import cut_from, rows_needed
 from morph.images.detection import detect
 from morph.images.flags import side

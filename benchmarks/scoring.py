@@ -30,14 +30,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
 
 from full_tile import full_tile
 
-from morph.images.catalogues import read_catalogue
+from morph.catalogues.catalogue import read_catalogue
 from morph.images.planes import Planes
 from morph.images.strips import stamps
 from morph.images.tiles import Tile
 from morph.simulation.tile import SimulatedTile
-from serving import pipeline
-from serving.answerers import LocalModel, Source
-from serving.scoring import score
+from serving.scoring import pipeline
+from serving.scoring.answerers import LocalModel, Source
+from serving.scoring.run import score
 
 #: The marks: wall time over what cannot be done without, the catalogue's part of it, GB, and shares of ideal scaling.
 WHOLE, WRITING, PEAK, TWO, SCALING = 1.2, 0.02, 3.0, 1.8, 0.9

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.coordinates import angular_separation
 
-from morph.images.index import Galaxies
+from morph.catalogues.index import Galaxies
 
 #: Bytes of memory for any number of galaxies; how many times faster than testing every row a tile's are found.
 MEMORY, TIMES = 1.5e9, 20.0

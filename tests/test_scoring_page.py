@@ -8,7 +8,7 @@ import click
 import pyarrow as pa
 import pytest
 
-from morph.images.selection import Selection
+from morph.catalogues.selection import Selection
 from serving.verbs.score import command
 
 PAGE = Path(__file__).parents[1] / "docs" / "scoring.md"

@@ -4,7 +4,7 @@ import numpy as np
 from astropy.coordinates import angular_separation
 from astropy.table import Table
 
-from morph.images.catalogues import read_catalogue
+from morph.catalogues.catalogue import read_catalogue
 from morph.images.detection import detect
 from morph.images.radii import measure_radii
 from morph.images.tiles import Tile

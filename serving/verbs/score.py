@@ -10,8 +10,8 @@ import click
 from morph.errors import BadInput
 
 if TYPE_CHECKING:
-    from serving.answerers import Source
-    from serving.summary import Summary
+    from serving.scoring.answerers import Source
+    from serving.scoring.summary import Summary
 
 
 @click.command("score")
@@ -92,11 +92,11 @@ def command(
     from morph.images.finding import find_tiles, survey_of
     from morph.shift.words import lines
     from morph.surveys import get_survey
-    from serving.distance import tell_distance
-    from serving.hold import hold
-    from serving.progress import Progress
-    from serving.publish import publish
-    from serving.scoring import FAILED, score
+    from serving.catalogue.distance import tell_distance
+    from serving.catalogue.publish import publish
+    from serving.scoring.hold import hold
+    from serving.scoring.progress import Progress
+    from serving.scoring.run import FAILED, score
     from serving.signals import stops_like_ctrl_c
 
     if dry_run:
@@ -139,8 +139,8 @@ def _plan(tiles: tuple[str, ...], survey: str | None, catalog: Path | None, **ho
     """The plan of a run, on standard output."""
     from morph.images.finding import find_tiles, survey_of
     from morph.surveys import get_survey
-    from serving.plan import lines, plan
-    from serving.tile_list import TileList, is_list
+    from serving.scoring.plan import lines, plan
+    from serving.scoring.tile_list import TileList, is_list
 
     what: TileList | list[list[Path]]
     if len(tiles) == 1 and is_list(tiles[0]):
@@ -153,7 +153,7 @@ def _plan(tiles: tuple[str, ...], survey: str | None, catalog: Path | None, **ho
 
 
 def _source(model: str | None, servers: tuple[str, ...], engine: str) -> "Source":
-    from serving.answerers import LocalModel, RemoteModel
+    from serving.scoring.answerers import LocalModel, RemoteModel
 
     if servers:
         return RemoteModel(",".join(servers), model or "morph")

@@ -6,9 +6,9 @@ import numpy as np
 
 from morph.images.appearance import NAMES
 from morph.questions import ANSWERS, TREE, chain
-from serving.catalogue import Scores, write_scores
-from serving.summary import Failed, Scored, Summary
-from serving.thumbnails import Strangest
+from serving.catalogue.scores import Scores, write_scores
+from serving.catalogue.thumbnails import Strangest
+from serving.scoring.summary import Failed, Scored, Summary
 
 DESCRIPTION = {
     "name": "morph",

@@ -18,7 +18,7 @@ import click
 import numpy as np
 
 from morph.questions import ANSWERS, TREE
-from serving.answerers import Answerer, Answers
+from serving.scoring.answerers import Answerer, Answers
 
 EMBEDDING = 4
 
@@ -77,7 +77,7 @@ class Sleeping:
 def main(tiles: str, catalogue: Path, out: Path, workers: int, scheduler: str | None, seconds: float) -> None:
     """Score tiles with the model that sleeps; ends with 2 and a sentence where `morph score` does."""
     from morph.errors import BadInput
-    from serving.scoring import score
+    from serving.scoring.run import score
 
     try:
         score(tiles, catalogue, Sleeping(seconds), out, workers=workers, scheduler=scheduler)

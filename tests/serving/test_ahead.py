@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from serving.ahead import ahead, spread
+from serving.scoring.ahead import ahead, spread
 
 
 def test_items_made_ahead_keep_their_order_and_their_exceptions():

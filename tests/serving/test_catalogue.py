@@ -8,7 +8,7 @@ import pytest
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
 from morph.questions import ANSWERS, TREE
-from serving.catalogue import PROPERTIES, Scores, masked_part, read_about, write_scores
+from serving.catalogue.scores import PROPERTIES, Scores, masked_part, read_about, write_scores
 
 WORTH = [f"{question.name}_concentration" for question in TREE]
 ABOUT = {"model": "morph", "model_version": "7", "survey": "des"}

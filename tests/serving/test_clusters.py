@@ -11,7 +11,7 @@ from distributed import Client, LocalCluster
 from sleeping import Sleeping
 
 from morph.errors import BadInput
-from serving.scoring import score
+from serving.scoring.run import score
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def change_back() -> None:
     ("module", "name", "value", "told"),
     [
         (
-            "serving.worker",
+            "serving.scoring.worker",
             "__version__",
             "0.0.1",
             r"worker tcp://\S+ has morph 0\.0\.1 and this machine",

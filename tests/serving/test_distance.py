@@ -10,12 +10,12 @@ from PIL import Image
 from morph.images.appearance import NAMES
 from morph.shift import compare
 from morph.shift.words import lines
-from serving import pipeline
-from serving.answerers import LocalModel, RemoteModel
+from serving.catalogue.distance import NUMBERS, PICTURE, sample_of_scores, tell_distance
 from serving.client import MorphClient, ServerError
-from serving.distance import NUMBERS, PICTURE, sample_of_scores, tell_distance
-from serving.scoring import score
-from serving.summary import Summary
+from serving.scoring import pipeline
+from serving.scoring.answerers import LocalModel, RemoteModel
+from serving.scoring.run import score
+from serving.scoring.summary import Summary
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 
 from morph.errors import BadInput
 from morph.model_names import SHIPPED
-from serving.answerers import OUTPUTS, LocalModel
 from serving.fast import cache, engine
 from serving.fast.model import CHUNK, FastModel, threads_allowed
 from serving.fast.parity import LIMITS, Parity
+from serving.scoring.answerers import OUTPUTS, LocalModel
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_old_conversions_make_room(tmp_path):
 
 def test_opening_a_kept_conversion_loads_no_keras(at_home):
     program = (
-        "import sys; from serving.answerers import LocalModel\n"
+        "import sys; from serving.scoring.answerers import LocalModel\n"
         f"with LocalModel({str(SHIPPED)!r}).open() as answerer:\n"
         "    print(answerer.description['engine'], {'keras', 'tensorflow'} & set(sys.modules))"
     )

@@ -7,8 +7,8 @@ from astropy.io import fits
 from astropy.table import Table
 from invented import write_tile, write_tiles
 
-from serving.fits_table import write_fits
-from serving.score_files import ScoreFiles
+from serving.catalogue.fits_table import write_fits
+from serving.catalogue.score_files import ScoreFiles
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 from invented import write_tile
 
 from morph.questions import ANSWERS, TREE, chain
-from serving.friendly import NEEDED, columns_of, friendly, reach
+from serving.catalogue.friendly import NEEDED, columns_of, friendly, reach
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from invented import write_tile, write_tiles
 from scipy.spatial import cKDTree
 
 from morph.errors import BadInput
-from serving.hats import THRESHOLD, write_hats
-from serving.partitions import CELLS, FINEST, Partitions, number
-from serving.score_files import ScoreFiles
+from serving.catalogue.hats import THRESHOLD, write_hats
+from serving.catalogue.partitions import CELLS, FINEST, Partitions, number
+from serving.catalogue.score_files import ScoreFiles
 
 ROWS = 500
 

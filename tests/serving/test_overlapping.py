@@ -13,7 +13,7 @@ from killing import differences
 from sleeping import Sleeping
 from threadpoolctl import threadpool_limits
 
-from serving.scoring import FAILED, score
+from serving.scoring.run import FAILED, score
 
 SIZE = 160
 #: Columns between the images' left edges: neighbours share 40, and the third nothing with the first.

@@ -9,9 +9,9 @@ from astropy.table import Table, vstack
 
 from morph.errors import BadInput
 from morph.surveys import get_survey
-from serving.plan import Plan, lines
-from serving.rates import Rates
-from serving.tile_list import TileList
+from serving.scoring.plan import Plan, lines
+from serving.scoring.rates import Rates
+from serving.scoring.tile_list import TileList
 
 RATES = Rates(
     cores=2,

@@ -11,12 +11,12 @@ import pytest
 from invented import summary_of, write_tile, write_tiles
 
 from morph.errors import BadInput
-from serving import publish as publishing
-from serving.publish import catalogue_folder, publish
-from serving.score_files import ScoreFiles
-from serving.summary import Failed, Summary
-from serving.tally import NEEDED, Tally
-from serving.whole import whole
+from serving.catalogue import publish as publishing
+from serving.catalogue.publish import catalogue_folder, publish
+from serving.catalogue.score_files import ScoreFiles
+from serving.catalogue.tally import NEEDED, Tally
+from serving.catalogue.whole import whole
+from serving.scoring.summary import Failed, Summary
 
 ALL = {"report.html", "friendly.parquet", "scores.fits", "hats", "README.md", "about.json"}
 

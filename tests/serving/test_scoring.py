@@ -14,11 +14,11 @@ from morph.images.cutouts import Flag, cut
 from morph.images.sources import locate, read_catalogue
 from morph.images.tiles import Tile
 from morph.questions import ANSWERS
-from serving import endpoints, pipeline
-from serving.answerers import Answerer, LocalModel, RemoteModel
-from serving.catalogue import read_about
-from serving.endpoints import Endpoints
-from serving.scoring import score
+from serving.catalogue.scores import read_about
+from serving.scoring import endpoints, pipeline
+from serving.scoring.answerers import Answerer, LocalModel, RemoteModel
+from serving.scoring.endpoints import Endpoints
+from serving.scoring.run import score
 from serving.server import Server
 
 NAMES = ["DES0356-5248", "DES0400-5248"]

@@ -22,8 +22,8 @@ from sleeping import Sleeping
 from threadpoolctl import threadpool_limits
 
 from morph.errors import BadInput
-from serving.hold import HOLD, held_by, hold
-from serving.scoring import FAILED, score
+from serving.scoring.hold import HOLD, held_by, hold
+from serving.scoring.run import FAILED, score
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
@@ -131,7 +131,7 @@ def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, tmp_path):
 
 
 def test_no_scheduler_is_one_sentence(tiles_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("serving.cluster.PATIENCE", 0.5)
+    monkeypatch.setattr("serving.scoring.cluster.PATIENCE", 0.5)
     with pytest.raises(BadInput, match="No Dask scheduler answers"):
         score(tiles_folder, None, Sleeping(), tmp_path / "scores", scheduler="tcp://127.0.0.1:9")
     assert not (tmp_path / "scores").exists()

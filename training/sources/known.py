@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from morph.images.columns import LARGEST_VALUE, MAGNITUDE_COLUMNS, SPECTRUM_COLUMNS
+from morph.catalogues.columns import LARGEST_VALUE, MAGNITUDE_COLUMNS, SPECTRUM_COLUMNS
 from training.sources.labels import Labels
 from training.sources.matching import match
 from training.sources.report import Report

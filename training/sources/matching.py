@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+from morph.catalogues.columns import ID_COLUMNS, PICTURE_COLUMNS
 from morph.errors import BadInput
-from morph.images.columns import ID_COLUMNS, PICTURE_COLUMNS
 from training.sources.tables import Table
 
 #: Columns that name a galaxy, the survey's own names first.

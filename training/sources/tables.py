@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from morph.catalogues.columns import DEC_COLUMNS, RA_COLUMNS
 from morph.errors import BadInput
-from morph.images.columns import DEC_COLUMNS, RA_COLUMNS
 
 #: Columns that hold numbers and nothing else. All others are read as text, since an identifier of 18 digits
 #: does not survive as a float, nor a leading zero as an integer.

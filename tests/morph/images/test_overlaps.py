@@ -8,11 +8,11 @@ from astropy.table import Table
 from drawn_tiles import SCALE, SIZE, sky_of, write_band
 from survey_files import FRAME, frame_sky
 
-from morph.images.catalogues import read_catalogue
+from morph.catalogues.catalogue import read_catalogue
+from morph.catalogues.index import Galaxies
 from morph.images.detection import detect
 from morph.images.finding import find_tiles
 from morph.images.footprints import Footprint, on_any, overlaps
-from morph.images.index import Galaxies
 from morph.images.overlaps import find_overlaps
 from morph.images.sources import place
 from morph.images.tiles import Tile

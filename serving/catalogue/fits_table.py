@@ -1,0 +1,137 @@
+"""The catalogue as one FITS binary table, for TOPCAT and whatever else reads FITS; of any length, a tile at a time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from astropy.io import fits
+
+from serving.catalogue.friendly import plain
+from serving.catalogue.score_files import ScoreFiles, when
+from serving.catalogue.whole import whole
+
+#: What a table is not for.
+LEFT_OUT = ("picture",)
+
+#: FITS files come in blocks of so many bytes.
+BLOCK = 2880
+
+#: Arrow's types as NumPy's big-endian ones and as FITS letters.
+NUMBERS = {
+    pa.float32(): (">f4", "E"),
+    pa.float64(): (">f8", "D"),
+    pa.int32(): (">i4", "J"),
+    pa.int64(): (">i8", "K"),
+}
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column: where it comes from, how a cell is stored, and what the header says of it."""
+
+    name: str
+    stored: tuple
+    form: str
+    words: dict[str, str]
+
+
+def write_fits(scores: ScoreFiles, path: Path) -> None:
+    """Write all rows into one binary table, whole or not at all.
+
+    A list is a vector column, and text is as wide as its longest value needs. A number that is not known is NaN, a yes
+    or no that is not known an empty cell. Hyphens in names are underscores, which TOPCAT's expressions take. Units,
+    UCDs (TUCD) and descriptions (TCOMM) stand in the header, and what was run on what as its history.
+
+    Raises BadInput when a score file cannot be read or the table not be written.
+    """
+    fields = [field for field in scores.schema if field.name not in LEFT_OUT]
+    texts = [field.name for field in fields if pa.types.is_string(field.type)]
+    widths = _widths(scores.tables(texts), texts)
+    columns = [_column(field, widths) for field in fields]
+    kind = np.dtype([(column.name, *column.stored) for column in columns])
+    with whole(path) as building, building.open("wb") as file:
+        file.write(_primary().tostring().encode("ascii"))
+        file.write(_header(columns, kind.itemsize, scores).tostring().encode("ascii"))
+        for table in scores.tables([column.name for column in columns]):
+            file.write(_rows(table, columns, kind).tobytes())
+        _fill(file)
+
+
+def _widths(tables: Iterable[pa.Table], names: list[str]) -> dict[str, int]:
+    """The bytes that the longest text of each column needs; at least one."""
+    widths = dict.fromkeys(names, 1)
+    for table in tables:
+        for name in names:
+            widths[name] = max(widths[name], pc.max(pc.utf8_length(table[name])).as_py() or 0)
+    return widths
+
+
+def _column(field: pa.Field, widths: dict[str, int]) -> _Column:
+    words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+    if pa.types.is_string(field.type):
+        width = widths[field.name]
+        return _Column(field.name, (f"S{width}",), f"{width}A", words)
+    if pa.types.is_boolean(field.type):
+        return _Column(field.name, ("S1",), "L", words)
+    if pa.types.is_fixed_size_list(field.type):
+        stored, letter = NUMBERS[field.type.value_type]
+        size = field.type.list_size
+        return _Column(field.name, (stored, (size,)), f"{size}{letter}", words)
+    stored, letter = NUMBERS[field.type]
+    return _Column(field.name, (stored,), letter, words)
+
+
+def _primary() -> fits.Header:
+    header = fits.PrimaryHDU().header
+    header["EXTEND"] = True
+    return header
+
+
+def _header(columns: list[_Column], width: int, scores: ScoreFiles) -> fits.Header:
+    header = fits.Header()
+    header["XTENSION"] = ("BINTABLE", "binary table")
+    header["BITPIX"], header["NAXIS"] = 8, 2
+    header["NAXIS1"], header["NAXIS2"] = (width, "bytes a row"), (scores.galaxies, "rows")
+    header["PCOUNT"], header["GCOUNT"], header["TFIELDS"] = 0, 1, len(columns)
+    header["EXTNAME"] = "SCORES"
+    for number, column in enumerate(columns, 1):
+        header[f"TTYPE{number}"] = plain(column.name)
+        header[f"TFORM{number}"] = column.form
+        for key, word in (("TUNIT", "unit"), ("TUCD", "ucd"), ("TCOMM", "description")):
+            if word in column.words:
+                header[f"{key}{number}"] = _short(column.words[word])
+    for run in scores.runs:
+        header["HISTORY"] = f"{run.get('software')}: {run['galaxies']} galaxies of {run['tiles']} tiles"
+        header["HISTORY"] = f"by model {run.get('model')} {run.get('model_version')}, {when(run)}"
+    if scores.simulated:
+        header["HISTORY"] = "Some of the tiles are simulated."
+    return header
+
+
+def _short(text: str) -> str:
+    """As much of a text as stands on one card."""
+    return text if len(text) <= 67 else text[:64] + "..."
+
+
+def _rows(table: pa.Table, columns: list[_Column], kind: np.dtype) -> np.ndarray:
+    rows = np.zeros(len(table), dtype=kind)
+    for column in columns:
+        values = table[column.name].combine_chunks()
+        if pa.types.is_string(values.type):
+            rows[column.name] = np.char.encode(values.fill_null("").to_numpy(False).astype(str), "ascii", "replace")
+        elif pa.types.is_boolean(values.type):
+            rows[column.name] = pc.if_else(values, "T", "F").fill_null("").to_numpy(False).astype("S1")
+        elif pa.types.is_fixed_size_list(values.type):
+            cells = values.flatten().to_numpy(zero_copy_only=False)
+            rows[column.name] = cells.reshape(len(table), values.type.list_size)
+        else:
+            rows[column.name] = values.to_numpy(zero_copy_only=False)
+    return rows
+
+
+def _fill(file: BinaryIO) -> None:
+    file.write(bytes(-file.tell() % BLOCK))

@@ -1,0 +1,1 @@
+"""Scoring a survey: which tiles are left, who answers, who shares the work, and what it will take."""

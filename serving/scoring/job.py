@@ -1,0 +1,55 @@
+"""What all tiles of a scoring run share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from morph import __version__
+from morph.catalogues.index import Galaxies
+from morph.images.footprints import Overlap
+from serving.scoring.answerers import Source
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that scoring a tile needs beside the tile; it can be sent to another process.
+
+    Attributes
+    ----------
+    description : that of the source's model.
+    catalogue : the galaxies; None where they are to be detected.
+    overlaps : with which others the tiles overlap that are told apart by their edges, by name.
+    token : of the run that holds the folder `out` (see `serving.scoring.hold`); empty where nobody does.
+    """
+
+    source: Source
+    description: dict[str, Any]
+    out: Path
+    survey: str
+    catalogue: Galaxies | None = None
+    overlaps: Mapping[str, Overlap] = field(default_factory=dict)
+    token: str = ""
+
+    def path(self, tile: str) -> Path:
+        return self.out / f"{tile}.parquet"
+
+    def about(self) -> dict[str, Any]:
+        """The provenance that all of a run's files share."""
+        catalogue, selection = None, ""
+        if self.catalogue is not None:
+            catalogue, selection = self.catalogue.about(), self.catalogue.where
+        return {
+            "software": f"morph {__version__}",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "survey": self.survey,
+            "model": self.description["name"],
+            "model_version": str(self.description["version"]),
+            "engine": self.description.get("engine", "server"),
+            "model_survey": self.description["survey"],
+            "run": self.description.get("run"),
+            "source": repr(self.source),
+            "catalogue": catalogue,
+            "selection": selection,
+        }

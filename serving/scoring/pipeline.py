@@ -1,0 +1,233 @@
+"""Tiles scored one after the other: while the model answers for some galaxies, the next are read and cut.
+
+A thread walks the tiles' rows and hands over galaxies in full batches; it is at most `WAITING` batches ahead of the
+model, so memory does not grow with the tiles. A batch never holds galaxies of two tiles: a tile's scores are the same
+to the last bit whichever tiles were scored before it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from morph.errors import BadInput
+from morph.images.appearance import STATISTICS, measure
+from morph.images.cutouts import Flag
+from morph.images.sources import detect
+from morph.images.strips import Stamps, stamps
+from morph.images.tiles import Tile, tile_name
+from morph.stamps import FIELD
+from serving.catalogue.scores import PROPERTIES, Scores, masked_part, write_scores
+from serving.catalogue.thumbnails import Strangest
+from serving.scoring.ahead import ahead, spread
+from serving.scoring.answerers import OUTPUTS, Answerer, Answers
+from serving.scoring.hold import held_by
+from serving.scoring.job import Job
+from serving.scoring.resume import fingerprint
+from serving.scoring.summary import Elsewhere, Failed, Result, Scored, summarise
+
+#: Galaxies that are answered together, and how many such batches may wait for the model: 100 MB of stamps, and time
+#: enough to read the first rows of the next tile.
+BATCH = 256
+WAITING = 8
+
+#: Galaxies of a tile whose pixels are measured, for the question how far the survey is from the model's.
+MEASURED = 200
+
+#: Called with the number of tiles and of galaxies that have been finished since the last call.
+Advance = Callable[[int, int], None]
+
+
+def score_tiles(groups: Iterable[list[Path]], job: Job, answerer: Answerer, advance: Advance) -> Iterator[Result]:
+    """Score tiles one after the other in this process, each as it is finished.
+
+    BadInput when the answerer fails or a file cannot be written; what is wrong with a tile is its result.
+    """
+
+    # A worker may compute by another engine than the process that started the job.
+    engine = answerer.description.get("engine", "server")
+    job = replace(job, description={**job.description, "engine": engine})
+
+    def answered(item: "_Batch | _Sheet | Failed | Elsewhere"):
+        if isinstance(item, _Batch):
+            return item, answerer.answer(item.stamps)
+        return item, None
+
+    for item, outputs in spread(answered, ahead(_walk(groups, job), WAITING), answerer.at_once):
+        if isinstance(item, _Batch):
+            assert outputs is not None
+            item.sheet.fill(item, outputs)
+            advance(0, len(item.rows))
+            continue
+        result: Result = _write(item, job) if isinstance(item, _Sheet) else item
+        advance(1, item.silent if isinstance(item, _Sheet) else 0)
+        yield result
+
+
+@dataclass
+class _Sheet:
+    """A tile's rows, filled in as its galaxies are cut and answered.
+
+    `about` is what the score file says of the tile. What is not known of a row is NaN.
+    """
+
+    tile: str
+    galaxies: Table
+    about: dict[str, Any]
+    flags: np.ndarray
+    radius: np.ndarray
+    masked: np.ndarray
+    appearance: np.ndarray
+    outputs: dict[str, np.ndarray]
+    order: list[np.ndarray] = field(default_factory=list)
+    strangest: Strangest = field(default_factory=Strangest)
+
+    @classmethod
+    def blank(cls, tile: str, galaxies: Table, about: dict[str, Any], description: dict[str, Any]) -> "_Sheet":
+        count = len(galaxies)
+        answers = sum(len(question["answers"]) for question in description["questions"])
+        widths = dict.fromkeys(("probabilities", "tree_probabilities", "concentration"), answers)
+        widths["embedding"] = int(description["embedding_size"])
+
+        def unknown(*width: int) -> np.ndarray:
+            return np.full((count, *width), np.nan, dtype="float32")
+
+        outputs = {name: unknown(widths[name]) if name in widths else unknown() for name in OUTPUTS}
+        return cls(
+            tile,
+            galaxies,
+            about,
+            flags=np.zeros(count, dtype="int32"),
+            radius=np.full(count, np.nan),
+            masked=unknown(),
+            appearance=unknown(len(STATISTICS)),
+            outputs=outputs,
+        )
+
+    @property
+    def silent(self) -> int:
+        """Galaxies that the model was not asked about."""
+        return int(((self.flags & Flag.NO_DATA) != 0).sum())
+
+    def note(self, cut: Stamps, pixel_scale: float) -> None:
+        """Keep what the pixels say of some galaxies."""
+        self.flags[cut.rows] = cut.flags
+        self.radius[cut.rows] = cut.radius * pixel_scale
+        self.masked[cut.rows] = masked_part(cut.stamps)
+        every = max(1, len(self.galaxies) // MEASURED)
+        chosen = np.flatnonzero((cut.flags == 0) & (cut.rows % every == 0))
+        if len(chosen):
+            scale = self.radius[cut.rows[chosen]] * FIELD / cut.stamps.shape[1]
+            self.appearance[cut.rows[chosen]] = measure(cut.stamps[chosen], scale)
+
+    def fill(self, batch: "_Batch", outputs: Answers) -> None:
+        """Keep what the model says of some galaxies."""
+        for name in OUTPUTS:
+            self.outputs[name][batch.rows] = outputs[name]
+        self.order.append(batch.rows)
+        told = {name: np.asarray(outputs[name], dtype=float) for name in ("anomaly_score", "reconstruction_error")}
+        self.strangest.add(batch.stamps, self.flags[batch.rows], told)
+
+    def pictures(self) -> list[bytes | None]:
+        """JPEG files of the strangest galaxies, None for the others."""
+        found: list[bytes | None] = [None] * len(self.galaxies)
+        for row, picture in zip(np.concatenate([*self.order, []]), self.strangest.column(), strict=True):
+            found[int(row)] = picture
+        return found
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Galaxies with something to see, in the rows `rows` of their tile's sheet."""
+
+    sheet: _Sheet
+    rows: np.ndarray
+    stamps: np.ndarray
+
+
+def _walk(groups: Iterable[list[Path]], job: Job) -> Iterator[_Batch | _Sheet | Failed | Elsewhere]:
+    """Every tile's batches and then its sheet; or what there is instead of scores."""
+    for group in groups:
+        try:
+            yield from _walk_one(group, job)
+        except BadInput as error:
+            yield Failed(tile_name(group), str(error), str(group[0]))
+        # Whatever is wrong with one tile of thousands, the others are scored.
+        except Exception as error:
+            first = (str(error).strip() or "no reason given").splitlines()[0]
+            reason = f"{type(error).__name__} in '{group[0]}': {first}."
+            yield Failed(tile_name(group), reason, str(group[0]))
+
+
+def _walk_one(group: list[Path], job: Job) -> Iterator[_Batch | _Sheet | Elsewhere]:
+    overlap = job.overlaps.get(tile_name(group))
+    images = fingerprint(group, overlap)
+    with Tile.open(group, job.survey, overlap) as tile:
+        galaxies = detect(tile) if job.catalogue is None else job.catalogue.of(tile)
+        if job.catalogue is not None and not len(galaxies):
+            yield Elsewhere(tile.name)
+            return
+        about = {
+            "tile": tile.name,
+            "tilename": tile.tilename,
+            "files": {band: path.name for band, path in tile.paths.items()},
+            "images": images,
+            "pixel_scale": tile.pixel_scale,
+            "simulated": tile.simulated,
+        }
+        sheet = _Sheet.blank(tile.name, galaxies, about, job.description)
+        radius = np.asarray(galaxies["radius"], dtype=float) / tile.pixel_scale
+        size = int(job.description["size"])
+        # The model keeps the other cores busy.
+        cut = stamps(tile, galaxies["x"], galaxies["y"], radius, size, threads=1)
+        yield from _batches(sheet, cut, tile.pixel_scale)
+        yield sheet
+
+
+def _batches(sheet: _Sheet, strips: Iterable[Stamps], pixel_scale: float) -> Iterator[_Batch]:
+    """The galaxies with something to see, `BATCH` at a time, the last ones fewer."""
+    rows, images, count = [], [], 0
+    for cut in strips:
+        sheet.note(cut, pixel_scale)
+        asked = (cut.flags & Flag.NO_DATA) == 0
+        rows.append(cut.rows[asked])
+        images.append(cut.stamps[asked])
+        count += len(rows[-1])
+        if count < BATCH:
+            continue
+        held, shown = np.concatenate(rows), np.concatenate(images)
+        whole = count - count % BATCH
+        for start in range(0, whole, BATCH):
+            yield _Batch(sheet, held[start : start + BATCH], shown[start : start + BATCH])
+        rows, images, count = [held[whole:]], [shown[whole:].copy()], count - whole
+    if count:
+        yield _Batch(sheet, np.concatenate(rows), np.concatenate(images))
+
+
+def _write(sheet: _Sheet, job: Job) -> Scored:
+    def column(name: str) -> np.ndarray:
+        return np.asarray(sheet.galaxies[name], dtype=float)
+
+    measured = {"radius": sheet.radius, "masked": sheet.masked}
+    scores = Scores(
+        ids=[str(name) for name in sheet.galaxies["id"]],
+        ra=column("ra"),
+        dec=column("dec"),
+        x=column("x"),
+        y=column("y"),
+        flags=sheet.flags,
+        appearance=sheet.appearance,
+        outputs=sheet.outputs,
+        answered=(sheet.flags & Flag.NO_DATA) == 0,
+        properties={name: measured[name] if name in measured else column(name) for name in PROPERTIES},
+        pictures=sheet.pictures(),
+    )
+    # A worker may outlive the job that it works for, and the folder may be another's by then.
+    if job.token and held_by(job.out) != job.token:
+        raise BadInput(f"The job that scored tile '{sheet.tile}' does not hold '{job.out}' any more.")
+    path = job.path(sheet.tile)
+    about = {**job.about(), **sheet.about}
+    return summarise(path, write_scores(path, sheet.tile, scores, job.description, about))

@@ -1,0 +1,260 @@
+"""What a scoring run will take, before it is run: from rates measured here and now, and simple arithmetic.
+
+Nothing is written but a temporary file. What is assumed and not measured is said in so many words.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from morph.catalogues.catalogue import Catalogue
+from morph.catalogues.index import Galaxies
+from morph.errors import BadInput
+from morph.images.readers import Holds, named
+from morph.images.tiles import Tile, tile_name
+from morph.surveys import get_survey
+from serving.deploy.size import Estimate, in_words
+from serving.scoring.answerers import Source
+from serving.scoring.rates import Rates, measure
+from serving.scoring.tile_list import TileList, example
+
+#: Tiles of many that are opened to see how large they are and how many galaxies they have.
+LOOKED_AT = 24
+
+#: Bits a second of the line that feeds a GPU's server; its network keeps up with that (docs/serving.md, Sizing).
+LINE = 10e9
+#: Bytes of a message beside its pixels, a galaxy.
+BESIDE = 50
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that is not done yet.
+
+    Attributes
+    ----------
+    tiles : how many; done : how many more have scores already.
+    galaxies : how many; counted : where that number comes from, in words.
+    pixels : of a tile; read : bytes of all tiles' files.
+    rates : measured on `measured`.
+    workers : processes; gpus : of a cluster, 0 for this machine alone.
+    """
+
+    tiles: int
+    done: int
+    galaxies: float
+    counted: str
+    pixels: float
+    read: float
+    rates: Rates
+    measured: str
+    workers: int = 1
+    gpus: int = 0
+
+    @property
+    def reading(self) -> float:
+        """CPU seconds to read, decompress and, without a catalogue, to detect."""
+        return self.tiles * self.pixels * (self.rates.pixel + self.rates.detection)
+
+    @property
+    def cutting(self) -> float:
+        """CPU seconds."""
+        return self.galaxies * self.rates.galaxy
+
+    @property
+    def answering(self) -> float:
+        """Seconds, on all of this machine's cores or on the servers."""
+        return self.galaxies / self.rates.answers
+
+    @property
+    def seconds(self) -> float:
+        """Until it is done: the cores share everything, and servers answer while the cores read and cut."""
+        hands = (self.reading + self.cutting) / self.rates.cores
+        return max(hands, self.answering) if self.rates.remote else hands + self.answering
+
+    @property
+    def gpu_rate(self) -> float:
+        """Galaxies a second that fit through the line to a GPU's server."""
+        return LINE / 8 / (self.rates.size**2 * 3 * 4 + BESIDE)
+
+
+def plan(
+    tiles: list[list[Path]] | TileList,
+    catalogue: str | Path | None,
+    source: Source,
+    survey: str,
+    where: str | None = None,
+    per_tile: float | None = None,
+    workers: int = 1,
+    gpus: int = 0,
+    out: Path | None = None,
+) -> Plan:
+    """What scoring tiles will take.
+
+    Parameters
+    ----------
+    tiles : groups of files, as `find_tiles` makes them, or a list of tiles that are not on disk.
+    catalogue, source, survey, where, workers, out : as for `serving.scoring.run.score`; nothing is written to `out`.
+    per_tile : galaxies on a tile, where no catalogue counts them.
+    gpus : of a cluster for which to work it out.
+
+    Raises BadInput where `score` would before it begins, or when nobody says how many galaxies there are on tiles that
+    are not on disk.
+    """
+    if catalogue is None and where:
+        raise BadInput("--where chooses from a catalogue; give one with --catalog.")
+    if isinstance(tiles, TileList):
+        return _of_list(tiles, catalogue, source, survey, where, per_tile, workers, gpus)
+    names = [tile_name(group) for group in tiles]
+    left = [g for g, name in zip(tiles, names, strict=True) if out is None or not (out / f"{name}.parquet").exists()]
+    if not left:
+        raise BadInput(f"All {len(tiles)} tiles have scores in '{out}' already; there is nothing to plan.")
+    with tempfile.TemporaryDirectory() as folder:
+        galaxies = None
+        if catalogue is not None and per_tile is None:
+            galaxies = Galaxies.read(catalogue, survey, where, names, Path(folder) / "galaxies.arrow")
+        opened = _look(left, survey, galaxies)
+        middle = opened[len(opened) // 2]
+        find = catalogue is None and per_tile is None
+        rates = measure(middle.group, survey, galaxies, source, find)
+    whole = len(opened) == len(left)
+    if per_tile is not None:
+        each, counted = per_tile, f"{per_tile:,.0f} a tile, as told"
+    elif galaxies is not None:
+        each = float(np.mean([look.galaxies for look in opened]))
+        counted = "in the catalogue" if whole else f"from {len(opened)} of the tiles, by the catalogue"
+    else:
+        each, counted = rates.detected * middle.pixels, f"as many as were detected on '{middle.name}'"
+    return Plan(
+        tiles=len(left),
+        done=len(tiles) - len(left),
+        galaxies=each * len(left),
+        counted=counted,
+        pixels=float(np.mean([look.pixels for look in opened])),
+        read=float(sum(_size(group, survey) for group in left)),
+        rates=rates,
+        measured=f"on tile '{middle.name}'",
+        workers=workers,
+        gpus=gpus,
+    )
+
+
+def _of_list(
+    tiles: TileList,
+    catalogue: str | Path | None,
+    source: Source,
+    survey: str,
+    where: str | None,
+    per_tile: float | None,
+    workers: int,
+    gpus: int,
+) -> Plan:
+    if per_tile is not None:
+        galaxies, counted = per_tile * len(tiles), f"{per_tile:,.0f} a tile, as told"
+    elif catalogue is not None:
+        galaxies = float(sum(len(chunk) for chunk in Catalogue(catalogue, survey, where, tiles.names).chunks()))
+        counted = "in the catalogue, as if all were on these tiles"
+    else:
+        raise BadInput("Say how many galaxies there are, by --galaxies-per-tile or --catalog: no tile is on disk.")
+    with tempfile.TemporaryDirectory() as folder:
+        group, pixels = example(Path(folder), survey)
+        rates = measure(group, survey, None, source)
+        read = sum(path.stat().st_size for path in group) / pixels
+    return Plan(
+        tiles=len(tiles),
+        done=0,
+        galaxies=galaxies,
+        counted=counted,
+        pixels=tiles.pixels(get_survey(survey)),
+        read=len(tiles) * tiles.pixels(get_survey(survey)) * read,
+        rates=rates,
+        measured="on simulated rows, which take fewer bytes than real ones",
+        workers=workers,
+        gpus=gpus,
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    group: list[Path]
+    name: str
+    pixels: int
+    galaxies: int
+
+
+def _look(groups: list[list[Path]], survey: str, galaxies: Galaxies | None) -> list[_Look]:
+    """Some of the tiles, from the first to the last; those that cannot be opened are left out."""
+    chosen = np.unique(np.linspace(0, len(groups) - 1, min(LOOKED_AT, len(groups))).astype(int))
+    opened, problem = [], None
+    for group in (groups[i] for i in chosen):
+        try:
+            with Tile.open(group, survey) as tile:
+                count = 0 if galaxies is None else len(galaxies.of(tile))
+                opened.append(_Look(group, tile.name, tile.shape[0] * tile.shape[1], count))
+        except BadInput as error:
+            problem = error
+    if not opened:
+        assert problem is not None
+        raise problem
+    return opened
+
+
+def _size(group: Sequence[Path], survey: str) -> int:
+    """Bytes of a tile's files, other bands than the survey's three left out."""
+    wanted = (None, *get_survey(survey).bands)
+    told = ((path, named(path)[1]) for path in group)
+    return sum(p.stat().st_size for p, said in told if said.band in wanted and said.holds is not Holds.OTHER)
+
+
+def lines(plan: Plan) -> list[str]:
+    """The plan in sentences."""
+    rates, cores = plan.rates, plan.rates.cores
+    done = f" ({plan.done:,} more have scores already)" if plan.done else ""
+    told = [
+        f"Plan, nothing is scored: {_count(plan.tiles, 'tile')}{done}, {plan.galaxies:,.0f} galaxies "
+        f"({plan.counted}).",
+        f"Reads {_bytes(plan.read)}, writes about {_bytes(plan.galaxies * rates.stored)} of score files.",
+        f"Measured {plan.measured}, on {_count(cores, 'core')}, now:",
+        f"  a tile takes {plan.pixels * rates.pixel:.2g} CPU seconds to read",
+        f"  a core cuts {1 / rates.galaxy:,.0f} galaxies a second",
+        f"  {'the servers answer' if rates.remote else 'the model answers on all cores'} for {rates.answers:,.0f} "
+        "galaxies a second",
+    ]
+    if rates.detection:
+        told.append(f"  a tile takes {plan.pixels * rates.detection:.2g} CPU seconds to detect galaxies")
+    if os.getloadavg()[0] > cores:
+        told.append("  the machine is busy with other things: undisturbed it would be faster")
+    told += [
+        f"Time: {in_words(plan.seconds / 3600)}; of it reading {in_words(plan.reading / cores / 3600)}, cutting "
+        f"{in_words(plan.cutting / cores / 3600)}, answering {in_words(plan.answering / 3600)}.",
+        f"Memory: about {_bytes(plan.workers * rates.memory)} for {_count(plan.workers, 'process', 'processes')}.",
+    ]
+    if plan.workers > cores:
+        told.append(f"More than {cores} workers gain nothing on {_count(cores, 'core')}.")
+    return told + (_on_gpus(plan) if plan.gpus else [])
+
+
+def _on_gpus(plan: Plan) -> list[str]:
+    estimate = Estimate(plan.galaxies, plan.gpu_rate, plan.gpus)
+    hands = (plan.reading + plan.cutting) / (estimate.hours * 3600)
+    return [
+        f"On {_count(plan.gpus, 'GPU')}: {in_words(estimate.hours)}, if {_count(max(1, round(hands)), 'core')} like "
+        "these read and cut for them.",
+        f"  Assumed, not measured: a line of {LINE / 1e9:.0f} Gbit/s brings each GPU's server {plan.gpu_rate:,.0f} "
+        "galaxies a second, and it keeps up with that.",
+    ]
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _bytes(number: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number / 1e3:.0f} kB"

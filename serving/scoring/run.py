@@ -1,0 +1,178 @@
+"""Scoring: survey tiles in, one catalogue of answers a tile out.
+
+A tile is one task. Its file appears whole or not at all, so a run that is stopped goes on where it was, and a tile
+that cannot be used stops no other. A tile whose images have changed since is scored again, and so is one that overlaps
+with other tiles than before.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from astropy.table import Table
+
+from morph.catalogues.index import Galaxies
+from morph.errors import BadInput
+from morph.images.overlaps import find_overlaps
+from morph.images.tiles import find_tiles, tile_name
+from morph.surveys import get_survey
+from serving.scoring.answerers import Source
+from serving.scoring.hold import hold
+from serving.scoring.job import Job
+from serving.scoring.pipeline import Advance, score_tiles
+from serving.scoring.resume import leave_out_done, tell_of_others
+from serving.scoring.summary import Elsewhere, Scored, Summary
+
+#: The table of the tiles that could not be scored, beside the score files; there is none where all could.
+FAILED = "_failed.csv"
+#: The table of the catalogue's rows that cannot be used, likewise.
+LEFT_OUT = "_left-out.csv"
+#: The catalogue's galaxies in the order in which tiles find theirs, as long as the job runs.
+GALAXIES = ".job-galaxies.arrow"
+
+
+def score(
+    tiles: str | Path | Sequence[str | Path] | list[list[Path]],
+    catalogue: str | Path | Table | None,
+    source: Source,
+    out: str | Path,
+    survey: str = "des",
+    workers: int = 1,
+    overwrite: bool = False,
+    advance: Advance = lambda tiles, galaxies: None,
+    scheduler: str | None = None,
+    token: str | None = None,
+    where: str | None = None,
+) -> Summary:
+    """Score tiles: one Parquet file each in the folder `out` (see `serving.catalogue.scores`).
+
+    Parameters
+    ----------
+    tiles : files, folders or globs, or the groups of files that `find_tiles` makes of them.
+    catalogue : the galaxies, by file (whatever `Catalogue` takes) or as `read_catalogue` makes it; None to detect them
+        on the tiles.
+    source : who answers: `LocalModel` or `RemoteModel`.
+    survey : the tiles' survey.
+    workers : processes; with more than one, tiles are spread over them by Dask.
+    overwrite : score again what is there already.
+    advance : called with the number of tiles and galaxies that have been finished since the last call; first, with
+        zeros, when the model is ready.
+    scheduler : address of a Dask scheduler whose workers score the tiles, instead of this machine's processes.
+    token : of the caller's hold on `out` (`serving.scoring.hold`); where it has none, the folder is held for as long
+        as this takes.
+    where : which of the catalogue's rows are wanted (see `morph.catalogues.selection`); all if not given.
+
+    Raises
+    ------
+    BadInput : there is no such tile, catalogue, model, server or scheduler; two tiles have one name; another job
+        scores into `out`; a file there was made by another model, or from another catalogue, selection or survey; no
+        galaxy of the catalogue lies on any tile; the model fails, the scheduler goes away, or a file cannot be
+        written. What is finished by then is kept. What is wrong with single tiles is in the summary's `failed`, and
+        in the table `FAILED`; what is wrong with single rows of the catalogue in `left_out` and `LEFT_OUT`.
+    """
+    out = Path(out)
+    survey = get_survey(survey).name
+    groups = _groups(tiles)
+    summary = Summary()
+    with (
+        nullcontext(token) if token else hold(out) as holder,
+        _sorted(catalogue, survey, where, groups, out) as galaxies,
+        source.open() as answerer,
+    ):
+        if galaxies is not None:
+            summary.left_out = galaxies.left_out
+            rows = galaxies.left_out.table().to_pylist()
+            _write_table(out / LEFT_OUT, ("id", "ra", "dec", "reason"), (row.values() for row in rows))
+        summary.remembered = answerer.remembered
+        job = Job(source, answerer.description, out, survey, galaxies, find_overlaps(groups, survey), holder)
+        tell_of_others(groups, job)
+        advance(0, 0)
+        if not overwrite:
+            groups = leave_out_done(groups, job, summary, advance)
+        if scheduler or (workers > 1 and len(groups) > 1):
+            from serving.scoring.cluster import score_on_cluster
+
+            results = score_on_cluster(groups, job, scheduler or workers, advance)
+        else:
+            results = score_tiles(groups, job, answerer, advance)
+        try:
+            for result in results:
+                if not isinstance(result, Scored):
+                    # From before, of other images or other neighbours: nothing that this run would make.
+                    job.path(result.tile).unlink(missing_ok=True)
+                summary.add(result)
+        finally:
+            failed = ((each.tile, each.file, each.reason) for each in summary.failed)
+            _write_table(out / FAILED, ("tile", "file", "reason"), failed)
+    if galaxies is not None:
+        summary.nowhere = len(galaxies) - _distinct(summary)
+    if galaxies is not None and summary.elsewhere and not summary.scored and not summary.failed:
+        raise BadInput(
+            f"None of the {len(galaxies):,} galaxies of '{galaxies.source}' lies on "
+            f"{_tiles_in_words(summary.elsewhere)}; check its positions (degrees) and tile names."
+        )
+    return summary
+
+
+def _groups(tiles) -> list[list[Path]]:
+    if isinstance(tiles, (str, Path)) or not tiles or isinstance(tiles[0], (str, Path)):
+        tiles = find_tiles(tiles)
+    names = Counter(tile_name(group) for group in tiles)
+    name, count = names.most_common(1)[0]
+    if count > 1:
+        places = " and ".join(sorted(f"'{group[0].parent}'" for group in tiles if tile_name(group) == name)[:2])
+        raise BadInput(f"{count} tiles are called '{name}' (in {places}); score them into different folders.")
+    return tiles
+
+
+@contextmanager
+def _sorted(
+    catalogue: str | Path | Table | None, survey: str, where: str | None, groups: list[list[Path]], out: Path
+) -> Iterator[Galaxies | None]:
+    """The catalogue's galaxies, in a file of `out` that other processes share, as long as the context lasts."""
+    if catalogue is None:
+        if where:
+            raise BadInput("--where chooses from a catalogue; give one with --catalog.")
+        yield None
+    elif isinstance(catalogue, Table):
+        yield Galaxies.of_table(catalogue)
+    else:
+        file = out / GALAXIES
+        try:
+            yield Galaxies.read(catalogue, survey, where, [tile_name(group) for group in groups], file)
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> None:
+    """A table in CSV, whole or not at all; none where there are no rows, not even an earlier job's."""
+    path.unlink(missing_ok=True)
+    rows = list(rows)
+    if not rows:
+        return
+    building = path.with_name(f".{path.name}.building")
+    try:
+        with building.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+        building.rename(path)
+    except OSError as error:
+        raise BadInput(f"'{path.name}' cannot be written to '{path.parent}' ({error.strerror}).") from None
+    finally:
+        building.unlink(missing_ok=True)
+
+
+def _distinct(summary: Summary) -> int:
+    """How many of the catalogue's galaxies have scores; one on two tiles counts once."""
+    ids = [pq.read_table(tile.path, columns=["id"]) for tile in summary.scored]
+    return pc.count_distinct(pa.concat_tables(ids)["id"]).as_py() if ids else 0
+
+
+def _tiles_in_words(tiles: Sequence[Elsewhere]) -> str:
+    return f"tile '{tiles[0].tile}'" if len(tiles) == 1 else f"any of the {len(tiles)} tiles"
