@@ -59,9 +59,13 @@ class FastModel:
         self.remembered = None if about["remembered"] is None else Sample.from_text(about["remembered"])
         self.threads = threads or threads_allowed()
         parts = _compile(folder, self.threads)
+        lanes = [_Lane(parts) for _ in range(self.threads)]
+        # OpenVINO's Python side prepares itself at its first use; two threads that do so at once would wait for each
+        # other for ever, one with Python's lock and one for it.
+        lanes[0].run(np.zeros((1, *lanes[0].shape), "float32"), ())
         self._free: SimpleQueue[_Lane] = SimpleQueue()
-        for _ in range(self.threads):
-            self._free.put(_Lane(parts))
+        for lane in lanes:
+            self._free.put(lane)
         self._pool = ThreadPoolExecutor(self.threads, "openvino")
 
     def answer(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
@@ -103,6 +107,11 @@ class _Lane:
                 else:
                     self._tensors[name] = request.get_tensor(given)
             self._tensors |= {made.get_any_name(): request.get_tensor(made) for made in part.outputs}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one galaxy's stamp."""
+        return tuple(self._tensors["image"].shape[1:])
 
     def run(self, chunk: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """`outputs` of at most `CHUNK` galaxies."""
