@@ -7,6 +7,7 @@ here and in `morph.images.tiles` for all surveys alike.
 """
 
 import enum
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +47,7 @@ class Named:
     holds: Holds = Holds.IMAGE
 
 
-class Reader:
+class Reader(ABC):
     """How one survey's tiles are read. A subclass has to say `named`, and what differs from this class.
 
     Attributes
@@ -62,9 +63,9 @@ class Reader:
     unique: bool = True
     parted: bool = False
 
+    @abstractmethod
     def named(self, path: Path) -> Named | None:
         """What the file's name says; None when it is not one of this survey's names."""
-        raise NotImplementedError
 
     def name(self, path: Path) -> str:
         """The name of the tile that a file with one of this survey's names belongs to."""
