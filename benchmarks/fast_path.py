@@ -29,7 +29,7 @@ from morph.surveys import get_survey
 from serving.fast.cache import converted
 from serving.fast.model import FastModel
 from serving.fast.parity import LIMITS, Parity
-from serving.scoring.answerers import OUTPUTS
+from serving.outputs import OUTPUTS
 
 #: Galaxies that are simulated, in one turn of every engine, and in one batch of those that run in TensorFlow.
 SIMULATED, TURN, BATCH = 256, 512, 128

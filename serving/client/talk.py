@@ -24,6 +24,7 @@ from serving.client.errors import ServerError, changed, explained, most_rows, un
 from serving.client.flow import Item, Packet
 from serving.client.reply import NOT_TOLD, Reply
 from serving.client.retries import Retries
+from serving.outputs import OUTPUTS
 
 if TYPE_CHECKING:
     from morph.shift.sample import Sample
@@ -230,20 +231,8 @@ class Talks:
         return Reply(outputs, np.full(rows, spec.version.value if spec.HasField("version") else NOT_TOLD))
 
 
-#: The outputs of the contract in the order in which people read them.
-_ORDER = (
-    "probabilities",
-    "tree_probabilities",
-    "concentration",
-    "embedding",
-    "reconstruction_error",
-    "anomaly_score",
-    "anomaly",
-)
-
-
 def _place(name: str) -> tuple[int, str]:
-    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
+    return (OUTPUTS.index(name) if name in OUTPUTS else len(OUTPUTS), name)
 
 
 def _description(found: Any) -> dict[str, Any]:

@@ -15,17 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from morph.shift.sample import Sample
-
-#: The outputs that a score file keeps.
-OUTPUTS = (
-    "probabilities",
-    "tree_probabilities",
-    "concentration",
-    "embedding",
-    "reconstruction_error",
-    "anomaly_score",
-    "anomaly",
-)
+from serving.outputs import OUTPUTS
 
 #: Galaxies in one batch of Keras. Fewer are filled up with blanks: a batch of another size would be compiled
 #: anew, which takes longer than the blanks do.

@@ -22,8 +22,9 @@ from morph.images.tiles import Tile, tile_name
 from morph.stamps import FIELD
 from serving.catalogue.scores import PROPERTIES, Scores, masked_part, write_scores
 from serving.catalogue.thumbnails import Strangest
+from serving.outputs import OUTPUTS
 from serving.scoring.ahead import ahead, spread
-from serving.scoring.answerers import OUTPUTS, Answerer, Answers
+from serving.scoring.answerers import Answerer, Answers
 from serving.scoring.hold import held_by
 from serving.scoring.job import Job
 from serving.scoring.resume import fingerprint
