@@ -19,7 +19,7 @@ from training.planted import KINDS, plant
 
 if TYPE_CHECKING:
     from morph.model.classifier import Classifier
-    from training.tracking import Run
+    from training.records.tracking import Run
 
 #: The scores, in the order of the table.
 SCORES = ("anomaly score", "reconstruction error", "isolation forest")

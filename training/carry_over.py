@@ -10,10 +10,10 @@ import numpy as np
 
 from morph.galaxies import Galaxies
 from morph.model.store import find_model, load_model
-from training import tracking
 from training.apart import apart
 from training.evaluate import Evaluation
 from training.fit import Recipe
+from training.records import tracking
 from training.transfer import Setting, Target, answer_of, fingerprint, run_children, weights_digest, within
 from training.transfer_plan import Child, children
 from training.transfer_report import save

@@ -18,7 +18,7 @@ from morph.galaxies import SPLITS
 from training import metrics
 from training.evaluate import Evaluation
 from training.metrics import Figure
-from training.registry import Trained
+from training.records.registry import Trained
 
 #: The figures whose differences are told, best known first; for the last two, less is better.
 TOLD = ("accuracy", "balanced-accuracy", "log-likelihood", "calibration-error", "rms")

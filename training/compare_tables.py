@@ -13,7 +13,7 @@ from training.compare import (
     points,
 )
 from training.metrics import Figure
-from training.registry import TRAINED_ON
+from training.records.registry import TRAINED_ON
 from training.tables import show
 
 #: The figures that are told; the JSON output has the rest.

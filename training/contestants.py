@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from morph.errors import BadInput
-from training import registry, tracking
 from training.compare import Compared
 from training.evaluate import FOLDER, Evaluation
+from training.records import registry, tracking
 
 #: How many runs are compared when none is named.
 NEWEST = 3

@@ -20,7 +20,7 @@ from training.metrics import Figure
 from training.sources.progress import track
 
 if TYPE_CHECKING:
-    from training.tracking import Run
+    from training.records.tracking import Run
 
 #: Where a run's artifacts hold its evaluation.
 FOLDER = "evaluation"
@@ -151,7 +151,7 @@ def record(
     resamples: int = metrics.RESAMPLES,
 ) -> Evaluation:
     """The evaluation of answers that were already given, for instance over the folds of a cross-validation."""
-    from training.tracking import dataset_name
+    from training.records.tracking import dataset_name
 
     figures = metrics.measure(galaxies.votes, answers["probabilities"], answers["concentration"], resamples)
     about = {
@@ -216,7 +216,7 @@ def seen_before(about: Mapping[str, Any], galaxies: Galaxies) -> list[str]:
     ----------
     about : the classifier's own.
     """
-    from training.tracking import dataset_name
+    from training.records.tracking import dataset_name
 
     return sorted({*dataset_name(galaxies).split(" + ")} & {*about.get("trained_on", ())})
 

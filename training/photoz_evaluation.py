@@ -13,7 +13,7 @@ from training.modalities import known, words
 from training.predicting import predict
 
 if TYPE_CHECKING:
-    from training.tracking import Run
+    from training.records.tracking import Run
 
 #: What a redshift is inferred from, by the name of its figures. Votes are left out: a new survey has none.
 FROM = {

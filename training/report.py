@@ -13,9 +13,9 @@ from morph.galaxies import Galaxies
 from morph.images.tiles import Tile
 from morph.page import Section, commands, escape, page, pairs_table, simulated_mark
 from morph.shift.section import section_of_scores, shift_section
-from training import tracking
 from training.compare import Comparison
 from training.evaluate import ask
+from training.records import tracking
 from training.sections import (
     calibration_section,
     comparison_section,

@@ -13,7 +13,7 @@ from morph.shift.sample import Sample
 from training.metrics import contributions
 
 if TYPE_CHECKING:
-    from training.tracking import Run
+    from training.records.tracking import Run
 
 
 def remember(classifier, *sets: Galaxies) -> int:
@@ -78,7 +78,7 @@ def log(run: "Run", shift: Shift | str, galaxies: Galaxies) -> None:
     if isinstance(shift, str):
         return
     from morph.shift.picture import picture
-    from training.tracking import dataset_name
+    from training.records.tracking import dataset_name
 
     run.log_metrics(shift.metrics())
     run.log_figure(picture(shift, dataset_name(galaxies)), "plots/domain-shift.png")

@@ -11,8 +11,8 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, find_dataset
-from training import tracking
 from training.one_sided import check_labels, told
+from training.records import tracking
 
 #: Where unfinished runs keep their state.
 UNFINISHED = Path("mlruns") / "unfinished"

@@ -17,11 +17,11 @@ import numpy as np
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
-from training import tracking
 from training.adapt import adapted_to
 from training.evaluate import FOLDER, Evaluation, ask, log, record
 from training.fit import FINETUNING, Recipe, fit
 from training.heads import refit
+from training.records import tracking
 from training.transfer_plan import Child
 
 #: Passes through the labelled galaxies, and the bounds on the batches of a training. Few galaxies are seen more often,

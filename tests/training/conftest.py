@@ -16,7 +16,7 @@ from morph.questions import ANSWERS, TREE, empty_votes, set_votes
 def migrated(tmp_path_factory):
     """A new MLflow database; making one takes seconds, so tests copy it."""
     folder = tmp_path_factory.mktemp("mlflow")
-    code = "from training import tracking; tracking.setup(); tracking.list_runs()"
+    code = "from training.records import tracking; tracking.setup(); tracking.list_runs()"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=_clean())
     assert done.returncode == 0, done.stderr
     assert not done.stdout, "first use is quiet"

@@ -8,11 +8,11 @@ from click.testing import CliRunner
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.questions import empty_votes, set_votes
-from training import tracking
 from training.anomalies import ALL, REAL, SCORES, auroc, check_alphas, measure_anomalies
 from training.anomaly_table import anomaly_lines, anomaly_table
 from training.normal import FEWEST_NORMAL, learn_normal
 from training.planted import KINDS
+from training.records import tracking
 
 
 def disks(path, kind: str, count: int, artifacts: int = 0, seed: int = 0) -> Galaxies:

@@ -9,12 +9,12 @@ from click.testing import CliRunner
 
 from morph.errors import BadInput
 from morph.questions import TREE
-from training import registry, tracking
 from training.champion import promote, stretched
 from training.compare import compare_all
 from training.contestants import find, with_version
 from training.evaluate import log, record
 from training.metrics import Figure
+from training.records import registry, tracking
 from training.verbs.compare import command
 
 ROUNDED = TREE.slices["how-rounded"]

@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from morph.errors import BadInput
-from training import tracking
 from training.compare import Compared, compare, compare_all, differing_params
 from training.compare_tables import difference_lines
 from training.contestants import find
 from training.evaluate import Evaluation, log, record
+from training.records import tracking
 
 
 def test_a_better_model_is_told_from_a_worse_one(sample, run_of):

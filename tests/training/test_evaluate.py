@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from morph.errors import BadInput
-from training import tracking
 from training.evaluate import Evaluation, evaluate, log, part_of, record, title_of
+from training.records import tracking
 
 
 def test_an_evaluation_survives_saving(tmp_path, sample, answers_for):

@@ -85,7 +85,7 @@ def test_a_plan_has_every_method_budget_and_repeat_once():
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 def test_a_finished_child_is_never_trained_again(tracked, classifier, sample):
-    from training import tracking
+    from training.records import tracking
 
     target, plan = Target.of(sample), children([0, 4, 8], ["scratch", "finetuned"], 1)
     trained: list[Child] = []

@@ -46,8 +46,9 @@ def command(
     import json
 
     from morph.errors import BadInput
-    from training import champion, contestants, registry
+    from training import champion, contestants
     from training.compare import compare_all
+    from training.records import registry
 
     if plot is not None:
         _check_plot(plot)

@@ -57,13 +57,13 @@ def command(
     from morph.galaxies import Galaxies
     from morph.model.store import load_model
     from morph.shift.words import document, lines
-    from training import registry, tracking
     from training.anomalies import check_alphas, measure_anomalies
     from training.anomaly_table import anomaly_lines, anomaly_table
     from training.calibration_table import calibration_lines, calibration_table
     from training.evaluate import evaluate, log, part_of, record, seen_before, title_of
     from training.one_sided import one_sided, told
     from training.photoz_evaluation import evaluate_photoz
+    from training.records import registry, tracking
     from training.shift import log as log_distance
     from training.shift import shift_of
     from training.tables import evaluation_lines, evaluation_table

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from morph.errors import BadInput
-from training import tracking
+from training.records import tracking
 from training.train import Task, check, override, weighted
 
 

@@ -71,7 +71,7 @@ def command(
     from morph import __version__
     from training import predicted_check
     from training.predicted_output import write
-    from training.tracking import dataset_name
+    from training.records.tracking import dataset_name
 
     about = {
         "made_by": f"morph predict {__version__}: {model}, {', '.join(asked)} from {', '.join(chosen)}",

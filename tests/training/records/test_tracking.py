@@ -12,7 +12,7 @@ import pytest
 from morph import __version__
 from morph.errors import BadInput
 from morph.model.store import DEFAULT_TRACKING, load_model
-from training import tracking
+from training.records import tracking
 
 
 def status(run_id: str) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from morph import __version__
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
-from training import code_version
+from training.records import code_version
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

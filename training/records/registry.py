@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.tracking import MODEL_NAME, version_of
+from training.records.tracking import MODEL_NAME, version_of
 
 #: Under which name the training datasets stand among the parameters.
 TRAINED_ON = "trained on"

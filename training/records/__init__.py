@@ -1,0 +1,1 @@
+"""What MLflow keeps of runs and models."""
