@@ -22,12 +22,12 @@ from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from training import metrics
 from training.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate
-from training.apart import apart
 from training.augment import Strength
 from training.crossvalidate import cross_validate
 from training.fit import FINETUNING, Recipe, fit
 from training.heads import refit
 from training.tables import show
+from training.transfer.apart import apart
 
 #: Augmentation that leaves colour and seeing nearly as they are.
 MILD = Strength(contrast=0.1, desaturate=0.3, blur=0.3, noise=0.03)

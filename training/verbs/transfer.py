@@ -66,8 +66,8 @@ def command(
     """
     from morph.galaxies import find_dataset
     from morph.model.store import find_model
-    from training.transfer_plan import budgets_of, methods_of
-    from training.transfer_report import check_folder, show
+    from training.transfer.plan import budgets_of, methods_of
+    from training.transfer.report import check_folder, show
 
     # What is wrong with the arguments is said before anything slow is loaded.
     budgets, chosen = budgets_of(labels), methods_of(methods)
@@ -76,7 +76,7 @@ def command(
     find_model(source)
     import json
 
-    from training.carry_over import carry_over
+    from training.transfer.carry_over import carry_over
 
     summary = carry_over(source, target, budgets, chosen, repeats, epochs, steps, experiment, to)
     if as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from morph.errors import BadInput
 
 if TYPE_CHECKING:
-    from training.transfer_summary import Summary
+    from training.transfer.summary import Summary
 
 #: Columns that the table needs where there is no terminal to say how many there are.
 WIDTH = 100
@@ -32,7 +32,7 @@ def save(summary: "Summary", to: Path, title: str) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
-    from training.transfer_plots import label_curves
+    from training.transfer.plots import label_curves
 
     building = to.with_name(f".{to.name}.building")
     shutil.rmtree(building, ignore_errors=True)
@@ -72,9 +72,9 @@ def table(summary: "Summary"):
     from rich.table import Table
 
     from training.tables import show as shown
-    from training.three_questions import THREE_QUESTIONS
-    from training.transfer_plan import METHODS
-    from training.transfer_summary import HEADLINE, THREE
+    from training.transfer.plan import METHODS
+    from training.transfer.summary import HEADLINE, THREE
+    from training.transfer.three_questions import THREE_QUESTIONS
 
     known = {name for figures in summary.points.values() for name in figures}
     names = {question: f"{THREE}/{question}/accuracy-confident" for question in THREE_QUESTIONS}

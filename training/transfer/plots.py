@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training.plots import COLOURS, INK, STYLE
-from training.transfer_plan import METHODS
-from training.transfer_summary import HEADLINE, THREE, Summary
+from training.transfer.plan import METHODS
+from training.transfer.summary import HEADLINE, THREE, Summary
 
 #: Every method keeps its colour in every picture.
 COLOUR = dict(zip(("finetuned", "scratch", "frozen"), COLOURS, strict=False))
@@ -67,7 +67,7 @@ def _three(summary: Summary) -> list[str]:
 
 
 def _short(name: str, summary: Summary) -> str:
-    from training.three_questions import THREE_QUESTIONS
+    from training.transfer.three_questions import THREE_QUESTIONS
 
     return THREE_QUESTIONS[name.split("/")[1]] if name != HEADLINE else summary.told.removeprefix("accuracy on ")
 

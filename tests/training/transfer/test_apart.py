@@ -5,8 +5,8 @@ import os
 import pytest
 
 from morph.errors import BadInput
-from training.apart import apart
-from training.transfer_plan import budgets_of
+from training.transfer.apart import apart
+from training.transfer.plan import budgets_of
 
 
 def test_another_process_does_the_work_and_hands_back_what_came_of_it():

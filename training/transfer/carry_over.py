@@ -10,14 +10,14 @@ import numpy as np
 
 from morph.galaxies import Galaxies
 from morph.model.store import find_model, load_model
-from training.apart import apart
 from training.evaluate import Evaluation
 from training.fit import Recipe
 from training.records import tracking
-from training.transfer import Setting, Target, answer_of, fingerprint, run_children, weights_digest, within
-from training.transfer_plan import Child, children
-from training.transfer_report import save
-from training.transfer_summary import Summary, summarise
+from training.transfer.apart import apart
+from training.transfer.children import Setting, Target, answer_of, fingerprint, run_children, weights_digest, within
+from training.transfer.plan import Child, children
+from training.transfer.report import save
+from training.transfer.summary import Summary, summarise
 
 
 def carry_over(
@@ -68,7 +68,7 @@ def carry_over(
 
 
 def _answer(model: str, dataset: str, child: Child, recipe: Recipe) -> dict[str, np.ndarray]:
-    """`training.transfer.answer_of` in a process that has read nothing yet."""
+    """`training.transfer.children.answer_of` in a process that has read nothing yet."""
     return answer_of(child, recipe, load_model(model), Target.of(Galaxies.open(dataset)))
 
 

@@ -16,10 +16,10 @@ from morph.errors import BadInput
 from morph.questions import ANSWERS, TREE
 from training import metrics
 from training.evaluate import Evaluation
-from training.label_curve import gain, labels_needed
 from training.metrics import FOUR_CLASS, TAIL, Figure
-from training.three_questions import THREE_QUESTIONS, three_questions
-from training.transfer_plan import METHODS, Child
+from training.transfer.label_curve import gain, labels_needed
+from training.transfer.plan import METHODS, Child
+from training.transfer.three_questions import THREE_QUESTIONS, three_questions
 
 #: Resamples of the test galaxies.
 RESAMPLES = 400

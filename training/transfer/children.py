@@ -22,7 +22,7 @@ from training.evaluate import FOLDER, Evaluation, ask, log, record
 from training.fit import FINETUNING, Recipe, fit
 from training.heads import refit
 from training.records import tracking
-from training.transfer_plan import Child
+from training.transfer.plan import Child
 
 #: Passes through the labelled galaxies, and the bounds on the batches of a training. Few galaxies are seen more often,
 #: so that a model from scratch is not judged before it has learned anything.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.label_curve import gain, labels_needed, rising
+from training.transfer.label_curve import gain, labels_needed, rising
 
 LABELS = np.array([50, 100, 300, 1000, 3000])
 

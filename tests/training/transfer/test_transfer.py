@@ -10,10 +10,10 @@ from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.questions import TREE
 from training.evaluate import Evaluation
-from training.transfer import Setting, Target, run_children, within
-from training.transfer_plan import Child, budgets_of, children, methods_of
-from training.transfer_report import check_folder, save, table
-from training.transfer_summary import HEADLINE, summarise
+from training.transfer.children import Setting, Target, run_children, within
+from training.transfer.plan import Child, budgets_of, children, methods_of
+from training.transfer.report import check_folder, save, table
+from training.transfer.summary import HEADLINE, summarise
 
 
 @pytest.fixture

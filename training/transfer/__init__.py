@@ -1,0 +1,1 @@
+"""What labels of another survey buy."""
