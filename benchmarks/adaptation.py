@@ -21,11 +21,11 @@ from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from training import metrics
-from training.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate
-from training.augment import Strength
 from training.crossvalidate import cross_validate
-from training.fit import FINETUNING, Recipe, fit
-from training.heads import refit
+from training.fitting.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate
+from training.fitting.augment import Strength
+from training.fitting.fit import FINETUNING, Recipe, fit
+from training.fitting.heads import refit
 from training.tables import show
 from training.transfer.apart import apart
 
@@ -79,7 +79,7 @@ def with_unlabelled(pseudo: bool) -> Method:
     """Fine-tuning with unlabelled galaxies, for their reconstruction or with the parent's confident answers."""
 
     def adapt(parent: Classifier, galaxies: Galaxies, seed: int, unlabelled: Galaxies | None) -> Classifier:
-        from training.batches import unanswered
+        from training.fitting.batches import unanswered
 
         if unlabelled is None:
             raise SystemExit("Give --unlabelled galaxies for this method.")

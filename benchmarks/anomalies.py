@@ -19,7 +19,7 @@ from morph.galaxies import Galaxies
 from morph.model import anomaly
 from morph.model.store import load_model
 from training.anomalies import auroc
-from training.batches import mostly_artifact
+from training.fitting.batches import mostly_artifact
 from training.planted import KINDS, plant
 
 #: Galaxies of a dataset that anomalies are planted on.

@@ -13,7 +13,7 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
-from training.batches import mostly_artifact
+from training.fitting.batches import mostly_artifact
 from training.metrics import RESAMPLES, TAIL, Figure
 from training.planted import KINDS, plant
 

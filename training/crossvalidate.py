@@ -13,8 +13,8 @@ import numpy as np
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, split_position
 from morph.model.classifier import Classifier
-from training.adapt import adapted_to
-from training.fit import FINETUNING, Recipe, fit
+from training.fitting.adapt import adapted_to
+from training.fitting.fit import FINETUNING, Recipe, fit
 from training.sources.progress import track
 
 Adapt = Callable[[Classifier, Galaxies, int], Classifier]
@@ -41,7 +41,7 @@ def cross_validate(
     ----------
     parent : where every fold's fine-tuning starts; it is left as it is.
     galaxies : all the labelled galaxies there are.
-    recipe : as for `training.fit.fit`; `FINETUNING` by default.
+    recipe : as for `training.fitting.fit.fit`; `FINETUNING` by default.
     adapt : another way of adapting than fine-tuning: parent, training galaxies and seed to a classifier.
     ask : another way of asking than once about each stamp: classifier and images to answers.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
-from training.batches import mostly_artifact
+from training.fitting.batches import mostly_artifact
 from training.planted import KINDS, plant
 
 #: Held-out normal galaxies below which nothing can be said of what is normal, and below which nothing can be flagged

@@ -3,7 +3,7 @@
 A network's probabilities are too sure or too shy, and lean towards the answers that training drew more often; how
 many votes they claim to be worth is learned where votes are many and guessed where they are one. Held-out galaxies
 tell by how much. The correction is small, and never more than a few numbers a question, so that few galaxies can
-settle it (`training.calibrate`).
+settle it (`training.fitting.calibrate`).
 """
 
 import keras
@@ -27,7 +27,7 @@ class Calibration(keras.layers.Layer):
         f' = softmax(ln f / temperature + offset),    ln A' = slope ln A + shift.
 
     The first is vector scaling with one temperature a question (Guo et al. 2017), the second makes intervals as wide
-    as votes scatter. `training.calibrate` fits both; no gradient reaches them in training.
+    as votes scatter. `training.fitting.calibrate` fits both; no gradient reaches them in training.
     """
 
     def __init__(self, **options):

@@ -11,7 +11,7 @@ import numpy as np
 from morph.galaxies import Galaxies
 from morph.model.store import find_model, load_model
 from training.evaluate import Evaluation
-from training.fit import Recipe
+from training.fitting.fit import Recipe
 from training.records import tracking
 from training.transfer.apart import apart
 from training.transfer.children import Setting, Target, answer_of, fingerprint, run_children, weights_digest, within

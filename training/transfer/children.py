@@ -17,10 +17,10 @@ import numpy as np
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
-from training.adapt import adapted_to
 from training.evaluate import FOLDER, Evaluation, ask, log, record
-from training.fit import FINETUNING, Recipe, fit
-from training.heads import refit
+from training.fitting.adapt import adapted_to
+from training.fitting.fit import FINETUNING, Recipe, fit
+from training.fitting.heads import refit
 from training.records import tracking
 from training.transfer.plan import Child
 

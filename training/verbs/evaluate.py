@@ -61,7 +61,7 @@ def command(
     from training.anomaly_table import anomaly_lines, anomaly_table
     from training.calibration_table import calibration_lines, calibration_table
     from training.evaluate import evaluate, log, part_of, record, seen_before, title_of
-    from training.one_sided import one_sided, told
+    from training.fitting.one_sided import one_sided, told
     from training.photoz_evaluation import evaluate_photoz
     from training.records import registry, tracking
     from training.shift import log as log_distance

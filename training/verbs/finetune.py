@@ -2,7 +2,7 @@
 
 import click
 
-from training.train import train
+from training.fitting.train import train
 from training.verbs.options import Options, training_options
 
 
@@ -39,8 +39,8 @@ def command(
     """
     options.check(datasets)
     from morph.model.store import load_model
-    from training.adapt import adapted_to
-    from training.fit import FINETUNING
+    from training.fitting.adapt import adapted_to
+    from training.fitting.fit import FINETUNING
 
     recipe = options.recipe(FINETUNING, freeze=freeze, layer_decay=layer_decay)
     classifier = adapted_to(load_model(model), options.target(datasets), precision=options.precision)

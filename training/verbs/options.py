@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from morph.errors import BadInput
+from training.fitting.train import Task, check, override, weighted
 from training.records import tracking
-from training.train import Task, check, override, weighted
 
 
 @dataclass(frozen=True)

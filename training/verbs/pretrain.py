@@ -2,7 +2,7 @@
 
 import click
 
-from training.train import train
+from training.fitting.train import train
 from training.verbs.options import Options, training_options
 
 
@@ -29,7 +29,7 @@ def command(
     """
     options.check(datasets)
     from morph.model.classifier import Classifier
-    from training.fit import Recipe
+    from training.fitting.fit import Recipe
 
     recipe = options.recipe(Recipe(), steps=steps)
     classifier = Classifier(survey=options.target(datasets), precision=options.precision)

@@ -18,14 +18,14 @@ from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.experts import MODALITIES, bounded, columns_of, log_density, product
 from morph.model.votes import log_likelihood
-from training.augment import Disturb, Strength, Turn
-from training.batches import Batches, given_of, mostly_artifact
-from training.calibrate import calibrate
-from training.heads import STRENGTH, refit
-from training.layerwise import LayerwiseAdamW, falling_shares
+from training.fitting.augment import Disturb, Strength, Turn
+from training.fitting.batches import Batches, given_of, mostly_artifact
+from training.fitting.calibrate import calibrate
+from training.fitting.heads import STRENGTH, refit
+from training.fitting.layerwise import LayerwiseAdamW, falling_shares
+from training.fitting.statistics import BATCHES, settle
 from training.normal import learn_normal
 from training.shift import remember
-from training.statistics import BATCHES, settle
 
 #: Independent pixels of a stamp: the noise of resampled images is correlated over about five pixels.
 INDEPENDENT_PIXELS = 600.0
@@ -55,13 +55,13 @@ class Recipe:
         are nothing beside an image's thousands, so each counts for more than its due in the bound, as in Wu &
         Goodman (2018).
     imagined : weight of an image's reconstruction from a part that does not hold the image.
-    balance : how much more often rare answers are drawn (see `training.batches.rarity`).
+    balance : how much more often rare answers are drawn (see `training.fitting.batches.rarity`).
     freeze : which part keeps its weights: "nothing", "statistics" (batch normalisation only) or "encoder".
     average : momentum of the average over steps that is kept; by default it spans a fifth of a short training. Set, it
         lets a short training stay near where it began, which keeps what the parent knew (Wortsman et al. 2022).
     layer_decay : the learning rate of each layer of the encoder as a share of that of the layer after it.
-    heads : how strongly the heads are held when they are refitted at the end (see `training.heads`); None leaves that
-        out.
+    heads : how strongly the heads are held when they are refitted at the end (see `training.fitting.heads`); None
+        leaves that out.
     augment : how strongly to vary the images.
     """
 
@@ -120,7 +120,7 @@ class Training(keras.Model):
         return [*super().metrics, *self.trackers.values()]
 
     def call(self, given, training=False):
-        """The terms of the loss for each galaxy; `given` as `training.batches.given_of` makes it."""
+        """The terms of the loss for each galaxy; `given` as `training.fitting.batches.given_of` makes it."""
         classifier, experts = self.classifier, self.classifier.experts
         turned = self.turn(given["image"], training=training)
         way_in = self.disturb(classifier.normalise(turned), training=training)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.statistics import settle
+from training.fitting.statistics import settle
 
 
 @pytest.fixture

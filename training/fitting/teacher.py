@@ -9,7 +9,7 @@ import numpy as np
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.questions import ANSWERS, VOTE_COLUMNS, chain
-from training.adapt import turned
+from training.fitting.adapt import turned
 
 #: How many volunteers a teacher is worth: more than a hard class, fewer than the forty of Galaxy Zoo.
 VOLUNTEERS = 8.0

@@ -3,8 +3,8 @@
 import numpy as np
 
 from morph.questions import TREE
-from training.adapt import adapted_to
-from training.heads import refit
+from training.fitting.adapt import adapted_to
+from training.fitting.heads import refit
 from training.metrics import measure
 
 
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_answers(classifier, sample):
 
 
 def test_without_votes_nothing_changes(classifier, sample):
-    from training.batches import unanswered
+    from training.fitting.batches import unanswered
 
     child = adapted_to(classifier, "des")
     assert refit(child, [unanswered(sample)]) == 0

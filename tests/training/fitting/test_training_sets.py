@@ -4,7 +4,7 @@ import numpy as np
 
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.questions import empty_votes, set_votes
-from training.train import Task, training_sets
+from training.fitting.train import Task, training_sets
 
 
 def test_unlabelled_galaxies_with_a_split_say_what_is_normal_but_not_what_it_is(sample, tmp_path):

@@ -2,7 +2,7 @@
 
 None of them needs more than the model and some galaxies of the target survey: normalisation statistics of the target's
 own images, and the model's own confident answers as labels of unlabelled galaxies. `benchmarks/adaptation.py` compares
-them; what won, the heads alone on features computed once, has a module of its own (`training.heads`).
+them; what won, the heads alone on features computed once, has a module of its own (`training.fitting.heads`).
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.questions import TREE, VOTE_COLUMNS
-from training.batches import linear
-from training.statistics import settle
+from training.fitting.batches import linear
+from training.fitting.statistics import settle
 
 #: Galaxies that pass through the encoder at once, and those whose statistics are measured together.
 BATCH, STATISTICS_BATCH = 128, 32
@@ -62,8 +62,8 @@ def _ways_in(classifier: Classifier, images: np.ndarray, batch: int = BATCH) -> 
 def reestimate(classifier: Classifier, images: np.ndarray, seed: int = 0) -> None:
     """Give the encoder's batch normalisation the statistics of these images, labelled or not (AdaBN: Li et al. 2016).
 
-    They are medians over batches of `STATISTICS_BATCH` (see `training.statistics`). BadInput with fewer than `BATCH`
-    images: their statistics would be noisier than the old ones are wrong.
+    They are medians over batches of `STATISTICS_BATCH` (see `training.fitting.statistics`). BadInput with fewer than
+    `BATCH` images: their statistics would be noisier than the old ones are wrong.
     """
     if len(images) < BATCH:
         raise BadInput(f"{len(images)} images are too few to measure a survey's statistics on; {BATCH} is the least.")

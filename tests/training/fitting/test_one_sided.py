@@ -6,8 +6,8 @@ from click.testing import CliRunner
 
 from morph.errors import BadInput
 from training.crossvalidate import folds_of
-from training.one_sided import check_labels, one_sided, told
-from training.train import Task, training_sets
+from training.fitting.one_sided import check_labels, one_sided, told
+from training.fitting.train import Task, training_sets
 
 
 @pytest.fixture

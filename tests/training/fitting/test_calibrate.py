@@ -7,8 +7,8 @@ from keras import ops
 from morph.galaxies import KINDS, Galaxies
 from morph.model.calibration import Calibration
 from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
-from training import calibrate
-from training.calibrate import FEWEST_ASKED, Correction, fit_question
+from training.fitting import calibrate
+from training.fitting.calibrate import FEWEST_ASKED, Correction, fit_question
 from training.metrics import dirichlet_multinomial
 
 BAR = TREE.slices["bar"]

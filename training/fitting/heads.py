@@ -15,8 +15,8 @@ from keras import ops
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.votes import log_likelihood
-from training.adapt import encode, turned
-from training.batches import rarity
+from training.fitting.adapt import encode, turned
+from training.fitting.batches import rarity
 
 #: How strongly the heads are held, in nats of the votes' likelihood for each squared unit that an output moves. Chosen
 #: with a forerunner of this function (dropout on, spreads instead of sizes as units) among 0.01 to 1000, by the
@@ -27,7 +27,7 @@ STRENGTH = 100.0
 STEPS, PASSES, BATCH, RATE = 250, 10, 256, 2e-3
 #: More galaxies than these teach the heads nothing that the training before did not.
 MOST = 20_000
-#: How much more often rare answers count (see `training.batches.rarity`).
+#: How much more often rare answers count (see `training.fitting.batches.rarity`).
 BALANCE = 0.3
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.model.classifier import Classifier
-from training.batches import unanswered
-from training.fit import Recipe, fit, freeze
+from training.fitting.batches import unanswered
+from training.fitting.fit import Recipe, fit, freeze
 
 #: Two steps of eight galaxies.
 SHORT = Recipe(epochs=1, steps=2, batch_size=8)
@@ -28,7 +28,7 @@ import keras
 assert keras.backend.backend() == "jax"
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
-from training.fit import Recipe, fit
+from training.fitting.fit import Recipe, fit
 galaxies, classifier = Galaxies.open(sys.argv[1]), Classifier()
 before = [np.array(w) for w in classifier.encoder.get_weights()]
 history = fit(classifier, [(galaxies, 1.0)], None, Recipe(epochs=1, steps=2, batch_size=8))

@@ -8,9 +8,9 @@ from keras import ops
 
 from morph.errors import BadInput
 from morph.questions import ANSWERS, VOTE_COLUMNS
-from training.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate, turned
 from training.crossvalidate import cross_validate
-from training.fit import FINETUNING, fit
+from training.fitting.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate, turned
+from training.fitting.fit import FINETUNING, fit
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_only_confident_answers_become_votes_and_the_tree_is_kept(classifier, sa
     unsure = {"smooth-or-featured_featured-or-disk": 0.6, "smooth-or-featured_smooth": 0.4}
     edge = {"disk-edge-on_yes": 0.99, "disk-edge-on_no": 0.01}
     p = probabilities_of(sure_disk | edge, unsure | edge)
-    monkeypatch.setattr("training.adapt.answer_turned", lambda *_: {"probabilities": p})
+    monkeypatch.setattr("training.fitting.adapt.answer_turned", lambda *_: {"probabilities": p})
     votes = pseudo_labelled(classifier, sample.select(np.arange(2)), volunteers=10).votes
     assert votes[0, VOTE_COLUMNS.index("disk-edge-on_yes")] == pytest.approx(9.9)
     assert np.isnan(votes[1]).all(), "nothing is said of the disk of a galaxy that may have none"

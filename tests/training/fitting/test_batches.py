@@ -5,7 +5,7 @@ from morph.errors import BadInput
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.model.experts import restore
 from morph.questions import VOTE_COLUMNS, empty_votes, set_votes
-from training.batches import Batches, given_of, linear, mostly_artifact, rarity, unanswered
+from training.fitting.batches import Batches, given_of, linear, mostly_artifact, rarity, unanswered
 
 
 def votes(*galaxies: dict[str, float]) -> np.ndarray:

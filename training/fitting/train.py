@@ -11,7 +11,7 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, find_dataset
-from training.one_sided import check_labels, told
+from training.fitting.one_sided import check_labels, told
 from training.records import tracking
 
 #: Where unfinished runs keep their state.
@@ -51,7 +51,7 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
     weight written behind its name. Galaxies that look the same as one of the labelled sets' validation or test
     galaxies are taken out of the unlabelled sets.
     """
-    from training.batches import unanswered
+    from training.fitting.batches import unanswered
     from training.sources.overlap import without_duplicates
 
     names, weights = zip(*(weighted(name) for name in task.labelled), strict=True)
@@ -92,7 +92,7 @@ def _measured(galaxies: Galaxies) -> bool:
 def _normal_of(unlabelled: Sequence[str]) -> list[Galaxies]:
     """What normal galaxies look like in the validation splits of unlabelled sets. Their votes are read for one thing:
     an artifact among a hundred galaxies would be what one in a hundred looks like."""
-    from training.batches import mostly_artifact, unanswered
+    from training.fitting.batches import mostly_artifact, unanswered
 
     held_out = [g.split()["validation"] for g in map(Galaxies.open, unlabelled) if _measured(g)]
     return [unanswered(g.select(np.flatnonzero(~mostly_artifact(np.nan_to_num(g.votes))))) for g in held_out]
@@ -103,7 +103,7 @@ def _with_a_teacher(task: Task, sets: list[Galaxies]) -> list[Galaxies]:
     if not sets:
         return []
     from morph.model.store import load_model
-    from training.teacher import taught
+    from training.fitting.teacher import taught
 
     assert task.teacher is not None, "a task with sets to teach names their teacher"
     teacher = load_model(task.teacher)
@@ -144,8 +144,8 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
     An interrupted run leaves its state under `UNFINISHED`; the same command goes on from there, under the same
     MLflow run.
     """
-    from training.batches import mostly_artifact
-    from training.fit import fit
+    from training.fitting.batches import mostly_artifact
+    from training.fitting.fit import fit
     from training.normal import ENOUGH_NORMAL, FEWEST_NORMAL
     from training.plots import training_curves
 
