@@ -20,13 +20,13 @@ import numpy as np
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
-from training import metrics
-from training.crossvalidate import cross_validate
+from training.evaluation import metrics
+from training.evaluation.crossvalidate import cross_validate
+from training.evaluation.tables import show
 from training.fitting.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate
 from training.fitting.augment import Strength
 from training.fitting.fit import FINETUNING, Recipe, fit
 from training.fitting.heads import refit
-from training.tables import show
 from training.transfer.apart import apart
 
 #: Augmentation that leaves colour and seeing nearly as they are.

@@ -13,8 +13,8 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
+from training.evaluation.metrics import RESAMPLES, TAIL, Figure
 from training.fitting.batches import mostly_artifact
-from training.metrics import RESAMPLES, TAIL, Figure
 from training.planted import KINDS, plant
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """The anomaly score's figures as a table for people."""
 
 from training.anomalies import SCORES, Anomalies
-from training.metrics import Figure
-from training.tables import show
+from training.evaluation.metrics import Figure
+from training.evaluation.tables import show
 
 LEGEND = (
     "AUROC: the chance that a strange galaxy scores higher than a normal one. Flagged: the share with a smaller "

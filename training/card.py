@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from morph.stamps import FIELD, NETWORK_SIZE
-from training import calibration_table
-from training.evaluate import Evaluation, title_of
-from training.tables import COLUMNS, LEGEND, evaluation_lines, show
+from training.evaluation import calibration_table
+from training.evaluation.evaluate import Evaluation, title_of
+from training.evaluation.tables import COLUMNS, LEGEND, evaluation_lines, show
 
 #: What is true of the weights as they were made and is no longer true of the command: empty once they are made anew.
 HISTORY = (
@@ -18,9 +18,9 @@ HISTORY = (
 #: What was chosen with the test figures in sight: empty once other galaxies are held out.
 AFTERTHOUGHT = """\
 One choice was made after a look at an earlier release's test figures: that a smooth cigar counts as edge-on among the
-four classes (see `training/four_classes.py`). It was settled on validation galaxies, but a first test figure (gz1:
-81.4 %, balanced 62.7 %, with the narrower class) had shown that something was amiss. That Galaxy Zoo 1's edge-on class
-no longer teaches "featured" follows from it.
+four classes (see `training/evaluation/four_classes.py`). It was settled on validation galaxies, but a first test figure
+(gz1: 81.4 %, balanced 62.7 %, with the narrower class) had shown that something was amiss. That Galaxy Zoo 1's edge-on
+class no longer teaches "featured" follows from it.
 """
 
 _HEAD = """# Model card: `morph/weights/sdss.keras`

@@ -14,7 +14,7 @@ from morph.errors import BadInput
 from morph.model.store import SHIPPED_NAME, load_model
 from training import contestants
 from training.compare import Compared, Comparison, figure_in_words, is_less_better, is_real, place, points
-from training.metrics import TAIL, Figure
+from training.evaluation.metrics import TAIL, Figure
 from training.records import registry, tracking
 
 #: The figures of a question that a new champion must not be worse in.

@@ -2,7 +2,7 @@
 
 Two accuracies with overlapping intervals can still differ for certain, when both models were asked about the same
 galaxies: what is hard for one is mostly hard for the other. So every difference is measured on the galaxies that
-the runs share, with a paired bootstrap (see `training.sums`).
+the runs share, with a paired bootstrap (see `training.evaluation.sums`).
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import SPLITS
-from training import metrics
-from training.evaluate import Evaluation
-from training.metrics import Figure
+from training.evaluation import metrics
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.metrics import Figure
 from training.records.registry import Trained
 
 #: The figures whose differences are told, best known first; for the last two, less is better.

@@ -12,9 +12,9 @@ from training.compare import (
     is_real,
     points,
 )
-from training.metrics import Figure
+from training.evaluation.metrics import Figure
+from training.evaluation.tables import show
 from training.records.registry import TRAINED_ON
-from training.tables import show
 
 #: The figures that are told; the JSON output has the rest.
 TOLD = ("accuracy", "balanced-accuracy", "rms")

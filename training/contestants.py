@@ -8,7 +8,7 @@ import numpy as np
 
 from morph.errors import BadInput
 from training.compare import Compared
-from training.evaluate import FOLDER, Evaluation
+from training.evaluation.evaluate import FOLDER, Evaluation
 from training.records import registry, tracking
 
 #: How many runs are compared when none is named.

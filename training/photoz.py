@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from training.metrics import RESAMPLES, TAIL, Figure
+from training.evaluation.metrics import RESAMPLES, TAIL, Figure
 
 #: |delta| beyond which a redshift is an outlier, for any sample and for one at low redshift.
 OUTLIER, OUTLIER_LOW = 0.15, 0.05

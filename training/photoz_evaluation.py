@@ -8,7 +8,7 @@ import numpy as np
 
 from morph.galaxies import Galaxies
 from training import photoz
-from training.metrics import RESAMPLES, Figure
+from training.evaluation.metrics import RESAMPLES, Figure
 from training.modalities import known, words
 from training.predicting import predict
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from morph.galaxies import Galaxies
-from training import metrics, photoz
+from training import photoz
+from training.evaluation import metrics
 from training.modalities import BANDS, known, values
 from training.photoz_evaluation import line as photoz_line
 from training.predicted_table import HIGH, LOW, probabilities

@@ -14,7 +14,8 @@ from morph.images.tiles import Tile
 from morph.page import Section, commands, escape, page, pairs_table, simulated_mark
 from morph.shift.section import section_of_scores, shift_section
 from training.compare import Comparison
-from training.evaluate import ask
+from training.evaluation.evaluate import ask
+from training.evaluation.shift import shift_of
 from training.records import tracking
 from training.sections import (
     calibration_section,
@@ -24,7 +25,6 @@ from training.sections import (
     reconstruction_section,
     strangest_section,
 )
-from training.shift import shift_of
 from training.tile_section import read_scores, tile_section, titles
 
 #: Fewer galaxies than this make no map.

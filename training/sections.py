@@ -11,10 +11,11 @@ from morph.questions import COARSE, TREE, VOTE_COLUMNS, question_of
 from morph.stamps import NETWORK_SIZE
 from morph.style import svg
 from morph.wording import NOTHING, word
-from training import metrics, plots, reliability_plots
+from training import plots
 from training.compare import Comparison
-from training.four_classes import four_classes
-from training.tables import show
+from training.evaluation import metrics, reliability_plots
+from training.evaluation.four_classes import four_classes
+from training.evaluation.tables import show
 
 Answers = Mapping[str, np.ndarray]
 

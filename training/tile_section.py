@@ -15,7 +15,7 @@ from morph.images.tiles import Tile
 from morph.page import Section, escape, facts, picture, short, simulated_mark, table
 from morph.questions import ANSWERS
 from morph.style import COLOURS, style, svg
-from training.four_classes import FOUR_CLASSES, four_classes
+from training.evaluation.four_classes import FOUR_CLASSES, four_classes
 
 #: Pixels across the picture of a tile, and arcsec across that of one galaxy on it.
 OVERVIEW, STAMP = 1100, 16.0

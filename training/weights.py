@@ -71,7 +71,7 @@ def describe(weights: Path, work: Path, last: str) -> None:
     from morph.galaxies import Galaxies
     from morph.model.store import load_model
     from training.card import card, write
-    from training.evaluate import evaluate
+    from training.evaluation.evaluate import evaluate
 
     classifier = load_model(weights)
     sets = {name: Galaxies.open(work / name) for name in ("gz1", "gz2", "unlabelled", "spirals", *SIMULATED)}

@@ -133,7 +133,7 @@ def answers_for():
 def run_of(answers_for):
     """A function that makes an evaluated run of a given skill."""
     from training.compare import Compared
-    from training.evaluate import record
+    from training.evaluation.evaluate import record
 
     def make(name: str, galaxies: Galaxies, skill: float, seed: int = 0, **params) -> Compared:
         evaluation = record(answers_for(galaxies, skill, seed), galaxies, name, resamples=50)

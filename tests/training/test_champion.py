@@ -12,8 +12,8 @@ from morph.questions import TREE
 from training.champion import promote, stretched
 from training.compare import compare_all
 from training.contestants import find, with_version
-from training.evaluate import log, record
-from training.metrics import Figure
+from training.evaluation.evaluate import log, record
+from training.evaluation.metrics import Figure
 from training.records import registry, tracking
 from training.verbs.compare import command
 

@@ -11,7 +11,7 @@ from morph.errors import BadInput
 from training.compare import Compared, compare, compare_all, differing_params
 from training.compare_tables import difference_lines
 from training.contestants import find
-from training.evaluate import Evaluation, log, record
+from training.evaluation.evaluate import Evaluation, log, record
 from training.records import tracking
 
 

@@ -5,8 +5,9 @@ import pytest
 
 from morph.images import pictures
 from morph.style import INK, svg
-from training import plots, reliability_plots
-from training.metrics import Figure
+from training import plots
+from training.evaluation import reliability_plots
+from training.evaluation.metrics import Figure
 
 RANDOM = np.random.default_rng(0)
 STAMPS = RANDOM.integers(0, 255, (9, 32, 32, 3)).astype("uint8")

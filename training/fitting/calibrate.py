@@ -20,7 +20,7 @@ from morph.galaxies import Galaxies
 from morph.model.calibration import FEWEST, LEAST_SHARE, MOST, Calibration
 from morph.model.classifier import Classifier
 from morph.questions import TREE, VOTE_COLUMNS, membership, question_of
-from training.metrics import dirichlet_multinomial
+from training.evaluation.metrics import dirichlet_multinomial
 
 #: Galaxies that were asked a question below which its calibration is left alone.
 FEWEST_ASKED = 50

@@ -212,7 +212,7 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
 def _tell_distance(run: tracking.Run, classifier, sets: Sequence[Galaxies]) -> None:
     """Say and record what adapting has to bridge: how far the target survey is from what taught the parent model."""
     from morph.shift.words import lines
-    from training.shift import log, shift_of
+    from training.evaluation.shift import log, shift_of
 
     target = max([g for g in sets if g.survey == classifier.survey] or sets, key=len)
     shift = shift_of(classifier, target)

@@ -10,7 +10,7 @@ import numpy as np
 
 from morph.galaxies import Galaxies
 from morph.model.store import find_model, load_model
-from training.evaluate import Evaluation
+from training.evaluation.evaluate import Evaluation
 from training.fitting.fit import Recipe
 from training.records import tracking
 from training.transfer.apart import apart

@@ -17,7 +17,7 @@ import numpy as np
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
-from training.evaluate import FOLDER, Evaluation, ask, log, record
+from training.evaluation.evaluate import FOLDER, Evaluation, ask, log, record
 from training.fitting.adapt import adapted_to
 from training.fitting.fit import FINETUNING, Recipe, fit
 from training.fitting.heads import refit

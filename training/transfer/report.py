@@ -71,7 +71,7 @@ def table(summary: "Summary"):
     """A rich table: one row a method and budget; the headline, then each of the three questions."""
     from rich.table import Table
 
-    from training.tables import show as shown
+    from training.evaluation.tables import show as shown
     from training.transfer.plan import METHODS
     from training.transfer.summary import HEADLINE, THREE
     from training.transfer.three_questions import THREE_QUESTIONS

@@ -14,9 +14,9 @@ from scipy import stats
 
 from morph.errors import BadInput
 from morph.questions import ANSWERS, TREE
-from training import metrics
-from training.evaluate import Evaluation
-from training.metrics import FOUR_CLASS, TAIL, Figure
+from training.evaluation import metrics
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.metrics import FOUR_CLASS, TAIL, Figure
 from training.transfer.label_curve import gain, labels_needed
 from training.transfer.plan import METHODS, Child
 from training.transfer.three_questions import THREE_QUESTIONS, three_questions

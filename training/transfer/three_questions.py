@@ -24,7 +24,7 @@ def three_questions(votes: np.ndarray) -> np.ndarray:
 
     Returns
     -------
-    The same shape, which `training.metrics.measure` takes.
+    The same shape, which `training.evaluation.metrics.measure` takes.
     """
     asked = [question_of(column) in THREE_QUESTIONS for column in VOTE_COLUMNS]
     kept = np.where(asked, votes, np.nan).astype("float32")

@@ -59,14 +59,14 @@ def command(
     from morph.shift.words import document, lines
     from training.anomalies import check_alphas, measure_anomalies
     from training.anomaly_table import anomaly_lines, anomaly_table
-    from training.calibration_table import calibration_lines, calibration_table
-    from training.evaluate import evaluate, log, part_of, record, seen_before, title_of
+    from training.evaluation.calibration_table import calibration_lines, calibration_table
+    from training.evaluation.evaluate import evaluate, log, part_of, record, seen_before, title_of
+    from training.evaluation.shift import log as log_distance
+    from training.evaluation.shift import shift_of
+    from training.evaluation.tables import evaluation_lines, evaluation_table
     from training.fitting.one_sided import one_sided, told
     from training.photoz_evaluation import evaluate_photoz
     from training.records import registry, tracking
-    from training.shift import log as log_distance
-    from training.shift import shift_of
-    from training.tables import evaluation_lines, evaluation_table
 
     check_alphas(alphas)
     sets = [Galaxies.open(path) for path in datasets]
@@ -88,7 +88,7 @@ def command(
             run.tag(registry.identity(model, classifier.about))
         run.log_params({"model": model, "split": f"{folds} folds" if folds else split, "galaxies": len(galaxies)})
         if folds:
-            from training.crossvalidate import cross_validate
+            from training.evaluation.crossvalidate import cross_validate
 
             evaluation = record(cross_validate(classifier, galaxies, folds), galaxies, model, f"{folds} folds")
         else:

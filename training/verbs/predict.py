@@ -57,7 +57,7 @@ def command(
     predicted_table.check(to)
 
     from morph.galaxies import Galaxies
-    from training.evaluate import part_of
+    from training.evaluation.evaluate import part_of
     from training.predicting import choose, predict
 
     galaxies = part_of(Galaxies.open(dataset), split)

@@ -47,7 +47,7 @@ def command(
     from morph.model.store import load_model
     from training.compare import compare_all
     from training.contestants import find
-    from training.evaluate import part_of
+    from training.evaluation.evaluate import part_of
     from training.report import write_report
 
     galaxies = part_of(Galaxies.open(dataset), split) if dataset else None

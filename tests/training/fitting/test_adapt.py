@@ -8,7 +8,7 @@ from keras import ops
 
 from morph.errors import BadInput
 from morph.questions import ANSWERS, VOTE_COLUMNS
-from training.crossvalidate import cross_validate
+from training.evaluation.crossvalidate import cross_validate
 from training.fitting.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate, turned
 from training.fitting.fit import FINETUNING, fit
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from morph.questions import TREE
+from training.evaluation.metrics import measure
 from training.fitting.adapt import adapted_to
 from training.fitting.heads import refit
-from training.metrics import measure
 
 
 def likelihood(classifier, sample) -> float:

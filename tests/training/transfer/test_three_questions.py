@@ -3,7 +3,7 @@
 import numpy as np
 
 from morph.questions import VOTE_COLUMNS, empty_votes, set_votes
-from training import metrics
+from training.evaluation import metrics
 from training.transfer.three_questions import three_questions
 
 FEATURED = {"smooth-or-featured_featured-or-disk": 30, "smooth-or-featured_smooth": 10, "disk-edge-on_no": 30}

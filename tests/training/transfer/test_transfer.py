@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.questions import TREE
-from training.evaluate import Evaluation
+from training.evaluation.evaluate import Evaluation
 from training.transfer.children import Setting, Target, run_children, within
 from training.transfer.plan import Child, budgets_of, children, methods_of
 from training.transfer.report import check_folder, save, table

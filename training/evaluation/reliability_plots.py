@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training import metrics
-from training.intervals import LEVELS
+from training.evaluation import metrics
+from training.evaluation.intervals import LEVELS
 from training.plots import COLOURS, FAINT, INK, STYLE
 
 #: The height of a panel that the counts below the curve take at most.
@@ -26,8 +26,8 @@ def reliability(
 
     Parameters
     ----------
-    curves : {question: [bins, 5]} as `training.metrics.reliability` gives them.
-    figures : as `training.metrics.measure` gives them; calibration errors are written into the panels.
+    curves : {question: [bins, 5]} as `training.evaluation.metrics.reliability` gives them.
+    figures : as `training.evaluation.metrics.measure` gives them; calibration errors are written into the panels.
     """
     columns = min(4, max(1, len(curves)))
     rows = -(-len(curves) // columns)
@@ -82,7 +82,7 @@ def coverage(figures: Mapping[str, metrics.Figure], title: str = "") -> Figure:
 
     Parameters
     ----------
-    figures : as `training.metrics.measure` gives them, with ``all/coverage-...`` among them.
+    figures : as `training.evaluation.metrics.measure` gives them, with ``all/coverage-...`` among them.
     """
     names = [name.split("/")[0] for name in figures if name.endswith(f"/coverage-{100 * LEVELS[0]:.0f}")]
     names = [*(name for name in names if name != "all"), "all"]

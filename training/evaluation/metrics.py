@@ -17,11 +17,11 @@ Figures have flat names, ``<question>/<figure>`` or ``<question>/<figure>/<answe
   most of the voters give the answer, against whether they do. This is what a hard class should be held against: it
   is the verdict of some forty volunteers, and surer than the word of one. Galaxies with one vote or at least ten.
 - ``coverage-50``, ``coverage-90``: share of the vote fractions that lie in their central 50 % and 90 % predictive
-  intervals, where the galaxy has at least ten votes (see `training.intervals`). Right is 50 % and 90 %.
+  intervals, where the galaxy has at least ten votes (see `training.evaluation.intervals`). Right is 50 % and 90 %.
 
 Over all questions there is ``all/rms``, the error of the fractions in the convention of the Kaggle Galaxy Zoo
 challenge, ``all/coverage-50`` and ``all/coverage-90``, and ``four-class/...`` is the scheme of Galaxy Zoo 1 (see
-`training.four_classes`).
+`training.evaluation.four_classes`).
 
 A question counts for a galaxy when at least half of its volunteers reached it (Walmsley et al. 2022): the
 bulge that one of forty volunteers believed to see edge-on is nobody's truth.
@@ -33,10 +33,10 @@ import numpy as np
 from scipy.special import gammaln
 
 from morph.questions import TREE
-from training.cells import Cells, chained_probabilities, chained_votes
-from training.four_classes import FOUR_CLASSES, four_classes, four_classes_of_votes
-from training.intervals import FEWEST_VOTES, LEVELS, VOLUNTEERS, covered, in_front
-from training.sums import Sums
+from training.evaluation.cells import Cells, chained_probabilities, chained_votes
+from training.evaluation.four_classes import FOUR_CLASSES, four_classes, four_classes_of_votes
+from training.evaluation.intervals import FEWEST_VOTES, LEVELS, VOLUNTEERS, covered, in_front
+from training.evaluation.sums import Sums
 
 #: Share of the volunteers that makes a majority confident.
 CONFIDENT = 0.8

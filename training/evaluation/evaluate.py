@@ -15,8 +15,8 @@ from morph import __version__
 from morph.errors import BadInput
 from morph.galaxies import SPLITS, Galaxies
 from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
-from training import metrics
-from training.metrics import Figure
+from training.evaluation import metrics
+from training.evaluation.metrics import Figure
 from training.sources.progress import track
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Evaluation:
     votes : [n, vote columns], NaN where nobody was asked.
     answers : the model's, one row a galaxy: ``probabilities`` and ``concentration`` [n, answers],
         ``reconstruction_error``, ``anomaly_score`` and ``anomaly`` [n].
-    figures : see `training.metrics`.
+    figures : see `training.evaluation.metrics`.
     """
 
     about: dict[str, Any]
@@ -188,7 +188,7 @@ def log(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None = None, pl
 def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) -> None:
     from morph.images import pictures
     from training import plots as draw
-    from training import reliability_plots
+    from training.evaluation import reliability_plots
 
     votes, p = evaluation.votes, evaluation.answers["probabilities"]
     questions = evaluation.questions()

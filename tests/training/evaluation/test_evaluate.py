@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from morph.errors import BadInput
-from training.evaluate import Evaluation, evaluate, log, part_of, record, title_of
+from training.evaluation.evaluate import Evaluation, evaluate, log, part_of, record, title_of
 from training.records import tracking
 
 

@@ -8,10 +8,10 @@ from morph.model.classifier import Classifier
 from morph.questions import TREE
 from morph.shift.compare import NO_MEMORY, compare
 from morph.shift.words import lines
-from training import shift
-from training.metrics import measure
+from training.evaluation import shift
+from training.evaluation.metrics import measure
+from training.evaluation.shift import remember, right_answers, shift_of
 from training.report import write_report
-from training.shift import remember, right_answers, shift_of
 
 
 @pytest.fixture(scope="module")

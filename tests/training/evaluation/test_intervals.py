@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
-from training import metrics
-from training.intervals import covered, in_front
+from training.evaluation import metrics
+from training.evaluation.intervals import covered, in_front
 
 
 def votes_like(concentration: np.ndarray, volunteers: int, seed: int = 0) -> np.ndarray:

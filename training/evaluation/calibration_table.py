@@ -1,7 +1,7 @@
 """Whether a model's answers mean what they say, as a table for people."""
 
-from training.evaluate import Evaluation
-from training.tables import show
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.tables import show
 
 #: The columns: figure, title, whether its interval is shown.
 COLUMNS = (

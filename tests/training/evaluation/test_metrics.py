@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morph.questions import ANSWERS, COARSE, GALAXY_ZOO_2, TREE, VOTE_COLUMNS, empty_votes, set_votes
-from training import metrics
-from training.cells import Cells, chained_probabilities, chained_votes
-from training.four_classes import FOUR_CLASSES, four_classes, four_classes_of_votes
+from training.evaluation import metrics
+from training.evaluation.cells import Cells, chained_probabilities, chained_votes
+from training.evaluation.four_classes import FOUR_CLASSES, four_classes, four_classes_of_votes
 
 
 def votes_of(*galaxies: Mapping[str, float]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Figures as tables for people."""
 
-from training.evaluate import Evaluation
-from training.metrics import Figure
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.metrics import Figure
 
 #: The columns of an evaluation's table: figure, title, whether it is a share to print in percent.
 COLUMNS = (

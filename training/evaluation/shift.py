@@ -10,7 +10,7 @@ from morph.model.memory import CAPACITY
 from morph.questions import TREE
 from morph.shift.compare import ENOUGH, NO_MEMORY, Shift, compare
 from morph.shift.sample import Sample
-from training.metrics import contributions
+from training.evaluation.metrics import contributions
 
 if TYPE_CHECKING:
     from training.records.tracking import Run

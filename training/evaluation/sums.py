@@ -1,6 +1,6 @@
 """Sums over galaxies, and their bootstrap.
 
-Every figure in `training.metrics` is a function of sums over galaxies: counts in a confusion matrix, summed
+Every figure in `training.evaluation.metrics` is a function of sums over galaxies: counts in a confusion matrix, summed
 squared errors, summed log-likelihoods. So the bootstrap needs no loop: a matrix of resampling weights times a
 matrix of each galaxy's contributions gives the sums of all resamples at once, the same resamples for every
 figure and every model. That makes differences between models *paired*: galaxies that are hard for both cancel.

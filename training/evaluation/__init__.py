@@ -1,0 +1,1 @@
+"""How well answers agree with volunteers: figures with intervals, tables and pictures of them."""
