@@ -13,7 +13,7 @@ from morph.galaxies import Galaxies
 from morph.images.tiles import Tile
 from morph.page import Section, commands, escape, page, pairs_table, simulated_mark
 from morph.shift.section import section_of_scores, shift_section
-from training.compare import Comparison
+from training.comparison.compare import Comparison
 from training.evaluation.evaluate import ask
 from training.evaluation.shift import shift_of
 from training.records import tracking

@@ -12,7 +12,7 @@ from morph.stamps import NETWORK_SIZE
 from morph.style import svg
 from morph.wording import NOTHING, word
 from training import plots
-from training.compare import Comparison
+from training.comparison.compare import Comparison
 from training.evaluation import metrics, reliability_plots
 from training.evaluation.four_classes import four_classes
 from training.evaluation.tables import show

@@ -132,7 +132,7 @@ def answers_for():
 @pytest.fixture(scope="session")
 def run_of(answers_for):
     """A function that makes an evaluated run of a given skill."""
-    from training.compare import Compared
+    from training.comparison.compare import Compared
     from training.evaluation.evaluate import record
 
     def make(name: str, galaxies: Galaxies, skill: float, seed: int = 0, **params) -> Compared:

@@ -12,7 +12,7 @@ from astropy.io import fits
 from morph.errors import BadInput
 from morph.images.tiles import Tile
 from morph.questions import ANSWERS, TREE
-from training.compare import compare
+from training.comparison.compare import compare
 from training.report import write_report
 from training.sections import likely_path, various
 from training.tile_section import STRANGEST, read_scores, shrink, tile_section, window

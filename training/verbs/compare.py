@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from training.champion import Promotion
-    from training.compare import Comparison
+    from training.comparison.champion import Promotion
+    from training.comparison.compare import Comparison
 
 
 @click.command(name="compare")
@@ -46,8 +46,8 @@ def command(
     import json
 
     from morph.errors import BadInput
-    from training import champion, contestants
-    from training.compare import compare_all
+    from training.comparison import champion, contestants
+    from training.comparison.compare import compare_all
     from training.records import registry
 
     if plot is not None:
@@ -88,7 +88,7 @@ def _check_plot(plot: Path) -> None:
 
 def _draw(comparisons: "list[Comparison]", plot: Path) -> None:
     from morph.errors import BadInput
-    from training.compare_plots import differences
+    from training.comparison.plots import differences
 
     several = [comparison for comparison in comparisons if len(comparison.runs) > 1]
     if not several:
@@ -101,7 +101,7 @@ def _document(
 ) -> dict[str, object]:
     from dataclasses import asdict
 
-    from training.compare import differing_params
+    from training.comparison.compare import differing_params
 
     runs = [run for comparison in comparisons for run in comparison.runs]
     told = {run.contestant or run.id: run for run in runs}
@@ -119,7 +119,7 @@ def _document(
 def _print(comparisons: "list[Comparison]", promotion: "Promotion | None") -> None:
     from rich.console import Console
 
-    from training.compare_tables import LEGEND, comparison_table, difference_lines, lineage_lines, params_table
+    from training.comparison.tables import LEGEND, comparison_table, difference_lines, lineage_lines, params_table
 
     console = Console(highlight=False)
     runs = [run for comparison in comparisons for run in comparison.runs]

@@ -45,8 +45,8 @@ def command(
     from morph.galaxies import Galaxies
     from morph.images.tiles import Tile
     from morph.model.store import load_model
-    from training.compare import compare_all
-    from training.contestants import find
+    from training.comparison.compare import compare_all
+    from training.comparison.contestants import find
     from training.evaluation.evaluate import part_of
     from training.report import write_report
 

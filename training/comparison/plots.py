@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.compare import FEWEST, Comparison, is_real
+from training.comparison.compare import FEWEST, Comparison, is_real
 from training.plots import COLOURS, FAINT, INK, STYLE
 
 #: The figures that have a panel each.

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from morph.errors import BadInput
-from training.compare import Compared, compare, compare_all, differing_params
-from training.compare_tables import difference_lines
-from training.contestants import find
+from training.comparison.compare import Compared, compare, compare_all, differing_params
+from training.comparison.contestants import find
+from training.comparison.tables import difference_lines
 from training.evaluation.evaluate import Evaluation, log, record
 from training.records import tracking
 

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from morph.errors import BadInput
 from morph.questions import TREE
-from training.champion import promote, stretched
-from training.compare import compare_all
-from training.contestants import find, with_version
+from training.comparison.champion import promote, stretched
+from training.comparison.compare import compare_all
+from training.comparison.contestants import find, with_version
 from training.evaluation.evaluate import log, record
 from training.evaluation.metrics import Figure
 from training.records import registry, tracking

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from morph.errors import BadInput
-from training.compare import Compared
+from training.comparison.compare import Compared
 from training.evaluation.evaluate import FOLDER, Evaluation
 from training.records import registry, tracking
 

@@ -12,8 +12,8 @@ from statistics import NormalDist
 
 from morph.errors import BadInput
 from morph.model.store import SHIPPED_NAME, load_model
-from training import contestants
-from training.compare import Compared, Comparison, figure_in_words, is_less_better, is_real, place, points
+from training.comparison import contestants
+from training.comparison.compare import Compared, Comparison, figure_in_words, is_less_better, is_real, place, points
 from training.evaluation.metrics import TAIL, Figure
 from training.records import registry, tracking
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from training.compare import (
+from training.comparison.compare import (
     FEWEST,
     Compared,
     Comparison,

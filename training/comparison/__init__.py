@@ -1,0 +1,1 @@
+"""Models side by side, which differences are more than noise, and which model serves."""
