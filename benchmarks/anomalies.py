@@ -18,9 +18,9 @@ from keras import ops
 from morph.galaxies import Galaxies
 from morph.model import anomaly
 from morph.model.store import load_model
-from training.anomalies import auroc
+from training.anomalies.evaluate import auroc
+from training.anomalies.planted import KINDS, plant
 from training.fitting.batches import mostly_artifact
-from training.planted import KINDS, plant
 
 #: Galaxies of a dataset that anomalies are planted on.
 HOSTS = 100

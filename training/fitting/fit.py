@@ -18,6 +18,7 @@ from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.experts import MODALITIES, bounded, columns_of, log_density, product
 from morph.model.votes import log_likelihood
+from training.anomalies.normal import learn_normal
 from training.evaluation.shift import remember
 from training.fitting.augment import Disturb, Strength, Turn
 from training.fitting.batches import Batches, given_of, mostly_artifact
@@ -25,7 +26,6 @@ from training.fitting.calibrate import calibrate
 from training.fitting.heads import STRENGTH, refit
 from training.fitting.layerwise import LayerwiseAdamW, falling_shares
 from training.fitting.statistics import BATCHES, settle
-from training.normal import learn_normal
 
 #: Independent pixels of a stamp: the noise of resampled images is correlated over about five pixels.
 INDEPENDENT_PIXELS = 600.0

@@ -144,9 +144,9 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
     An interrupted run leaves its state under `UNFINISHED`; the same command goes on from there, under the same
     MLflow run.
     """
+    from training.anomalies.normal import ENOUGH_NORMAL, FEWEST_NORMAL
     from training.fitting.batches import mostly_artifact
     from training.fitting.fit import fit
-    from training.normal import ENOUGH_NORMAL, FEWEST_NORMAL
     from training.plots import training_curves
 
     folder = UNFINISHED / f"{task.experiment}-{task.name}"

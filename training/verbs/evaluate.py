@@ -57,8 +57,8 @@ def command(
     from morph.galaxies import Galaxies
     from morph.model.store import load_model
     from morph.shift.words import document, lines
-    from training.anomalies import check_alphas, measure_anomalies
-    from training.anomaly_table import anomaly_lines, anomaly_table
+    from training.anomalies.evaluate import check_alphas, measure_anomalies
+    from training.anomalies.table import anomaly_lines, anomaly_table
     from training.evaluation.calibration_table import calibration_lines, calibration_table
     from training.evaluation.evaluate import evaluate, log, part_of, record, seen_before, title_of
     from training.evaluation.shift import log as log_distance

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.questions import empty_votes, set_votes
-from training.anomalies import ALL, REAL, SCORES, auroc, check_alphas, measure_anomalies
-from training.anomaly_table import anomaly_lines, anomaly_table
-from training.normal import FEWEST_NORMAL, learn_normal
-from training.planted import KINDS
+from training.anomalies.evaluate import ALL, REAL, SCORES, auroc, check_alphas, measure_anomalies
+from training.anomalies.normal import FEWEST_NORMAL, learn_normal
+from training.anomalies.planted import KINDS
+from training.anomalies.table import anomaly_lines, anomaly_table
 from training.records import tracking
 
 

@@ -1,6 +1,6 @@
 """How many normal galaxies the anomaly score flags, and how many strange ones it finds, beside two simpler scores.
 
-The strange ones are planted (`training.planted`) and, where volunteers called some of the galaxies an artifact, real.
+The strange ones are planted (`training.anomalies.planted`) and, where volunteers called some of the galaxies an artifact, real.
 The simpler scores are the reconstruction error alone and an isolation forest on the embedding (Liu et al. 2008). All
 three flag by the same rule: a p-value among normal galaxies below the rate, so they differ in nothing but the score.
 """
@@ -13,9 +13,9 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
+from training.anomalies.planted import KINDS, plant
 from training.evaluation.metrics import RESAMPLES, TAIL, Figure
 from training.fitting.batches import mostly_artifact
-from training.planted import KINDS, plant
 
 if TYPE_CHECKING:
     from morph.model.classifier import Classifier

@@ -1,6 +1,6 @@
 """The anomaly score's figures as a table for people."""
 
-from training.anomalies import SCORES, Anomalies
+from training.anomalies.evaluate import SCORES, Anomalies
 from training.evaluation.metrics import Figure
 from training.evaluation.tables import show
 

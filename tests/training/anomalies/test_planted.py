@@ -3,7 +3,7 @@ import pytest
 
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.questions import empty_votes
-from training.planted import KINDS, RADIUS, plant
+from training.anomalies.planted import KINDS, RADIUS, plant
 
 SIZE = 96
 OFFSET = np.arange(SIZE) - (SIZE - 1) / 2

@@ -6,8 +6,8 @@ import numpy as np
 
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
+from training.anomalies.planted import KINDS, plant
 from training.fitting.batches import mostly_artifact
-from training.planted import KINDS, plant
 
 #: Held-out normal galaxies below which nothing can be said of what is normal, and below which nothing can be flagged
 #: at 1 %: the smallest p-value is one in their number and one.

@@ -1,0 +1,1 @@
+"""Strange galaxies: planting them, teaching the score, and measuring what it finds."""
