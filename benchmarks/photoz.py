@@ -19,9 +19,9 @@ from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from training import photoz
 from training.evaluation.tables import show
-from training.modalities import known, values, words
 from training.photoz_evaluation import FROM
-from training.predicting import predict
+from training.predicting.modalities import known, values, words
+from training.predicting.predict import predict
 
 #: Rate and size of the trees. Rounds stop when a tenth of the training galaxies, set aside, gain no more.
 TREES = {"learning_rate": 0.05, "max_iter": 400, "max_leaf_nodes": 12, "min_samples_leaf": 30, "max_features": 0.5}

@@ -9,8 +9,8 @@ import numpy as np
 from morph.galaxies import Galaxies
 from training import photoz
 from training.evaluation.metrics import RESAMPLES, Figure
-from training.modalities import known, words
-from training.predicting import predict
+from training.predicting.modalities import known, words
+from training.predicting.predict import predict
 
 if TYPE_CHECKING:
     from training.records.tracking import Run

@@ -47,18 +47,18 @@ def command(
         morph predict models:/morph@sdss sample --given image,photometry,radius --infer redshift --to photoz.parquet
         morph predict models:/morph@sdss sample --given votes,photometry --infer image --to drawn.parquet
     """
-    from training import modalities
+    from training.predicting import modalities
 
     asked = modalities.parse(infer)
     chosen = modalities.parse(given) if given is not None else None
 
-    from training import predicted_table
+    from training.predicting import table as predicted_table
 
     predicted_table.check(to)
 
     from morph.galaxies import Galaxies
     from training.evaluation.evaluate import part_of
-    from training.predicting import choose, predict
+    from training.predicting.predict import choose, predict
 
     galaxies = part_of(Galaxies.open(dataset), split)
     chosen = choose(galaxies, chosen, asked)
@@ -69,8 +69,8 @@ def command(
     predicted = predict(classifier, galaxies, chosen, asked, draws, seed)
 
     from morph import __version__
-    from training import predicted_check
-    from training.predicted_output import write
+    from training.predicting import check as predicted_check
+    from training.predicting.output import write
     from training.records.tracking import dataset_name
 
     about = {
@@ -93,7 +93,7 @@ def command(
 
 def _lacking(predicted) -> Iterator[str]:
     """Sentences on galaxies that lack some of what is given."""
-    from training.modalities import MODALITIES
+    from training.predicting.modalities import MODALITIES
 
     n = len(predicted.ids)
     for name, used in predicted.used.items():

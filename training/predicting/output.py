@@ -7,8 +7,8 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
-from training import predicted_table
-from training.predicting import Predicted
+from training.predicting import table as predicted_table
+from training.predicting.predict import Predicted
 
 
 def write(predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str, Any], to: Path) -> list[Path]:
@@ -19,7 +19,7 @@ def write(predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str,
     """
     wanted = {to: lambda path: predicted_table.write(predicted_table.table(predicted, about), path)}
     if "image" in predicted.values:
-        from training.predicted_sheet import sheet
+        from training.predicting.sheet import sheet
 
         simulated = " (simulated)" if galaxies.simulated else ""
         picture = sheet(classifier, predicted, galaxies, simulated)

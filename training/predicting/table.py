@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from morph.errors import BadInput
 from morph.questions import ANSWERS, TREE
-from training.modalities import BANDS
-from training.predicting import Predicted, described
+from training.predicting.modalities import BANDS
+from training.predicting.predict import Predicted, described
 
 #: The probabilities at which a redshift's posterior is tabulated, as `qp` and the LSST tools take them.
 LEVELS = np.arange(1, 100) / 100

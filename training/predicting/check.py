@@ -7,10 +7,10 @@ import numpy as np
 from morph.galaxies import Galaxies
 from training import photoz
 from training.evaluation import metrics
-from training.modalities import BANDS, known, values
 from training.photoz_evaluation import line as photoz_line
-from training.predicted_table import HIGH, LOW, probabilities
-from training.predicting import Predicted
+from training.predicting.modalities import BANDS, known, values
+from training.predicting.predict import Predicted
+from training.predicting.table import HIGH, LOW, probabilities
 
 
 def lines(predicted: Predicted, galaxies: Galaxies) -> list[str]:

@@ -7,8 +7,8 @@ import numpy as np
 from morph.galaxies import Galaxies
 from morph.images import pictures
 from morph.questions import ANSWERS
-from training.modalities import known, values, words
-from training.predicting import Predicted
+from training.predicting.modalities import known, values, words
+from training.predicting.predict import Predicted
 from training.sections import likely_path
 
 if TYPE_CHECKING:

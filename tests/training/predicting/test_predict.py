@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.questions import ANSWERS, TREE, empty_votes, set_votes
-from training import predicted_table
-from training.modalities import MODALITIES, known, parse
-from training.predicting import choose, described, predict
+from training.predicting import table as predicted_table
+from training.predicting.modalities import MODALITIES, known, parse
+from training.predicting.predict import choose, described, predict
 from training.verbs.predict import command
 
 N = 10

@@ -1,0 +1,1 @@
+"""Whatever is not known of a galaxy, inferred from what is."""
