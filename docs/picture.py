@@ -11,7 +11,7 @@ from morph.images.pictures import centre, pictures, redrawn
 from morph.model.store import load_model
 from morph.wording import word
 from training.plots import reconstructions
-from training.sections import likely_path, various
+from training.reporting.sections import likely_path, various
 
 #: Galaxies across the picture.
 ACROSS = 8

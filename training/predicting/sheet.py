@@ -9,7 +9,7 @@ from morph.images import pictures
 from morph.questions import ANSWERS
 from training.predicting.modalities import known, values, words
 from training.predicting.predict import Predicted
-from training.sections import likely_path
+from training.reporting.sections import likely_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -48,7 +48,7 @@ def command(
     from training.comparison.compare import compare_all
     from training.comparison.contestants import find
     from training.evaluation.evaluate import part_of
-    from training.report import write_report
+    from training.reporting.report import write_report
 
     galaxies = part_of(Galaxies.open(dataset), split) if dataset else None
     comparison = compare_all(find(runs, experiment))[0] if runs or experiment else None

@@ -11,7 +11,7 @@ from morph.shift.words import lines
 from training.evaluation import shift
 from training.evaluation.metrics import measure
 from training.evaluation.shift import remember, right_answers, shift_of
-from training.report import write_report
+from training.reporting.report import write_report
 
 
 @pytest.fixture(scope="module")

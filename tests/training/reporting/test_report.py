@@ -13,9 +13,9 @@ from morph.errors import BadInput
 from morph.images.tiles import Tile
 from morph.questions import ANSWERS, TREE
 from training.comparison.compare import compare
-from training.report import write_report
-from training.sections import likely_path, various
-from training.tile_section import STRANGEST, read_scores, shrink, tile_section, window
+from training.reporting.report import write_report
+from training.reporting.sections import likely_path, various
+from training.reporting.tile_section import STRANGEST, read_scores, shrink, tile_section, window
 
 
 class Outside(HTMLParser):

@@ -17,7 +17,7 @@ from training.comparison.compare import Comparison
 from training.evaluation.evaluate import ask
 from training.evaluation.shift import shift_of
 from training.records import tracking
-from training.sections import (
+from training.reporting.sections import (
     calibration_section,
     comparison_section,
     galaxies_section,
@@ -25,7 +25,7 @@ from training.sections import (
     reconstruction_section,
     strangest_section,
 )
-from training.tile_section import read_scores, tile_section, titles
+from training.reporting.tile_section import read_scores, tile_section, titles
 
 #: Fewer galaxies than this make no map.
 SMALLEST_MAP = 60

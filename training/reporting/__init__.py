@@ -1,0 +1,1 @@
+"""One page of pictures that says what a model does."""
