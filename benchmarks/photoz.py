@@ -17,9 +17,9 @@ from rich.table import Table
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
-from training import photoz
 from training.evaluation.tables import show
-from training.photoz_evaluation import FROM
+from training.photoz import metrics as photoz
+from training.photoz.evaluate import FROM
 from training.predicting.modalities import known, values, words
 from training.predicting.predict import predict
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from morph.galaxies import Galaxies
-from training import photoz
 from training.evaluation import metrics
-from training.photoz_evaluation import line as photoz_line
+from training.photoz import metrics as photoz
+from training.photoz.evaluate import line as photoz_line
 from training.predicting.modalities import BANDS, known, values
 from training.predicting.predict import Predicted
 from training.predicting.table import HIGH, LOW, probabilities

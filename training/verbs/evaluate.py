@@ -65,7 +65,7 @@ def command(
     from training.evaluation.shift import shift_of
     from training.evaluation.tables import evaluation_lines, evaluation_table
     from training.fitting.one_sided import one_sided, told
-    from training.photoz_evaluation import evaluate_photoz
+    from training.photoz.evaluate import evaluate_photoz
     from training.records import registry, tracking
 
     check_alphas(alphas)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from morph.galaxies import Galaxies, GalaxiesWriter
-from training import photoz, photoz_plots
-from training.photoz_evaluation import evaluate_photoz
+from training.photoz import metrics as photoz
+from training.photoz import plots as photoz_plots
+from training.photoz.evaluate import evaluate_photoz
 
 
 @pytest.fixture

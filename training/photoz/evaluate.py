@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from morph.galaxies import Galaxies
-from training import photoz
 from training.evaluation.metrics import RESAMPLES, Figure
+from training.photoz import metrics as photoz
 from training.predicting.modalities import known, words
 from training.predicting.predict import predict
 
@@ -31,7 +31,7 @@ class Photoz:
     ----------
     z_spec : the true redshifts, [n].
     draws : {way in `FROM`: [n, draws]}.
-    figures : {way: figures as `training.photoz.measure` names them}.
+    figures : {way: figures as `training.photoz.metrics.measure` names them}.
     missing : the sentence that says which ways there are no data for, or nothing.
     """
 
@@ -51,7 +51,7 @@ class Photoz:
 
     def log_plots(self, run: "Run", title: str = "") -> None:
         """Put two plots into a run; `title` says what dataset is measured."""
-        from training import photoz_plots as draw
+        from training.photoz import plots as draw
 
         titled = {f"from {words(FROM[way])}": draws for way, draws in self.draws.items()}
         run.log_figure(draw.redshifts(titled, self.z_spec, title), "plots/photo-z.png")
@@ -90,7 +90,7 @@ def evaluate_photoz(classifier, galaxies: Galaxies, resamples: int = RESAMPLES, 
 
 
 def line(figures: Mapping[str, Figure]) -> str:
-    """The figures of `training.photoz.measure` in a sentence."""
+    """The figures of `training.photoz.metrics.measure` in a sentence."""
     spread, bias, outliers = figures["sigma-mad"], figures["bias"], figures["outliers-low"]
     coverage, far = figures["coverage-68"], figures["pit-ks"]
     shape = "flat" if far.value < photoz.flat_enough(far.n) else "not flat"

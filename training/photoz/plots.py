@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from training import photoz
+from training.photoz import metrics as photoz
 from training.plots import COLOURS, FAINT, INK, STYLE
 
 #: Bins of the PIT.

@@ -1,0 +1,1 @@
+"""Photometric redshifts: how well they agree with the true ones."""
