@@ -18,7 +18,7 @@ from rich.table import Table
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from training.evaluation.tables import show
-from training.photoz import metrics as photoz
+from training.photoz import metrics
 from training.photoz.evaluate import FROM
 from training.predicting.modalities import known, values, words
 from training.predicting.predict import predict
@@ -49,10 +49,10 @@ def main(model: str, dataset: str, split: str) -> None:
     for column in ("σ_MAD", "ratio", "bias", "% > 0.05", "% > 0.15"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, redshift in redshifts.items():
-        figures = photoz.measure_points(redshift, truth)
+        figures = metrics.measure_points(redshift, truth)
         compared = "–"
         if name != BASELINE:
-            compared = show(photoz.ratio(redshift, redshifts[BASELINE], truth), percent=False)
+            compared = show(metrics.ratio(redshift, redshifts[BASELINE], truth), percent=False)
         core = figures["sigma-mad"]
         table.add_row(
             name,

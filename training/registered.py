@@ -1,4 +1,7 @@
-"""What a registered model is to MLflow: a loader and something that predicts."""
+"""What a registered model is to MLflow: a loader and something that predicts.
+
+Every registered version names this module, so that it cannot move without taking them along.
+"""
 
 import numpy as np
 

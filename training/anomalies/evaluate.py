@@ -1,8 +1,9 @@
 """How many normal galaxies the anomaly score flags, and how many strange ones it finds, beside two simpler scores.
 
-The strange ones are planted (`training.anomalies.planted`) and, where volunteers called some of the galaxies an artifact, real.
-The simpler scores are the reconstruction error alone and an isolation forest on the embedding (Liu et al. 2008). All
-three flag by the same rule: a p-value among normal galaxies below the rate, so they differ in nothing but the score.
+The strange ones are planted (`training.anomalies.planted`) and, where volunteers called some of the galaxies an
+artifact, real. The simpler scores are the reconstruction error alone and an isolation forest on the embedding (Liu et
+al. 2008). All three flag by the same rule: a p-value among normal galaxies below the rate, so they differ in nothing
+but the score.
 """
 
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ from morph.galaxies import Galaxies, split_position
 from morph.model.classifier import Classifier
 from training.fitting.adapt import adapted_to
 from training.fitting.fit import FINETUNING, Recipe, fit
-from training.sources.progress import track
+from training.progress import track
 
 Adapt = Callable[[Classifier, Galaxies, int], Classifier]
 Ask = Callable[[Classifier, np.ndarray], dict[str, np.ndarray]]

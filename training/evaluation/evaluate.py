@@ -17,7 +17,7 @@ from morph.galaxies import SPLITS, Galaxies
 from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
 from training.evaluation import metrics
 from training.evaluation.metrics import Figure
-from training.sources.progress import track
+from training.progress import track
 
 if TYPE_CHECKING:
     from training.records.tracking import Run

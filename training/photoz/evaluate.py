@@ -8,7 +8,7 @@ import numpy as np
 
 from morph.galaxies import Galaxies
 from training.evaluation.metrics import RESAMPLES, Figure
-from training.photoz import metrics as photoz
+from training.photoz import metrics
 from training.predicting.modalities import known, words
 from training.predicting.predict import predict
 
@@ -85,7 +85,7 @@ def evaluate_photoz(classifier, galaxies: Galaxies, resamples: int = RESAMPLES, 
         way: predict(classifier, galaxies, given, ("redshift",), seed=seed).values["redshift"]
         for way, given in ways.items()
     }
-    figures = {way: photoz.measure(each, z_spec, resamples, seed) for way, each in draws.items()}
+    figures = {way: metrics.measure(each, z_spec, resamples, seed) for way, each in draws.items()}
     return Photoz(z_spec, draws, figures, missing)
 
 
@@ -93,11 +93,11 @@ def line(figures: Mapping[str, Figure]) -> str:
     """The figures of `training.photoz.metrics.measure` in a sentence."""
     spread, bias, outliers = figures["sigma-mad"], figures["bias"], figures["outliers-low"]
     coverage, far = figures["coverage-68"], figures["pit-ks"]
-    shape = "flat" if far.value < photoz.flat_enough(far.n) else "not flat"
+    shape = "flat" if far.value < metrics.flat_enough(far.n) else "not flat"
     return (
         f"σ_MAD {spread.value:.4f} ({spread.low:.4f}–{spread.high:.4f}), bias {bias.value:+.4f} "
-        f"({bias.low:+.4f} to {bias.high:+.4f}), {100 * outliers.value:.1f} % beyond {photoz.OUTLIER_LOW:.2f} and "
-        f"{100 * figures['outliers'].value:.1f} % beyond {photoz.OUTLIER:.2f}, {100 * coverage.value:.0f} % inside "
-        f"their 68 % interval, PIT {shape} ({far.value:.3f}; chance stays below {photoz.flat_enough(far.n):.3f}); "
+        f"({bias.low:+.4f} to {bias.high:+.4f}), {100 * outliers.value:.1f} % beyond {metrics.OUTLIER_LOW:.2f} and "
+        f"{100 * figures['outliers'].value:.1f} % beyond {metrics.OUTLIER:.2f}, {100 * coverage.value:.0f} % inside "
+        f"their 68 % interval, PIT {shape} ({far.value:.3f}; chance stays below {metrics.flat_enough(far.n):.3f}); "
         f"{spread.n:,} galaxies."
     )

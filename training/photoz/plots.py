@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from training.photoz import metrics as photoz
+from training.photoz import metrics
 from training.plots import COLOURS, FAINT, INK, STYLE
 
 #: Bins of the PIT.
@@ -32,24 +32,26 @@ def redshifts(draws: Mapping[str, np.ndarray], z_spec: np.ndarray, title: str = 
     axes = figure.subplots(2, n, squeeze=False, sharey="row", sharex="row", height_ratios=(2.4, 1))
     points = {name: np.median(each, axis=1) for name, each in draws.items()}
     top = 1.05 * max(float(np.quantile(z, _SHOWN)) for z in (z_spec, *points.values()))
-    reach = 3 * photoz.OUTLIER_LOW
+    reach = 3 * metrics.OUTLIER_LOW
     for (name, z_phot), above, below in zip(points.items(), *axes, strict=True):
         # Squares where galaxies are few would hide that they are few.
         above.hexbin(z_spec, z_phot, gridsize=45, extent=(0, top, 0, top), bins="log", cmap=_DENSITY, mincnt=1)
         line = np.array([0, top])
         above.plot(line, line, color=INK, linewidth=1)
         for sign in (-1, 1):
-            edge = line + sign * photoz.OUTLIER_LOW * (1 + line)
+            edge = line + sign * metrics.OUTLIER_LOW * (1 + line)
             above.plot(line, edge, color=FAINT, linewidth=1, linestyle="--")
         above.set(xlim=(0, top), ylim=(0, top), aspect="equal", xlabel="true redshift")
         above.set_title(name, fontsize=9)
-        delta = photoz.deltas(z_phot, z_spec)
+        delta = metrics.deltas(z_phot, z_spec)
         below.hist(np.clip(delta, -reach, reach), np.linspace(-reach, reach, 61), color=COLOURS[5])
         below.axvline(0, color=INK, linewidth=1)
         for sign in (-1, 1):
-            below.axvline(sign * photoz.OUTLIER_LOW, color=FAINT, linewidth=1, linestyle="--")
+            below.axvline(sign * metrics.OUTLIER_LOW, color=FAINT, linewidth=1, linestyle="--")
         below.set(xlim=(-reach, reach), xlabel="Δz / (1 + z)")
-        below.text(0.98, 0.92, f"σ_MAD {photoz.sigma_mad(delta):.4f}", transform=below.transAxes, ha="right", va="top")
+        below.text(
+            0.98, 0.92, f"σ_MAD {metrics.sigma_mad(delta):.4f}", transform=below.transAxes, ha="right", va="top"
+        )
     axes[0, 0].set_ylabel("inferred redshift")
     axes[1, 0].set_ylabel("galaxies")
     _entitle(figure, title)
@@ -70,7 +72,7 @@ def pit_histograms(draws: Mapping[str, np.ndarray], z_spec: np.ndarray, title: s
     wiggle = 1.96 * np.sqrt(expected * (1 - 1 / BINS))
     for axis, (name, each) in zip(axes, draws.items(), strict=True):
         axis.axhspan(expected - wiggle, expected + wiggle, color=FAINT, alpha=0.5, linewidth=0)
-        axis.hist(photoz.pit(each, z_spec), np.linspace(0, 1, BINS + 1), color=COLOURS[0], histtype="step", lw=1.8)
+        axis.hist(metrics.pit(each, z_spec), np.linspace(0, 1, BINS + 1), color=COLOURS[0], histtype="step", lw=1.8)
         axis.set(xlim=(0, 1), xlabel="PIT")
         axis.set_title(name, fontsize=9)
     axes[0].set_ylabel("galaxies")

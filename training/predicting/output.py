@@ -7,8 +7,9 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
-from training.predicting import table as predicted_table
 from training.predicting.predict import Predicted
+from training.predicting.table import table
+from training.predicting.table import write as write_table
 
 
 def write(predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str, Any], to: Path) -> list[Path]:
@@ -17,7 +18,7 @@ def write(predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str,
     Returns what was written. The stamps are float32 [n, size, size, 3] in the order of the catalogue's rows. The
     files appear whole or not at all, the catalogue last. BadInput when they cannot be written.
     """
-    wanted = {to: lambda path: predicted_table.write(predicted_table.table(predicted, about), path)}
+    wanted = {to: lambda path: write_table(table(predicted, about), path)}
     if "image" in predicted.values:
         from training.predicting.sheet import sheet
 

@@ -8,7 +8,7 @@ import numpy as np
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from training.predicting.modalities import MODALITIES, known, values, words
-from training.sources.progress import track
+from training.progress import track
 
 #: Draws from each posterior: enough for its 1st percentile.
 DRAWS = 500

@@ -14,10 +14,10 @@ from morph.images.fits import Cutout, find_cutouts, read_cutouts
 from morph.images.planes import Planes, is_fits
 from morph.images.tiles import tile_name
 from morph.surveys import get_survey
+from training.progress import each, track
 from training.sources.known import Known, know
 from training.sources.labels import Labels
 from training.sources.matching import position
-from training.sources.progress import each, track
 from training.sources.report import Report
 from training.sources.stamps import Stamp, write
 from training.sources.tables import Table

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from morph.errors import BadInput
+from training.progress import each, track
 from training.sources import classes
 from training.sources.known import know
 from training.sources.pictures import cut
-from training.sources.progress import each, track
 from training.sources.report import Report
 from training.sources.stamps import Stamp, write
 from training.sources.tables import Table

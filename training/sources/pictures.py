@@ -9,10 +9,10 @@ import numpy as np
 from morph.errors import BadInput
 from morph.images import composite
 from morph.stamps import STAMP_SIZE
+from training.progress import each, track
 from training.sources.known import Known, know
 from training.sources.labels import Labels
 from training.sources.matching import position, stem, stems_of
-from training.sources.progress import each, track
 from training.sources.report import Report
 from training.sources.stamps import Stamp, write
 from training.sources.tables import Table

@@ -14,9 +14,9 @@ from morph.images.photometry import magnitudes
 from morph.images.sources import detect, locate, read_catalogue
 from morph.images.tiles import Tile, find_tiles
 from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
+from training.progress import track
 from training.sources.known import Known, know
 from training.sources.labels import Labels
-from training.sources.progress import track
 from training.sources.report import Report
 from training.sources.stamps import Stamp, write
 from training.sources.tables import Table

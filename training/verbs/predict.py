@@ -52,9 +52,9 @@ def command(
     asked = modalities.parse(infer)
     chosen = modalities.parse(given) if given is not None else None
 
-    from training.predicting import table as predicted_table
+    from training.predicting import table
 
-    predicted_table.check(to)
+    table.check(to)
 
     from morph.galaxies import Galaxies
     from training.evaluation.evaluate import part_of
@@ -69,7 +69,7 @@ def command(
     predicted = predict(classifier, galaxies, chosen, asked, draws, seed)
 
     from morph import __version__
-    from training.predicting import check as predicted_check
+    from training.predicting import check
     from training.predicting.output import write
     from training.records.tracking import dataset_name
 
@@ -86,7 +86,7 @@ def command(
     written = write(predicted, galaxies, classifier, about, to)
     whose = f"{len(galaxies):,} simulated galaxies" if galaxies.simulated else f"{len(galaxies):,} galaxies"
     click.echo(f"Predicted {modalities.words(asked)} of {whose} from {modalities.words(chosen)}.")
-    for sentence in (*_lacking(predicted), *predicted_check.lines(predicted, galaxies)):
+    for sentence in (*_lacking(predicted), *check.lines(predicted, galaxies)):
         click.echo(sentence)
     click.echo(f"Wrote {', '.join(map(str, written))}.")
 

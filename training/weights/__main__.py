@@ -70,8 +70,8 @@ def describe(weights: Path, work: Path, last: str) -> None:
     """Measure the weights on the test splits and write their card beside them."""
     from morph.galaxies import Galaxies
     from morph.model.store import load_model
-    from training.card import card, write
     from training.evaluation.evaluate import evaluate
+    from training.weights.card import card, write
 
     classifier = load_model(weights)
     sets = {name: Galaxies.open(work / name) for name in ("gz1", "gz2", "unlabelled", "spirals", *SIMULATED)}
