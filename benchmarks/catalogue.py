@@ -19,7 +19,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving" / "catalogue"))
 
 import numpy as np
 from invented import ABOUT, DESCRIPTION, invented_scores, summary_of

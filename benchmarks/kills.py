@@ -17,7 +17,7 @@ import numpy as np
 from astropy.table import Table, vstack
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving" / "scoring"))
 
 from killing import Trial, cluster, differences
 

@@ -14,12 +14,9 @@ from pathlib import Path
 
 import dask
 import distributed  # noqa: F401  # before its settings are changed, or they are lost with the change
-import numpy as np
 import pytest
-from astropy.table import Table, vstack
 from killing import Trial, cluster, differences
 from sleeping import Sleeping
-from threadpoolctl import threadpool_limits
 
 from morph.errors import BadInput
 from serving.scoring.hold import HOLD, held_by, hold
@@ -27,22 +24,7 @@ from serving.scoring.run import FAILED, score
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As in the command and its workers: sums by several threads differ in their last bits."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
-
-
-@pytest.fixture(scope="module")
-def catalogue(tiles, tmp_path_factory) -> Path:
-    """The catalogues of both tiles as one file."""
-    path = tmp_path_factory.mktemp("survival") / "all.fits"
-    galaxies = vstack([Table.read(tile.catalogue) for tile in tiles])
-    galaxies["COADD_OBJECT_ID"] = 1_600_000_000 + np.arange(len(galaxies))
-    galaxies.write(path)
-    return path
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +183,7 @@ def test_a_full_disk_keeps_what_is_finished(tiles_folder, catalogue, whole, tmp_
     # The system refuses to write files of more than 20 kB, as it does on a full disk.
     job = subprocess.Popen(
         [sys.executable, Path(__file__).parent / "sleeping.py", tiles_folder, catalogue, out],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),

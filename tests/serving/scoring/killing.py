@@ -15,7 +15,7 @@ import psutil
 import pyarrow.parquet as pq
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[2]
 
 #: Seconds after which a job hangs.
 TOO_LONG = 120

@@ -14,7 +14,8 @@ from morph.model_names import SHIPPED
 from serving.fast import cache, engine
 from serving.fast.model import CHUNK, FastModel, threads_allowed
 from serving.fast.parity import LIMITS, Parity
-from serving.scoring.answerers import OUTPUTS, LocalModel
+from serving.outputs import OUTPUTS
+from serving.scoring.answerers import LocalModel
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,30 @@ def test_a_galaxy_has_one_answer_whatever_it_is_sent_with(fast, stamps):
         answered = list(pool.map(lambda piece: fast.answer(piece, OUTPUTS), pieces))
     for name in OUTPUTS:
         np.testing.assert_array_equal(np.concatenate([each[name] for each in answered]), whole[name])
+
+
+#: Two threads answer at once, as soon as they can, where every import takes a moment: OpenVINO's first use has one,
+#: and whoever comes meanwhile would wait for its end with the lock that the import waits for.
+AT_ONCE = """
+import builtins, faulthandler, sys, time
+from pathlib import Path
+import numpy as np
+from serving.fast.model import CHUNK, FastModel
+faulthandler.dump_traceback_later(30, exit=True)
+def slowly(*arguments, import_one=builtins.__import__, **more):
+    time.sleep(0.2)
+    return import_one(*arguments, **more)
+with FastModel(Path(sys.argv[1]), threads=2) as model:
+    builtins.__import__ = slowly
+    size = model.description["size"]
+    print(len(model.answer(np.zeros((2 * CHUNK, size, size, 3), "float32"), ["anomaly"])["anomaly"]) // CHUNK)
+"""
+
+
+def test_threads_that_begin_at_once_do_not_wait_for_each_other(home):
+    folder = cache.converted(SHIPPED, home / "morph" / "openvino")
+    done = subprocess.run([sys.executable, "-c", AT_ONCE, folder], capture_output=True, text=True)
+    assert done.stdout == "2\n", done.stderr
 
 
 def test_a_conversion_is_made_once(home, monkeypatch):

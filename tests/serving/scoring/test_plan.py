@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from astropy.table import Table, vstack
 
 from morph.errors import BadInput
 from morph.surveys import get_survey
@@ -36,15 +35,6 @@ PLAN = Plan(
 )
 
 
-@pytest.fixture(scope="module")
-def gold(tiles, tmp_path_factory):
-    path = tmp_path_factory.mktemp("gold") / "gold.parquet"
-    galaxies = vstack([Table.read(tile.catalogue) for tile in tiles])
-    galaxies["COADD_OBJECT_ID"] = np.arange(len(galaxies))
-    galaxies.write(path)
-    return path
-
-
 def test_the_arithmetic():
     # 100 tiles of 3 CPU s and 500,000 galaxies at 3,000 a second on 2 cores, and 500 answers a second on both.
     assert PLAN.seconds == pytest.approx((100 * 3 + 500_000 / 3000) / 2 + 500_000 / 500)
@@ -67,10 +57,10 @@ def test_gpus_are_worked_out_from_what_a_line_carries():
     assert assumed.strip().startswith("Assumed, not measured")
 
 
-def test_a_dry_run_counts_what_is_left_and_writes_nothing(morph, tiles, tiles_folder, gold, weights, tmp_path):
+def test_a_dry_run_counts_what_is_left_and_writes_nothing(morph, tiles, tiles_folder, catalogue, weights, tmp_path):
     done = tmp_path / "DES0356-5248.parquet"
     pq.write_table(pq.read_table(tiles[0].truth), done)
-    words = ("--catalog", gold, "--model", weights, "--out", tmp_path, "--dry-run", "--workers", 500)
+    words = ("--catalog", catalogue, "--model", weights, "--out", tmp_path, "--dry-run", "--workers", 500)
     status, printed, errors = morph("score", tiles_folder, *words)
     assert (status, errors) == (0, "")
     assert "1 tile (1 more have scores already), 6 galaxies (in the catalogue)" in printed

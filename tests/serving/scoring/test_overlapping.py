@@ -11,7 +11,6 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from killing import differences
 from sleeping import Sleeping
-from threadpoolctl import threadpool_limits
 
 from serving.scoring.run import FAILED, score
 
@@ -21,6 +20,8 @@ STEP = 120
 #: Where galaxies are on the sky that all images together show, pixels: two in each overlap, and one in each middle.
 GALAXIES = [(40, 80), (130, 40), (150, 120), (200, 80), (250, 40), (270, 120), (350, 80)]
 SCALE = 0.263 / 3600
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def sky(left: int) -> WCS:
@@ -42,13 +43,6 @@ def draw(folder: Path, name: str, left: int) -> Path:
     folder.mkdir(exist_ok=True)
     fits.PrimaryHDU(image.astype("float32"), header).writeto(folder / f"{name}_r.fits")
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As in the command and its workers: sums by several threads differ in their last bits."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 @pytest.fixture

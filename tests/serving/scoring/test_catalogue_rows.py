@@ -5,15 +5,15 @@ import csv
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from astropy.table import Table, vstack
+from astropy.table import Table
 
 from morph.images.cutouts import Flag
 
 
 @pytest.fixture
-def flawed(tiles, tmp_path):
+def flawed(catalogue, tmp_path):
     """Both tiles' galaxies, some of which have no position, a place off all tiles, or the id of another."""
-    galaxies = vstack([Table.read(tile.catalogue) for tile in tiles])
+    galaxies = Table.read(catalogue)
     galaxies["COADD_OBJECT_ID"] = np.arange(len(galaxies))
     galaxies["RA"][0] = np.nan  # it says its tile
     galaxies["TILENAME"][1:3] = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from astropy.table import Table, vstack
+from astropy.table import Table
 
 from morph.errors import BadInput
 from morph.images.cutouts import Flag, cut
@@ -30,20 +30,10 @@ def local(weights) -> LocalModel:
 
 
 @pytest.fixture(scope="session")
-def gold(tiles, tmp_path_factory):
-    """The catalogues of both tiles as one file."""
-    path = tmp_path_factory.mktemp("gold") / "gold.fits"
-    galaxies = vstack([Table.read(tile.catalogue) for tile in tiles])
-    galaxies["COADD_OBJECT_ID"] = 1_600_000_000 + np.arange(len(galaxies))
-    galaxies.write(path)
-    return path
-
-
-@pytest.fixture(scope="session")
-def scored(tiles_folder, gold, local, tmp_path_factory):
+def scored(tiles_folder, catalogue, local, tmp_path_factory):
     """Both tiles scored with the catalogue."""
     out = tmp_path_factory.mktemp("scored")
-    return out, score(tiles_folder, gold, local, out)
+    return out, score(tiles_folder, catalogue, local, out)
 
 
 def answers_of(table) -> np.ndarray:
@@ -53,11 +43,11 @@ def answers_of(table) -> np.ndarray:
 # --- Answers ---------------------------------------------------------------------------------------------
 
 
-def test_one_file_a_tile_with_one_row_a_galaxy(scored, gold):
+def test_one_file_a_tile_with_one_row_a_galaxy(scored, catalogue):
     out, summary = scored
     assert sorted(path.name for path in out.iterdir()) == [f"{name}.parquet" for name in NAMES]
     assert summary.galaxies == 14
-    galaxies = Table.read(gold)
+    galaxies = Table.read(catalogue)
     for name in NAMES:
         own = galaxies[galaxies["TILENAME"] == name]
         table = pq.read_table(out / f"{name}.parquet")
@@ -79,9 +69,9 @@ def test_the_answers_are_the_models_for_the_galaxys_stamp(scored, tiles, classif
     np.testing.assert_allclose(table["anomaly_score"].to_numpy(), expected["anomaly_score"], atol=1e-5)
 
 
-def test_a_server_says_the_same_as_the_model_in_memory(scored, tiles_folder, gold, server, tmp_path):
+def test_a_server_says_the_same_as_the_model_in_memory(scored, tiles_folder, catalogue, server, tmp_path):
     out, _ = scored
-    score(tiles_folder, gold, RemoteModel(server.address), tmp_path)
+    score(tiles_folder, catalogue, RemoteModel(server.address), tmp_path)
     for name in NAMES:
         near, far = pq.read_table(out / f"{name}.parquet"), pq.read_table(tmp_path / f"{name}.parquet")
         assert near["id"] == far["id"]
@@ -89,21 +79,26 @@ def test_a_server_says_the_same_as_the_model_in_memory(scored, tiles_folder, gol
         assert set(far["model_version"].to_pylist()) == {"3"}
 
 
-def test_small_batches_give_the_same_catalogue(scored, tiles_folder, gold, local, tmp_path, monkeypatch):
+def test_small_batches_give_the_same_catalogue(scored, tiles_folder, catalogue, local, tmp_path, monkeypatch):
     out, _ = scored
     monkeypatch.setattr(pipeline, "BATCH", 3)
-    score(tiles_folder, gold, local, tmp_path)
+    score(tiles_folder, catalogue, local, tmp_path)
     for name in NAMES:
         one, other = pq.read_table(out / f"{name}.parquet"), pq.read_table(tmp_path / f"{name}.parquet")
         assert one["id"] == other["id"]
         np.testing.assert_allclose(answers_of(one), answers_of(other), atol=1e-5)
 
 
-def test_several_workers_give_the_same_catalogue(scored, tiles_folder, gold, server, tmp_path):
+def test_several_workers_give_the_same_catalogue(scored, tiles_folder, catalogue, server, tmp_path):
     out, _ = scored
     finished = []
     summary = score(
-        tiles_folder, gold, RemoteModel(server.address), tmp_path, workers=2, advance=lambda *n: finished.append(n)
+        tiles_folder,
+        catalogue,
+        RemoteModel(server.address),
+        tmp_path,
+        workers=2,
+        advance=lambda *n: finished.append(n),
     )
     assert sorted(tile.tile for tile in summary.scored) == NAMES
     assert sum(galaxies for _, galaxies in finished) == 14
@@ -142,39 +137,39 @@ def test_the_summary_names_the_strangest(scored):
 # --- Again -----------------------------------------------------------------------------------------------
 
 
-def test_a_stopped_run_goes_on_where_it_was(scored, tiles_folder, gold, local, tmp_path):
+def test_a_stopped_run_goes_on_where_it_was(scored, tiles_folder, catalogue, local, tmp_path):
     out, first = scored
     for name in NAMES:
         shutil.copy(out / f"{name}.parquet", tmp_path)
     (tmp_path / f"{NAMES[1]}.parquet").unlink()
     kept = (tmp_path / f"{NAMES[0]}.parquet").stat().st_mtime_ns
-    summary = score(tiles_folder, gold, local, tmp_path)
+    summary = score(tiles_folder, catalogue, local, tmp_path)
     assert {tile.tile: tile.before for tile in summary.scored} == {NAMES[0]: True, NAMES[1]: False}
     assert (tmp_path / f"{NAMES[0]}.parquet").stat().st_mtime_ns == kept
     assert summary.galaxies == first.galaxies
     assert summary.strangest == first.strangest
 
 
-def test_a_tile_whose_images_changed_is_scored_again(tiles_folder, gold, local, tmp_path):
+def test_a_tile_whose_images_changed_is_scored_again(tiles_folder, catalogue, local, tmp_path):
     tiles = shutil.copytree(tiles_folder, tmp_path / "tiles")
-    score(tiles, gold, local, tmp_path / "out")
+    score(tiles, catalogue, local, tmp_path / "out")
     touched = next(tiles.rglob(f"{NAMES[0]}*_r.fits*"))
     touched.touch()
-    again = score(tiles, gold, local, tmp_path / "out")
+    again = score(tiles, catalogue, local, tmp_path / "out")
     assert again.changed == NAMES[:1]
     assert {tile.tile: tile.before for tile in again.scored} == dict(zip(NAMES, (False, True), strict=True))
-    assert score(tiles, gold, local, tmp_path / "out").changed == []
+    assert score(tiles, catalogue, local, tmp_path / "out").changed == []
 
 
-def test_galaxies_of_the_catalogue_on_no_tile_are_counted(morph, tiles, gold, weights, tmp_path):
+def test_galaxies_of_the_catalogue_on_no_tile_are_counted(morph, tiles, catalogue, weights, tmp_path):
     status, printed, _ = morph(
-        "score", tiles[0].paths[0], "--catalog", gold, "--model", weights, "--out", tmp_path / "out"
+        "score", tiles[0].paths[0], "--catalog", catalogue, "--model", weights, "--out", tmp_path / "out"
     )
     assert status == 0
     assert "6 galaxies of the catalogue lie on none of the tiles that were scored." in printed
 
 
-def test_overwrite_scores_again(scored, tiles_folder, gold, local, tmp_path):
+def test_overwrite_scores_again(scored, tiles_folder, catalogue, local, tmp_path):
     out, _ = scored
     shutil.copy(out / f"{NAMES[0]}.parquet", tmp_path)
     summary = score(tiles_folder / NAMES[0], None, local, tmp_path, overwrite=True)
@@ -231,9 +226,9 @@ class Failing:
             yield Answerer(real.description, answer)
 
 
-def test_when_the_model_fails_what_is_finished_is_kept(tiles_folder, gold, weights, tmp_path):
+def test_when_the_model_fails_what_is_finished_is_kept(tiles_folder, catalogue, weights, tmp_path):
     with pytest.raises(BadInput, match="the server is gone"):
-        score(tiles_folder, gold, Failing(str(weights), BadInput("the server is gone.")), tmp_path)
+        score(tiles_folder, catalogue, Failing(str(weights), BadInput("the server is gone.")), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [f"{NAMES[0]}.parquet"]
 
 
@@ -279,8 +274,8 @@ def test_servers_of_different_models_are_refused(server):
 # --- The command -----------------------------------------------------------------------------------------
 
 
-def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, gold, weights, tmp_path):
-    arguments = ("score", tiles_folder, "--catalog", gold, "--model", weights, "--out", tmp_path)
+def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, catalogue, weights, tmp_path):
+    arguments = ("score", tiles_folder, "--catalog", catalogue, "--model", weights, "--out", tmp_path)
     status, output, errors = morph(*arguments)
     assert (status, errors) == (0, "")
     assert "Scored 2 tiles with 14 galaxies" in output
@@ -290,9 +285,11 @@ def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, gold, weig
     assert "2 tiles had been scored before" in output
 
 
-def test_the_command_ends_with_1_where_some_tiles_failed(morph, tiles_folder, gold, weights, tmp_path):
+def test_the_command_ends_with_1_where_some_tiles_failed(morph, tiles_folder, catalogue, weights, tmp_path):
     folder = damaged(tiles_folder, tmp_path / "tiles")
-    status, output, errors = morph("score", folder, "--catalog", gold, "--model", weights, "--out", tmp_path / "out")
+    status, output, errors = morph(
+        "score", folder, "--catalog", catalogue, "--model", weights, "--out", tmp_path / "out"
+    )
     assert status == 1
     assert "Scored 2 tiles" in output
     assert "cut short" in errors
@@ -313,14 +310,16 @@ def test_the_command_ends_with_1_where_some_tiles_failed(morph, tiles_folder, go
         ({"--survey": "hst"}, "Unknown survey"),
     ],
 )
-def test_a_mistake_is_one_sentence(morph, tiles, tiles_folder, gold, weights, tmp_path, monkeypatch, change, problem):
+def test_a_mistake_is_one_sentence(
+    morph, tiles, tiles_folder, catalogue, weights, tmp_path, monkeypatch, change, problem
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.csv").write_text("id,ra,dec\n")
     (tmp_path / "columns.csv").write_text("id,x,y\na,1,2\n")
     whole = tiles[0].paths[0].read_bytes()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "DES0001-0541_r1p01_g.fits").write_bytes(whole[: len(whole) // 2])
-    arguments = {"tile": tiles_folder, "--catalog": gold, "--model": weights, "--out": "out", **change}
+    arguments = {"tile": tiles_folder, "--catalog": catalogue, "--model": weights, "--out": "out", **change}
     tile = arguments.pop("tile")
     words = [word for option in arguments.items() if option[1] is not None for word in option]
     status, output, errors = morph("score", tile, *words)
