@@ -1,7 +1,7 @@
 """The pixels of one image in a FITS file, row by row, so that a survey's tile need never be in memory whole."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,8 @@ import numpy as np
 from astropy.io import fits
 
 from morph.errors import BadInput
-from morph.images.rice import rice_rows
+from morph.images.fpack import packed_rows
+from morph.images.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -34,39 +35,29 @@ class Plane:
             return rows(start, stop)
 
     @contextmanager
-    def opened(self) -> Iterator[Callable[[int, int], np.ndarray]]:
+    def opened(self) -> Iterator[Rows]:
         """`rows` of a file that stays open between its calls, which are one thread's at a time.
 
-        A file compressed as a whole (.gz) is unpacked once as long as the rows that are asked for go up.
+        A file compressed as a whole (.gz) is unpacked once as long as the rows that are asked for go up. What the
+        yielded object is asked raises BadInput as `rows` does.
         """
         with ExitStack() as files:
-            with self._blaming_the_file(), warnings.catch_warnings():
+            with self.blamed(), warnings.catch_warnings():
                 # Astropy warns of a truncated file; it is an error as soon as rows are missing.
                 warnings.simplefilter("ignore")
-                # A memory map is quicker, but its pages count as this process's memory until the file is closed:
-                # those of compressed planes are few.
-                hdu = files.enter_context(fits.open(self.path, memmap=self.path.suffix == ".fz"))[self.hdu]
-                section = hdu.section
-
-                def plain(start: int, stop: int) -> np.ndarray:
-                    return section[..., start:stop, :]
-
-                packed = isinstance(hdu, fits.CompImageHDU) and self.path.suffix == ".fz"
-                read = rice_rows(self.path, self.hdu, plain) if packed else plain
-
-            def rows(start: int, stop: int) -> np.ndarray:
-                with self._blaming_the_file():
-                    pixels = read(start, stop)
-                    # FITS is big-endian: plain pixels are copied here, and decompressed ones are not.
-                    pixels = np.array(pixels, dtype=pixels.dtype.newbyteorder("="), copy=None)
-                if pixels.shape != (*self.shape[:-2], stop - start, self.shape[-1]):
-                    raise BadInput(f"'{self.path}' has changed since it was opened; start again.")
-                return pixels
-
-            yield rows
+                rows = packed_rows(self.path, self.hdu) if self.path.suffix == ".fz" else None
+                if rows is None:
+                    # A memory map is quicker, but its pages count as this process's memory until the file is closed:
+                    # those of compressed planes are few.
+                    hdus = files.enter_context(fits.open(self.path, memmap=self.path.suffix == ".fz"))
+                    rows = _Section(hdus[self.hdu])
+            if rows.shape != self.shape:
+                raise BadInput(f"'{self.path}' has changed since it was opened; start again.")
+            yield _Checked(self, rows)
 
     @contextmanager
-    def _blaming_the_file(self) -> Iterator[None]:
+    def blamed(self) -> Iterator[None]:
+        """Whatever goes wrong within is BadInput that says that the file is damaged."""
         try:
             yield
         except MemoryError:
@@ -74,6 +65,38 @@ class Plane:
         # Each layer under astropy has errors of its own for bytes that it cannot unpack.
         except Exception as error:
             raise BadInput(f"'{self.path}' is cut short or damaged ({first_line(error)}); get it again.") from None
+
+
+class _Section(Rows):
+    """Rows as astropy reads them."""
+
+    def __init__(self, hdu: fits.ImageHDU | fits.CompImageHDU):
+        self.shape, self._section = hdu.shape, hdu.section
+
+    def __call__(self, start: int, stop: int) -> np.ndarray:
+        pixels = self._section[..., start:stop, :]
+        # FITS is big-endian: plain pixels are copied here, and decompressed ones are not.
+        return np.array(pixels, dtype=pixels.dtype.newbyteorder("="), copy=None)
+
+
+class _Checked(Rows):
+    """Rows that say which file is damaged."""
+
+    def __init__(self, plane: Plane, rows: Rows):
+        self._plane, self._rows = plane, rows
+        self.shape, self.together = rows.shape, rows.together
+
+    def __call__(self, start: int, stop: int) -> np.ndarray:
+        with self._plane.blamed():
+            return self._rows(start, stop)
+
+    def marked(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        with self._plane.blamed():
+            return self._rows.marked(start, stop)
+
+    def not_positive(self, start: int, stop: int) -> np.ndarray:
+        with self._plane.blamed():
+            return self._rows.not_positive(start, stop)
 
 
 def first_line(error: BaseException) -> str:

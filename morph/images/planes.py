@@ -170,28 +170,36 @@ class Planes:
             science, mask, weight = (None if p is None else files.enter_context(p.opened()) for p in planes)
             assert science is not None
 
-            def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-                flux = science(start, stop).astype("float32", copy=False)
+            def fill(start: int, stop: int, flux: np.ndarray, saturated: np.ndarray, found: np.ndarray | None):
+                flux[:] = science(start, stop)
                 # Most rows have nothing unusual, which the extremes tell in a fraction of the time.
                 lowest, highest = flux.min(initial=0), flux.max(initial=0)
-                bright = level and level > 0 and not highest < level
-                saturated = flux >= level if bright else np.zeros(flux.shape, dtype=bool)
+                if level and level > 0 and not highest < level:
+                    saturated[:] = flux >= level
                 if not np.isfinite([lowest, highest]).all():
                     np.copyto(flux, np.nan, where=np.isinf(flux))
                 flux *= scale
                 if mask is not None:
-                    bits = mask(start, stop)
-                    # Most pixels of most masks are 0, and which bits are set matters for the others only.
-                    marked = np.flatnonzero(bits != 0)
-                    bits = bits.ravel()[marked].astype(int)
-                    saturated.reshape(-1)[marked] |= (bits & self.saturated_bits) != 0
-                    flux.reshape(-1)[marked[(bits & self.bad_bits) != 0]] = np.nan
-                found = None
-                if weight is not None:
+                    places, bits = mask.marked(start, stop)
+                    bits = bits.astype(int)
+                    saturated.flat[places[(bits & self.saturated_bits) != 0]] = True
+                    flux.flat[places[(bits & self.bad_bits) != 0]] = np.nan
+                if weight is not None and found is not None:
                     variance = weight(start, stop)
-                    if not variance.min(initial=1) > 0:
-                        np.copyto(flux, np.nan, where=~(variance > 0))
-                    found = self._weight(variance, zero_point) if weights else None
+                    np.copyto(flux, np.nan, where=~(variance > 0))
+                    found[:] = self._weight(variance, zero_point)
+                elif weight is not None:
+                    flux.flat[weight.not_positive(start, stop)] = np.nan
+
+            def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+                shape = (*self.shape[:-2], stop - start, self.shape[-1])
+                flux, saturated = np.empty(shape, dtype="float32"), np.zeros(shape, dtype=bool)
+                found = np.empty_like(flux) if weights and weight is not None else None
+                # Few rows at a time stay in the processor's cache until all is done to them.
+                for begin in range(start, stop, science.together):
+                    end = min(begin + science.together, stop)
+                    rows = (..., slice(begin - start, end - start), slice(None))
+                    fill(begin, end, flux[rows], saturated[rows], None if found is None else found[rows])
                 return flux, saturated, found
 
             yield read

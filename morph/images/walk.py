@@ -1,10 +1,13 @@
 """A tile's rows from the bottom to the top, a strip at a time: no more of it is in memory than what is looked at."""
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
+from threading import Lock
 
 import numpy as np
 
@@ -15,6 +18,12 @@ STRIP = 512
 
 #: Rows that threads are reading: the first, the one after the last, and what each band's thread will return.
 _Coming = tuple[int, int, dict[str, Future]]
+
+#: So many times `STRIP` rows are read, or wait, while a strip is worked on: threads need not wait for the slowest of
+#: a strip's bands.
+AHEAD = 2
+
+_Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,7 @@ def walk(
     low, high : int [n].
     weights : whether the strips have weights.
     step : rows that are read at a time; `STRIP` if not given.
-    threads : that read; if not given one for each band, but no more than there are cores: they would only wait for
-        each other, as part of the decompression runs under Python's lock.
+    threads : that read; if not given one for each band, but no more than there are cores.
 
     Yields
     ------
@@ -119,19 +127,26 @@ def walk(
     with ExitStack() as stack:
         files = {band: stack.enter_context(tile.opened(band, weights)) for band in tile.bands}
         pool = stack.enter_context(ThreadPoolExecutor(threads or min(len(files), os.cpu_count() or 1)))
+        stack.callback(pool.shutdown, cancel_futures=True)
+        coming: deque[_Coming] = deque()
+        steps = _steps(ends, needed, step or STRIP)
+        locks = {band: Lock() for band in files}
 
-        def read(start: int) -> _Coming:
-            stop = min(start + (step or STRIP), int(ends[-1]))
-            return start, stop, {band: pool.submit(rows, start, stop) for band, rows in files.items()}
+        def read(band: str, start: int, stop: int) -> _Rows:
+            with locks[band]:
+                return files[band](start, stop)
 
-        coming = read(int(needed[0]))
+        def read_on() -> None:
+            for start, stop in islice(steps, AHEAD + 1 - len(coming)):
+                coming.append((start, stop, {band: pool.submit(read, band, start, stop) for band in files}))
+
+        read_on()
         kept: Strip | None = None
         done = 0
-        while done < len(order):
-            strip = _arrived(tile, coming)
+        while coming:
+            strip = _arrived(tile, coming.popleft())
+            read_on()
             ready = int(np.searchsorted(ends, strip.stop, side="right"))
-            if ready < len(order):
-                coming = read(max(strip.stop, int(needed[ready])))
             things = order[done:ready]
             begun = low[things] < strip.start
             if begun.any():
@@ -149,6 +164,19 @@ def walk(
             # While this waits for the next rows, no more is in memory than what was kept.
             del strip
             done = ready
+
+
+def _steps(ends: np.ndarray, needed: np.ndarray, step: int) -> Iterator[tuple[int, int]]:
+    """The rows that are read at a time: the first, and the one after the last.
+
+    `ends` are the rows at which things end, in rising order; `needed` is the lowest row of each and of those after it.
+    """
+    done = stop = 0
+    while done < len(ends):
+        start = max(stop, int(needed[done]))
+        stop = min(start + step, int(ends[-1]))
+        yield start, stop
+        done = int(np.searchsorted(ends, stop, side="right"))
 
 
 def _arrived(tile: Tile, coming: _Coming) -> Strip:
