@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from astropy.io import fits
@@ -31,8 +32,20 @@ SATURATED_BIT = 2
 #: Bands as names of files call them.
 BANDS = ("u", "g", "r", "i", "z", "y", "Y")
 
-#: Reads rows, from the first number to the second (exclusive): flux, which pixels are saturated, and weights if known.
-ReadRows = Callable[[int, int], tuple[np.ndarray, np.ndarray, np.ndarray | None]]
+#: Rows: flux, which pixels are saturated, and weights if known and asked for.
+PixelRows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+
+#: Reads rows, from the first number to the second (exclusive).
+ReadRows = Callable[[int, int], PixelRows]
+
+
+class FillRows(Protocol):
+    """Reads rows from a number on, as many as there is room for in what is given, in the order of `PixelRows`."""
+
+    def __call__(
+        self, start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None = None
+    ) -> None: ...
+
 
 _BAND_IN_NAME = re.compile(rf"^(?:(?P<name>.+)[_.-])?(?P<band>{'|'.join(BANDS)})$")
 
@@ -163,6 +176,20 @@ class Planes:
         It returns what `read_rows` does and then the inverse variance, or None where there are no weights or
         `weights` is not set.
         """
+        with self.filling(zero_point) as fill:
+
+            def read(start: int, stop: int) -> PixelRows:
+                shape = (*self.shape[:-2], stop - start, self.shape[-1])
+                flux, saturated = np.empty(shape, dtype="float32"), np.empty(shape, dtype=bool)
+                variance = np.empty_like(flux) if weights and self.weights is not None else None
+                fill(start, flux, saturated, variance)
+                return flux, saturated, variance
+
+            yield read
+
+    @contextmanager
+    def filling(self, zero_point: float) -> Iterator[FillRows]:
+        """As `opened`, into memory that is given."""
         planes = (self.science, self.mask, self.weights)
         level = headers.number(self.header, "SATURATE")
         scale = to_nanomaggies(np.ones((), "float32"), zero_point)
@@ -170,12 +197,12 @@ class Planes:
             science, mask, weight = (None if p is None else files.enter_context(p.opened()) for p in planes)
             assert science is not None
 
-            def fill(start: int, stop: int, flux: np.ndarray, saturated: np.ndarray, found: np.ndarray | None):
+            def some(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None) -> None:
+                stop = start + flux.shape[-2]
                 flux[:] = science(start, stop)
                 # Most rows have nothing unusual, which the extremes tell in a fraction of the time.
                 lowest, highest = flux.min(initial=0), flux.max(initial=0)
-                if level and level > 0 and not highest < level:
-                    saturated[:] = flux >= level
+                saturated[:] = flux >= level if level and level > 0 and not highest < level else False
                 if not np.isfinite([lowest, highest]).all():
                     np.copyto(flux, np.nan, where=np.isinf(flux))
                 flux *= scale
@@ -184,25 +211,20 @@ class Planes:
                     bits = bits.astype(int)
                     saturated.flat[places[(bits & self.saturated_bits) != 0]] = True
                     flux.flat[places[(bits & self.bad_bits) != 0]] = np.nan
-                if weight is not None and found is not None:
-                    variance = weight(start, stop)
-                    np.copyto(flux, np.nan, where=~(variance > 0))
-                    found[:] = self._weight(variance, zero_point)
+                if weight is not None and variance is not None:
+                    read = weight(start, stop)
+                    np.copyto(flux, np.nan, where=~(read > 0))
+                    variance[:] = self._weight(read, zero_point)
                 elif weight is not None:
                     flux.flat[weight.not_positive(start, stop)] = np.nan
 
-            def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-                shape = (*self.shape[:-2], stop - start, self.shape[-1])
-                flux, saturated = np.empty(shape, dtype="float32"), np.zeros(shape, dtype=bool)
-                found = np.empty_like(flux) if weights and weight is not None else None
+            def fill(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None = None) -> None:
                 # Few rows at a time stay in the processor's cache until all is done to them.
-                for begin in range(start, stop, science.together):
-                    end = min(begin + science.together, stop)
-                    rows = (..., slice(begin - start, end - start), slice(None))
-                    fill(begin, end, flux[rows], saturated[rows], None if found is None else found[rows])
-                return flux, saturated, found
+                for row in range(0, flux.shape[-2], science.together):
+                    rows = (..., slice(row, row + science.together), slice(None))
+                    some(start + row, flux[rows], saturated[rows], None if variance is None else variance[rows])
 
-            yield read
+            yield fill
 
     def _weight(self, weight: np.ndarray, zero_point: float) -> np.ndarray:
         """What a plane of weights holds, in nanomaggies to the power -2."""

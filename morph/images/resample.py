@@ -85,6 +85,11 @@ def last_pixel(centre: np.ndarray, side: np.ndarray) -> np.ndarray:
     return np.ceil(centre + 0.5 + side / 2).astype(int) + REACH
 
 
+def weights(centre: float, side: float, size: int) -> np.ndarray:
+    """How much of each input pixel each pixel of a stamp takes along one axis: float32 [size, input pixels]."""
+    return _axis(centre, side, size, side < size)[1]
+
+
 def _axis(centre: float, side: float, size: int, smooth: bool) -> tuple[int, np.ndarray]:
     """The first input pixel that a square needs along one axis, and its weights: float32 [size, input pixels]."""
     first, last = (int(end(np.array(centre), np.array(side))) for end in (first_pixel, last_pixel))

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from morph.images.cutouts import cut_from, on_tile, rows_needed, usable
 from morph.images.flags import Flag
 from morph.images.radii import LARGEST_WINDOW, radii_on
+from morph.images.reading import Readers
 from morph.images.tiles import Tile
 from morph.images.walk import walk
 from morph.stamps import FIELD, NETWORK_SIZE
@@ -41,6 +42,7 @@ def stamps(
     radius: ArrayLike,
     size: int = NETWORK_SIZE,
     threads: int | None = None,
+    readers: Readers | None = None,
 ) -> Iterator[Stamps]:
     """Cut galaxies at the given places, each once, in an order of their own but always in the same one.
 
@@ -54,6 +56,7 @@ def stamps(
     size : pixels on a side of the stamps.
     threads : that read rows, see `morph.images.walk.walk`. One takes the least time of the processor, and is right
         where a model keeps all cores busy.
+    readers : processes that read rows instead.
 
     Raises BadInput when a file turns out to be damaged.
     """
@@ -69,7 +72,7 @@ def stamps(
     low[measured], high[measured] = rows_needed(tile, x[measured], y[measured], widest, NETWORK_SIZE)
     walked = np.flatnonzero(known | measured)
     larger = []
-    for strip, ready in walk(tile, low[walked], high[walked], threads=threads):
+    for strip, ready in walk(tile, low[walked], high[walked], threads=threads, readers=readers):
         for some in _pieces(walked[ready]):
             new = some[measured[some]]
             radius[new] = radii_on(strip, x[new], y[new])
@@ -81,7 +84,7 @@ def stamps(
             yield Stamps(some, *cut_from(strip, x[some], y[some], radius[some], size), radius[some])
     again = np.concatenate([*larger, np.empty(0, dtype=int)])
     if len(again):
-        for part in stamps(tile, x[again], y[again], radius[again], size, threads):
+        for part in stamps(tile, x[again], y[again], radius[again], size, threads, readers):
             yield replace(part, rows=again[part.rows])
 
 

@@ -153,6 +153,11 @@ class Tile:
         return self
 
     @property
+    def loaded(self) -> bool:
+        """Whether the pixels of any band are in memory."""
+        return bool(self._flux)
+
+    @property
     def simulated(self) -> bool:
         """Whether `morph simulate` made the tile; its headers say so."""
         return all(headers.value(plane.header, "SOFTNAME") == "morph" for plane in self._planes.values())
@@ -168,7 +173,7 @@ class Tile:
         The very same arrays where the two are aligned; SDSS's bands are some pixels apart, and slightly turned.
         """
         x, y = np.asarray(x), np.asarray(y)
-        self._of(band)
+        self.stored(band)
         if band in self._aligned:
             return x, y
         return to_pixels(self._grids[band], *self.sky(x, y))
@@ -198,12 +203,12 @@ class Tile:
 
     def zero_point(self, band: str) -> float:
         """Magnitude of one count in the band's file: its header's, or else the survey's."""
-        return self._of(band).zero_point(get_survey(self.survey).zero_point)
+        return self.stored(band).zero_point(get_survey(self.survey).zero_point)
 
     def plane(self, band: str) -> np.ndarray:
         """The flux in a band: float32 [h, w], nanomaggies per pixel, NaN where a pixel is bad. Kept once read."""
         if band not in self._flux:
-            flux, saturated = self._of(band).read(self.zero_point(band))
+            flux, saturated = self.stored(band).read(self.zero_point(band))
             with self._lock:
                 self._flux[band] = flux
                 self._saturated = saturated if self._saturated is None else self._saturated | saturated
@@ -219,7 +224,7 @@ class Tile:
         Where the file has no weights, one value measured from the image's own noise (scaled median absolute
         deviation of its pixels).
         """
-        weight = self._of(band).weight(self.zero_point(band))
+        weight = self.stored(band).weight(self.zero_point(band))
         flux = self.plane(band)
         if weight is None:
             good = flux[np.isfinite(flux)]
@@ -238,19 +243,20 @@ class Tile:
     def opened(self, band: str, weights: bool = False) -> Iterator[ReadRows]:
         """A function that reads rows of a band, see `Planes.opened`; from memory where `plane` has read them."""
         if band not in self._flux:
-            with self._of(band).opened(self.zero_point(band), weights) as read:
+            with self.stored(band).opened(self.zero_point(band), weights) as read:
                 yield read
             return
         flux, saturated = self._flux[band], self._saturated
         assert saturated is not None
-        weight = self.weight(band) if weights and self._of(band).weights is not None else None
+        weight = self.weight(band) if weights and self.stored(band).weights is not None else None
         yield lambda start, stop: (
             flux[start:stop],
             saturated[start:stop],
             None if weight is None else weight[start:stop],
         )
 
-    def _of(self, band: str) -> Planes:
+    def stored(self, band: str) -> Planes:
+        """Where a band's pixels are. BadInput when the tile has no such band."""
         try:
             return self._planes[band]
         except KeyError:

@@ -3,27 +3,25 @@
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
-from threading import Lock
 
 import numpy as np
 
+from morph.images.planes import PixelRows
+from morph.images.reading import Readers, read_ahead
 from morph.images.tiles import Tile
 
 #: Rows that are read at a time: of a DES tile in three bands, 60 MB of flux.
 STRIP = 512
 
-#: Rows that threads are reading: the first, the one after the last, and what each band's thread will return.
-_Coming = tuple[int, int, dict[str, Future]]
+#: Rows that threads are reading: the first, the one after the last, and what will have been read of each band.
+_Coming = tuple[int, int, dict[str, Future[PixelRows]]]
 
 #: So many times `STRIP` rows are read, or wait, while a strip is worked on: threads need not wait for the slowest of
 #: a strip's bands.
 AHEAD = 2
-
-_Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -98,12 +96,13 @@ def walk(
     weights: bool = False,
     step: int | None = None,
     threads: int | None = None,
+    readers: Readers | None = None,
 ) -> Iterator[tuple[Strip, np.ndarray]]:
     """Strips of a tile, each with the things that are to be done on it.
 
     Thing k needs the rows from `low[k]` to `high[k]` (exclusive, on the tile): it comes with the first strip that
-    holds them all, and once. A strip is dropped when the next is asked for. Rows that nothing needs are not read.
-    Threads read the next rows while the caller works on a strip.
+    holds them all, and once. A strip's arrays are good until the next is asked for. Rows that nothing needs are not
+    read. The next rows are read while the caller works on a strip.
 
     Parameters
     ----------
@@ -111,6 +110,7 @@ def walk(
     weights : whether the strips have weights.
     step : rows that are read at a time; `STRIP` if not given.
     threads : that read; if not given one for each band, but no more than there are cores.
+    readers : processes that read instead.
 
     Yields
     ------
@@ -124,21 +124,15 @@ def walk(
     ends = high[order]
     # The lowest row that a thing needs, or any after it.
     needed = np.minimum.accumulate(low[order][::-1])[::-1]
-    with ExitStack() as stack:
-        files = {band: stack.enter_context(tile.opened(band, weights)) for band in tile.bands}
-        pool = stack.enter_context(ThreadPoolExecutor(threads or min(len(files), os.cpu_count() or 1)))
-        stack.callback(pool.shutdown, cancel_futures=True)
-        coming: deque[_Coming] = deque()
-        steps = _steps(ends, needed, step or STRIP)
-        locks = {band: Lock() for band in files}
-
-        def read(band: str, start: int, stop: int) -> _Rows:
-            with locks[band]:
-                return files[band](start, stop)
+    steps = _steps(ends, needed, step or STRIP)
+    coming: deque[_Coming] = deque()
+    threads = threads or min(len(tile.bands), os.cpu_count() or 1)
+    # What is worked on, and what may be read meanwhile.
+    with read_ahead(tile, weights, step or STRIP, AHEAD + 2, threads, readers) as ask:
 
         def read_on() -> None:
             for start, stop in islice(steps, AHEAD + 1 - len(coming)):
-                coming.append((start, stop, {band: pool.submit(read, band, start, stop) for band in files}))
+                coming.append((start, stop, {band: ask(band, start, stop) for band in tile.bands}))
 
         read_on()
         kept: Strip | None = None
