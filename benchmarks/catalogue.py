@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving" / "catalo
 import numpy as np
 from invented import ABOUT, DESCRIPTION, invented_scores, summary_of
 
+from morph.images.signal import signal_to_noise
 from serving.catalogue.fits_table import write_fits
 from serving.catalogue.hats import write_hats
 from serving.catalogue.publish import publish
@@ -86,8 +87,8 @@ def tile(number: int, stamps: np.ndarray) -> tuple[str, Scores]:
 
 
 def keeping(folder: Path, tiles: int) -> float:
-    """CPU seconds a galaxy of all that is done while a tile is scored: pictures, what is masked, its file."""
-    stamps = np.random.default_rng(0).random((256, 64, 64, 3), "float32")
+    """CPU seconds a galaxy of all that is done while a tile is scored: pictures, what its pixels say, its file."""
+    stamps, radius = np.random.default_rng(0).random((256, 64, 64, 3), "float32"), np.full(256, 4.0)
     folder.mkdir()
     spent = []
     for number in range(tiles):
@@ -101,6 +102,7 @@ def keeping(folder: Path, tiles: int) -> float:
                 count = len(scores.flags[piece])
                 strangest.add(stamps[:count], scores.flags[piece], {key: each[piece] for key, each in told.items()})
                 masked_part(stamps[:count])
+                signal_to_noise(stamps[:count], radius[:count])
             strangest.column()
             write_scores(folder / f"{name}.parquet", name, scores, DESCRIPTION, {**ABOUT, "tile": name})
 

@@ -13,7 +13,7 @@ from morph.wording import NOTHING, word
 ASKED = 0.5
 
 #: Columns that are taken over as they are.
-KEPT = ("id", "ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "radius")
+KEPT = ("id", "ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "radius", "snr")
 AFTER = ("anomaly_score", "anomaly", "flags")
 
 #: What `friendly` needs of a score file.

@@ -20,7 +20,7 @@ KEY = b"morph"
 #: Columns that say the same again and again, and those that people select by. A dictionary of numbers that are all
 #: different makes a file larger and takes three times as long to write.
 REPEATED = ["tile", "model", "model_version"]
-SOUGHT = ["ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "radius", "anomaly_score", "flags"]
+SOUGHT = ["ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "radius", "snr", "anomaly_score", "flags"]
 
 #: What was measured of a galaxy, or of its stamp, rather than answered: unit, description and UCD.
 PROPERTIES = {
@@ -28,6 +28,12 @@ PROPERTIES = {
     "mag_r": ("mag", "magnitude in r (AB), from the catalogue or measured on the tile", "phot.mag;em.opt.R"),
     "mag_i": ("mag", "magnitude in i (AB), from the catalogue or measured on the tile", "phot.mag;em.opt.I"),
     "radius": ("arcsec", "half-light radius that the stamp was cut for", "phys.angSize"),
+    "snr": (
+        "",
+        "flux within the half-light radius over its noise, in r or else the better other band; the sky's noise alone, "
+        "from the stamp's border, as if the image's pixels were independent",
+        "stat.snr;phot.flux",
+    ),
     "masked": ("", "share of the stamp's pixels without data, in the worst of its bands", "stat.value;instr.det"),
 }
 

@@ -16,6 +16,7 @@ from astropy.table import Table
 from morph.errors import BadInput
 from morph.images.appearance import STATISTICS, measure
 from morph.images.cutouts import Flag
+from morph.images.signal import signal_to_noise
 from morph.images.sources import detect
 from morph.images.strips import Stamps, stamps
 from morph.images.tiles import Tile, tile_name
@@ -80,6 +81,7 @@ class _Sheet:
     about: dict[str, Any]
     flags: np.ndarray
     radius: np.ndarray
+    snr: np.ndarray
     masked: np.ndarray
     appearance: np.ndarray
     outputs: dict[str, np.ndarray]
@@ -103,6 +105,7 @@ class _Sheet:
             about,
             flags=np.zeros(count, dtype="int32"),
             radius=np.full(count, np.nan),
+            snr=unknown(),
             masked=unknown(),
             appearance=unknown(len(STATISTICS)),
             outputs=outputs,
@@ -117,6 +120,7 @@ class _Sheet:
         """Keep what the pixels say of some galaxies."""
         self.flags[cut.rows] = cut.flags
         self.radius[cut.rows] = cut.radius * pixel_scale
+        self.snr[cut.rows] = signal_to_noise(cut.stamps, cut.radius)
         self.masked[cut.rows] = masked_part(cut.stamps)
         every = max(1, len(self.galaxies) // MEASURED)
         chosen = np.flatnonzero((cut.flags == 0) & (cut.rows % every == 0))
@@ -212,7 +216,7 @@ def _write(sheet: _Sheet, job: Job) -> Scored:
     def column(name: str) -> np.ndarray:
         return np.asarray(sheet.galaxies[name], dtype=float)
 
-    measured = {"radius": sheet.radius, "masked": sheet.masked}
+    measured = {"radius": sheet.radius, "snr": sheet.snr, "masked": sheet.masked}
     scores = Scores(
         ids=[str(name) for name in sheet.galaxies["id"]],
         ra=column("ra"),

@@ -43,7 +43,7 @@ def test_the_columns_are_the_contracts(tmp_path, description):
     write_scores(tmp_path / "a.parquet", "a", scores(), description, ABOUT)
     schema = pq.read_schema(tmp_path / "a.parquet")
     before, after = ["id", "ra", "dec", "tile", "x", "y"], ["embedding", "reconstruction_error", "anomaly_score"]
-    measured = ["mag_g", "mag_r", "mag_i", "radius", "masked"]
+    measured = ["mag_g", "mag_r", "mag_i", "radius", "snr", "masked"]
     tree = [f"{name}_tree" for name in ANSWERS]
     assert schema.names == [
         *before,

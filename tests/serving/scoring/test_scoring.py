@@ -11,6 +11,7 @@ from astropy.table import Table
 
 from morph.errors import BadInput
 from morph.images.cutouts import Flag, cut
+from morph.images.signal import signal_to_noise
 from morph.images.sources import locate, read_catalogue
 from morph.images.tiles import Tile
 from morph.questions import ANSWERS
@@ -60,9 +61,11 @@ def test_the_answers_are_the_models_for_the_galaxys_stamp(scored, tiles, classif
     table = pq.read_table(out / f"{NAMES[0]}.parquet")
     with Tile.open(tiles[0].paths) as tile:
         rows = locate(tile, read_catalogue(tiles[0].catalogue))
-        stamps, flags = cut(tile, rows["x"], rows["y"], rows["radius"] / tile.pixel_scale)
+        radius = np.asarray(rows["radius"]) / tile.pixel_scale
+        stamps, flags = cut(tile, rows["x"], rows["y"], radius)
     expected = classifier.answer(stamps)
     assert table["flags"].to_pylist() == flags.tolist()
+    np.testing.assert_allclose(table["snr"].to_numpy(), signal_to_noise(stamps, radius), rtol=1e-4)
     np.testing.assert_allclose(answers_of(table), expected["probabilities"], atol=1e-5)
     embedding = np.array(table["embedding"].to_pylist())
     np.testing.assert_allclose(embedding, expected["embedding"], atol=1e-4)

@@ -1,0 +1,94 @@
+"""How well a galaxy was seen: its light against the noise of the sky around it, read from its stamp alone.
+
+The pixels of a stamp are not those of the image. A small galaxy's stamp is finer than the image, so its neighbouring
+pixels tell the same twice, and the noise of a sum over them is larger than if each had noise of its own (Fruchter &
+Hook 2002, section 7). How much larger follows from the weights of the resampling, and is taken into account here.
+What coadding did before that to the image's own pixels is not known, and is not.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from morph.images.border import BORDER
+from morph.images.flags import SMALLEST_RADIUS, side
+from morph.images.resample import weights
+from morph.stamps import FIELD, NETWORK_SIZE
+
+#: Image pixels across a stamp pixel, and places of the centre within a pixel, for which the noise of the resampling
+#: is worked out. Far coarser stamps have all but independent pixels.
+STEPS = np.geomspace(0.1, 8, 24)
+CENTRES = (0.0, 0.25, 0.5, 0.75)
+
+
+def signal_to_noise(stamps: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """The flux within the half-light radius over its noise, as the noise of the sky alone makes it.
+
+    Flux and noise are those of the middle band, or of the better one of the others where that was not observed. The
+    sky and its noise are the border's median and the distance from there down to the lower quartile, as a Gaussian's
+    sigma: neighbours only ever make the border brighter. Of galaxies that are hundreds of times brighter than the
+    noise, the border holds more of their own light than noise, and the figure stays below the truth.
+
+    Parameters
+    ----------
+    stamps : float32 [n, size, size, 3], flux in any unit, `FIELD` half-light radii across `NETWORK_SIZE` pixels; NaN
+        where there is no data.
+    radius : [n], half-light radii in pixels of the image that the stamps were cut from, by `morph.images.cutouts.cut`.
+
+    Returns
+    -------
+    float32 [n]; NaN where no band shows both the galaxy and a border with noise.
+    """
+    found = _in_band(stamps, 1, radius)
+    lacking = np.isnan(found)
+    if lacking.any():
+        others = np.fmax(*(_in_band(stamps, channel, radius) for channel in (0, 2)))
+        found[lacking] = others[lacking]
+    return found
+
+
+def _in_band(stamps: np.ndarray, channel: int, radius: np.ndarray) -> np.ndarray:
+    count, size, _, bands = stamps.shape
+    within, border = _places(size)
+    pixels = stamps.reshape(count, size * size * bands)
+    sky = np.sort(pixels.take(border * bands + channel, axis=1), axis=1)  # NaN comes last
+    light = pixels.take(within * bands + channel, axis=1)
+    # The place of the last pixel with data; where there is none, the result is NaN whatever is taken.
+    last = np.maximum(np.isfinite(sky).sum(axis=1) - 1, 0)
+    each = np.arange(count)
+    median, quartile = sky[each, last // 2], sky[each, last // 4]
+    seen = np.isfinite(light)
+    area = seen.sum(axis=1)
+    flux = np.where(seen, light - median[:, None], 0).sum(axis=1)
+    step = side(np.maximum(radius, SMALLEST_RADIUS), 1)
+    noise = 1.4826 * (median - quartile) * np.sqrt(area) * np.interp(np.log(step), np.log(STEPS), _noise_of_sums(size))
+    return np.divide(flux, noise, where=noise > 0, out=np.full(count, np.nan, dtype="float32"), casting="same_kind")
+
+
+@cache
+def _places(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which pixels of a stamp lie within the half-light radius, and which are its border."""
+    offset = np.arange(size) - (size - 1) / 2
+    away = np.hypot(offset[:, None], offset)
+    border = np.ones((size, size), dtype=bool)
+    border[BORDER:-BORDER, BORDER:-BORDER] = False
+    return np.flatnonzero(away < NETWORK_SIZE / FIELD), np.flatnonzero(border)
+
+
+@cache
+def _noise_of_sums(size: int) -> np.ndarray:
+    """How much larger the noise of the flux within the half-light radius is than if the stamp's pixels, each as noisy
+    as those of the border, were independent: [steps], where the image's are."""
+    within, border = _places(size)
+    inside = np.zeros((size, size))
+    inside.flat[within] = 1
+    larger = np.empty((len(STEPS), len(CENTRES)))
+    for i, step in enumerate(STEPS):
+        for j, centre in enumerate(CENTRES):
+            taken = weights(centre, step * size, size).astype(float)
+            of_sum = np.linalg.norm(taken.T @ inside @ taken)
+            along = np.linalg.norm(taken, axis=1)
+            # Pixels between those of the image are less noisy than those upon them; a quartile sees their mean.
+            of_pixels = np.outer(along, along).flat[border].mean()
+            larger[i, j] = of_sum / (of_pixels * np.sqrt(len(within)))
+    return larger.mean(axis=1)
