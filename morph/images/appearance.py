@@ -66,12 +66,13 @@ def measure(images: np.ndarray, pixel_scale: np.ndarray | float = np.nan) -> np.
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where the pixels of a stamp are: `x`, `y`, `r` from its centre, and masks."""
+    """Where the pixels of a stamp are: `x`, `y`, `r` from its centre, their `order` by `r`, and masks."""
 
     unit: float
     x: np.ndarray
     y: np.ndarray
     r: np.ndarray
+    order: np.ndarray
     border: np.ndarray
 
     @classmethod
@@ -81,7 +82,8 @@ class _Grid:
         y, x = np.meshgrid(offset, offset, indexing="ij")
         border = np.ones((size, size), dtype=bool)
         border[4:-4, 4:-4] = False
-        return cls(size / FIELD, x, y, np.hypot(x, y), border)
+        r = np.hypot(x, y)
+        return cls(size / FIELD, x, y, r, np.argsort(r, axis=None), border)
 
 
 def _of_one(image: np.ndarray, pixel_scale: float, grid: _Grid) -> list[float]:
@@ -99,7 +101,7 @@ def _of_one(image: np.ndarray, pixel_scale: float, grid: _Grid) -> list[float]:
     if core <= 0 or light[within].sum() <= 0:
         return [*blank, scale]
     fluxes = [flux[..., c][grid.r < grid.unit].sum() if present[c] else np.nan for c in range(3)]
-    r20, r50, r80 = _radii(np.maximum(light, 0) * within, grid.r)
+    r20, r50, r80 = _radii(np.maximum(light, 0) * within, grid)
     return [
         _sharpness(flux, present, grid),
         np.log10(max(_noise(light[grid.border]) / core, FAINTEST_NOISE)),
@@ -150,11 +152,10 @@ def _colour(blue: float, red: float) -> float:
     return float(-2.5 * np.log10(blue / red)) if blue > 0 and red > 0 else np.nan
 
 
-def _radii(light: np.ndarray, r: np.ndarray) -> np.ndarray:
+def _radii(light: np.ndarray, grid: _Grid) -> np.ndarray:
     """Radii in pixels that hold 20, 50 and 80 % of the light."""
-    order = np.argsort(r, axis=None)
-    grown = np.cumsum(light.ravel()[order])
-    return np.maximum(np.interp([0.2, 0.5, 0.8], grown / grown[-1], r.ravel()[order]), 0.5)
+    grown = np.cumsum(light.ravel()[grid.order])
+    return np.maximum(np.interp([0.2, 0.5, 0.8], grown / grown[-1], grid.r.ravel()[grid.order]), 0.5)
 
 
 def _elongation(light: np.ndarray, grid: _Grid) -> float:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from itertools import count, cycle
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -41,24 +41,26 @@ def read_ahead(
 
     What was read may be overwritten when its band has been asked for `depth` more times.
     """
-    files: dict[str, ReadRows] = {}
-    locks = {band: Lock() for band in tile.bands}
-    with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(readers.number if readers else threads))
-        stack.callback(pool.shutdown, cancel_futures=True)
-        elsewhere = stack.enter_context(readers.walking(tile, weights, rows, depth)) if readers else None
+    elsewhere = readers.walking(tile, weights, rows, depth) if readers else nullcontext()
+    # The threads come to an end before what they use does.
+    with elsewhere as fetch, ExitStack() as files, ThreadPoolExecutor(readers.number if readers else threads) as pool:
+        opened: dict[str, ReadRows] = {}
+        locks = {band: Lock() for band in tile.bands}
 
         def read(band: str, start: int, stop: int, slot: int) -> PixelRows:
-            found = elsewhere(band, start, stop, slot) if elsewhere else None
+            found = fetch(band, start, stop, slot) if fetch else None
             if found is not None:
                 return found
             with locks[band]:
-                if band not in files:
-                    files[band] = stack.enter_context(tile.opened(band, weights))
-                return files[band](start, stop)
+                if band not in opened:
+                    opened[band] = files.enter_context(tile.opened(band, weights))
+                return opened[band](start, stop)
 
         slots = {band: cycle(range(depth)) for band in tile.bands}
-        yield lambda band, start, stop: pool.submit(read, band, start, stop, next(slots[band]))
+        try:
+            yield lambda band, start, stop: pool.submit(read, band, start, stop, next(slots[band]))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class Readers:
@@ -76,17 +78,29 @@ class Readers:
     @classmethod
     @contextmanager
     def started(cls, number: int) -> "Iterator[Readers | None]":
-        """So many processes as long as the context lasts; None for none, or where the system has no such memory."""
-        if number < 1 or not hasattr(os, "memfd_create"):
-            yield None
-            return
+        """So many processes as long as the context lasts; None for none, or where the system will not have it."""
         with ExitStack() as stack:
+            yield cls._start(number, stack) if number > 0 and hasattr(os, "memfd_create") else None
+
+    @classmethod
+    def _start(cls, number: int, stack: ExitStack) -> "Readers | None":
+        try:
             # Unlike a file in /dev/shm it has no name that could be left behind, and containers do not limit it.
             memory = os.memfd_create("morph-rows")
             stack.callback(os.close, memory)
             os.ftruncate(memory, ROOM)
-            processes = [stack.enter_context(_Process.started(memory)) for _ in range(number)]
-            yield cls(processes, mmap.mmap(memory, ROOM))
+            room = mmap.mmap(memory, ROOM)
+            return cls([stack.enter_context(_Process.started(memory)) for _ in range(number)], room)
+        except OSError:
+            return None
+
+    def wait(self) -> None:
+        """Wait until all have started."""
+        processes = [self._free.get() for _ in range(self.number)]
+        for process in processes:
+            with suppress(EOFError, OSError):
+                process.wait()
+            self._free.put(process)
 
     @contextmanager
     def walking(
@@ -141,7 +155,7 @@ class _Process:
 
     def __init__(self, connection: Connection):
         self._connection = connection
-        self._ready = self._gone = False
+        self._ready = False
         self._sent: set[tuple[int, str]] = set()
 
     @classmethod
@@ -158,21 +172,24 @@ class _Process:
             try:
                 yield cls(ours)
             finally:
-                ours.close()
+                process.kill()
                 process.wait()
 
     def fill(self, band: tuple[int, str], planes: Planes, zero_point: float, *where) -> bool:
         """Whether the rows from `where[0]` on have been written to the slot `where[1]`."""
+        # A process that has ended is ready to say so, every time.
         with suppress(EOFError, OSError):
-            if self._gone or not (self._ready or self._connection.poll()):
+            if not (self._ready or self._connection.poll()):
                 return False
-            if not self._ready:
-                self._ready = self._connection.recv()
+            self.wait()
             self._connection.send((band, None if band in self._sent else (planes, zero_point), *where))
             self._sent.add(band)
             return self._connection.recv()
-        self._gone = True
         return False
+
+    def wait(self) -> None:
+        """Wait until it has started. EOFError when it has ended."""
+        self._ready = self._ready or self._connection.recv()
 
 
 def serve(connection: str, memory: str) -> None:
@@ -181,8 +198,8 @@ def serve(connection: str, memory: str) -> None:
         room = mmap.mmap(int(memory), ROOM)
         opened: dict[str, FillRows] = {}
         walk = -1
-        asked.send(True)
         with suppress(EOFError, OSError):
+            asked.send(True)
             while True:
                 (number, band), new, start, slot = asked.recv()
                 if number != walk:

@@ -7,7 +7,6 @@ thread takes chunks of its own through all parts, so that none waits for another
 """
 
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from morph.cores import threads_allowed
 from morph.images.border import border
 from morph.shift.sample import Sample
 from serving.fast.parts import ABOUT, PARTS
@@ -26,17 +26,6 @@ CHUNK = 32
 #: The parts that are rounded to bfloat16. The first convolutions look for small differences between large values:
 #: rounded too, they would move probabilities by up to 0.017.
 ROUNDED = ("network", "decoder")
-
-
-def threads_allowed() -> int:
-    """How many threads this process may compute with: as TensorFlow would be told, or else one for every core that it
-    may run on."""
-    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-        if os.environ.get(name, "").isdigit() and int(os.environ[name]) > 0:
-            return int(os.environ[name])
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class FastModel:

@@ -16,6 +16,7 @@ from astropy.table import Table
 from morph.errors import BadInput
 from morph.images.appearance import STATISTICS, measure
 from morph.images.cutouts import Flag
+from morph.images.reading import Readers
 from morph.images.signal import signal_to_noise
 from morph.images.sources import detect
 from morph.images.strips import Stamps, stamps
@@ -43,8 +44,10 @@ MEASURED = 200
 Advance = Callable[[int, int], None]
 
 
-def score_tiles(groups: Iterable[list[Path]], job: Job, answerer: Answerer, advance: Advance) -> Iterator[Result]:
-    """Score tiles one after the other in this process, each as it is finished.
+def score_tiles(
+    groups: Iterable[list[Path]], job: Job, answerer: Answerer, advance: Advance, readers: Readers | None = None
+) -> Iterator[Result]:
+    """Score tiles one after the other in this process, each as it is finished; their rows are read by `readers`.
 
     BadInput when the answerer fails or a file cannot be written; what is wrong with a tile is its result.
     """
@@ -58,7 +61,7 @@ def score_tiles(groups: Iterable[list[Path]], job: Job, answerer: Answerer, adva
             return item, answerer.answer(item.stamps)
         return item, None
 
-    for item, outputs in spread(answered, ahead(_walk(groups, job), WAITING), answerer.at_once):
+    for item, outputs in spread(answered, ahead(_walk(groups, job, readers), WAITING), answerer.at_once):
         if isinstance(item, _Batch):
             assert outputs is not None
             item.sheet.fill(item, outputs)
@@ -153,11 +156,13 @@ class _Batch:
     stamps: np.ndarray
 
 
-def _walk(groups: Iterable[list[Path]], job: Job) -> Iterator[_Batch | _Sheet | Failed | Elsewhere]:
+def _walk(
+    groups: Iterable[list[Path]], job: Job, readers: Readers | None
+) -> Iterator[_Batch | _Sheet | Failed | Elsewhere]:
     """Every tile's batches and then its sheet; or what there is instead of scores."""
     for group in groups:
         try:
-            yield from _walk_one(group, job)
+            yield from _walk_one(group, job, readers)
         except BadInput as error:
             yield Failed(tile_name(group), str(error), str(group[0]))
         # Whatever is wrong with one tile of thousands, the others are scored.
@@ -167,7 +172,7 @@ def _walk(groups: Iterable[list[Path]], job: Job) -> Iterator[_Batch | _Sheet | 
             yield Failed(tile_name(group), reason, str(group[0]))
 
 
-def _walk_one(group: list[Path], job: Job) -> Iterator[_Batch | _Sheet | Elsewhere]:
+def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[_Batch | _Sheet | Elsewhere]:
     overlap = job.overlaps.get(tile_name(group))
     images = fingerprint(group, overlap)
     with Tile.open(group, job.survey, overlap) as tile:
@@ -186,8 +191,8 @@ def _walk_one(group: list[Path], job: Job) -> Iterator[_Batch | _Sheet | Elsewhe
         sheet = _Sheet.blank(tile.name, galaxies, about, job.description)
         radius = np.asarray(galaxies["radius"], dtype=float) / tile.pixel_scale
         size = int(job.description["size"])
-        # The model keeps the other cores busy.
-        cut = stamps(tile, galaxies["x"], galaxies["y"], radius, size, threads=1)
+        # Where no process reads, one thread takes the least time of the processors, which the model keeps busy.
+        cut = stamps(tile, galaxies["x"], galaxies["y"], radius, size, threads=1, readers=readers)
         yield from _batches(sheet, cut, tile.pixel_scale)
         yield sheet
 

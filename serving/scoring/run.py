@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 from astropy.table import Table
 
 from morph.catalogues.index import Galaxies
+from morph.cores import threads_allowed
 from morph.errors import BadInput
 from morph.images.overlaps import find_overlaps
+from morph.images.reading import Readers
 from morph.images.tiles import find_tiles, tile_name
 from morph.surveys import get_survey
 from serving.scoring.answerers import Source
@@ -32,6 +34,10 @@ from serving.scoring.summary import Elsewhere, Scored, Summary
 FAILED = "_failed.csv"
 #: The table of the catalogue's rows that cannot be used, likewise.
 LEFT_OUT = "_left-out.csv"
+#: Processes that read tiles, at most, and the bytes of tiles that make them worth starting: fewer would be read before
+#: a process has started.
+READERS = 4
+WORTH_A_PROCESS = 1 << 26
 #: The catalogue's galaxies in the order in which tiles find theirs, as long as the job runs.
 GALAXIES = ".job-galaxies.arrow"
 
@@ -79,7 +85,10 @@ def score(
     survey = get_survey(survey).name
     groups = _groups(tiles)
     summary = Summary()
+    spread = scheduler or (workers > 1 and len(groups) > 1)
     with (
+        # They start while the model is loaded.
+        Readers.started(0 if spread else _readers(groups)) as readers,
         nullcontext(token) if token else hold(out) as holder,
         _sorted(catalogue, survey, where, groups, out) as galaxies,
         source.open() as answerer,
@@ -94,12 +103,12 @@ def score(
         advance(0, 0)
         if not overwrite:
             groups = leave_out_done(groups, job, summary, advance)
-        if scheduler or (workers > 1 and len(groups) > 1):
+        if spread:
             from serving.scoring.cluster import score_on_cluster
 
             results = score_on_cluster(groups, job, scheduler or workers, advance)
         else:
-            results = score_tiles(groups, job, answerer, advance)
+            results = score_tiles(groups, job, answerer, advance, readers)
         try:
             for result in results:
                 if not isinstance(result, Scored):
@@ -117,6 +126,13 @@ def score(
             f"{_tiles_in_words(summary.elsewhere)}; check its positions (degrees) and tile names."
         )
     return summary
+
+
+def _readers(groups: list[list[Path]]) -> int:
+    """How many processes are to read tiles: none where the one core that there is has enough to do."""
+    cores = threads_allowed()
+    size = sum(path.stat().st_size for group in groups for path in group if path.is_file())
+    return min(READERS, cores) if cores > 1 and size >= WORTH_A_PROCESS else 0
 
 
 def _groups(tiles) -> list[list[Path]]:

@@ -12,7 +12,7 @@ import pytest
 from morph.errors import BadInput
 from morph.model_names import SHIPPED
 from serving.fast import cache, engine
-from serving.fast.model import CHUNK, FastModel, threads_allowed
+from serving.fast.model import CHUNK, FastModel
 from serving.fast.parity import LIMITS, Parity
 from serving.outputs import OUTPUTS
 from serving.scoring.answerers import LocalModel
@@ -178,11 +178,3 @@ def test_the_engine_is_openvino_where_it_is_installed_and_wanted(monkeypatch):
         engine.choose("openvino")
     with pytest.raises(BadInput, match="choose auto, keras or openvino"):
         engine.choose("onnx")
-
-
-def test_threads_are_those_that_tensorflow_would_be_given(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    assert threads_allowed() == 3
-    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")
-    assert threads_allowed() == 1
