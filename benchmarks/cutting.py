@@ -39,6 +39,7 @@ from morph.catalogues.catalogue import read_catalogue
 from morph.images.cutouts import cut_from, rows_needed
 from morph.images.detection import detect
 from morph.images.flags import side
+from morph.images.reading import Readers
 from morph.images.sources import locate
 from morph.images.strips import stamps
 from morph.images.tiles import Tile
@@ -53,6 +54,8 @@ RATE = 3000
 LOOP = 10
 #: How many times faster than Cutana the whole job is.
 AHEAD = {"orchestrated": 4.0, "direct": 1.5}
+#: Processes that read the tile: starting them is a part of the job.
+READERS = 2
 #: What the process may take of memory, bytes: 3 GB less what TensorFlow and a model take; and how much more after many
 #: tiles than after the first.
 MEMORY = 1.8e9
@@ -117,8 +120,8 @@ def job(made: SimulatedTile, turns: int) -> None:
     catalogue = read_catalogue(made.catalogue, "des")
     for _ in range(turns):
         begin = time.perf_counter()
-        with Tile.open(made.paths) as tile:
-            done = sum(len(part.rows) for part in stamps(tile, *galaxies_of(catalogue, tile)))
+        with Readers.started(READERS) as readers, Tile.open(made.paths) as tile:
+            done = sum(len(part.rows) for part in stamps(tile, *galaxies_of(catalogue, tile), readers=readers))
         assert done == made.galaxies
         print(f"{time.perf_counter() - begin:.3f} {peak()}", flush=True)
 
