@@ -141,7 +141,7 @@ class Correction:
         """As the layer does, in double precision: [n, answers of the question] to the same."""
         total = concentration.sum(axis=1, keepdims=True)
         share = np.exp(log_softmax(np.log(concentration / total) / self.temperature + self.offset, axis=1))
-        worth = np.clip(np.exp(self.slope * np.log(total) + self.shift), FEWEST, MOST)
+        worth = np.exp(np.clip(self.slope * np.log(total) + self.shift, np.log(FEWEST), np.log(MOST)))
         return np.maximum(share, LEAST_SHARE) * worth
 
 

@@ -68,12 +68,36 @@ def test_votes_on_unions_tell_what_they_can():
     assert np.abs(share - truth).mean() < 0.02
 
 
-def test_few_galaxies_do_little_harm_to_a_model_that_is_right():
+@pytest.mark.parametrize("direct", [False, True])
+def test_few_galaxies_do_little_harm_to_a_model_that_is_right(direct):
     few, votes = CONCENTRATION[:FEWEST_ASKED], votes_of(CONCENTRATION, 40, 99)
     gains = [
-        held_out_gain(fit_question(few, votes_of(few, 40, seed), "bar"), votes, CONCENTRATION) for seed in range(6)
+        held_out_gain(fit_question(few, votes_of(few, 40, seed), "bar", direct), votes, CONCENTRATION)
+        for seed in range(6)
     ]
     assert np.mean(gains) > -0.05
+
+
+def test_priors_let_go_where_votes_are_direct():
+    few, votes = CONCENTRATION[:100], votes_of(TRUTH.apply(CONCENTRATION), 40)
+    held, free = (fit_question(few, votes[:100], "bar", direct) for direct in (False, True))
+    assert held_out_gain(free, votes, CONCENTRATION) > held_out_gain(held, votes, CONCENTRATION) + 0.02
+
+
+def test_direct_votes_that_scatter_as_no_dirichlet_does_leave_the_mean_right():
+    random = np.random.default_rng(3)
+    says_no = CONCENTRATION[:, 2] / CONCENTRATION.sum(axis=1)
+    # Nearly everybody sees no bar, or nearly everybody one, but never quite all.
+    votes = np.zeros((len(CONCENTRATION), len(VOTE_COLUMNS)))
+    votes[:, BAR.stop - 1] = random.binomial(40, np.where(random.random(len(says_no)) < says_no**0.5, 0.94, 0.06))
+    votes[:, BAR.start] = 40 - votes[:, BAR.stop - 1]
+    shares = votes[:, BAR.stop - 1].mean() / 40
+
+    def missed(direct: bool) -> float:
+        found = fit_question(CONCENTRATION, votes, "bar", direct).apply(CONCENTRATION)
+        return abs((found[:, 2] / found.sum(axis=1)).mean() - shares)
+
+    assert missed(True) < 0.015 < missed(False)
 
 
 def test_the_layer_does_what_was_fitted():
@@ -155,6 +179,17 @@ def test_hard_classes_are_not_listened_to_where_enough_galaxies_have_many_votes(
     alone = Heads()
     calibrate.calibrate(alone, voted(polls))
     np.testing.assert_array_equal(offsets(heads), offsets(alone))
+
+
+def test_those_who_came_to_a_question_against_most_of_their_fellows_are_not_listened_to():
+    most = votes_of(CONCENTRATION[:200], 40)
+    few = votes_of(TRUTH.apply(CONCENTRATION[200:2200]), 10)
+    most[:, VOTE_COLUMNS.index("smooth-or-featured_featured-or-disk")] = 40
+    few[:, VOTE_COLUMNS.index("smooth-or-featured_smooth")] = 40
+    heads, alone = Heads(), Heads()
+    assert calibrate.calibrate(heads, voted(np.concatenate([most, few])))["bar"] == 200
+    calibrate.calibrate(alone, voted(most))
+    np.testing.assert_array_equal(offsets(heads)[BAR], offsets(alone)[BAR])
 
 
 def test_each_kind_of_image_has_its_own_correction_and_lends_it_only_where_there_was_none():
