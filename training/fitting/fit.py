@@ -216,6 +216,7 @@ def fit(
     checkpoint: Path | None = None,
     report: Callable[[int, dict[str, float]], None] | None = None,
     held_out: Sequence[Galaxies] = (),
+    hosts: Sequence[Galaxies] = (),
 ) -> dict[str, list[float]]:
     """Train `classifier` in place.
 
@@ -225,6 +226,8 @@ def fit(
     validation : galaxies to watch, and on which to learn what is normal for the anomaly score and how to calibrate.
     held_out : all such galaxies where `validation` is only a part of them, of both kinds of image or without votes;
         by default `validation`.
+    hosts : training galaxies to plant anomalies on, which is how the anomaly score learns what is strange; by default
+        those of all sets.
     checkpoint : a folder; a run that finds its own unfinished state there goes on from it, and the folder is
         removed when the run is finished.
     report : called after every epoch with the epoch and its figures.
@@ -282,7 +285,7 @@ def fit(
     if recipe.heads is not None:
         refit(classifier, [galaxies for galaxies, _ in sets], recipe.heads, recipe.seed)
     if validation is not None:
-        learn_normal(classifier, held_out or validation, [galaxies for galaxies, _ in sets])
+        learn_normal(classifier, held_out or validation, hosts or [galaxies for galaxies, _ in sets])
         calibrate(classifier, held_out or validation)
     # Without held-out galaxies too: what was remembered before was said in another embedding. And only what came with
     # labels: how far away the answers were learned is the question.

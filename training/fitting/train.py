@@ -182,9 +182,9 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
                 run.log_metrics(figures, step=epoch)
                 show(epoch, figures)
 
-            history = fit(
-                classifier, sets, validation, recipe, checkpoint=folder / "state", report=report, held_out=held_out
-            )
+            # Nobody has said which of the others are artifacts, on which nothing should be planted.
+            hosts = [galaxies for galaxies, _ in sets[: len(task.labelled)]]
+            history = fit(classifier, sets, validation, recipe, folder / "state", report, held_out, hosts)
         classifier.about = {
             "trained_on": [tracking.dataset_name(galaxies) for galaxies, _ in sets],
             "simulated": sorted({str(g.simulated).lower() for g, _ in sets}),

@@ -28,9 +28,12 @@ def command(
     morph pretrain my-survey --labels 300 --to from-scratch.keras
     """
     options.check(datasets)
+    import keras
+
     from morph.model.classifier import Classifier
     from training.fitting.fit import Recipe
 
     recipe = options.recipe(Recipe(), steps=steps)
+    keras.utils.set_random_seed(options.seed)
     classifier = Classifier(survey=options.target(datasets), precision=options.precision)
     train(classifier, options.task("pretrain", datasets), recipe, options.to, options.alias)

@@ -1,88 +1,88 @@
-"""How the weights that ship were made: `make weights`, or `python -m training.weights`.
+"""How the weights that ship are made: `make weights`, or `python -m training.weights`."""
 
-Every step is a verb that anybody can type. Needs the survey images and labels in the folder that `MORPH_DATA` names,
-and about two hours on two cores; what is done already is not done again.
-"""
-
-import os
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from morph.errors import BadInput
 from morph.model.store import SHIPPED
+from training.weights.publish import WEIGHTS, describe, publish
+from training.weights.recipe import Extent, verbs
+from training.weights.resume import carry_out
 
-#: Labelled pictures: folder, its labels, and the name of the dataset.
-LABELLED = (("sdss-galaxyzoo1", "labels.csv", "gz1"), ("sdss-galaxyzoo2", "votes.csv", "gz2"))
-UNLABELLED = (("sdss-unlabelled", "unlabelled"), ("sdss-spirals", "spirals"))
-#: Simulated galaxies teach the questions that the labels are thin on (bars, arms, rings, mergers, artefacts) and what
-#: magnitudes, sizes and redshifts have to do with looks. Those of DES teach no votes.
-SIMULATED = {
-    "sim-sdss": "--survey sdss --number 5000 --mix balanced --seed 11",
-    "sim-des": "--survey des --number 6000 --mix survey --seed 21",
-}
-SHARED = "--steps 250 --seed 1 --precision mixed_bfloat16"
+#: What the card of weights from a part of the recipe says of them.
+SHORT = "These weights come from a part of the recipe, done to see it work. They are not those that ship."
 
 
-def commands(data: Path, work: Path, to: Path) -> list[str]:
-    """The verbs in order, as they would be typed."""
-    steps = [
-        f"import {data / folder / 'images'} --labels {data / folder / labels} --survey sdss --to {work / name}"
-        for folder, labels, name in LABELLED
-    ]
-    steps += [f"import {data / folder / 'images'} --survey sdss --to {work / name}" for folder, name in UNLABELLED]
-    steps += [f"simulate galaxies {options} --to {work / name}" for name, options in SIMULATED.items()]
-    sets = f"{work / 'gz1'} {work / 'gz2'}:0.75 {work / 'sim-sdss'}:0.35 --unlabelled {work / 'sim-des'}:1.1"
-    extra, teacher = (work / "unlabelled", f"{work / 'spirals'}:0.55"), work / "teacher.keras"
-    looked_at, taught = (" ".join(f"--{how} {name}" for name in extra) for how in ("unlabelled", "taught"))
-    steps.append(
-        f"pretrain {sets} {looked_at} --unlabelled-share 0.32 --epochs 32 {SHARED} --name teacher --to {teacher}"
-    )
-    steps.append(
-        f"pretrain {sets} {taught} --teacher {teacher} --unlabelled-share 0.32 --epochs 60 {SHARED} "
-        f"--name sdss --alias sdss --to {to}"
-    )
-    return steps
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("../shared/data"),
+    show_default=True,
+    envvar="MORPH_DATA",
+    show_envvar=True,
+    help="The folder of survey images and labels.",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    help="Where datasets and models are made; what is done there is not done again.  [default: data, or --out]",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where weights and card go.  [default: where they ship from]"
+)
+@click.option("--epochs", type=click.IntRange(1), help="Passes of both trainings.  [default: 32 and 60]")
+@click.option("--steps", type=click.IntRange(1), help="Batches in a pass.  [default: 250]")
+@click.option("--limit", type=click.IntRange(20), help="Galaxies of each set.  [default: all]")
+@click.option("--card-only", is_flag=True, help="Train nothing: measure the weights in --out, and write their card.")
+def command(
+    data: Path,
+    work: Path | None,
+    out: Path | None,
+    epochs: int | None,
+    steps: int | None,
+    limit: int | None,
+    card_only: bool,
+) -> None:
+    """Make the weights that ship: import, simulate, train a teacher, train by its votes, measure, write the card.
+
+    Every step is a verb of `morph` that anybody can type. What was interrupted goes on where it stopped when the same
+    command is given again. The weights in --out stay as they are until new ones are made and measured.
+
+    With --epochs, --steps or --limit it is the same in short, to see it work. Such weights are worth little, so --out
+    must say where they go:
+
+    \b
+    python -m training.weights --epochs 1 --steps 5 --limit 60 --out try
+    """
+    extent = Extent(epochs, steps, limit)
+    if out is None:
+        if not extent.whole:
+            raise click.UsageError("A part of the recipe makes other weights than ship; say by --out where they go.")
+        out = SHIPPED.parent
+    work = work or (Path("data") if extent.whole else out)
+    try:
+        if not (card_only or data.is_dir()):
+            raise BadInput(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
+        every = verbs(data, work, extent)
+        if not card_only:
+            carry_out(every, work)
+        weights = out / WEIGHTS if card_only else work / WEIGHTS
+        last = shlex.join(["morph", *every[-1]])
+        publish(weights, describe(weights, work, _typed(extent), last, "" if extent.whole else SHORT), out)
+    except BadInput as error:
+        raise click.UsageError(str(error)) from None
 
 
-def main() -> None:
-    """Run what is not done yet, then measure and write the card."""
-    from morph.__main__ import door
-
-    data = Path(os.environ.get("MORPH_DATA", "../shared/data"))
-    if not data.is_dir():
-        raise BadInput(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
-    work = Path("data")
-    steps = commands(data, work, SHIPPED)
-    for step in steps:
-        words = shlex.split(step)
-        made = Path(words[words.index("--to") + 1])
-        if made.exists() and made != SHIPPED:
-            click.echo(f"{made} is there already.")
-            continue
-        click.echo(f"morph {step}")
-        door.main(words, prog_name="morph", standalone_mode=False)
-    describe(SHIPPED, work, steps[-1])
-
-
-def describe(weights: Path, work: Path, last: str) -> None:
-    """Measure the weights on the test splits and write their card beside them."""
-    from morph.galaxies import Galaxies
-    from morph.model.store import load_model
-    from training.evaluation.evaluate import evaluate
-    from training.weights.card import card, write
-
-    classifier = load_model(weights)
-    sets = {name: Galaxies.open(work / name) for name in ("gz1", "gz2", "unlabelled", "spirals", *SIMULATED)}
-    counts = {name.replace("-", "_"): len(galaxies) for name, galaxies in sets.items()}
-    evaluations = [
-        evaluate(classifier, sets[name].split()["test"], "models:/morph@sdss", "test")
-        for name in ("gz1", "gz2", *SIMULATED)
-    ]
-    last = last.replace(str(SHIPPED), "sdss.keras")
-    write(weights.with_name("MODEL_CARD.md"), card(classifier, evaluations, counts, "make weights", f"morph {last}"))
+def _typed(extent: Extent) -> str:
+    if extent.whole:
+        return "make weights"
+    given = [f"--{name} {value}" for name, value in asdict(extent).items() if value is not None]
+    return f"python -m training.weights {' '.join(given)} --out ..."
 
 
 if __name__ == "__main__":
-    main()
+    command(prog_name="python -m training.weights")

@@ -1,10 +1,12 @@
 """Which galaxies a training learns from, and which are held out of it."""
 
 import numpy as np
+import pytest
 
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.questions import empty_votes, set_votes
-from training.fitting.train import Task, training_sets
+from training.fitting.fit import Recipe
+from training.fitting.train import Task, train, training_sets
 
 
 def test_unlabelled_galaxies_with_a_split_say_what_is_normal_but_not_what_it_is(sample, tmp_path):
@@ -25,3 +27,20 @@ def test_unlabelled_galaxies_with_a_split_say_what_is_normal_but_not_what_it_is(
     assert set(normal.ids) == set(parts["validation"].ids) - set(artifacts)
     assert np.isnan(normal.votes).all()
     assert not set(normal.ids) & {name for galaxies, _ in sets for name in galaxies.ids}
+
+
+def test_anomalies_are_planted_on_labelled_galaxies_alone(classifier, sample, tracked, monkeypatch):
+    """Among the others may be artifacts that nobody has called so."""
+    planted_on = []
+
+    def stop_at_training(*arguments):
+        planted_on.extend(arguments[-1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("training.fitting.fit.fit", stop_at_training)
+    name = sample.about["path"]
+    with pytest.raises(KeyboardInterrupt):
+        train(classifier, Task("pretrain", "a", "morph", [name], [name]), Recipe(), tracked / "m.keras", None)
+    (hosts,) = planted_on
+    assert set(hosts.ids) == set(sample.split()["train"].ids)
+    assert np.isfinite(hosts.votes).any()
