@@ -105,7 +105,7 @@ def write_band(
         units.append(
             fits.CompImageHDU(data, header, name=name, compression_type="PLIO_1" if whole else "RICE_1", **options)
         )
-    units.writeto(path, overwrite=True)
+    units.writeto(path, overwrite=True, checksum=True)
 
 
 def _header(survey: Survey, band: int, tile: Tilename, wcs: WCS, size: int, plane: str) -> fits.Header:

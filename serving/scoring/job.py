@@ -21,6 +21,7 @@ class Job:
     description : that of the source's model.
     catalogue : the galaxies; None where they are to be detected.
     overlaps : with which others the tiles overlap that are told apart by their edges, by name.
+    verify : whether files are compared with their checksums first.
     token : of the run that holds the folder `out` (see `serving.scoring.hold`); empty where nobody does.
     """
 
@@ -30,6 +31,7 @@ class Job:
     survey: str
     catalogue: Galaxies | None = None
     overlaps: Mapping[str, Overlap] = field(default_factory=dict)
+    verify: bool = False
     token: str = ""
 
     def path(self, tile: str) -> Path:
@@ -52,4 +54,5 @@ class Job:
             "source": repr(self.source),
             "catalogue": catalogue,
             "selection": selection,
+            "verified": self.verify,
         }

@@ -15,6 +15,7 @@ from astropy.table import Table
 
 from morph.errors import BadInput
 from morph.images.appearance import STATISTICS, measure
+from morph.images.checksums import verify
 from morph.images.cutouts import Flag
 from morph.images.reading import Readers
 from morph.images.signal import signal_to_noise
@@ -176,10 +177,13 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
     overlap = job.overlaps.get(tile_name(group))
     images = fingerprint(group, overlap)
     with Tile.open(group, job.survey, overlap) as tile:
-        galaxies = detect(tile) if job.catalogue is None else job.catalogue.of(tile)
-        if job.catalogue is not None and not len(galaxies):
+        listed = None if job.catalogue is None else job.catalogue.of(tile)
+        if listed is not None and not len(listed):
             yield Elsewhere(tile.name)
             return
+        for path in tile.files if job.verify else ():
+            verify(path)
+        galaxies = detect(tile) if listed is None else listed
         about = {
             "tile": tile.name,
             "tilename": tile.tilename,

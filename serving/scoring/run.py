@@ -54,6 +54,7 @@ def score(
     scheduler: str | None = None,
     token: str | None = None,
     where: str | None = None,
+    verify: bool = False,
 ) -> Summary:
     """Score tiles: one Parquet file each in the folder `out` (see `serving.catalogue.scores`).
 
@@ -72,6 +73,7 @@ def score(
     token : of the caller's hold on `out` (`serving.scoring.hold`); where it has none, the folder is held for as long
         as this takes.
     where : which of the catalogue's rows are wanted (see `morph.catalogues.selection`); all if not given.
+    verify : whether each file is compared with its checksums first (`morph.images.checksums`).
 
     Raises
     ------
@@ -98,7 +100,7 @@ def score(
             rows = galaxies.left_out.table().to_pylist()
             _write_table(out / LEFT_OUT, ("id", "ra", "dec", "reason"), (row.values() for row in rows))
         summary.remembered = answerer.remembered
-        job = Job(source, answerer.description, out, survey, galaxies, find_overlaps(groups, survey), holder)
+        job = Job(source, answerer.description, out, survey, galaxies, find_overlaps(groups, survey), verify, holder)
         tell_of_others(groups, job)
         advance(0, 0)
         if not overwrite:

@@ -43,6 +43,11 @@ if TYPE_CHECKING:
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler instead.")
 @click.option("--hats", is_flag=True, help="Also write the catalogue in HATS, for LSDB.")
 @click.option("--fits", is_flag=True, help="Also write the catalogue as one FITS table, for TOPCAT.")
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Compare each file with its checksums (DATASUM) before: a hundredth of the time, and a second reading.",
+)
 @click.option("--overwrite", is_flag=True, help="Score again the tiles that have a score file.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would take: TILE may be a table of tiles not on disk.")
 @click.option("--gpus", type=click.IntRange(1), metavar="N", help="With --dry-run: work it out for N GPUs as well.")
@@ -68,6 +73,7 @@ def command(
     dry_run: bool,
     gpus: int | None,
     galaxies_per_tile: float | None,
+    verify: bool,
     overwrite: bool,
 ) -> None:
     """Score each TILE: cut its galaxies, ask the model, write one Parquet file.
@@ -113,9 +119,8 @@ def command(
     source = _source(model, servers, engine)
     with stops_like_ctrl_c(), hold(out) as token:
         with Progress(len(groups)) as progress:
-            summary = score(
-                groups, catalog, source, out, survey, workers, overwrite, progress.advance, scheduler, token, where
-            )
+            what = (groups, catalog, source, out, survey)
+            summary = score(*what, workers, overwrite, progress.advance, scheduler, token, where, verify)
         if not summary.scored and not summary.elsewhere and len(summary.failed) == 1:
             raise BadInput(summary.failed[0].reason)
         _print(summary, out, progress.seconds)
