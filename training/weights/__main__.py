@@ -1,6 +1,7 @@
 """How the weights that ship are made: `make weights`, or `python -m training.weights`."""
 
 import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -75,6 +76,9 @@ def command(
         publish(weights, describe(weights, work, _typed(extent), last, "" if extent.whole else SHORT), out)
     except BadInput as error:
         raise click.UsageError(str(error)) from None
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Stopped. What was finished is kept; the same command goes on from there.", err=True)
+        sys.exit(130)
 
 
 def _typed(extent: Extent) -> str:
