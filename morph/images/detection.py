@@ -12,6 +12,7 @@ from astropy.table import Table
 
 from morph.errors import BadInput
 from morph.images.photometry import magnitudes, point_source_radius
+from morph.images.reading import Readers
 from morph.images.size import MIN_AREA, THRESHOLD, half_light_radii
 from morph.images.tiles import Tile
 from morph.images.walk import Strip, walk
@@ -44,7 +45,7 @@ LARGEST_BLEND = 8192
 NOISE_SAMPLE = 1_000_000
 
 
-def detect(tile: Tile, smallest: float | None = None) -> Table:
+def detect(tile: Tile, smallest: float | None = None, readers: Readers | None = None) -> Table:
     """The galaxies on a tile, brightest first.
 
     Sources stand `THRESHOLD` sigma above the sky on the noise-weighted sum of the bands. Those below
@@ -55,6 +56,7 @@ def detect(tile: Tile, smallest: float | None = None) -> Table:
     ----------
     smallest : half-light radius below which sources are dropped, arcsec; the survey's point-source radius if not
         given.
+    readers : processes that read the tile.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def detect(tile: Tile, smallest: float | None = None) -> Table:
     stops = np.minimum(starts + ROWS, height)
     low, high = np.maximum(starts - OVERLAP, 0), np.minimum(stops + OVERLAP, height)
     found = np.empty((0, 4 + len(tile.channels)))
-    for strip, ready in walk(tile, low, high, weights=True, step=SKY_BOX):
+    for strip, ready in walk(tile, low, high, weights=True, step=SKY_BOX, readers=readers):
         for k in ready.tolist():
             sources = _sources(strip.part(int(low[k]), int(high[k])), smallest / tile.pixel_scale)
             y = sources[:, 1]

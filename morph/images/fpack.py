@@ -90,9 +90,12 @@ class _PackedRows(Rows):
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
         pixels = np.empty((stop - start, self.width), dtype=self.dtype)
-        for row in range(start, stop):
-            pixels[row - start] = self.row(row)
+        self.into(start, pixels)
         return pixels
+
+    def into(self, start: int, pixels: np.ndarray) -> None:
+        for row in range(len(pixels)):
+            pixels[row] = self.row(start + row)
 
 
 class _RiceRows(_PackedRows):

@@ -90,6 +90,10 @@ class _Checked(Rows):
         with self._plane.blamed():
             return self._rows(start, stop)
 
+    def into(self, start: int, pixels: np.ndarray) -> None:
+        with self._plane.blamed():
+            self._rows.into(start, pixels)
+
     def marked(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         with self._plane.blamed():
             return self._rows.marked(start, stop)

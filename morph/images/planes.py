@@ -7,7 +7,7 @@ Surveys with other layouts have readers of their own (`morph.images.readers`).
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +35,13 @@ BANDS = ("u", "g", "r", "i", "z", "y", "Y")
 #: Rows: flux, which pixels are saturated, and weights if known and asked for.
 PixelRows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
-#: Reads rows, from the first number to the second (exclusive).
-ReadRows = Callable[[int, int], PixelRows]
-
 
 class FillRows(Protocol):
-    """Reads rows from a number on, as many as there is room for in what is given, in the order of `PixelRows`."""
+    """Reads rows of an image (of each of a cube's) from a number on, as many as there is room for in what is given.
+
+    `flux` and `saturated` are as `Planes.read_rows` returns them, `variance` the inverse of it: float32, nanomaggies
+    to the power -2, of an image that has weights.
+    """
 
     def __call__(
         self, start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None = None
@@ -159,8 +160,10 @@ class Planes:
             is set, the weight is not positive or the value is not finite.
         saturated : bool, of the same shape: at the header's SATURATE level, or marked so in the mask.
         """
-        with self.opened(zero_point) as rows:
-            flux, saturated, _ = rows(start, stop)
+        shape = (*self.shape[:-2], stop - start, self.shape[-1])
+        flux, saturated = np.empty(shape, dtype="float32"), np.empty(shape, dtype=bool)
+        with self.filling(zero_point) as fill:
+            fill(start, flux, saturated)
         return flux, saturated
 
     def weight(self, zero_point: float) -> np.ndarray | None:
@@ -170,26 +173,8 @@ class Planes:
         return self._weight(self.weights.rows(0, self.shape[-2]), zero_point)
 
     @contextmanager
-    def opened(self, zero_point: float, weights: bool = False) -> Iterator[ReadRows]:
-        """Files that stay open between the calls of a `ReadRows`, which are one thread's at a time.
-
-        It returns what `read_rows` does and then the inverse variance, or None where there are no weights or
-        `weights` is not set.
-        """
-        with self.filling(zero_point) as fill:
-
-            def read(start: int, stop: int) -> PixelRows:
-                shape = (*self.shape[:-2], stop - start, self.shape[-1])
-                flux, saturated = np.empty(shape, dtype="float32"), np.empty(shape, dtype=bool)
-                variance = np.empty_like(flux) if weights and self.weights is not None else None
-                fill(start, flux, saturated, variance)
-                return flux, saturated, variance
-
-            yield read
-
-    @contextmanager
     def filling(self, zero_point: float) -> Iterator[FillRows]:
-        """As `opened`, into memory that is given."""
+        """What reads rows from files that stay open between its calls, which are one thread's at a time."""
         planes = (self.science, self.mask, self.weights)
         level = headers.number(self.header, "SATURATE")
         scale = to_nanomaggies(np.ones((), "float32"), zero_point)
@@ -199,7 +184,7 @@ class Planes:
 
             def some(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None) -> None:
                 stop = start + flux.shape[-2]
-                flux[:] = science(start, stop)
+                science.into(start, flux)
                 # Most rows have nothing unusual, which the extremes tell in a fraction of the time.
                 lowest, highest = flux.min(initial=0), flux.max(initial=0)
                 saturated[:] = flux >= level if level and level > 0 and not highest < level else False

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count, cycle
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -20,7 +20,7 @@ from threading import Lock
 
 import numpy as np
 
-from morph.images.planes import FillRows, PixelRows, Planes, ReadRows
+from morph.images.planes import FillRows, PixelRows, Planes
 from morph.images.tiles import Tile
 
 #: Asks for a band's rows, from the first number to the second (exclusive).
@@ -35,32 +35,45 @@ _START = "import sys; sys.path[:] = sys.argv[3:]; from morph.images.reading impo
 
 @contextmanager
 def read_ahead(
-    tile: Tile, weights: bool, rows: int, depth: int, threads: int, readers: "Readers | None" = None
+    tile: Tile,
+    weights: bool,
+    rows: int,
+    headroom: int,
+    depth: int,
+    threads: int,
+    readers: "Readers | None" = None,
 ) -> Iterator[Ask]:
     """What reads rows of a tile in advance, at most `rows` at a time, by so many threads or by `readers`.
 
-    What was read may be overwritten when its band has been asked for `depth` more times.
+    In the arrays that come back there is room for `headroom` rows before those that were read, so that rows can be put
+    together without moving many. They are overwritten when the band is asked for `depth` more times.
     """
-    elsewhere = readers.walking(tile, weights, rows, depth) if readers else nullcontext()
-    # The threads come to an end before what they use does.
-    with elsewhere as fetch, ExitStack() as files, ThreadPoolExecutor(readers.number if readers else threads) as pool:
-        opened: dict[str, ReadRows] = {}
-        locks = {band: Lock() for band in tile.bands}
+    size = _slot_size(headroom + rows, tile.shape[1], weights)
+    weighted = {band: weights and tile.stored(band).weights is not None for band in tile.bands}
+    files: dict[str, FillRows] = {}
+    locks = {band: Lock() for band in tile.bands}
+    slots = size * np.arange(depth * len(tile.bands)).reshape(-1, depth)
+    places = {band: cycle(row) for band, row in zip(tile.bands, slots.tolist(), strict=True)}
+    number = readers.number if readers else threads
+    with ExitStack() as stack:
+        shared = stack.enter_context(readers.walking(tile, size * depth * len(tile.bands))) if readers else None
+        memory = np.empty(size * depth * len(tile.bands), "uint8") if shared is None else shared.room
+        opened = stack.enter_context(ExitStack())
+        # The threads come to an end before what they use does.
+        pool = stack.enter_context(ThreadPoolExecutor(number))
+        stack.callback(pool.shutdown, cancel_futures=True)
 
-        def read(band: str, start: int, stop: int, slot: int) -> PixelRows:
-            found = fetch(band, start, stop, slot) if fetch else None
-            if found is not None:
-                return found
-            with locks[band]:
-                if band not in opened:
-                    opened[band] = files.enter_context(tile.opened(band, weights))
-                return opened[band](start, stop)
+        def read(band: str, place: int, start: int, stop: int) -> PixelRows:
+            slot = place, headroom, stop - start, tile.shape[1], weighted[band]
+            found = _slot(memory, *slot)
+            if shared is None or not shared.fill(band, start, slot):
+                with locks[band]:
+                    if band not in files:
+                        files[band] = opened.enter_context(tile.filling(band))
+                    files[band](start, *_below(headroom, found))
+            return found
 
-        slots = {band: cycle(range(depth)) for band in tile.bands}
-        try:
-            yield lambda band, start, stop: pool.submit(read, band, start, stop, next(slots[band]))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield lambda band, start, stop: pool.submit(read, band, next(places[band]), start, stop)
 
 
 class Readers:
@@ -68,7 +81,7 @@ class Readers:
 
     def __init__(self, processes: list["_Process"], room: mmap.mmap):
         self.number = len(processes)
-        self._room = room
+        self.room = room
         self._free: SimpleQueue[_Process] = SimpleQueue()
         for process in processes:
             self._free.put(process)
@@ -103,51 +116,66 @@ class Readers:
             self._free.put(process)
 
     @contextmanager
-    def walking(
-        self, tile: Tile, weights: bool, rows: int, depth: int
-    ) -> Iterator[Callable[[str, int, int, int], PixelRows | None] | None]:
-        """What reads a band's rows into one of its `depth` slots; it returns None where it is better read here.
+    def walking(self, tile: Tile, size: int) -> "Iterator[_Walk | None]":
+        """These processes for one tile and so many bytes of their memory.
 
-        That is so until a process has started, when it is gone, and for rows that cannot be read. None instead of a
-        function where these processes read another tile, or the rows are in memory or take too much of it.
+        None where they read another tile, or the pixels are in memory or would take too much of it.
         """
-        number, bands, width = next(self._walks), list(tile.bands), tile.shape[1]
-        size = _slot_size(rows, width)
-        fits = size * depth * len(bands) <= ROOM
-        if tile.loaded or not fits or not self._walking.acquire(blocking=False):
+        if tile.loaded or size > ROOM or not self._walking.acquire(blocking=False):
             yield None
             return
-
-        def read(band: str, start: int, stop: int, slot: int) -> PixelRows | None:
-            place = (bands.index(band) * depth + slot) * size
-            planes = tile.stored(band)
-            shape = place, stop - start, width, weights and planes.weights is not None
-            process = self._free.get()
-            try:
-                done = process.fill((number, band), planes, tile.zero_point(band), start, shape)
-            finally:
-                self._free.put(process)
-            return _slot(self._room, *shape) if done else None
-
         try:
-            yield read
+            yield _Walk(next(self._walks), tile, self._free, self.room)
         finally:
             self._walking.release()
 
 
-def _slot_size(rows: int, width: int) -> int:
-    """Bytes that rows need at most: whole pages."""
-    return -(-9 * rows * width // mmap.PAGESIZE) * mmap.PAGESIZE
+class _Walk:
+    """Processes that read one tile."""
+
+    def __init__(self, number: int, tile: Tile, free: "SimpleQueue[_Process]", room: mmap.mmap):
+        self.room = room
+        self._number, self._tile, self._free = number, tile, free
+
+    def fill(self, band: str, start: int, slot: "_Slot") -> bool:
+        """Have a band's rows read from one on.
+
+        Whether it was done: not before a process has started, nor when it is gone, nor when rows cannot be read.
+        """
+        process = self._free.get()
+        try:
+            planes, zero_point = self._tile.stored(band), self._tile.zero_point(band)
+            return process.fill((self._number, band), planes, zero_point, start, slot)
+        finally:
+            self._free.put(process)
 
 
-def _slot(room: mmap.mmap, place: int, height: int, width: int, weights: bool) -> PixelRows:
-    """The arrays at a place in the memory that processes share."""
-    pixels = height * width
+#: Where rows are written: the first byte, for how many rows there is room before them, how many they are, their width,
+#: and whether there are weights.
+_Slot = tuple[int, int, int, int, bool]
+
+
+def _slot_size(height: int, width: int, weights: bool) -> int:
+    """Bytes of a slot for so many rows at most: whole pages."""
+    return -(-(9 if weights else 5) * height * width // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _slot(
+    room: mmap.mmap | np.ndarray, place: int, headroom: int, height: int, width: int, weights: bool
+) -> PixelRows:
+    """The arrays in a slot."""
+    shape = headroom + height, width
+    pixels = shape[0] * width
 
     def array(kind: type, begin: int) -> np.ndarray:
-        return np.frombuffer(room, kind, pixels, place + begin * pixels).reshape(height, width)
+        return np.frombuffer(room, kind, pixels, place + begin * pixels).reshape(shape)
 
-    return array(np.float32, 0), array(np.bool_, 8), array(np.float32, 4) if weights else None
+    return array(np.float32, 0), array(np.bool_, 8 if weights else 4), array(np.float32, 4) if weights else None
+
+
+def _below(headroom: int, slot: PixelRows) -> PixelRows:
+    flux, saturated, weight = slot
+    return flux[headroom:], saturated[headroom:], None if weight is None else weight[headroom:]
 
 
 class _Process:
@@ -209,7 +237,7 @@ def serve(connection: str, memory: str) -> None:
                     if new is not None:
                         planes, zero_point = new
                         opened[band] = files.enter_context(planes.filling(zero_point))
-                    opened[band](start, *_slot(room, *slot))
+                    opened[band](start, *_below(slot[1], _slot(room, *slot)))
                 # Whatever it is, who asked will meet it again and can tell it better.
                 except Exception:
                     asked.send(False)

@@ -24,6 +24,10 @@ class Rows(ABC):
     def __call__(self, start: int, stop: int) -> np.ndarray:
         """The pixels: [stop - start, w], of a cube [n, stop - start, w]."""
 
+    def into(self, start: int, pixels: np.ndarray) -> None:
+        """Read as many rows, from `start` on, as an array of the image's width holds."""
+        pixels[:] = self(start, start + pixels.shape[-2])
+
     def marked(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Where whole numbers are not 0, and what they are: int [m] flat indices, and [m]."""
         pixels = self(start, stop).ravel()

@@ -20,7 +20,7 @@ from morph.errors import BadInput
 from morph.images import headers
 from morph.images.finding import find_tiles, tile_name
 from morph.images.footprints import Footprint, Overlap, in_rectangle, to_pixels
-from morph.images.planes import Planes, ReadRows
+from morph.images.planes import FillRows, Planes
 from morph.images.readers import Reader, named, reader_of
 from morph.surveys import get_survey
 
@@ -240,20 +240,22 @@ class Tile:
         return self._saturated
 
     @contextmanager
-    def opened(self, band: str, weights: bool = False) -> Iterator[ReadRows]:
-        """A function that reads rows of a band, see `Planes.opened`; from memory where `plane` has read them."""
+    def filling(self, band: str) -> Iterator[FillRows]:
+        """What reads rows of a band, see `Planes.filling`; from memory where `plane` has read them."""
         if band not in self._flux:
-            with self.stored(band).opened(self.zero_point(band), weights) as read:
-                yield read
+            with self.stored(band).filling(self.zero_point(band)) as fill:
+                yield fill
             return
-        flux, saturated = self._flux[band], self._saturated
-        assert saturated is not None
-        weight = self.weight(band) if weights and self.stored(band).weights is not None else None
-        yield lambda start, stop: (
-            flux[start:stop],
-            saturated[start:stop],
-            None if weight is None else weight[start:stop],
-        )
+        whole, saturated_anywhere = self._flux[band], self._saturated
+        assert saturated_anywhere is not None
+
+        def copy(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None = None) -> None:
+            rows = slice(start, start + len(flux))
+            flux[:], saturated[:] = whole[rows], saturated_anywhere[rows]
+            if variance is not None:
+                variance[:] = self.weight(band)[rows]
+
+        yield copy
 
     @property
     def files(self) -> list[Path]:

@@ -54,20 +54,14 @@ class Strip:
     def part(self, start: int, stop: int) -> "Strip":
         """Some of the rows, without a copy."""
         rows = slice(start - self.start, stop - self.start)
-        cut = ({band: plane[rows] for band, plane in planes.items()} for planes in self._planes)
+        cut = ({band: plane[rows] for band, plane in planes.items()} for planes in self.planes)
         return Strip(self.tile, start, stop, *cut)
-
-    def copy(self) -> "Strip":
-        """The same in memory of its own: what this is a part of need not be kept."""
-        return Strip(
-            self.tile, self.start, self.stop, *({b: p.copy() for b, p in planes.items()} for planes in self._planes)
-        )
 
     def before(self, other: "Strip") -> "Strip":
         """These rows and then those of another strip, which follow them."""
         both = (
             {band: np.concatenate([planes[band], more[band]]) for band in planes}
-            for planes, more in zip(self._planes, other._planes, strict=True)
+            for planes, more in zip(self.planes, other.planes, strict=True)
         )
         return Strip(self.tile, self.start, other.stop, *both)
 
@@ -85,7 +79,8 @@ class Strip:
         return box
 
     @property
-    def _planes(self) -> tuple[dict[str, np.ndarray], ...]:
+    def planes(self) -> tuple[dict[str, np.ndarray], ...]:
+        """Flux, what is saturated, and weights."""
         return self.flux, self.saturated, self.weight
 
 
@@ -124,40 +119,32 @@ def walk(
     ends = high[order]
     # The lowest row that a thing needs, or any after it.
     needed = np.minimum.accumulate(low[order][::-1])[::-1]
-    steps = _steps(ends, needed, step or STRIP)
+    step = step or STRIP
+    headroom = step // 2
+    steps = _steps(ends, needed, step)
     coming: deque[_Coming] = deque()
     threads = threads or min(len(tile.bands), os.cpu_count() or 1)
     # What is worked on, and what may be read meanwhile.
-    with read_ahead(tile, weights, step or STRIP, AHEAD + 2, threads, readers) as ask:
+    with read_ahead(tile, weights, step, headroom, AHEAD + 2, threads, readers) as ask:
 
         def read_on() -> None:
             for start, stop in islice(steps, AHEAD + 1 - len(coming)):
                 coming.append((start, stop, {band: ask(band, start, stop) for band in tile.bands}))
 
         read_on()
-        kept: Strip | None = None
         done = 0
+        before: Strip | None = None
         while coming:
-            strip = _arrived(tile, coming.popleft())
+            start, stop, bands = coming.popleft()
+            read = {band: rows.result() for band, rows in bands.items()}
+            strip = _Roomy(tile, start, stop, headroom, read).after(before, int(needed[done]))
+            # What the last rows are needed for is done, and their memory is read into again.
+            before = None
             read_on()
-            ready = int(np.searchsorted(ends, strip.stop, side="right"))
-            things = order[done:ready]
-            begun = low[things] < strip.start
-            if begun.any():
-                # These few rows are put together, so that the many need not be copied.
-                assert kept is not None
-                yield kept.before(strip.part(strip.start, int(high[things[begun]].max()))), things[begun]
-            if not begun.all():
-                yield strip, things[~begun]
-            first = int(needed[ready]) if ready < len(order) else strip.stop
-            if first < strip.start:
-                assert kept is not None
-                kept = kept.part(first, kept.stop).before(strip)
-            else:
-                kept = strip.part(first, strip.stop).copy() if first < strip.stop else None
-            # While this waits for the next rows, no more is in memory than what was kept.
-            del strip
-            done = ready
+            ready = int(np.searchsorted(ends, stop, side="right"))
+            if ready > done:
+                yield strip, order[done:ready]
+            before, done = strip, ready
 
 
 def _steps(ends: np.ndarray, needed: np.ndarray, step: int) -> Iterator[tuple[int, int]]:
@@ -173,11 +160,33 @@ def _steps(ends: np.ndarray, needed: np.ndarray, step: int) -> Iterator[tuple[in
         done = int(np.searchsorted(ends, stop, side="right"))
 
 
-def _arrived(tile: Tile, coming: _Coming) -> Strip:
-    start, stop, bands = coming
-    flux, saturated, weight = {}, {}, {}
-    for band, rows in bands.items():
-        flux[band], saturated[band], found = rows.result()
-        if found is not None:
-            weight[band] = found
-    return Strip(tile, start, stop, flux, saturated, weight)
+@dataclass(frozen=True)
+class _Roomy:
+    """Rows of a tile as `read_ahead` has read them: with room for others before them."""
+
+    tile: Tile
+    start: int
+    stop: int
+    headroom: int
+    read: dict[str, PixelRows]
+
+    def after(self, strip: Strip | None, first: int) -> Strip:
+        """These rows, and before them those from `first` on at the end of a strip that ends where they begin."""
+        if strip is None or first >= self.start:
+            return self._view(0)
+        count = self.start - first
+        if count > self.headroom:
+            return strip.part(first, strip.stop).before(self._view(0))
+        view = self._view(count)
+        for ours, theirs in zip(view.planes, strip.planes, strict=True):
+            for band, plane in ours.items():
+                plane[:count] = theirs[band][-count:]
+        return view
+
+    def _view(self, count: int) -> Strip:
+        """The rows, and so many before them that are not there yet."""
+        first = self.headroom - count
+        flux = {band: rows[0][first:] for band, rows in self.read.items()}
+        saturated = {band: rows[1][first:] for band, rows in self.read.items()}
+        weight = {band: rows[2][first:] for band, rows in self.read.items() if rows[2] is not None}
+        return Strip(self.tile, self.start - count, self.stop, flux, saturated, weight)

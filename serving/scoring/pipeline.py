@@ -183,7 +183,7 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
             return
         for path in tile.files if job.verify else ():
             verify(path)
-        galaxies = detect(tile) if listed is None else listed
+        galaxies = detect(tile, readers=readers) if listed is None else listed
         about = {
             "tile": tile.name,
             "tilename": tile.tilename,

@@ -1,5 +1,6 @@
 """Rows that processes read are those that threads read, whatever becomes of the processes."""
 
+import copy
 import os
 import signal
 import subprocess
@@ -43,18 +44,18 @@ def elsewhere(monkeypatch):
     """This process may open no tile to read it."""
 
     @contextmanager
-    def opened(*_):
+    def filling(*_):
         pytest.fail("this process read rows")
         yield
 
-    monkeypatch.setattr(Tile, "opened", opened)
+    monkeypatch.setattr(Tile, "filling", filling)
 
 
 def strips(tile, readers, weights=False):
     """A copy of all that a walk comes by."""
     low = np.arange(0, SIZE, 7)
     for strip, some in walk(tile, low, np.minimum(low + 20, SIZE), weights, STEP, readers=readers):
-        yield strip.start, some, strip.copy()
+        yield strip.start, some, copy.deepcopy([strip.flux, strip.saturated, strip.weight])
 
 
 def same(ours, theirs):
@@ -62,10 +63,10 @@ def same(ours, theirs):
     for (start, some, strip), (other_start, other_some, other) in zip(ours, theirs, strict=True):
         assert start == other_start
         np.testing.assert_array_equal(some, other_some)
-        for name in ("flux", "saturated", "weight"):
-            for band, plane in getattr(other, name).items():
-                np.testing.assert_array_equal(getattr(strip, name)[band], plane)
-        assert strip.weight.keys() == other.weight.keys()
+        for planes, other_planes in zip(strip, other, strict=True):
+            assert planes.keys() == other_planes.keys()
+            for band, plane in planes.items():
+                np.testing.assert_array_equal(plane, other_planes[band])
 
 
 @pytest.fixture(params=[False, True], ids=["without weights", "with weights"])

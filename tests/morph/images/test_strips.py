@@ -94,14 +94,14 @@ def test_a_stamp_larger_than_the_window_that_measured_it_is_whole(tmp_path, thin
 
 
 def test_rows_without_galaxies_are_not_read(tmp_path, thin, monkeypatch):
-    read, opened = set(), Tile.opened
+    read, filling = set(), Tile.filling
 
     @contextmanager
-    def watched(self, band, weights=False):
-        with opened(self, band, weights) as rows:
-            yield lambda start, stop: read.update(range(start, stop)) or rows(start, stop)
+    def watched(self, band):
+        with filling(self, band) as fill:
+            yield lambda start, flux, *more: read.update(range(start, start + len(flux))) or fill(start, flux, *more)
 
-    monkeypatch.setattr(Tile, "opened", watched)
+    monkeypatch.setattr(Tile, "filling", watched)
     write_tile(tmp_path, packed=True)
     with Tile.open(tmp_path) as tile:
         together(tile, np.array([60.0, 60.0]), np.array([30.0, 200.0]), np.array([2.0, 2.0]))
