@@ -7,6 +7,7 @@ network runs in threads of its own, so that requests arrive while it computes.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
 import threading
@@ -168,6 +169,7 @@ class Server:
             self._failure = error
         finally:
             sys.setswitchinterval(interval)
+            gc.unfreeze()
             self._ready.set()
 
     async def _serve(self) -> None:
@@ -205,6 +207,9 @@ class Server:
             watching = [asyncio.create_task(keeper.watch(self.poll))]
             if self._models_config:
                 watching.append(asyncio.create_task(self._reread(keeper, self._models_config)))
+            # Looking through all that was loaded for garbage would hold every request up for a third of a second, a few
+            # times a minute under load.
+            gc.freeze()
             self._ready.set()
             await self._stopping.wait()
             await healths.stop()

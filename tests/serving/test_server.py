@@ -1,5 +1,6 @@
 """The embedded server answers as TensorFlow Serving does, over real gRPC."""
 
+import gc
 import json
 import threading
 import time
@@ -310,6 +311,15 @@ def test_stopping_finishes_what_is_under_way(model_dir, flux):
         channel.close()
         with pytest.raises(BadInput, match="No server answers at"):
             client.classify(images[:1])
+
+
+def test_no_request_waits_while_what_was_loaded_is_searched_for_garbage(model_dir):
+    from serving.server import Server
+
+    with Server(model_dir):
+        # What is frozen is not among the objects that are searched.
+        assert gc.get_freeze_count() > len(gc.get_objects())
+    assert gc.get_freeze_count() == 0
 
 
 def test_a_taken_port_is_bad_input(server):
