@@ -207,8 +207,8 @@ class Server:
             watching = [asyncio.create_task(keeper.watch(self.poll))]
             if self._models_config:
                 watching.append(asyncio.create_task(self._reread(keeper, self._models_config)))
-            # Looking through all that was loaded for garbage would hold every request up for a third of a second, a few
-            # times a minute under load.
+            # Searching all that was loaded for garbage would hold every request up for a third of a second, now and
+            # again under load.
             gc.freeze()
             self._ready.set()
             await self._stopping.wait()
