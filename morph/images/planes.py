@@ -7,11 +7,9 @@ Surveys with other layouts have readers of their own (`morph.images.readers`).
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from astropy.io import fits
@@ -19,6 +17,7 @@ from astropy.wcs import WCS
 
 from morph.errors import BadInput
 from morph.images import headers
+from morph.images.calibrated import Calibrated
 from morph.images.hdus import Image, images_in
 from morph.images.pixels import Plane
 from morph.surveys import to_nanomaggies
@@ -31,22 +30,6 @@ SATURATED_BIT = 2
 
 #: Bands as names of files call them.
 BANDS = ("u", "g", "r", "i", "z", "y", "Y")
-
-#: Rows: flux, which pixels are saturated, and weights if known and asked for.
-PixelRows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
-
-
-class FillRows(Protocol):
-    """Reads rows of an image (of each of a cube's) from a number on, as many as there is room for in what is given.
-
-    `flux` and `saturated` are as `Planes.read_rows` returns them, `variance` the inverse of it: float32, nanomaggies
-    to the power -2, of an image that has weights.
-    """
-
-    def __call__(
-        self, start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None = None
-    ) -> None: ...
-
 
 _BAND_IN_NAME = re.compile(rf"^(?:(?P<name>.+)[_.-])?(?P<band>{'|'.join(BANDS)})$")
 
@@ -162,7 +145,7 @@ class Planes:
         """
         shape = (*self.shape[:-2], stop - start, self.shape[-1])
         flux, saturated = np.empty(shape, dtype="float32"), np.empty(shape, dtype=bool)
-        with self.filling(zero_point) as fill:
+        with self.calibrated(zero_point).opened() as fill:
             fill(start, flux, saturated)
         return flux, saturated
 
@@ -170,51 +153,19 @@ class Planes:
         """The inverse variance, float32, nanomaggies to the power -2; None when the file has no weights."""
         if self.weights is None:
             return None
-        return self._weight(self.weights.rows(0, self.shape[-2]), zero_point)
+        return self.calibrated(zero_point).inverse_variance(self.weights.rows(0, self.shape[-2]))
 
-    @contextmanager
-    def filling(self, zero_point: float) -> Iterator[FillRows]:
-        """What reads rows from files that stay open between its calls, which are one thread's at a time."""
-        planes = (self.science, self.mask, self.weights)
-        level = headers.number(self.header, "SATURATE")
-        scale = to_nanomaggies(np.ones((), "float32"), zero_point)
-        with ExitStack() as files:
-            science, mask, weight = (None if p is None else files.enter_context(p.opened()) for p in planes)
-            assert science is not None
-
-            def some(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None) -> None:
-                stop = start + flux.shape[-2]
-                science.into(start, flux)
-                # Most rows have nothing unusual, which the extremes tell in a fraction of the time.
-                lowest, highest = flux.min(initial=0), flux.max(initial=0)
-                saturated[:] = flux >= level if level and level > 0 and not highest < level else False
-                if not np.isfinite([lowest, highest]).all():
-                    np.copyto(flux, np.nan, where=np.isinf(flux))
-                flux *= scale
-                if mask is not None:
-                    places, bits = mask.marked(start, stop)
-                    bits = bits.astype(int)
-                    saturated.flat[places[(bits & self.saturated_bits) != 0]] = True
-                    flux.flat[places[(bits & self.bad_bits) != 0]] = np.nan
-                if weight is not None and variance is not None:
-                    read = weight(start, stop)
-                    np.copyto(flux, np.nan, where=~(read > 0))
-                    variance[:] = self._weight(read, zero_point)
-                elif weight is not None:
-                    flux.flat[weight.not_positive(start, stop)] = np.nan
-
-            def fill(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None = None) -> None:
-                # Few rows at a time stay in the processor's cache until all is done to them.
-                for row in range(0, flux.shape[-2], science.together):
-                    rows = (..., slice(row, row + science.together), slice(None))
-                    some(start + row, flux[rows], saturated[rows], None if variance is None else variance[rows])
-
-            yield fill
-
-    def _weight(self, weight: np.ndarray, zero_point: float) -> np.ndarray:
-        """What a plane of weights holds, in nanomaggies to the power -2."""
-        weight = np.nan_to_num(weight.astype("float32"), posinf=0, neginf=0)
-        return np.maximum(weight, 0) / to_nanomaggies(np.ones(1, "float32"), zero_point) ** 2
+    def calibrated(self, zero_point: float) -> Calibrated:
+        """The pixels in units of flux."""
+        return Calibrated(
+            self.science,
+            self.mask,
+            self.weights,
+            self.bad_bits,
+            self.saturated_bits,
+            saturation=headers.number(self.header, "SATURATE"),
+            nanomaggies=float(to_nanomaggies(np.ones(()), zero_point)),
+        )
 
 
 def _find(images: Sequence[Image]) -> tuple[Image, Image | None, Image | None]:

@@ -20,17 +20,15 @@ from threading import Lock
 
 import numpy as np
 
-from morph.images.planes import FillRows, PixelRows, Planes
+from morph.images.calibrated import Calibrated, FillRows, PixelRows
+from morph.images.row_server import ROOM, Slot, arrays, below, slot_size
 from morph.images.tiles import Tile
 
 #: Asks for a band's rows, from the first number to the second (exclusive).
 Ask = Callable[[str, int, int], Future[PixelRows]]
 
-#: Bytes that processes can write rows to. None of them is taken before it is written to.
-ROOM = 4 << 30
-
 #: What a process runs, which finds modules where this one does.
-_START = "import sys; sys.path[:] = sys.argv[3:]; from morph.images.reading import serve; serve(*sys.argv[1:3])"
+_START = "import sys; sys.path[:] = sys.argv[3:]; from morph.images.row_server import serve; serve(*sys.argv[1:3])"
 
 
 @contextmanager
@@ -48,7 +46,7 @@ def read_ahead(
     In the arrays that come back there is room for `headroom` rows before those that were read, so that rows can be put
     together without moving many. They are overwritten when the band is asked for `depth` more times.
     """
-    size = _slot_size(headroom + rows, tile.shape[1], weights)
+    size = slot_size(headroom + rows, tile.shape[1], weights)
     weighted = {band: weights and tile.stored(band).weights is not None for band in tile.bands}
     files: dict[str, FillRows] = {}
     locks = {band: Lock() for band in tile.bands}
@@ -65,12 +63,12 @@ def read_ahead(
 
         def read(band: str, place: int, start: int, stop: int) -> PixelRows:
             slot = place, headroom, stop - start, tile.shape[1], weighted[band]
-            found = _slot(memory, *slot)
+            found = arrays(memory, *slot)
             if shared is None or not shared.fill(band, start, slot):
                 with locks[band]:
                     if band not in files:
                         files[band] = opened.enter_context(tile.filling(band))
-                    files[band](start, *_below(headroom, found))
+                    files[band](start, *below(headroom, found))
             return found
 
         yield lambda band, start, stop: pool.submit(read, band, next(places[band]), start, stop)
@@ -137,45 +135,16 @@ class _Walk:
         self.room = room
         self._number, self._tile, self._free = number, tile, free
 
-    def fill(self, band: str, start: int, slot: "_Slot") -> bool:
+    def fill(self, band: str, start: int, slot: Slot) -> bool:
         """Have a band's rows read from one on.
 
         Whether it was done: not before a process has started, nor when it is gone, nor when rows cannot be read.
         """
         process = self._free.get()
         try:
-            planes, zero_point = self._tile.stored(band), self._tile.zero_point(band)
-            return process.fill((self._number, band), planes, zero_point, start, slot)
+            return process.fill((self._number, band), self._tile.calibrated(band), start, slot)
         finally:
             self._free.put(process)
-
-
-#: Where rows are written: the first byte, for how many rows there is room before them, how many they are, their width,
-#: and whether there are weights.
-_Slot = tuple[int, int, int, int, bool]
-
-
-def _slot_size(height: int, width: int, weights: bool) -> int:
-    """Bytes of a slot for so many rows at most: whole pages."""
-    return -(-(9 if weights else 5) * height * width // mmap.PAGESIZE) * mmap.PAGESIZE
-
-
-def _slot(
-    room: mmap.mmap | np.ndarray, place: int, headroom: int, height: int, width: int, weights: bool
-) -> PixelRows:
-    """The arrays in a slot."""
-    shape = headroom + height, width
-    pixels = shape[0] * width
-
-    def array(kind: type, begin: int) -> np.ndarray:
-        return np.frombuffer(room, kind, pixels, place + begin * pixels).reshape(shape)
-
-    return array(np.float32, 0), array(np.bool_, 8 if weights else 4), array(np.float32, 4) if weights else None
-
-
-def _below(headroom: int, slot: PixelRows) -> PixelRows:
-    flux, saturated, weight = slot
-    return flux[headroom:], saturated[headroom:], None if weight is None else weight[headroom:]
 
 
 class _Process:
@@ -203,14 +172,14 @@ class _Process:
                 process.kill()
                 process.wait()
 
-    def fill(self, band: tuple[int, str], planes: Planes, zero_point: float, *where) -> bool:
-        """Whether the rows from `where[0]` on have been written to the slot `where[1]`."""
+    def fill(self, band: tuple[int, str], pixels: Calibrated, start: int, slot: Slot) -> bool:
+        """Whether a band's rows from one on have been written to a slot."""
         # A process that has ended is ready to say so, every time.
         with suppress(EOFError, OSError):
             if not (self._ready or self._connection.poll()):
                 return False
             self.wait()
-            self._connection.send((band, None if band in self._sent else (planes, zero_point), *where))
+            self._connection.send((band, None if band in self._sent else pixels, start, slot))
             self._sent.add(band)
             return self._connection.recv()
         return False
@@ -218,28 +187,3 @@ class _Process:
     def wait(self) -> None:
         """Wait until it has started. EOFError when it has ended."""
         self._ready = self._ready or self._connection.recv()
-
-
-def serve(connection: str, memory: str) -> None:
-    """Read rows for as long as somebody asks; both are numbers of open files."""
-    with Connection(int(connection)) as asked, ExitStack() as files:
-        room = mmap.mmap(int(memory), ROOM)
-        opened: dict[str, FillRows] = {}
-        walk = -1
-        with suppress(EOFError, OSError):
-            asked.send(True)
-            while True:
-                (number, band), new, start, slot = asked.recv()
-                if number != walk:
-                    files.close()
-                    opened, walk = {}, number
-                try:
-                    if new is not None:
-                        planes, zero_point = new
-                        opened[band] = files.enter_context(planes.filling(zero_point))
-                    opened[band](start, *_below(slot[1], _slot(room, *slot)))
-                # Whatever it is, who asked will meet it again and can tell it better.
-                except Exception:
-                    asked.send(False)
-                else:
-                    asked.send(True)

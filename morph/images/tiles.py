@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike
 
 from morph.errors import BadInput
 from morph.images import headers
+from morph.images.calibrated import Calibrated, FillRows
 from morph.images.finding import find_tiles, tile_name
 from morph.images.footprints import Footprint, Overlap, in_rectangle, to_pixels
-from morph.images.planes import FillRows, Planes
+from morph.images.planes import Planes
 from morph.images.readers import Reader, named, reader_of
 from morph.surveys import get_survey
 
@@ -241,9 +242,9 @@ class Tile:
 
     @contextmanager
     def filling(self, band: str) -> Iterator[FillRows]:
-        """What reads rows of a band, see `Planes.filling`; from memory where `plane` has read them."""
+        """What reads rows of a band, see `Calibrated.opened`; from memory where `plane` has read them."""
         if band not in self._flux:
-            with self.stored(band).filling(self.zero_point(band)) as fill:
+            with self.calibrated(band).opened() as fill:
                 yield fill
             return
         whole, saturated_anywhere = self._flux[band], self._saturated
@@ -262,6 +263,10 @@ class Tile:
         """All files that its pixels lie in, those of masks and weights included."""
         planes = (plane for band in self._planes.values() for plane in (band.science, band.mask, band.weights))
         return list(dict.fromkeys(plane.path for plane in planes if plane is not None))
+
+    def calibrated(self, band: str) -> Calibrated:
+        """Where a band's pixels are, and what they mean."""
+        return self.stored(band).calibrated(self.zero_point(band))
 
     def stored(self, band: str) -> Planes:
         """Where a band's pixels are. BadInput when the tile has no such band."""

@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from morph.images.planes import PixelRows
+from morph.images.calibrated import PixelRows
 from morph.images.reading import Readers, read_ahead
 from morph.images.tiles import Tile
 
