@@ -31,7 +31,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving" / "scorin
 from full_tile import full_tile
 
 from morph.catalogues.catalogue import read_catalogue
-from morph.images.planes import Planes
 from morph.images.strips import stamps
 from morph.images.tiles import Tile
 from morph.simulation.tile import SimulatedTile
@@ -86,7 +85,7 @@ def whole(made: SimulatedTile, source: Source, repeats: int, out: Path) -> Verdi
         prepared = np.concatenate([piece.stamps for piece in stamps(tile, x, y, radius, answerer.description["size"])])
         answerer.answer(prepared[: pipeline.BATCH])
         for attempt in range(repeats):
-            reading = _cpu(lambda: _read(made))
+            reading = _cpu(lambda: _read(tile))
             passes = _cpu(lambda: _answer(prepared, answerer.answer))
             watch = Watch()
             with _timed_writing() as writing:
@@ -150,11 +149,14 @@ def scaling(made: SimulatedTile, folder: Path) -> Verdict:
     )
 
 
-def _read(made: SimulatedTile) -> None:
-    for path in made.paths:
-        planes = Planes.open(path)
-        for plane in (planes.science, planes.mask, planes.weights):
-            assert plane is not None
+def _read(tile: Tile) -> None:
+    """Unpack the planes that a job needs."""
+    for band in tile.bands:
+        planes = tile.stored(band)
+        needed = (planes.science, planes.mask, None if planes.mask_is_whole else planes.weights)
+        for plane in needed:
+            if plane is None:
+                continue
             with plane.opened() as rows:
                 for start in range(0, plane.shape[0], ROWS):
                     rows(start, min(start + ROWS, plane.shape[0]))

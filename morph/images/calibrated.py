@@ -36,6 +36,7 @@ class Calibrated:
     ----------
     science, mask, weights : the image, and what is known of its pixels; None where there is no such plane.
     bad_bits, saturated_bits : bits of the mask that make a pixel bad, and that mark it as saturated.
+    mask_is_whole : whether every pixel without weight is bad by the mask too.
     saturation : the level, counts, from which on a pixel is saturated; None or 0 where it is not known.
     nanomaggies : of one count.
     """
@@ -45,6 +46,7 @@ class Calibrated:
     weights: Plane | None
     bad_bits: int
     saturated_bits: int
+    mask_is_whole: bool
     saturation: float | None
     nanomaggies: float
 
@@ -83,7 +85,7 @@ class Calibrated:
                     stored = weight(start, stop)
                     np.copyto(flux, np.nan, where=~(stored > 0))
                     variance[:] = self.inverse_variance(stored)
-                elif weight is not None:
+                elif weight is not None and not self.mask_is_whole:
                     flux.flat[weight.not_positive(start, stop)] = np.nan
 
             def fill(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None = None) -> None:

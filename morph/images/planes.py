@@ -69,6 +69,7 @@ class Planes:
     bad_bits : a pixel with any of these bits in the mask is bad.
     saturated_bits : a pixel with any of these bits in the mask is saturated.
     survey_zero_point : magnitude of one count in the survey's files, where the header does not say it.
+    mask_is_whole : whether every pixel without weight is bad by the mask too, so that weights tell nothing more of that.
     """
 
     header: fits.Header
@@ -78,6 +79,7 @@ class Planes:
     bad_bits: int = -1
     saturated_bits: int = SATURATED_BIT
     survey_zero_point: float | None = None
+    mask_is_whole: bool = False
 
     @classmethod
     def open(cls, path: str | Path) -> "Planes":
@@ -163,6 +165,7 @@ class Planes:
             self.weights,
             self.bad_bits,
             self.saturated_bits,
+            self.mask_is_whole and self.mask is not None,
             saturation=headers.number(self.header, "SATURATE"),
             nanomaggies=float(to_nanomaggies(np.ones(()), zero_point)),
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import HALF_LIGHT, counts_of, sky_of, write_band, write_tile
+from drawn_tiles import HALF_LIGHT, SIZE, counts_of, sky_of, write_band, write_tile
 from survey_files import FRAME_SCALE, frame_sky, write_brick, write_frame
 
 from morph.errors import BadInput
@@ -72,6 +72,28 @@ def test_bounds_in_the_header_come_first_and_other_tiles_have_none():
 
 
 @pytest.mark.real
+def test_weights_of_des_tiles_are_read_only_where_they_are_asked_for(tmp_path):
+    """Their mask marks whatever has no weight; elsewhere weights tell what is bad too."""
+    weight = np.ones((SIZE, SIZE), "float32")
+    weight[30, 40] = 0
+    for name in ("DES0356-5248_r4163p01", "mosaic"):
+        with Tile.open(write_band(tmp_path, "r", name=name, weight=weight)) as tile:
+            assert np.isnan(tile.plane("r")[30, 40]) == (name == "mosaic")
+            assert tile.weight("r")[30, 40] == 0
+    mask = np.zeros((SIZE, SIZE))
+    mask[30, 40] = 1
+    path = write_band(tmp_path, "r", name="DES0356-5331_r4163p01", packed=True, mask=mask, weight=weight)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        codes = hdus["WGT"].fileinfo()["datLoc"] + hdus["WGT"].header["NAXIS1"] * SIZE
+    with path.open("r+b") as file:
+        file.seek(codes)
+        file.write(b"\xff" * 2000)
+    with Tile.open(path) as tile:
+        assert np.argwhere(np.isnan(tile.plane("r"))).tolist() == [[30, 40]]
+        with pytest.raises(BadInput, match="cut short or damaged"):
+            tile.weight("r")
+
+
 def test_every_des_tile_is_a_whole_number_of_spacings_from_its_neighbours(real_data):
     """The rule that the unique areas rest on, on all tiles of DR2."""
     with (real_data / "des-dr2-tiles.csv").open() as file:
