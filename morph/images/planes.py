@@ -69,7 +69,7 @@ class Planes:
     bad_bits : a pixel with any of these bits in the mask is bad.
     saturated_bits : a pixel with any of these bits in the mask is saturated.
     survey_zero_point : magnitude of one count in the survey's files, where the header does not say it.
-    mask_is_whole : whether every pixel without weight is bad by the mask too, so that weights tell nothing more of that.
+    mask_is_whole : whether every pixel without weight is bad by the mask too, and weights tell nothing more of that.
     """
 
     header: fits.Header
