@@ -203,22 +203,22 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
 
 def _batches(sheet: _Sheet, strips: Iterable[Stamps], pixel_scale: float) -> Iterator[_Batch]:
     """The galaxies with something to see, `BATCH` at a time, the last ones fewer."""
-    rows, images, count = [], [], 0
+    rows, shown, count = np.empty(BATCH, dtype=int), None, 0
     for cut in strips:
         sheet.note(cut, pixel_scale)
-        asked = (cut.flags & Flag.NO_DATA) == 0
-        rows.append(cut.rows[asked])
-        images.append(cut.stamps[asked])
-        count += len(rows[-1])
-        if count < BATCH:
-            continue
-        held, shown = np.concatenate(rows), np.concatenate(images)
-        whole = count - count % BATCH
-        for start in range(0, whole, BATCH):
-            yield _Batch(sheet, held[start : start + BATCH], shown[start : start + BATCH])
-        rows, images, count = [held[whole:]], [shown[whole:].copy()], count - whole
-    if count:
-        yield _Batch(sheet, np.concatenate(rows), np.concatenate(images))
+        asked = np.flatnonzero((cut.flags & Flag.NO_DATA) == 0)
+        while len(asked):
+            if shown is None:
+                shown = np.empty((BATCH, *cut.stamps.shape[1:]), dtype=cut.stamps.dtype)
+            some, asked = np.split(asked, [BATCH - count])
+            end = count + len(some)
+            rows[count:end], shown[count:end] = cut.rows[some], cut.stamps[some]
+            count = end
+            if count == BATCH:
+                yield _Batch(sheet, rows, shown)
+                rows, shown, count = np.empty(BATCH, dtype=int), None, 0
+    if shown is not None:
+        yield _Batch(sheet, rows[:count], shown[:count])
 
 
 def _write(sheet: _Sheet, job: Job) -> Scored:
