@@ -56,12 +56,12 @@ class Calibrated:
         return np.maximum(weight, 0) / np.float32(self.nanomaggies) ** 2
 
     @contextmanager
-    def opened(self) -> Iterator[FillRows]:
+    def opened(self, weights: bool = False) -> Iterator[FillRows]:
         """What reads rows from files that stay open between its calls, which are one thread's at a time.
 
-        It raises BadInput when a file turns out to be damaged.
+        It can be asked for inverse variances if `weights`, and raises BadInput when a file turns out to be damaged.
         """
-        planes = (self.science, self.mask, self.weights)
+        planes = (self.science, self.mask, self.weights if weights or not self.mask_is_whole else None)
         level, scale = self.saturation or 0, np.float32(self.nanomaggies)
         with ExitStack() as files:
             science, mask, weight = (None if p is None else files.enter_context(p.opened()) for p in planes)
@@ -85,7 +85,7 @@ class Calibrated:
                     stored = weight(start, stop)
                     np.copyto(flux, np.nan, where=~(stored > 0))
                     variance[:] = self.inverse_variance(stored)
-                elif weight is not None and not self.mask_is_whole:
+                elif weight is not None:
                     flux.flat[weight.not_positive(start, stop)] = np.nan
 
             def fill(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None = None) -> None:

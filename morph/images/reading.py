@@ -67,7 +67,7 @@ def read_ahead(
             if shared is None or not shared.fill(band, start, slot):
                 with locks[band]:
                     if band not in files:
-                        files[band] = opened.enter_context(tile.filling(band))
+                        files[band] = opened.enter_context(tile.filling(band, weights))
                     files[band](start, *below(headroom, found))
             return found
 

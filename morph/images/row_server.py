@@ -58,7 +58,7 @@ def serve(connection: str, memory: str) -> None:
                     opened, walk = {}, number
                 try:
                     if new is not None:
-                        opened[band] = files.enter_context(new.opened())
+                        opened[band] = files.enter_context(new.opened(weights=slot[-1]))
                     opened[band](start, *below(slot[1], arrays(room, *slot)))
                 # Whatever it is, who asked will meet it again and can tell it better.
                 except Exception:

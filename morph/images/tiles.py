@@ -241,10 +241,10 @@ class Tile:
         return self._saturated
 
     @contextmanager
-    def filling(self, band: str) -> Iterator[FillRows]:
+    def filling(self, band: str, weights: bool = False) -> Iterator[FillRows]:
         """What reads rows of a band, see `Calibrated.opened`; from memory where `plane` has read them."""
         if band not in self._flux:
-            with self.calibrated(band).opened() as fill:
+            with self.calibrated(band).opened(weights) as fill:
                 yield fill
             return
         whole, saturated_anywhere = self._flux[band], self._saturated

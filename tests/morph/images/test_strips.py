@@ -97,8 +97,8 @@ def test_rows_without_galaxies_are_not_read(tmp_path, thin, monkeypatch):
     read, filling = set(), Tile.filling
 
     @contextmanager
-    def watched(self, band):
-        with filling(self, band) as fill:
+    def watched(self, band, weights=False):
+        with filling(self, band, weights) as fill:
             yield lambda start, flux, *more: read.update(range(start, start + len(flux))) or fill(start, flux, *more)
 
     monkeypatch.setattr(Tile, "filling", watched)
