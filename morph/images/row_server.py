@@ -35,6 +35,7 @@ def arrays(
 
 
 def below(headroom: int, slot: PixelRows) -> PixelRows:
+    """The arrays without the room before their rows."""
     flux, saturated, weight = slot
     return flux[headroom:], saturated[headroom:], None if weight is None else weight[headroom:]
 
