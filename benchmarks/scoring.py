@@ -44,8 +44,8 @@ WHOLE, WRITING, PEAK, TWO, SCALING = 1.2, 0.02, 3.0, 1.8, 0.9
 #: Rows that are read at once where nothing but reading is timed.
 ROWS = 1000
 
-#: Workers of the clusters whose model sleeps, tiles for each, and seconds that a galaxy takes; eight are on a tile. They
-#: do all else on one machine's few cores, a tenth of a second of it a tile, which must not be what limits them.
+#: Workers of the clusters whose model sleeps, tiles for each, and seconds that a galaxy takes; eight are on a tile.
+#: They do all else on one machine's few cores, a tenth of a second of it a tile, which must not be what limits them.
 CLUSTERS, EACH, SLEEP = (1, 2, 4, 8, 16), 2, 2.5
 
 Verdict = tuple[bool, str]
