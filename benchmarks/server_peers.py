@@ -31,6 +31,9 @@ from server import EXPORT, Child, closed_loops, load
 PROJECT = Path(__file__).parents[1]
 PEERS = {"ray": "ray_serve.py", "bentoml": "bentoml_service.py"}
 
+#: How often a peer is started before it is given up.
+ATTEMPTS = 3
+
 #: What is promised: at least as many times the galaxies of a peer, for so many clients, else as many as it; and p99
 #: over p50 at most.
 AHEAD = {("ray", 64): 2.5}
@@ -67,13 +70,21 @@ class Peer:
     """Another server, started with a Python of its own; it serves at `address` until its standard input ends."""
 
     def __init__(self, python: str, script: str, version: Path):
+        # Ray gives its parts some seconds to find each other, which is not always enough where its files are cold.
+        for _ in range(ATTEMPTS):
+            if address := self._start(python, script, version):
+                self.address = address
+                return
+        raise SystemExit(f"{script} did not start; run benchmarks/peers/{script} alone to see why")
+
+    def _start(self, python: str, script: str, version: Path) -> str | None:
+        """Where the server serves; None where it ended instead."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
         self._process = subprocess.Popen(
             [python, PROJECT / "benchmarks" / "peers" / script, version, str(port)],
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -81,8 +92,8 @@ class Peer:
         )
         said = next((line for line in self._process.stdout if line.startswith("Serving")), None)
         if said is None:
-            raise SystemExit(f"{script} did not start; run benchmarks/peers/{script} alone to see why")
-        self.address = said.split()[-1]
+            self._process.wait()
+        return said and said.split()[-1]
 
     def __enter__(self) -> "Peer":
         return self
