@@ -2,8 +2,8 @@
 
 The model runs in parts (`serving.fast.parts`), each in the precision that it bears: the convolutions beyond the first
 block and the decoder in bfloat16 where the processor computes in it, all else in float32. What one part makes lies
-where the next one reads it, and a chunk of galaxies is small enough to stay near the processor on its way. Every
-thread takes chunks of its own through all parts, so that none waits for another.
+where the next one reads it, and a chunk of galaxies is small enough to stay near the processor on its way. More chunks
+are on their way at once than there are threads that compute, for between two parts of one its thread would be idle.
 """
 
 import json
@@ -22,6 +22,9 @@ from serving.fast.parts import ABOUT, PARTS
 
 #: Galaxies that go through the parts together.
 CHUNK = 32
+
+#: Chunks that are on their way for each of several threads.
+LANES = 2
 
 #: The parts that are rounded to bfloat16. The first convolutions look for small differences between large values:
 #: rounded too, they would move probabilities by up to 0.017.
@@ -48,14 +51,15 @@ class FastModel:
         self.remembered = None if about["remembered"] is None else Sample.from_text(about["remembered"])
         self.threads = threads or threads_allowed()
         parts = _compile(folder, self.threads)
-        lanes = [_Lane(parts) for _ in range(self.threads)]
+        # Where there is one thread, another's chunk would only push its own out of the cache.
+        lanes = [_Lane(parts) for _ in range(1 if self.threads == 1 else LANES * self.threads)]
         # OpenVINO's Python side prepares itself at its first use; two threads that do so at once would wait for each
         # other for ever, one with Python's lock and one for it.
         lanes[0].run(np.zeros((1, *lanes[0].shape), "float32"), ())
         self._free: SimpleQueue[_Lane] = SimpleQueue()
         for lane in lanes:
             self._free.put(lane)
-        self._pool = ThreadPoolExecutor(self.threads, "openvino")
+        self._pool = ThreadPoolExecutor(len(lanes), "openvino")
 
     def answer(self, images: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """`outputs` (as `Classifier.from_flux` names them) of flux stamps, float32 [n, s, s, 3] with s >= size: one
