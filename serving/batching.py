@@ -25,10 +25,10 @@ class BatchingParameters:
     Attributes
     ----------
     max_batch_size : the most galaxies in one request and in one pass.
-    batch_timeout_micros : how long a request waits for company where a thread is free and another is at work. The
-        embedded server lets none wait while nothing runs: its company would only be found in the queue later.
+    batch_timeout_micros : how long a request waits for company where a thread is free and another is at work on more.
+        The embedded server lets none wait while nothing runs: its company would only be found in the queue later.
     max_enqueued_batches : how many full batches may wait before requests are refused.
-    num_batch_threads : how many passes run at once.
+    num_batch_threads : how many passes run at once; the embedded server divides the cores among them.
     allowed_batch_sizes : a pass is padded to the next of these; rising, the last is `max_batch_size`.
     """
 

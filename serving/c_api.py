@@ -35,6 +35,9 @@ _TEXT: np.dtype = np.dtype("object")
 #: Bytes of a TF_TString, whatever the length of its text.
 _TSTRING = 24
 
+#: A ConfigProto's `intra_op_parallelism_threads`, the second field, as protobuf marks a number.
+_INTRA_OP = 2 << 3
+
 _pointer, _text, _int, _size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t
 _long = ctypes.POINTER(ctypes.c_int64)
 
@@ -48,6 +51,7 @@ _FUNCTIONS: dict[str, tuple] = {
     "TF_NewGraph": (_pointer,),
     "TF_DeleteGraph": (None, _pointer),
     "TF_NewSessionOptions": (_pointer,),
+    "TF_SetConfig": (None, _pointer, _pointer, _size, _pointer),
     "TF_DeleteSessionOptions": (None, _pointer),
     "TF_LoadSessionFromSavedModel": (
         _pointer,
@@ -181,18 +185,23 @@ class SavedModel:
     ----------
     folder : the version's folder, with `saved_model.pb`.
     wheel : the folder of another TensorFlow wheel whose library is to be used.
+    threads : how many threads compute within one operation, at most 127; TensorFlow's own choice, every core, if not
+        given. TensorFlow keeps one pool of them in a process, so the first model or operation there decides.
 
     The session is closed by `close`, at the end of a `with` block, or when nobody holds the model any more.
     Raises BadInput when TensorFlow cannot load the folder.
     """
 
-    def __init__(self, folder: str | Path, wheel: str | None = None):
+    def __init__(self, folder: str | Path, wheel: str | None = None, threads: int | None = None):
         self._library = library(wheel)
         self.tensorflow = self._library.TF_Version().decode()
         self._graph = self._library.TF_NewGraph()
         options = self._library.TF_NewSessionOptions()
         tags = (_text * 1)(b"serve")
         with _Status(self._library) as status:
+            if threads:
+                config = bytes([_INTRA_OP, min(threads, 127)])
+                self._library.TF_SetConfig(options, config, len(config), status.pointer)
             self._session = self._library.TF_LoadSessionFromSavedModel(
                 options, None, str(folder).encode(), tags, 1, self._graph, None, status.pointer
             )

@@ -221,10 +221,10 @@ class Servable:
     ----------
     version : its number; signatures : name -> `Signature`.
 
-    Raises BadInput when the folder's model is damaged.
+    `threads` compute within one operation, as `SavedModel` has it. Raises BadInput when the folder's model is damaged.
     """
 
-    def __init__(self, location: Location, max_rows: int):
+    def __init__(self, location: Location, max_rows: int, threads: int | None = None):
         from google.protobuf.message import DecodeError
         from tensorflow.core.protobuf import saved_model_pb2
 
@@ -232,7 +232,7 @@ class Servable:
         self._folder = location.folder
         try:
             saved = saved_model_pb2.SavedModel.FromString((location.folder / "saved_model.pb").read_bytes())
-            self._model = SavedModel(location.folder)
+            self._model = SavedModel(location.folder, threads=threads)
             self.signatures = {
                 name: Signature(name, definition, self._model, max_rows)
                 for name, definition in saved.meta_graphs[0].signature_def.items()

@@ -1,10 +1,12 @@
 """Dynamic batching: requests that arrive together pass through the network together.
 
 A thread of the network takes its next batch itself, without asking the event loop, so that no moment is lost
-between two passes: while one runs, the loop receives what will be the next.
+between two passes: while one runs, the loop receives what will be the next. Several threads share what there is
+evenly: passes side by side never wait for each other, as the threads within one pass do at every layer.
 """
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import deque
@@ -16,6 +18,9 @@ import numpy as np
 from serving.batching import BatchingParameters
 
 Tensors = Mapping[str, np.ndarray]
+
+#: A request of twice as many galaxies is divided among the threads; fewer are quicker in one pass.
+WORTH_DIVIDING = 8
 
 #: The network: the inputs of several requests and the rows of padding to add, to the outputs of all rows.
 Run = Callable[[Sequence[Tensors], int], dict[str, np.ndarray]]
@@ -43,6 +48,14 @@ class Part:
         """Its rows of the outputs with these names."""
         return {name: self.outputs[name][self.start : self.stop] for name in names}
 
+    @classmethod
+    def joined(cls, parts: Sequence["Part"]) -> "Part":
+        """The share of a request that was divided, of its parts in their order."""
+        cuts = [part.cut(tuple(part.outputs)) for part in parts]
+        outputs = {name: np.concatenate([cut[name] for cut in cuts]) for name in cuts[0]}
+        rows = sum(part.stop - part.start for part in parts)
+        return cls(outputs, 0, rows, max(part.queue for part in parts), max(part.compute for part in parts))
+
 
 @dataclass(eq=False, slots=True)
 class _Task:
@@ -65,8 +78,8 @@ class Threads:
         self.parameters = parameters
         self.loop = asyncio.get_running_loop()
         self.changed = threading.Condition()
-        #: Galaxies that wait, in all queues.
-        self.rows = 0
+        #: Galaxies that wait, in all queues, and those in the passes that run.
+        self.rows, self.computing = 0, 0
         #: The queues in which requests wait, in the order in which they get their turn.
         self.waiting: deque[Batcher] = deque()
         #: Each is told of every pass, in the event loop: galaxies, and rows of padding.
@@ -84,6 +97,12 @@ class Threads:
         """Whether so much waits that one queue would take no more; then a request need not even be read."""
         return self.rows >= self.parameters.max_enqueued_batches * self.parameters.max_batch_size
 
+    @property
+    def share(self) -> int:
+        """The most galaxies for one pass, so that every thread gets as many of those that are here."""
+        fair = -(-(self.rows + self.computing) // self.parameters.num_batch_threads)
+        return min(fair, self.parameters.max_batch_size)
+
     def close(self) -> None:
         """Answer what waits, and end."""
         with self.changed:
@@ -98,11 +117,14 @@ class Threads:
                 batcher, batch = self._next()
                 if batcher is None:
                     return
+                rows = sum(task.rows for task in batch)
                 self._running += 1
+                self.computing += rows
             if batch:
                 batcher.pass_through(batch)
             with self.changed:
                 self._running -= 1
+                self.computing -= rows
                 # A request that waited for company only because this pass ran need not wait any more.
                 self.changed.notify()
 
@@ -140,37 +162,47 @@ class Batcher:
     tasks: deque[_Task] = field(default_factory=deque)
     rows: int = 0
 
-    def submit(self, inputs: Tensors, rows: int, deadline: float | None = None) -> "asyncio.Future[Part]":
+    async def submit(self, inputs: Tensors, rows: int, deadline: float | None = None) -> Part:
         """The network's answer to `inputs`, whose arrays have between 1 and `max_batch_size` rows each.
 
-        Raises QueueFull at once when too much waits. The future fails with TooLate when the deadline (on
-        `time.monotonic`'s clock) passes before the request's turn, and with whatever the network raises. One that
-        is cancelled, because its client went away, takes its galaxies out of the queue: nothing is computed.
+        Raises QueueFull at once when too much waits, TooLate when the deadline (on `time.monotonic`'s clock) passes
+        before the request's turn, and whatever the network raises. One that is cancelled, because its client went
+        away, takes its galaxies out of the queue: nothing is computed.
         """
-        parameters, now = self.threads.parameters, time.monotonic()
-        task = _Task(inputs, rows, self.threads.loop.create_future(), now, deadline)
+        parameters, tasks = self.threads.parameters, self._divided(inputs, rows, deadline)
         with self.threads.changed:
             if self.rows + rows > parameters.max_enqueued_batches * parameters.max_batch_size:
                 raise QueueFull
             if not self.tasks:
                 self.threads.waiting.append(self)
-            self.tasks.append(task)
+            self.tasks.extend(tasks)
             self.rows += rows
             self.threads.rows += rows
-            self.threads.changed.notify()
-        return task.answer
+            self.threads.changed.notify(len(tasks))
+        if len(tasks) == 1:
+            return await tasks[0].answer
+        return Part.joined(await asyncio.gather(*(task.answer for task in tasks)))
+
+    def _divided(self, inputs: Tensors, rows: int, deadline: float | None) -> list[_Task]:
+        """A request as one task, or as one for every thread where it is large."""
+        loop, now = self.threads.loop, time.monotonic()
+        pieces = max(1, min(self.threads.parameters.num_batch_threads, rows // WORTH_DIVIDING))
+        ends = [rows * i // pieces for i in range(pieces + 1)]
+        return [
+            _Task(_rows(inputs, start, stop), stop - start, loop.create_future(), now, deadline)
+            for start, stop in itertools.pairwise(ends)
+        ]
 
     def wants_company(self) -> float:
-        """Seconds that the first request may still wait for others; 0 when a batch is full."""
-        parameters = self.threads.parameters
-        if self.rows >= parameters.max_batch_size:
+        """Seconds that the first request may still wait for others; 0 when enough are here."""
+        if self.rows >= self.threads.share:
             return 0.0
-        return self.tasks[0].since + parameters.batch_timeout_micros * 1e-6 - time.monotonic()
+        return self.tasks[0].since + self.threads.parameters.batch_timeout_micros * 1e-6 - time.monotonic()
 
     def take(self) -> list[_Task]:
         """The requests that run together next, out of the queue; those that nobody waits for are left out."""
         parameters, now = self.threads.parameters, time.monotonic()
-        wanted = parameters.without_much_padding(min(self.rows, parameters.max_batch_size))
+        wanted = parameters.without_much_padding(min(self.rows, self.threads.share))
         batch: list[_Task] = []
         rows = 0
         while self.tasks and (not batch or rows + self.tasks[0].rows <= wanted):
@@ -203,6 +235,10 @@ class Batcher:
 
     def _tell(self, what: Callable, *arguments) -> None:
         self.threads.loop.call_soon_threadsafe(what, *arguments)
+
+
+def _rows(inputs: Tensors, start: int, stop: int) -> Tensors:
+    return {name: array[start:stop] for name, array in inputs.items()}
 
 
 def _answer(batch: list[_Task], outputs: dict[str, np.ndarray], start: float, compute: float) -> None:

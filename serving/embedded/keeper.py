@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from morph.cores import threads_allowed
 from serving.embedded.batcher import Batcher, Threads
 from serving.embedded.configuration import ModelConfig
 from serving.embedded.models import Models, Version, VersionStatus
@@ -169,7 +170,10 @@ class Keeper:
         return True
 
     def _read(self, location: Location) -> Servable:
-        servable = Servable(location, self.threads.parameters.max_batch_size)
+        parameters = self.threads.parameters
+        # Two passes with a core each do more than one after the other with both.
+        cores = max(1, threads_allowed() // parameters.num_batch_threads)
+        servable = Servable(location, parameters.max_batch_size, cores)
         servable.warm_up()
         return servable
 

@@ -212,7 +212,9 @@ def _batches(sheet: _Sheet, strips: Iterable[Stamps], pixel_scale: float) -> Ite
                 shown = np.empty((BATCH, *cut.stamps.shape[1:]), dtype=cut.stamps.dtype)
             some, asked = np.split(asked, [BATCH - count])
             end = count + len(some)
-            rows[count:end], shown[count:end] = cut.rows[some], cut.stamps[some]
+            rows[count:end] = cut.rows[some]
+            # With another mode there would be a copy on the way.
+            np.take(cut.stamps, some, axis=0, out=shown[count:end], mode="clip")
             count = end
             if count == BATCH:
                 yield _Batch(sheet, rows, shown)

@@ -4,6 +4,7 @@ numbers."""
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,15 @@ with SavedModel(sys.argv[1]) as model:
 np.savez("outputs.npz", **outputs)
 python = [name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras")]
 assert not python, python
+"""
+
+
+#: Says how many threads there are when a model was loaded with so many for its operations.
+THREADS = """
+import os, sys
+from serving.c_api import SavedModel
+model = SavedModel(sys.argv[1], threads=int(sys.argv[2]))
+print(len(os.listdir("/proc/self/task")))
 """
 
 
@@ -92,3 +102,12 @@ def test_what_the_library_refuses_it_says_in_its_own_words(model_dir, signatures
             model.run({"nothing:0": np.zeros(2, "float32")}, [described])
     with pytest.raises(BadInput, match="Could not find SavedModel"):
         SavedModel(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in Linux's /proc")
+def test_the_threads_within_an_operation_are_as_many_as_asked(model_dir):
+    def there(threads: int) -> int:
+        command = [sys.executable, "-c", THREADS, str(locate(model_dir).folder), str(threads)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert there(5) - there(1) == 4

@@ -91,11 +91,58 @@ def test_a_second_thread_waits_for_company_no_longer_than_the_timeout():
             return await ask(rows(1))
 
         start = time.monotonic()
-        await asyncio.gather(*(later(seconds) for seconds in (0, 0.02, 0.03)))
+        await asyncio.gather(ask(rows(*range(8))), *(later(seconds) for seconds in (0.02, 0.03)))
         return time.monotonic() - start
 
     assert run(network, parameters, work) < 0.35
-    assert network.passes == [1, 2]
+    assert sorted(network.passes) == [2, 8]
+
+
+def test_threads_share_what_waits_evenly():
+    network = Network(0.1)
+    parameters = BatchingParameters(max_batch_size=64, num_batch_threads=2)
+
+    async def work(ask):
+        before = [asyncio.create_task(ask(rows(0))) for _ in range(2)]
+        await asyncio.sleep(0.02)
+        await asyncio.gather(*before, *(ask(rows(i)) for i in range(12)))
+
+    run(network, parameters, work)
+    # Whichever of the first two ends first still counts the other's galaxy.
+    assert sorted(network.passes) in ([1, 1, 6, 6], [1, 1, 5, 7])
+
+
+def test_a_large_request_is_divided_among_the_threads():
+    network = Network(0.1)
+    parameters = BatchingParameters(max_batch_size=64, num_batch_threads=3, batch_timeout_micros=0)
+
+    async def work(ask):
+        start = time.monotonic()
+        answer = await ask(rows(*range(40)))
+        return answer, time.monotonic() - start
+
+    answer, spent = run(network, parameters, work)
+    np.testing.assert_array_equal(answer["row"], range(40))
+    np.testing.assert_array_equal(answer["doubled"][:, 0], 2 * np.arange(40))
+    assert sorted(network.passes) == [13, 13, 14]
+    assert spent < 0.2
+
+
+def test_a_divided_request_is_refused_or_fails_as_a_whole():
+    network = Network(0.02)
+    parameters = BatchingParameters(max_batch_size=32, max_enqueued_batches=1, num_batch_threads=2)
+
+    async def work(ask):
+        with pytest.raises(ArithmeticError):
+            await ask(rows(*range(31), -1))
+        first = asyncio.gather(*(ask(rows(i)) for i in range(20)))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            await ask(rows(*range(30)))
+        await first
+
+    run(network, parameters, work)
+    assert sum(network.passes) == 32 + 20
 
 
 def test_few_rows_of_padding_are_taken_and_many_are_not():
