@@ -1,5 +1,7 @@
 """The exported model as the peers call it."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +10,18 @@ import tensorflow as tf
 #: The most galaxies in one pass: what morph's own server takes.
 MOST = 128
 
+#: From so many galaxies on, every core takes its share of them in a pass of its own, as in morph's server: quicker than
+#: one pass in which the cores wait for each other.
+WORTH_DIVIDING = 16
+
 
 class Network:
     """`serving_default` of the SavedModel in `folder`: galaxies (n, 64, 64, 3) to arrays of n rows by name."""
 
     def __init__(self, folder: str | Path):
+        self._cores = os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(self._cores)
+        tf.config.threading.set_intra_op_parallelism_threads(1)
         # The signature does not keep its model alive.
         self._model = tf.saved_model.load(str(folder))
         self._run = self._model.signatures["serving_default"]
@@ -20,4 +29,10 @@ class Network:
             self(np.zeros((size, 64, 64, 3), "float32"))
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        if len(images) < WORTH_DIVIDING:
+            return self._pass(images)
+        shares = list(self._threads.map(self._pass, np.array_split(images, self._cores)))
+        return {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
+
+    def _pass(self, images: np.ndarray) -> dict[str, np.ndarray]:
         return {name: tensor.numpy() for name, tensor in self._run(image=tf.constant(images)).items()}

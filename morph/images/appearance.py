@@ -93,7 +93,7 @@ def _of_one(image: np.ndarray, pixel_scale: float, grid: _Grid) -> list[float]:
     present = np.isfinite(flux).mean(axis=(0, 1)) > 0.5
     if not present.any():
         return [*blank, scale]
-    sky = np.nanmedian(np.where(present, flux[grid.border], 0.0), axis=0)
+    sky = _median(np.where(present, flux[grid.border], 0.0))
     flux = np.nan_to_num(flux - sky)
     light = flux[..., present].mean(axis=-1)
     core = light[grid.r < 0.6 * grid.unit].mean()
@@ -102,10 +102,11 @@ def _of_one(image: np.ndarray, pixel_scale: float, grid: _Grid) -> list[float]:
         return [*blank, scale]
     fluxes = [flux[..., c][grid.r < grid.unit].sum() if present[c] else np.nan for c in range(3)]
     r20, r50, r80 = _radii(np.maximum(light, 0) * within, grid)
+    noise = _noise(light[grid.border])
     return [
-        _sharpness(flux, present, grid),
-        np.log10(max(_noise(light[grid.border]) / core, FAINTEST_NOISE)),
-        _grain(light, grid.border),
+        _sharpness(np.ascontiguousarray(np.moveaxis(flux[..., present], -1, 0)), grid),
+        np.log10(max(noise / core, FAINTEST_NOISE)),
+        _grain(light, grid.border, noise),
         _colour(fluxes[0], fluxes[1]),
         _colour(fluxes[1], fluxes[2]),
         np.log2(r50 / grid.unit),
@@ -117,16 +118,22 @@ def _of_one(image: np.ndarray, pixel_scale: float, grid: _Grid) -> list[float]:
     ]
 
 
-def _sharpness(flux: np.ndarray, present: np.ndarray, grid: _Grid) -> float:
+def _median(pixels: np.ndarray) -> np.ndarray:
+    """Of each column, without what is missing: [columns]."""
+    # Most stamps lack nothing, which takes a fraction of the time.
+    return np.median(pixels, axis=0) if np.isfinite(pixels).all() else np.nanmedian(pixels, axis=0)
+
+
+def _sharpness(bands: np.ndarray, grid: _Grid) -> float:
     """log2 of the size of the smallest structure that is seen, in half-light radii: the ratio of the light's first
     derivatives to its second. Products of two bands are free of the noise, which is another in each band."""
     within = grid.r < 1.5 * grid.unit
-    smooth = [gaussian_filter(flux[..., c], SMOOTHING) for c in np.flatnonzero(present)]
-    slopes = [np.gradient(band) for band in smooth]
-    bends = [np.gradient(dy, axis=0) + np.gradient(dx, axis=1) for dy, dx in slopes]
-    pairs = [(i, j) for i in range(len(smooth)) for j in range(i)]
-    slope = sum((slopes[i][0] * slopes[j][0] + slopes[i][1] * slopes[j][1])[within].sum() for i, j in pairs)
-    bend = sum((bends[i] * bends[j])[within].sum() for i, j in pairs)
+    dy, dx = np.gradient(gaussian_filter(bands, SMOOTHING, axes=(1, 2)), axis=(1, 2))
+    bends = (np.gradient(dy, axis=1) + np.gradient(dx, axis=2))[:, within]
+    dy, dx = dy[:, within], dx[:, within]
+    pairs = [(i, j) for i in range(len(bands)) for j in range(i)]
+    slope = sum((dy[i] * dy[j] + dx[i] * dx[j]).sum() for i, j in pairs)
+    bend = sum((bends[i] * bends[j]).sum() for i, j in pairs)
     return 0.5 * np.log2(slope / bend) - np.log2(grid.unit) if slope > 0 and bend > 0 else np.nan
 
 
@@ -136,9 +143,9 @@ def _noise(sky: np.ndarray) -> float:
     return 1.4826 * float(median - quartile)
 
 
-def _grain(light: np.ndarray, border: np.ndarray) -> float:
+def _grain(light: np.ndarray, border: np.ndarray, noise: float) -> float:
     """Correlation of the sky with itself one pixel further, sources clipped."""
-    limit = 3 * _noise(light[border])
+    limit = 3 * noise
     if limit <= 0:
         return np.nan
     sky = np.where(border & (np.abs(light) < limit), light, np.nan)

@@ -87,7 +87,7 @@ def cut_from(
     given = [np.array(values, dtype=float, ndmin=1) for values in (x, y, radius)]
     good = np.flatnonzero(usable(strip.tile, *given))
     count = len(given[0])
-    stamps = np.full((count, size, size, 3), np.nan, dtype="float32")
+    stamps = np.empty((count, size, size, 3), dtype="float32")
     flags = np.full(count, Flag.NO_DATA, dtype="int32")
     good_x, good_y, good_radius = (values[good] for values in given)
     # A radius under a pixel would be enlarged without end; the flag says what was done.
@@ -106,6 +106,9 @@ def cut_from(
         flags[good[k]] |= flag
         if stamp is not None:
             stamps[good[k]] = stamp
+    # Few are blank: all others are written once.
+    stamps[(flags & Flag.NO_DATA) != 0] = np.nan
+    stamps[..., [channel not in strip.tile.bands for channel in strip.tile.channels]] = np.nan
     return stamps, flags
 
 

@@ -106,7 +106,7 @@ def _weights(centre: np.ndarray, side: np.ndarray, size: int, count: int, smooth
     cell = np.clip(np.floor(edges).astype(int), REACH - 1, count - REACH)
     t = edges - cell
     # How much of each pixel lies before each edge, in the interpolated cumulative flux: all of one well before it.
-    before = (np.arange(count) < cell[..., None]).astype("float32").reshape(-1, count)
+    before = np.tri(count, k=-1, dtype="float32")[cell].reshape(-1, count)
     edge, cell, t = np.arange(cell.size), cell.ravel(), t.ravel()
     if smooth:
         # Catmull-Rom: cubic through the values, with slopes from the neighbours.

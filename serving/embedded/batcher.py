@@ -117,7 +117,7 @@ class Threads:
                 batcher, batch = self._next()
                 if batcher is None:
                     return
-                rows = sum(task.rows for task in batch)
+                rows = sum(task.rows for task in batch or ())
                 self._running += 1
                 self.computing += rows
             if batch:
