@@ -20,13 +20,16 @@ from morph.images.cutouts import cut_from
 from morph.images.photometry import point_source_radius
 from morph.images.sources import detect
 from morph.images.tiles import Tile
-from morph.images.walk import STRIP, walk
+from morph.images.walk import walk
 from morph.surveys import get_survey
 from serving.scoring.ahead import spread
 from serving.scoring.answerers import Answerer, RemoteModel, Source
 from serving.scoring.job import Job
 from serving.scoring.pipeline import BATCH, score_tiles
 from serving.scoring.summary import Scored
+
+#: Rows of a tile that are read to measure how fast that is.
+ROWS = 512
 
 #: Galaxies that are cut to measure how fast that is.
 CUT = 512
@@ -81,8 +84,8 @@ def measure(group: list[Path], survey: str, galaxies: Galaxies | None, source: S
     """
     with source.open() as answerer, Tile.open(group, survey) as tile, tempfile.TemporaryDirectory() as folder:
         height, width = tile.shape
-        first = max(0, (height - STRIP) // 2)
-        last = min(first + STRIP, height)
+        first = max(0, (height - ROWS) // 2)
+        last = min(first + ROWS, height)
         found, detection = None, 0.0
         if find:
             with _clock() as spent:
@@ -90,7 +93,7 @@ def measure(group: list[Path], survey: str, galaxies: Galaxies | None, source: S
             tile.close()
             detection = spent[0] / (height * width)
         with _clock() as reading:
-            ((strip, _),) = walk(tile, np.array([first]), np.array([last]))
+            ((strip, _),) = walk(tile, np.array([first]), np.array([last]), step=ROWS)
         x, y, radius = _some(tile, first, last, galaxies)
         size = int(answerer.description["size"])
         with _clock() as cutting:

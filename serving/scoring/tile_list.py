@@ -11,10 +11,10 @@ from morph.catalogues.tables import is_table, numbers, open_tables, texts
 from morph.errors import BadInput
 from morph.images.planes import is_fits
 from morph.images.tiles import Tile
-from morph.images.walk import STRIP
 from morph.simulation.coadd import Tilename, write_band
 from morph.simulation.tile import TILENAME, simulate_tile
 from morph.surveys import Survey, get_survey
+from serving.scoring.rates import ROWS
 
 #: Columns of a tile's corners, as the tile tables of DES and of the Legacy Surveys call them.
 CORNERS = (
@@ -82,14 +82,14 @@ def example(folder: Path, survey: str) -> tuple[list[Path], int]:
     Small ones are simulated, and repeated sideways.
     """
     camera, tilename = get_survey(survey), Tilename(TILENAME)
-    small = simulate_tile(folder / "small", STRIP, survey, galaxies=40, progress=False)
+    small = simulate_tile(folder / "small", ROWS, survey, galaxies=40, progress=False)
     wide = folder / "wide"
     wide.mkdir()
-    times = SIDE // STRIP
+    times = SIDE // ROWS
     with Tile.open(list(small.paths), survey) as tile:
         for band, path in enumerate(small.paths):
             flux = np.nan_to_num(tile.plane(camera.bands[band]))
             mask = tile.mask(camera.bands[band]).astype("int32")
             flux, mask = (np.tile(plane, (1, times)) for plane in (flux, mask))
             write_band(wide / path.name, flux, mask, camera, band, tilename, tile.wcs)
-    return sorted(wide.iterdir()), STRIP * STRIP * times
+    return sorted(wide.iterdir()), ROWS * ROWS * times
