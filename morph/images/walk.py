@@ -13,8 +13,8 @@ from morph.images.calibrated import PixelRows
 from morph.images.reading import Readers, read_ahead
 from morph.images.tiles import Tile
 
-#: Rows that are read at a time: of a DES tile in three bands, 40 MB of flux. Getting the memory for more from the system
-#: takes longer than more at a time saves.
+#: Rows that are read at a time: of a DES tile in three bands, 40 MB of flux. Getting the memory for more from the
+#: system takes longer than more at a time saves.
 STRIP = 320
 
 #: Rows that threads are reading: the first, the one after the last, and what will have been read of each band.
