@@ -10,6 +10,7 @@ takes less time than their pixels.
 """
 
 import gzip
+import mmap
 from abc import abstractmethod
 from functools import lru_cache
 from pathlib import Path
@@ -64,9 +65,10 @@ class _PackedRows(Rows):
         begin = table.fileinfo()["datLoc"]
         self._heap = begin + header.get("THEAP", header["NAXIS1"] * height)
         # Pages of a memory map are shared with the system's cache and are dropped by it.
-        self._content = np.memmap(path, "uint8", "r")
+        with path.open("rb") as file:
+            self._content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         size = header["NAXIS1"] * height
-        self._table = np.frombuffer(self._content[begin : begin + size].tobytes(), table.data.dtype)
+        self._table = np.frombuffer(self._content[begin : begin + size], table.data.dtype)
         self._places = {}
         for column in table.columns:
             if column.name.endswith("_DATA"):
@@ -79,7 +81,7 @@ class _PackedRows(Rows):
         """The codes of a row; empty if the column has none for it. ValueError where the file ends before them."""
         length, offset = self._places[column][row]
         begin = self._heap + offset
-        codes = self._content[begin : begin + length].tobytes()
+        codes = self._content[begin : begin + length]
         if len(codes) < length:
             raise ValueError(f"the file ends before the codes of row {row}")
         return codes
