@@ -24,7 +24,7 @@ from serving.fast.parts import ABOUT, PARTS
 CHUNK = 32
 
 #: Chunks that are on their way for each of several threads.
-LANES = 2
+LANES = 3
 
 #: The parts that are rounded to bfloat16. The first convolutions look for small differences between large values:
 #: rounded too, they would move probabilities by up to 0.017.
