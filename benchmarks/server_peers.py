@@ -30,6 +30,8 @@ from server import EXPORT, Child, closed_loops, load
 
 PROJECT = Path(__file__).parents[1]
 PEERS = {"ray": "ray_serve.py", "bentoml": "bentoml_service.py"}
+#: What `benchmarks/peers/saved_model.py` reads, which only the peers' Pythons can import.
+DIVIDE = "MORPH_PEERS_DIVIDE"
 
 #: How often a peer is started before it is given up.
 ATTEMPTS = 3
@@ -122,12 +124,16 @@ def fresh(folder: Path | None, stack: ExitStack) -> Path:
 @click.option("--seconds", default=3.0, show_default=True, help="Length of each timing.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--clients", default=(1, 4, 16, 64, 256), multiple=True, show_default=True, help="Repeat for several.")
+@click.option("--divide", is_flag=True, help="Let the peers, too, give every core a pass of its own.")
 @click.option("--listen", "generator", is_flag=True, hidden=True)
-def main(model, ray, bentoml, seconds: float, rounds: int, clients: tuple[int, ...], generator: bool) -> None:
+def main(
+    model, ray, bentoml, seconds: float, rounds: int, clients: tuple[int, ...], divide: bool, generator: bool
+) -> None:
     """Print a table of throughputs and latencies, and how many times a peer's throughput morph has."""
     if generator:
         listen()
         return
+    os.environ[DIVIDE] = "1" if divide else ""
     with ExitStack() as stack:
         model = fresh(model, stack)
         version = max((model / "morph").glob("[0-9]*"), key=lambda folder: int(folder.name)).resolve()

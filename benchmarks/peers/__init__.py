@@ -15,5 +15,6 @@ What "well" means, by what each one's documentation and source advise for a mode
   of JSON, forms or files; uvloop and httptools; one worker with all cores, adaptive batching; the network runs in
   BentoML's thread.
 
-Both load the SavedModel with TensorFlow and are warmed up with batches of 1, 2, 4 to 128.
+Both load the SavedModel with TensorFlow and are warmed up with batches of 1, 2, 4 to 128. `--divide` gives them what
+is morph's own besides: each core a pass of its own.
 """
