@@ -28,8 +28,9 @@ def command(
     morph pretrain my-survey --labels 300 --to from-scratch.keras
     """
     options.check(datasets)
-    import keras
+    from morph.quiet import import_quietly
 
+    keras = import_quietly("keras")
     from morph.model.classifier import Classifier
     from training.fitting.fit import Recipe
 

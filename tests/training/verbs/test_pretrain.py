@@ -1,5 +1,8 @@
 """`morph pretrain`, up to where training begins."""
 
+import subprocess
+import sys
+
 import numpy as np
 from click.testing import CliRunner
 
@@ -15,3 +18,18 @@ def test_the_seed_draws_the_first_weights_too(sample, tmp_path, monkeypatch):
     one, again, other = (np.concatenate([weight.ravel() for weight in weights]) for weights in started)
     np.testing.assert_array_equal(one, again)
     assert not np.array_equal(one, other)
+
+
+#: Makes the model and does not train it.
+START = """
+import sys
+from training.verbs import pretrain
+pretrain.train = lambda *_: None
+pretrain.command(sys.argv[1:], standalone_mode=False)
+"""
+
+
+def test_a_start_is_quiet(sample, tmp_path):
+    options = [sample.about["path"], "--to", str(tmp_path / "m.keras")]
+    done = subprocess.run([sys.executable, "-c", START, *options], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
