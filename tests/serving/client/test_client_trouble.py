@@ -140,7 +140,8 @@ def test_stock_servings_words_for_a_large_batch_are_understood(waiting):
     with StandIn(before) as server:
         answers = classify(server.address, waiting, numbered(23))
         assert answers["probabilities"][:, 0].tolist() == list(range(23))
-        assert [rows for _, rows in server.asked][-5:] == [5, 5, 5, 5, 3]
+        # Several are under way at once, so they may arrive in any order.
+        assert sorted(rows for _, rows in server.asked[-5:]) == [3, 5, 5, 5, 5]
 
 
 @both
@@ -156,7 +157,7 @@ def test_large_images_are_split_by_bytes(monkeypatch):
     monkeypatch.setattr("serving.client.talk.MESSAGE_BYTES", 400_000)
     with StandIn() as server, MorphClient(server.address) as client:
         client.classify(numbered(9, size=128), ["anomaly"])
-        assert [rows for signature, rows in server.asked if signature != "describe"] == [2, 2, 2, 2, 1]
+        assert sorted(rows for signature, rows in server.asked if signature != "describe") == [1, 2, 2, 2, 2]
 
 
 def test_one_galaxy_too_large_for_the_server_is_one_sentence():

@@ -82,7 +82,7 @@ def test_a_lone_request_is_answered_at_once():
 
 
 def test_a_second_thread_waits_for_company_no_longer_than_the_timeout():
-    network = Network(0.2)
+    network = Network(0.5)
     parameters = BatchingParameters(max_batch_size=8, batch_timeout_micros=50_000, num_batch_threads=2)
 
     async def work(ask):
@@ -94,12 +94,12 @@ def test_a_second_thread_waits_for_company_no_longer_than_the_timeout():
         await asyncio.gather(ask(rows(*range(8))), *(later(seconds) for seconds in (0.02, 0.03)))
         return time.monotonic() - start
 
-    assert run(network, parameters, work) < 0.35
+    assert run(network, parameters, work) < 0.8
     assert sorted(network.passes) == [2, 8]
 
 
 def test_threads_share_what_waits_evenly():
-    network = Network(0.1)
+    network = Network(0.5)
     parameters = BatchingParameters(max_batch_size=64, num_batch_threads=2)
 
     async def work(ask):
@@ -113,7 +113,7 @@ def test_threads_share_what_waits_evenly():
 
 
 def test_a_large_request_is_divided_among_the_threads():
-    network = Network(0.1)
+    network = Network(0.3)
     parameters = BatchingParameters(max_batch_size=64, num_batch_threads=3, batch_timeout_micros=0)
 
     async def work(ask):
@@ -125,11 +125,11 @@ def test_a_large_request_is_divided_among_the_threads():
     np.testing.assert_array_equal(answer["row"], range(40))
     np.testing.assert_array_equal(answer["doubled"][:, 0], 2 * np.arange(40))
     assert sorted(network.passes) == [13, 13, 14]
-    assert spent < 0.2
+    assert spent < 0.6
 
 
 def test_a_divided_request_is_refused_or_fails_as_a_whole():
-    network = Network(0.02)
+    network = Network(0.2)
     parameters = BatchingParameters(max_batch_size=32, max_enqueued_batches=1, num_batch_threads=2)
 
     async def work(ask):
