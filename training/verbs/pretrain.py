@@ -28,13 +28,11 @@ def command(
     morph pretrain my-survey --labels 300 --to from-scratch.keras
     """
     options.check(datasets)
-    from morph.quiet import import_quietly
-
-    keras = import_quietly("keras")
     from morph.model.classifier import Classifier
+    from morph.quiet import import_quietly
     from training.fitting.fit import Recipe
 
     recipe = options.recipe(Recipe(), steps=steps)
-    keras.utils.set_random_seed(options.seed)
+    import_quietly("keras").utils.set_random_seed(options.seed)
     classifier = Classifier(survey=options.target(datasets), precision=options.precision)
     train(classifier, options.task("pretrain", datasets), recipe, options.to, options.alias)

@@ -203,6 +203,22 @@ def test_who_goes_away_is_not_computed_for():
     assert network.passes == [1, 1]
 
 
+def test_who_goes_away_with_a_large_request_is_not_computed_for():
+    network = Network(0.5)
+    parameters = BatchingParameters(max_batch_size=32, num_batch_threads=2)
+
+    async def work(ask):
+        first = asyncio.create_task(ask(rows(*range(32))))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(ask(rows(*range(24))))
+        await asyncio.sleep(0.05)
+        second.cancel()
+        return await first
+
+    np.testing.assert_array_equal(run(network, parameters, work)["row"], range(32))
+    assert sorted(network.passes) == [16, 16]
+
+
 def test_a_request_whose_deadline_passes_in_the_queue_is_not_computed():
     network = Network(0.05)
     parameters = BatchingParameters(max_batch_size=1)
