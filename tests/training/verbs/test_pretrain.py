@@ -1,5 +1,6 @@
 """`morph pretrain`, up to where training begins."""
 
+import os
 import subprocess
 import sys
 
@@ -31,5 +32,9 @@ pretrain.command(sys.argv[1:], standalone_mode=False)
 
 def test_a_start_is_quiet(sample, tmp_path):
     options = [sample.about["path"], "--to", str(tmp_path / "m.keras")]
-    done = subprocess.run([sys.executable, "-c", START, *options], capture_output=True, text=True)
+    # A user's shell does not set what OpenVINO's converter leaves behind in a process that imported it.
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-c", START, *options], capture_output=True, text=True, env=environment, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
