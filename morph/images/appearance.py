@@ -66,75 +66,111 @@ def measure(images: np.ndarray, pixel_scale: np.ndarray | float = np.nan) -> np.
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where the pixels of a stamp are: `x`, `y`, `r` from its centre, their `order` by `r`, and masks."""
+    """What is where on a stamp, worked out once for all of them.
+
+    Attributes
+    ----------
+    unit : the half-light radius that the stamp was cut for, in pixels.
+    core, half, centre, within : bool [s, s], what is closer to the middle than 0.6, 1, 1.5 and 2.5 of them.
+    border : bool [s, s], the outermost pixels.
+    order : pixels by their distance from the middle, and `r`, these distances in this order, in pixels.
+    moments : x x, y y and x y of every pixel from the middle, [3, pixels].
+    box : rows and columns around `centre`, and as many more as smoothing and two derivatives reach.
+    """
 
     unit: float
-    x: np.ndarray
-    y: np.ndarray
-    r: np.ndarray
-    order: np.ndarray
+    core: np.ndarray
+    half: np.ndarray
+    centre: np.ndarray
+    within: np.ndarray
     border: np.ndarray
+    order: np.ndarray
+    r: np.ndarray
+    moments: np.ndarray
+    box: tuple[slice, slice]
 
     @classmethod
     def of(cls, size: int) -> "_Grid":
-        """`unit` is the half-light radius that the stamp was cut for, in pixels."""
+        """Of stamps of `size` pixels on a side."""
+        unit = size / FIELD
         offset = np.arange(size) - (size - 1) / 2
-        y, x = np.meshgrid(offset, offset, indexing="ij")
+        y, x = (axis.ravel() for axis in np.meshgrid(offset, offset, indexing="ij"))
+        r = np.hypot(x, y)
+        order = np.argsort(r)
         border = np.ones((size, size), dtype=bool)
         border[4:-4, 4:-4] = False
-        r = np.hypot(x, y)
-        return cls(size / FIELD, x, y, r, np.argsort(r, axis=None), border)
+        core, half, centre, within = (r.reshape(size, size) < radii * unit for radii in (0.6, 1.0, 1.5, 2.5))
+        reach = max(int(size / 2 - 1.5 * unit) - 5, 0)
+        box = (slice(reach, size - reach),) * 2
+        moments = np.stack([x * x, y * y, x * y])
+        return cls(unit, core, half, centre, within, border, order, r[order], moments, box)
 
 
 def _of_one(image: np.ndarray, pixel_scale: float, grid: _Grid) -> list[float]:
-    flux = relative_flux(image) if image.dtype == np.uint8 else np.asarray(image, dtype=float)
+    flux = relative_flux(image) if image.dtype == np.uint8 else image
+    bands = np.array(np.moveaxis(flux, -1, 0), dtype=float, order="C")
     blank = [np.nan] * (len(STATISTICS) - 1)
     scale = np.log2(pixel_scale) if pixel_scale > 0 else np.nan
-    present = np.isfinite(flux).mean(axis=(0, 1)) > 0.5
-    if not present.any():
+    present = np.flatnonzero(np.isfinite(bands).mean(axis=(1, 2)) > 0.5)
+    if not len(present):
         return [*blank, scale]
-    sky = _median(np.where(present, flux[grid.border], 0.0))
-    flux = np.nan_to_num(flux - sky)
-    light = flux[..., present].mean(axis=-1)
-    core = light[grid.r < 0.6 * grid.unit].mean()
-    within = grid.r < 2.5 * grid.unit
-    if core <= 0 or light[within].sum() <= 0:
+    bands = bands[present]
+    bands = np.nan_to_num(bands - _median(bands[:, grid.border])[:, None, None])
+    light = bands.mean(axis=0)
+    core = light[grid.core].mean()
+    inner = light * grid.within
+    if core <= 0 or inner.sum() <= 0:
         return [*blank, scale]
-    fluxes = [flux[..., c][grid.r < grid.unit].sum() if present[c] else np.nan for c in range(3)]
-    r20, r50, r80 = _radii(np.maximum(light, 0) * within, grid)
+    fluxes = np.full(3, np.nan)
+    fluxes[present] = bands[:, grid.half].sum(axis=1)
+    positive = np.maximum(inner, 0).ravel()
+    r20, r50, r80 = _radii(positive, grid)
     noise = _noise(light[grid.border])
     return [
-        _sharpness(np.ascontiguousarray(np.moveaxis(flux[..., present], -1, 0)), grid),
+        _sharpness(bands, grid),
         np.log10(max(noise / core, FAINTEST_NOISE)),
         _grain(light, grid.border, noise),
         _colour(fluxes[0], fluxes[1]),
         _colour(fluxes[1], fluxes[2]),
         np.log2(r50 / grid.unit),
         5 * np.log10(r80 / r20),
-        float(np.abs(light - light[::-1, ::-1])[within].sum() / np.abs(light)[within].sum() / 2),
-        _elongation(np.maximum(light, 0) * within, grid),
-        float(np.clip(light[~within].sum() / np.abs(light).sum(), -1, 1)),
+        float(np.abs(inner - inner[::-1, ::-1]).sum() / np.abs(inner).sum() / 2),
+        _elongation(positive, grid),
+        float(np.clip((light - inner).sum() / np.abs(light).sum(), -1, 1)),
         scale,
     ]
 
 
 def _median(pixels: np.ndarray) -> np.ndarray:
-    """Of each column, without what is missing: [columns]."""
+    """Of each row, without what is missing: [rows]."""
     # Most stamps lack nothing, which takes a fraction of the time.
-    return np.median(pixels, axis=0) if np.isfinite(pixels).all() else np.nanmedian(pixels, axis=0)
+    return np.median(pixels, axis=1) if np.isfinite(pixels).all() else np.nanmedian(pixels, axis=1)
 
 
 def _sharpness(bands: np.ndarray, grid: _Grid) -> float:
     """log2 of the size of the smallest structure that is seen, in half-light radii: the ratio of the light's first
     derivatives to its second. Products of two bands are free of the noise, which is another in each band."""
-    within = grid.r < 1.5 * grid.unit
-    dy, dx = np.gradient(gaussian_filter(bands, SMOOTHING, axes=(1, 2)), axis=(1, 2))
-    bends = (np.gradient(dy, axis=1) + np.gradient(dx, axis=2))[:, within]
-    dy, dx = dy[:, within], dx[:, within]
-    pairs = [(i, j) for i in range(len(bands)) for j in range(i)]
-    slope = sum((dy[i] * dy[j] + dx[i] * dx[j]).sum() for i, j in pairs)
-    bend = sum((bends[i] * bends[j]).sum() for i, j in pairs)
-    return 0.5 * np.log2(slope / bend) - np.log2(grid.unit) if slope > 0 and bend > 0 else np.nan
+    smooth = gaussian_filter(bands[:, *grid.box], SMOOTHING, axes=(1, 2))
+    dy, dx = _slope(smooth, 1), _slope(smooth, 2)
+    bend = _slope(dy, 1)[:, :, 2:-2] + _slope(dx, 2)[:, 2:-2]
+    centre = grid.centre[grid.box][2:-2, 2:-2]
+    steep = np.concatenate([dy[:, 1:-1, 2:-2][:, centre], dx[:, 2:-2, 1:-1][:, centre]], axis=1)
+    slope, bent = _between(steep), _between(bend[:, centre])
+    return 0.5 * np.log2(slope / bent) - np.log2(grid.unit) if slope > 0 and bent > 0 else np.nan
+
+
+def _slope(images: np.ndarray, axis: int) -> np.ndarray:
+    """Derivative by pixel along an axis, which becomes two pixels shorter."""
+    ends = [slice(None)] * images.ndim
+    first, last = ends.copy(), ends.copy()
+    first[axis], last[axis] = slice(None, -2), slice(2, None)
+    return (images[tuple(last)] - images[tuple(first)]) / 2
+
+
+def _between(rows: np.ndarray) -> float:
+    """Sum of the products of every two rows."""
+    products = rows @ rows.T
+    return float((products.sum() - np.trace(products)) / 2)
 
 
 def _noise(sky: np.ndarray) -> float:
@@ -145,14 +181,14 @@ def _noise(sky: np.ndarray) -> float:
 
 def _grain(light: np.ndarray, border: np.ndarray, noise: float) -> float:
     """Correlation of the sky with itself one pixel further, sources clipped."""
-    limit = 3 * noise
-    if limit <= 0:
+    seen = border & (np.abs(light) < 3 * noise)
+    sky = np.where(seen, light, 0.0)
+    pairs = np.count_nonzero(seen[:, 1:] & seen[:, :-1]) + np.count_nonzero(seen[1:] & seen[:-1])
+    power = np.vdot(sky, sky)
+    if not pairs or power <= 0:
         return np.nan
-    sky = np.where(border & (np.abs(light) < limit), light, np.nan)
-    both = [sky[:, 1:] * sky[:, :-1], sky[1:] * sky[:-1]]
-    variance = np.nanmean(sky**2)
-    products = np.concatenate([b[np.isfinite(b)] for b in both])
-    return float(products.mean() / variance) if variance > 0 and products.size else np.nan
+    products = np.vdot(sky[:, 1:], sky[:, :-1]) + np.vdot(sky[1:], sky[:-1])
+    return float(products / pairs / power * np.count_nonzero(seen))
 
 
 def _colour(blue: float, red: float) -> float:
@@ -161,13 +197,12 @@ def _colour(blue: float, red: float) -> float:
 
 def _radii(light: np.ndarray, grid: _Grid) -> np.ndarray:
     """Radii in pixels that hold 20, 50 and 80 % of the light."""
-    grown = np.cumsum(light.ravel()[grid.order])
-    return np.maximum(np.interp([0.2, 0.5, 0.8], grown / grown[-1], grid.r.ravel()[grid.order]), 0.5)
+    grown = np.cumsum(light[grid.order])
+    return np.maximum(np.interp([0.2, 0.5, 0.8], grown / grown[-1], grid.r), 0.5)
 
 
 def _elongation(light: np.ndarray, grid: _Grid) -> float:
     """1 - axis ratio, from second moments."""
-    total = light.sum()
-    xx, yy, xy = (float((light * a * b).sum() / total) for a, b in ((grid.x,) * 2, (grid.y,) * 2, (grid.x, grid.y)))
+    xx, yy, xy = (grid.moments @ light / light.sum()).tolist()
     spread = np.hypot((xx - yy) / 2, xy)
     return float(1 - np.sqrt(max((xx + yy) / 2 - spread, 0) / ((xx + yy) / 2 + spread)))

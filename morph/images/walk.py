@@ -17,12 +17,19 @@ from morph.images.tiles import Tile
 #: system takes longer than more at a time saves.
 STRIP = 320
 
-#: Rows that threads are reading: the first, the one after the last, and what will have been read of each band.
-_Coming = tuple[int, int, dict[str, Future[PixelRows]]]
+#: A tile's first strip is so many times shorter: until it is read, its caller has nothing to do.
+FIRST = 2
+
+#: Rows of the strip before that a strip has room for, as a part of `STRIP`. Few galaxies are so large that they need
+#: more, and a strip that holds one is copied whole.
+HEADROOM = 5 / 8
 
 #: So many times `STRIP` rows are read, or wait, while a strip is worked on: threads need not wait for the slowest of
 #: a strip's bands.
 AHEAD = 2
+
+#: Rows that threads are reading: the first, the one after the last, and what will have been read of each band.
+_Coming = tuple[int, int, dict[str, Future[PixelRows]]]
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ def walk(
     # The lowest row that a thing needs, or any after it.
     needed = np.minimum.accumulate(low[order][::-1])[::-1]
     step = step or STRIP
-    headroom = step // 2
+    headroom = int(step * HEADROOM)
     steps = _steps(ends, needed, step)
     coming: deque[_Coming] = deque()
     threads = threads or min(len(tile.bands), os.cpu_count() or 1)
@@ -154,9 +161,10 @@ def _steps(ends: np.ndarray, needed: np.ndarray, step: int) -> Iterator[tuple[in
     `ends` are the rows at which things end, in rising order; `needed` is the lowest row of each and of those after it.
     """
     done = stop = 0
+    rows = step // FIRST
     while done < len(ends):
         start = max(stop, int(needed[done]))
-        stop = min(start + step, int(ends[-1]))
+        stop, rows = min(start + rows, int(ends[-1])), step
         yield start, stop
         done = int(np.searchsorted(ends, stop, side="right"))
 

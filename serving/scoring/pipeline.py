@@ -7,6 +7,7 @@ to the last bit whichever tiles were scored before it.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ from serving.scoring.summary import Elsewhere, Failed, Result, Scored, summarise
 #: enough to read the first rows of the next tile.
 BATCH = 256
 WAITING = 8
+
+#: A tile's first batches are smaller, so that the model need not wait for the first long: what shares the processors'
+#: time with it is over sooner than the model is.
+FIRST = (64, 128)
 
 #: Galaxies of a tile whose pixels are measured, for the question how far the survey is from the model's.
 MEASURED = 200
@@ -202,23 +207,24 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
 
 
 def _batches(sheet: _Sheet, strips: Iterable[Stamps], pixel_scale: float) -> Iterator[_Batch]:
-    """The galaxies with something to see, `BATCH` at a time, the last ones fewer."""
-    rows, shown, count = np.empty(BATCH, dtype=int), None, 0
+    """The galaxies with something to see, `BATCH` at a time, the first and the last ones fewer."""
+    sizes = chain(FIRST, repeat(BATCH))
+    size, count, rows, shown = next(sizes), 0, np.empty(0, dtype=int), None
     for cut in strips:
         sheet.note(cut, pixel_scale)
         asked = np.flatnonzero((cut.flags & Flag.NO_DATA) == 0)
         while len(asked):
             if shown is None:
-                shown = np.empty((BATCH, *cut.stamps.shape[1:]), dtype=cut.stamps.dtype)
-            some, asked = np.split(asked, [BATCH - count])
+                rows, shown = np.empty(size, dtype=int), np.empty((size, *cut.stamps.shape[1:]), cut.stamps.dtype)
+            some, asked = np.split(asked, [size - count])
             end = count + len(some)
             rows[count:end] = cut.rows[some]
             # With another mode there would be a copy on the way.
             np.take(cut.stamps, some, axis=0, out=shown[count:end], mode="clip")
             count = end
-            if count == BATCH:
+            if count == size:
                 yield _Batch(sheet, rows, shown)
-                rows, shown, count = np.empty(BATCH, dtype=int), None, 0
+                size, count, shown = next(sizes), 0, None
     if shown is not None:
         yield _Batch(sheet, rows[:count], shown[:count])
 

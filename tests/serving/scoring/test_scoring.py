@@ -85,6 +85,7 @@ def test_a_server_says_the_same_as_the_model_in_memory(scored, tiles_folder, cat
 def test_small_batches_give_the_same_catalogue(scored, tiles_folder, catalogue, local, tmp_path, monkeypatch):
     out, _ = scored
     monkeypatch.setattr(pipeline, "BATCH", 3)
+    monkeypatch.setattr(pipeline, "FIRST", (2,))
     score(tiles_folder, catalogue, local, tmp_path)
     for name in NAMES:
         one, other = pq.read_table(out / f"{name}.parquet"), pq.read_table(tmp_path / f"{name}.parquet")
