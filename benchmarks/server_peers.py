@@ -29,7 +29,7 @@ import numpy as np
 from server import EXPORT, Child, closed_loops, load
 
 PROJECT = Path(__file__).parents[1]
-PEERS = {"ray": "ray_serve.py", "bentoml": "bentoml_service.py"}
+PEERS = {"ray": ["ray_serve.py"], "ray proxy": ["ray_serve.py", "proxy"], "bentoml": ["bentoml_service.py"]}
 #: What `benchmarks/peers/saved_model.py` reads, which only the peers' Pythons can import.
 DIVIDE = "MORPH_PEERS_DIVIDE"
 
@@ -38,7 +38,7 @@ ATTEMPTS = 3
 
 #: What is promised: at least as many times the galaxies of a peer, for so many clients, else as many as it; and p99
 #: over p50 at most.
-AHEAD = {("ray", 64): 2.5}
+AHEAD = {("ray", 64): 2.5, ("ray proxy", 64): 2.5}
 P99_OVER_P50 = 1.5
 
 
@@ -71,21 +71,21 @@ def listen() -> None:
 class Peer:
     """Another server, started with a Python of its own; it serves at `address` until its standard input ends."""
 
-    def __init__(self, python: str, script: str, version: Path):
+    def __init__(self, python: str, script: str, *options: str, version: Path):
         # Ray gives its parts some seconds to find each other, which is not always enough where its files are cold.
         for _ in range(ATTEMPTS):
-            if address := self._start(python, script, version):
+            if address := self._start(python, script, options, version):
                 self.address = address
                 return
         raise SystemExit(f"{script} did not start; run benchmarks/peers/{script} alone to see why")
 
-    def _start(self, python: str, script: str, version: Path) -> str | None:
+    def _start(self, python: str, script: str, options: tuple[str, ...], version: Path) -> str | None:
         """Where the server serves; None where it ended instead."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self._process = subprocess.Popen(
-            [python, PROJECT / "benchmarks" / "peers" / script, version, str(port)],
+            [python, PROJECT / "benchmarks" / "peers" / script, version, str(port), *options],
             env={**os.environ, "PYTHONPATH": str(PROJECT)},
             text=True,
             stdin=subprocess.PIPE,
@@ -141,7 +141,8 @@ def main(
         sides: dict[str, Callable[[], Child | Peer]] = {"morph": lambda: Child(*serve, said="Serving")}
         for name, python in {"ray": ray, "bentoml": bentoml}.items():
             if python and Path(python).exists():
-                sides[name] = partial(Peer, python, PEERS[name], version)
+                mine = [side for side in PEERS if side.startswith(name)]
+                sides |= {side: partial(Peer, python, *PEERS[side], version=version) for side in mine}
             else:
                 print(f"{name} is left out: name a Python that has it with --{name}-python")
         requests = stack.enter_context(Child(__file__, "--listen", said="ready"))
@@ -166,7 +167,7 @@ def _time(name: str, start: Callable[[], "Child | Peer"], clients, requests: Chi
 def _print(sides, clients, measured: list[dict]) -> bool:
     """The table; whether everything is as promised."""
     kept = True
-    print("  server   clients  galaxies/s  morph has  p50 ms  p99 ms  p99/p50")
+    print("  server    clients  galaxies/s  morph has  p50 ms  p99 ms  p99/p50")
     for count in clients:
         for side in sides:
             seen = [each[side, count] for each in measured]
@@ -181,7 +182,7 @@ def _print(sides, clients, measured: list[dict]) -> bool:
                 verdict = f"  more than {P99_OVER_P50:g}"
             kept = kept and not verdict
             print(
-                f"  {side:8} {count:7d} {rate:11.0f} {times:>10} {1000 * p50:7.1f} {1000 * p99:7.1f} {p99 / p50:8.2f}"
+                f"  {side:9} {count:7d} {rate:11.0f} {times:>10} {1000 * p50:7.1f} {1000 * p99:7.1f} {p99 / p50:8.2f}"
                 f"{verdict}"
             )
     return kept

@@ -66,11 +66,13 @@ class BatchingParameters:
         sizes = self.allowed_batch_sizes
         return sizes[bisect.bisect_left(sizes, rows)] if sizes else rows
 
+    def unpadded(self, rows: int) -> int:
+        """The largest pass of at most so many galaxies that needs no padding; so many where every one is larger."""
+        return max((size for size in self.allowed_batch_sizes if size <= rows), default=rows)
+
     def without_much_padding(self, rows: int) -> int:
         """The size of the pass for so many galaxies that wait, where the rest of them may wait for the next one.
 
         A few rows of padding cost less than another pass does; from `WORTH_A_PASS` on they cost more.
         """
-        if self.padded(rows) - rows < WORTH_A_PASS:
-            return rows
-        return self.allowed_batch_sizes[bisect.bisect_right(self.allowed_batch_sizes, rows) - 1]
+        return rows if self.padded(rows) - rows < WORTH_A_PASS else self.unpadded(rows)

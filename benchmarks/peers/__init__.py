@@ -10,7 +10,8 @@ What "well" means, by what each one's documentation and source advise for a mode
 
 - **Ray Serve** (`ray_serve.py`): TensorFlow Serving's own Predict over gRPC, one replica with all cores, in Ray's mode
   for throughput, in which the replica takes the requests itself and no proxy stands between; `@serve.batch`; the
-  network runs in a thread, so that the replica receives while it computes.
+  network runs in a thread, so that the replica receives while it computes. *Ray proxy* is the same without that mode:
+  requests come through Ray's proxy, as its guide to gRPC has it.
 - **BentoML** (`bentoml_service.py`): it speaks no gRPC any more, so pixels travel as the raw body of HTTP/1.1 instead
   of JSON, forms or files; uvloop and httptools; one worker with all cores, adaptive batching; the network runs in
   BentoML's thread.

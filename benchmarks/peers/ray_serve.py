@@ -1,6 +1,7 @@
-"""The exported model behind Ray Serve: `python ray_serve.py VERSION_FOLDER PORT`, with this project on PYTHONPATH.
+"""The exported model behind Ray Serve: `python ray_serve.py VERSION_FOLDER PORT [proxy]`, this project on PYTHONPATH.
 
-Says where it serves when it does, and stops when its standard input ends.
+With `proxy` requests come through Ray's proxy, as in its guide to gRPC; otherwise the replica takes them itself. Says
+where it serves when it does, and stops when its standard input ends.
 """
 
 import asyncio
@@ -10,8 +11,9 @@ import tempfile
 
 # Ray reads these where it is imported, here and in the processes that it starts.
 os.environ.update(
-    RAY_SERVE_THROUGHPUT_OPTIMIZED="1",
-    RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT=sys.argv[-1],
+    {}
+    if sys.argv[3:]
+    else {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": sys.argv[2]},
     RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="120",
     RAY_USAGE_STATS_ENABLED="0",
     RAY_AUTH_MODE="disabled",
@@ -57,12 +59,12 @@ class Morph:
         return response
 
 
-def main(folder: str, port: str) -> None:
+def main(folder: str, port: str, proxy: str = "") -> None:
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as home:
         ray.init(num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False, _temp_dir=home)
-        # Ray starts a proxy all the same, which nobody asks; the port is the replica's.
-        idle = gRPCOptions(port=int(port) + 1, grpc_servicer_functions=[SERVICE])
-        serve.start(proxy_location="HeadOnly", grpc_options=idle)
+        # Ray starts a proxy in any case; where nobody asks it, the port is the replica's.
+        grpc = gRPCOptions(port=int(port) + (not proxy), grpc_servicer_functions=[SERVICE])
+        serve.start(proxy_location="HeadOnly", grpc_options=grpc)
         serve.run(Morph.bind(folder))
         print(f"Serving at 127.0.0.1:{port}", flush=True)
         sys.stdin.read()

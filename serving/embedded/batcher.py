@@ -2,7 +2,8 @@
 
 A thread of the network takes its next batch itself, without asking the event loop, so that no moment is lost
 between two passes: while one runs, the loop receives what will be the next. Several threads share what there is
-evenly: passes side by side never wait for each other, as the threads within one pass do at every layer.
+evenly: passes side by side never wait for each other, as the threads within one pass do at every layer. A pass is
+padded only where nothing is left over that could fill it.
 """
 
 import asyncio
@@ -21,6 +22,10 @@ Tensors = Mapping[str, np.ndarray]
 
 #: A request of twice as many galaxies is divided among the threads; fewer are quicker in one pass.
 WORTH_DIVIDING = 8
+
+#: Where several threads share, the galaxies that are here make so many passes for each. With one, a request that comes
+#: a moment too late waits for a whole long pass; with more, small passes cost more than they spare.
+PASSES = 2
 
 #: The network: the inputs of several requests and the rows of padding to add, to the outputs of all rows.
 Run = Callable[[Sequence[Tensors], int], dict[str, np.ndarray]]
@@ -100,7 +105,8 @@ class Threads:
     @property
     def share(self) -> int:
         """The most galaxies for one pass, so that every thread gets as many of those that are here."""
-        fair = -(-(self.rows + self.computing) // self.parameters.num_batch_threads)
+        threads = self.parameters.num_batch_threads
+        fair = -(-(self.rows + self.computing) // (PASSES * threads if threads > 1 else 1))
         return min(fair, self.parameters.max_batch_size)
 
     def close(self) -> None:
@@ -202,7 +208,8 @@ class Batcher:
     def take(self) -> list[_Task]:
         """The requests that run together next, out of the queue; those that nobody waits for are left out."""
         parameters, now = self.threads.parameters, time.monotonic()
-        wanted = parameters.without_much_padding(min(self.rows, self.threads.share))
+        share = self.threads.share
+        wanted = parameters.without_much_padding(self.rows) if self.rows <= share else parameters.unpadded(share)
         batch: list[_Task] = []
         rows = 0
         while self.tasks and (not batch or rows + self.tasks[0].rows <= wanted):
