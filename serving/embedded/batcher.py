@@ -20,7 +20,7 @@ from serving.batching import BatchingParameters
 
 Tensors = Mapping[str, np.ndarray]
 
-#: A request of twice as many galaxies is divided among the threads; fewer are quicker in one pass.
+#: Passes of fewer galaxies take longer a galaxy: neither a request nor what waits is divided into smaller ones.
 WORTH_DIVIDING = 8
 
 #: Where several threads share, the galaxies that are here make so many passes for each. With one, a request that comes
@@ -104,9 +104,17 @@ class Threads:
 
     @property
     def share(self) -> int:
-        """The most galaxies for one pass, so that every thread gets as many of those that are here."""
+        """As many galaxies as every pass gets of those that are here; a thread does not wait for more."""
+        return self._fair(PASSES)
+
+    @property
+    def most(self) -> int:
+        """The most galaxies for one pass."""
+        return max(self.share, min(self._fair(1), WORTH_DIVIDING))
+
+    def _fair(self, passes: int) -> int:
         threads = self.parameters.num_batch_threads
-        fair = -(-(self.rows + self.computing) // (PASSES * threads if threads > 1 else 1))
+        fair = -(-(self.rows + self.computing) // (passes * threads if threads > 1 else 1))
         return min(fair, self.parameters.max_batch_size)
 
     def close(self) -> None:
@@ -208,8 +216,8 @@ class Batcher:
     def take(self) -> list[_Task]:
         """The requests that run together next, out of the queue; those that nobody waits for are left out."""
         parameters, now = self.threads.parameters, time.monotonic()
-        share = self.threads.share
-        wanted = parameters.without_much_padding(self.rows) if self.rows <= share else parameters.unpadded(share)
+        most = self.threads.most
+        wanted = parameters.without_much_padding(self.rows) if self.rows <= most else parameters.unpadded(most)
         batch: list[_Task] = []
         rows = 0
         while self.tasks and (not batch or rows + self.tasks[0].rows <= wanted):
