@@ -39,8 +39,7 @@ from serving.scoring.summary import Elsewhere, Failed, Result, Scored, summarise
 BATCH = 256
 WAITING = 8
 
-#: A tile's first batches are smaller, so that the model need not wait for the first long: what shares the processors'
-#: time with it is over sooner than the model is.
+#: A tile's first batches are smaller: until the first is full, the model has nothing to do.
 FIRST = (64, 128)
 
 #: Galaxies of a tile whose pixels are measured, for the question how far the survey is from the model's.
