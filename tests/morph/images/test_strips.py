@@ -164,3 +164,11 @@ def test_a_file_damaged_in_its_middle_is_told_by_name(tmp_path, thin, galaxies):
         path.write_bytes(content[: len(content) // 4])
         with pytest.raises(BadInput, match=path.name):
             together(tile, *galaxies)
+
+
+def test_the_first_strip_is_short_so_that_work_can_begin(tmp_path, thin):
+    write_tile(tmp_path)
+    low = np.arange(0, SIZE, 4)
+    with Tile.open(tmp_path) as tile:
+        first, second, *_ = (strip for strip, _ in walking.walk(tile, low, np.minimum(low + 4, SIZE)))
+    assert (first.start, first.stop, second.stop) == (0, 8, 24)

@@ -93,6 +93,18 @@ def test_small_batches_give_the_same_catalogue(scored, tiles_folder, catalogue, 
         np.testing.assert_allclose(answers_of(one), answers_of(other), atol=1e-5)
 
 
+def test_the_first_batches_are_small_so_that_the_model_can_begin(
+    tiles_folder, catalogue, local, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pipeline, "BATCH", 4)
+    monkeypatch.setattr(pipeline, "FIRST", (1, 2))
+    told = []
+    score(tiles_folder, catalogue, local, tmp_path, advance=lambda tiles, galaxies: told.append((tiles, galaxies)))
+    batches = [galaxies for tiles, galaxies in told if not tiles and galaxies]
+    assert batches[:2] == [1, 2]
+    assert max(batches) <= 4
+
+
 def test_several_workers_give_the_same_catalogue(scored, tiles_folder, catalogue, server, tmp_path):
     out, _ = scored
     finished = []
