@@ -73,7 +73,8 @@ class Classifier(keras.Model):
         self.memory = Memory(latent, name="memory")
         offset = (np.arange(size) - (size - 1) / 2) / (size / 2)
         window = np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / WINDOW**2)
-        self._window = window.astype("float32")[None, :, :, None]
+        # As large as the image: broadcasting along the bands would compute three numbers at a time.
+        self._window = np.repeat(window.astype("float32")[None, :, :, None], 3, axis=3)
         self.built = True
 
     def get_config(self):

@@ -22,8 +22,8 @@ def build_decoder(size: int, latent: int, precision: str = "float32") -> keras.M
         x = layers.UpSampling2D(2, dtype=precision)(x)
         x = _activate(layers.Conv2D(width, 3, padding="same", use_bias=False, dtype=precision)(x), precision)
     x = layers.Conv2D(48, 3, padding="same", dtype=precision)(x)
-    x = layers.Reshape((size // 4, size // 4, 4, 4, 3), dtype="float32")(x)
-    x = layers.Permute((1, 3, 2, 4, 5))(x)
+    x = layers.Reshape((size // 4, size // 4, 4, 12), dtype="float32")(x)
+    x = layers.Permute((1, 3, 2, 4))(x)
     return keras.Model(z, layers.Reshape((size, size, 3), name="reconstruction")(x), name="decoder")
 
 

@@ -26,8 +26,8 @@ def build_encoder(size: int, latent: int, precision: str = "float32") -> keras.M
     """
     image = keras.Input((size, size, 3), name="image")
     # Two by two pixels become twelve channels: nothing is lost, and the costly full resolution is left at once.
-    x = layers.Reshape((size // 2, 2, size // 2, 2, 3))(image)
-    x = layers.Reshape((size // 2, size // 2, 12))(layers.Permute((1, 3, 2, 4, 5))(x))
+    x = layers.Reshape((size // 2, 2, size // 2, 6))(image)
+    x = layers.Reshape((size // 2, size // 2, 12))(layers.Permute((1, 3, 2, 4))(x))
     x = _convolve(x, STEM, 3, 1, precision)
     for width, blocks in STAGES:
         for block in range(blocks):

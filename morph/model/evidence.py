@@ -25,7 +25,7 @@ def evidence(way_in: dict, residual, features, window: np.ndarray):
     way_in : what `morph.model.normalise.Normalise` returns.
     residual : [n, size, size, 3], what the decoder missed in units of the expected noise.
     features : [n, features], the encoder's pooled features, none negative.
-    window : [1, size, size, 1], how much each pixel counts.
+    window : [1, size, size, 3], how much each pixel counts, the same in every band.
     """
     # Pooled activations spread over orders of magnitude; their logarithms are nearly Gaussian.
     return ops.concatenate([ops.log(ops.abs(features) + 0.05), statistics(way_in, residual, window)], axis=-1)
@@ -37,7 +37,7 @@ def statistics(way_in: dict, residual, window: np.ndarray):
     missed, light, seen = _patches(residual * valid), _patches(image), _patches(valid)
     size = image.shape[1]
     side = size // PATCH
-    near = window.reshape(side, PATCH, side, PATCH).mean(axis=(1, 3)).astype("float32")[None, :, :, None]
+    near = window.reshape(side, PATCH, side, PATCH, 3).mean(axis=(1, 3)).astype("float32")[None]
     return ops.concatenate(
         [
             _errors(residual, valid, window),

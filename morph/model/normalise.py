@@ -43,7 +43,7 @@ class Normalise(keras.layers.Layer):
         """What the layer returns, given what `morph.images.border` says of the sky."""
         finite = ops.isfinite(image)
         valid = ops.cast(finite, "float32")
-        flux = ops.where(finite, image - sky, 0.0)
+        flux = ops.where(finite, image - self._along(sky, image), 0.0)
         scale = self._in_disc(flux) / ops.maximum(self._in_disc(valid), 1.0)
         # The mean noise of the bands that hold data.
         seen = ops.cast(noise > 0, "float32")
@@ -51,12 +51,12 @@ class Normalise(keras.layers.Layer):
         # Without any sky noise (a blank, or a picture whose border is one value) a tiny floor avoids 0 / 0.
         scale = ops.maximum(scale, ops.maximum(FAINTEST * mean_noise, 1e-9))
         # No hole in the sky is that deep; below it the logarithm would lose its digits.
-        linear = ops.maximum(flux * (SOFTENING / scale), DEEPEST)
+        linear = ops.maximum(flux * self._along(SOFTENING / scale, image), DEEPEST)
         unit = float(np.arcsinh(SOFTENING))
         # log(x + sqrt(1 + x^2)) is several times faster than the libraries' arcsinh, which is not vectorised.
         root = ops.sqrt(1.0 + ops.square(linear))
         stretched = ops.log(linear + root) * (1.0 / unit)
-        sigma = (ops.maximum(noise / scale, NOISE_FLOOR) * (SOFTENING / unit)) / root
+        sigma = self._along(ops.maximum(noise / scale, NOISE_FLOOR) * (SOFTENING / unit), image) / root
         return {"image": stretched, "sigma": sigma, "valid": valid, "sky": sky, "scale": scale}
 
     @staticmethod
@@ -64,6 +64,12 @@ class Normalise(keras.layers.Layer):
         """Back to the units of the input: the inverse of the stretch."""
         unit = float(np.arcsinh(SOFTENING))
         return ops.sinh(image * unit) * (scale / SOFTENING) + sky
+
+    @staticmethod
+    def _along(value, image):
+        """A value a band or one for all, [n, 1, 1, 3 or 1], for every pixel of a row, [n, 1, size, 3]: left to
+        broadcast along the bands, it would be computed with three numbers at a time."""
+        return ops.tile(value, (1, 1, image.shape[2], 3 // value.shape[3]))
 
     @staticmethod
     def _in_disc(image):
