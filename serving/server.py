@@ -96,6 +96,8 @@ class Server:
     ):
         self._models_config = Path(models_config) if models_config else None
         if self._models_config:
+            # First, so that no change is missed that comes while the first versions load.
+            self._followed = _changed(self._models_config)
             self._configs = read_config(self._models_config)
             beside = self._models_config.parent
         elif model_dir is None:
@@ -246,18 +248,24 @@ class Server:
             )
 
     async def _reread(self, keeper: Keeper, path: Path) -> None:
-        """Follow what the file of models says, for ever."""
-        seen = _changed(path)
+        """Follow what the file of models says, for ever. As in TensorFlow Serving, a label that is moved to a version
+        yet to come is moved when that is there."""
+        told = ""
         while True:
             await asyncio.sleep(self.poll)
             now = _changed(path)
-            if now in (seen, None):
+            if now in (self._followed, None):
                 continue
-            seen = now
             try:
                 await keeper.replace(read_config(path))
+                told = ""
             except (BadInput, Refused, OSError) as error:
-                log.error("The new models.config is not followed: %s", error)
+                if str(error) != told:
+                    told = str(error)
+                    log.error("The new models.config is not followed: %s", told)
+                if isinstance(error, Refused) and error.status == "FAILED_PRECONDITION":
+                    continue
+            self._followed = now
 
 
 def _changed(path: Path) -> int | None:

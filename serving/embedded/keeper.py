@@ -150,7 +150,7 @@ class Keeper:
         loop = asyncio.get_running_loop()
         try:
             servable = await loop.run_in_executor(self._loader, self._read, location)
-            self._must_fit(config.name, servable)
+            self._must_fit(config.name, number, servable)
         except Exception as error:  # whatever is wrong with the files, the other versions are served on
             status = error.status if isinstance(error, Refused) else "UNKNOWN"
             sentence = str(error).strip() or type(error).__name__
@@ -177,9 +177,10 @@ class Keeper:
         servable.warm_up()
         return servable
 
-    def _must_fit(self, name: str, servable: Servable) -> None:
-        """Refused where clients of the version that is served now could not use this one."""
-        for running in self.models.loaded(name)[-1:]:
+    def _must_fit(self, name: str, number: int, servable: Servable) -> None:
+        """Refused where clients of the version before it could not use this one. Those of a later one do not count:
+        who goes back to an older version has a reason."""
+        for running in [version for version in self.models.loaded(name) if version.number < number][-1:]:
             for key, signature in running.servable.signatures.items():
                 mine = servable.signatures.get(key)
                 if mine is None or not mine.covers(signature):
@@ -200,5 +201,7 @@ class Keeper:
     async def _unload(self, version: Version) -> None:
         await version.drained()
         await asyncio.get_running_loop().run_in_executor(self._loader, version.servable.close)
-        self.models.tell(version.name, VersionStatus(version.number, "END"))
+        # It may be wanted again, and back, since it was sent no more requests.
+        if version.number not in {loaded.number for loaded in self.models.loaded(version.name)}:
+            self.models.tell(version.name, VersionStatus(version.number, "END"))
         log.info("Version %d of %s is unloaded.", version.number, version.name)

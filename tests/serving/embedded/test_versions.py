@@ -233,6 +233,53 @@ def test_labels_and_policy_are_those_of_models_config_and_follow_its_changes(thr
         assert ask.version() == 3
 
 
+def test_an_older_version_that_answers_less_can_be_gone_back_to(tmp_path, exported):
+    shutil.copytree(exported["1"], tmp_path / "small" / "1")
+    shutil.copytree(exported["richer"], tmp_path / "small" / "2")
+    path = tmp_path / "models.config"
+    path.write_text(config(tmp_path, "latest { num_versions: 1 }"))
+    with Ask(tmp_path, models_config=path) as ask:
+        assert ask.states() == {2: "AVAILABLE"}
+        path.write_text(config(tmp_path, "specific { versions: 1 }"))
+        ask.wait(lambda: ask.states() == {2: "END", 1: "AVAILABLE"})
+
+
+def test_a_label_moves_as_soon_as_its_new_version_is_there(folder, exported):
+    path = folder / "models.config"
+    path.write_text(config(folder, "latest { num_versions: 2 }", {"stable": 1}))
+    with Ask(folder, models_config=path) as ask:
+        path.write_text(config(folder, "latest { num_versions: 2 }", {"stable": 2}))
+        time.sleep(5 * POLL)
+        assert ask.version(version_label="stable") == 1
+        shutil.copytree(exported["2"], folder / "small" / "2")
+        ask.wait(lambda: ask.version(version_label="stable") == 2)
+
+
+def test_a_models_config_that_changes_while_the_first_versions_load_is_followed(three, monkeypatch):
+    from serving.servable import Servable
+
+    path = three / "models.config"
+    monkeypatch.setattr(Servable, "warm_up", lambda self: path.write_text(config(three, "specific { versions: 2 }")))
+    with Ask(three, models_config=path) as ask:
+        ask.wait(lambda: ask.states() == {3: "END", 2: "AVAILABLE", 1: "END"})
+
+
+def test_a_version_that_is_wanted_again_while_it_is_drained_is_available(three):
+    path = three / "models.config"
+    with Ask(three, models_config=path) as ask:
+        first, _ = ask.server.models.loaded("small")
+        with first.in_use():
+            path.write_text(config(three, "specific { versions: 3 }"))
+            ask.wait(lambda: ask.states()[1] == "UNLOADING")
+            path.write_text(config(three, "specific { versions: 1 versions: 3 }"))
+            ask.wait(lambda: ask.states()[1] == "AVAILABLE")
+        # The thread that unloads is the one that loads: when another version is there, the first one has gone.
+        path.write_text(config(three, "all { }"))
+        ask.wait(lambda: ask.states().get(2) == "AVAILABLE")
+        assert ask.states()[1] == "AVAILABLE"
+        assert ask.version(version=1) == 1
+
+
 def test_another_configuration_is_taken_by_request(three):
     from google.protobuf import text_format
     from tensorflow_serving.apis import model_management_pb2
