@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 
 from serving.deploy import protos
-from serving.embedded.models import Models, Observation, Spec
+from serving.embedded.models import Models, Observation
 
 #: Where TensorFlow Serving has its metrics unless monitoring.config says otherwise.
 PATH = "/monitoring/prometheus/metrics"
@@ -176,12 +176,10 @@ class Metrics:
             _Family("morph_version_available", _VERSION[:2]),
         )
         for name in self._models.names:
-            for status in self._models.status(Spec(name)):
-                if status.state == "AVAILABLE":
-                    version = self._models.find(Spec(name, status.version))
-                    available.add((name, str(version.number)))
-                    for signature, batcher in version.batchers.items():
-                        waiting.add((name, str(version.number), signature), batcher.rows)
+            for version in self._models.loaded(name):
+                available.add((name, str(version.number)))
+                for signature, batcher in version.batchers.items():
+                    waiting.add((name, str(version.number), signature), batcher.rows)
         yield waiting.metric()
         yield available.metric()
 

@@ -85,6 +85,14 @@ def test_a_histogram_counts_every_value_up_to_its_bins_end():
     assert total(page, f"{name}_sum") == 10**6 + 6
 
 
+def test_a_model_without_versions_and_a_server_that_stops_have_a_page_too():
+    models = Models()
+    models.configure({"morph": {}})
+    models.sent_away = 0
+    assert Metrics(models).page()
+    assert models.sent_away == 0
+
+
 def test_every_metric_of_the_table_is_on_the_page_and_no_other():
     page = Metrics(Models()).page().decode()
     assert set(re.findall(r"# TYPE (\S+)", page)) == set(METRICS)
