@@ -16,17 +16,21 @@ import pyarrow.compute as pc
 from astropy.table import Table
 
 from morph.catalogues.columns import FILE_ID_COLUMNS
-from morph.catalogues.roles import CHANNEL_MAGNITUDES, Roles, degrees, find_roles, known, radii
+from morph.catalogues.roles import CHANNEL_MAGNITUDES, Roles, degrees, find_roles, in_pixels, known, radii
 from morph.catalogues.selection import Selection
 from morph.catalogues.tables import TableFile, numbers, open_tables, texts
 from morph.errors import BadInput
 from morph.surveys import get_survey
 
-#: A catalogue's columns here. `x` and `y` (pixels, 0-based) stand where a catalogue has no positions on the sky.
+#: A catalogue's columns here. `x` and `y` (pixels, 0-based) stand where a catalogue has no positions on the sky, and
+#: `radius_pixels` where its sizes are in pixels: `radius` is then right for images at the survey's own scale.
 SCHEMA = pa.schema(
     [
         ("id", pa.string()),
-        *((name, pa.float64()) for name in ("ra", "dec", "x", "y", "radius", *CHANNEL_MAGNITUDES, "redshift")),
+        *(
+            (name, pa.float64())
+            for name in ("ra", "dec", "x", "y", "radius", "radius_pixels", *CHANNEL_MAGNITUDES, "redshift")
+        ),
         ("tilename", pa.string()),
     ]
 )
@@ -159,6 +163,8 @@ class Catalogue:
             columns["x"], columns["y"] = numbers(rows[roles.x]) - 1, numbers(rows[roles.y]) - 1
         for name, quantity in roles.values.items():
             columns[name] = radii(rows, quantity, self.survey) if name == "radius" else known(rows, quantity)
+            if name == "radius" and in_pixels(quantity):
+                columns["radius_pixels"] = np.asarray(columns["radius"]) / self.survey.pixel_scale
         if roles.tilename:
             columns["tilename"] = texts(rows[roles.tilename])
         else:
@@ -244,7 +250,8 @@ def read_catalogue(path: str | Path, survey: str = "des", where: str | None = No
     Returns
     -------
     Table with `id` (str), `ra`, `dec` (deg), `x`, `y` (pixels, 0-based, where there are no positions on the sky),
-    `radius` (observed half-light radius, arcsec, NaN where the catalogue has none), `mag_g`, `mag_r`, `mag_i` (the
+    `radius` (observed half-light radius, arcsec, NaN where the catalogue has none), `radius_pixels` (the same in pixels
+    of the image, where the catalogue says it so), `mag_g`, `mag_r`, `mag_i` (the
     survey's three bands), `redshift` (NaN where unknown) and `tilename` (empty where unknown). Its `meta` holds
     `source`, `radius_column`, `left_out` (a `LeftOut`) and `digest` (a hash of what is scored: ids, positions and
     sizes).

@@ -165,14 +165,22 @@ def degrees(rows: pa.Table, quantity: Quantity) -> np.ndarray:
     return values * unit.to(units.deg) if unit is not None and unit.is_equivalent(units.deg) else values
 
 
+def in_pixels(quantity: Quantity) -> bool:
+    """Whether sizes are in pixels of the image that they were measured on."""
+    unit = quantity.unit
+    if unit is not None and unit.is_equivalent(units.arcsec):
+        return False
+    return quantity.kind == "pixels" or unit == units.pix
+
+
 def radii(rows: pa.Table, quantity: Quantity, survey: Survey) -> np.ndarray:
-    """Observed half-light radii: float64 [n], arcsec, NaN where there is none."""
+    """Observed half-light radii: float64 [n], arcsec, NaN where there is none; pixels count as the survey's."""
     radius = numbers(rows[quantity.column])
     unit, intrinsic = quantity.unit, quantity.kind == "intrinsic"
-    if unit is not None and unit.is_equivalent(units.arcsec):
-        radius = radius * unit.to(units.arcsec)
-    elif quantity.kind == "pixels" or unit == units.pix:
+    if in_pixels(quantity):
         radius = radius * survey.pixel_scale
+    elif unit is not None and unit.is_equivalent(units.arcsec):
+        radius = radius * unit.to(units.arcsec)
     # A model of size 0 is a point source; elsewhere 0 says that nothing was measured.
     radius = np.where(np.isfinite(radius) & ((radius > 0) | (intrinsic & (radius == 0))), radius, np.nan)
     # Widths add in quadrature for Gaussians; for real profiles it is good to a few per cent.

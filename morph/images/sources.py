@@ -35,7 +35,8 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
 
     Returns
     -------
-    Table with the catalogue's columns, and `x`, `y` (pixels, 0-based, NaN where the sky is not on the tile's plane).
+    Table with the catalogue's columns, and `x`, `y` (pixels, 0-based, NaN where the sky is not on the tile's plane);
+    sizes in pixels are the tile's own.
     """
     x, y = _pixels(tile, catalogue)
     ra, dec = np.array(catalogue["ra"], dtype=float), np.array(catalogue["dec"], dtype=float)
@@ -54,6 +55,9 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
     rows = np.flatnonzero(here | (~on_tile & (tilename == tile.name)))
     table = catalogue[rows]
     table["x"], table["y"], table["ra"], table["dec"] = x[rows], y[rows], ra[rows], dec[rows]
+    if "radius_pixels" in table.colnames:
+        known = np.isfinite(table["radius_pixels"])
+        table["radius"][known] = table["radius_pixels"][known] * tile.pixel_scale
     return table
 
 

@@ -130,3 +130,15 @@ def test_sextractors_pixels_count_from_one(tile, tmp_path):
     np.testing.assert_allclose(tile.pixels(found["ra"], found["dec"]), [x, y], atol=1e-6)
     with pytest.raises(BadInput, match=NO_TILE):
         Galaxies.read(tmp_path / "DES0356-5248_cat.csv", tiles=["DES0001-0541", "DES0002-0541"])
+
+
+def test_sizes_in_pixels_are_the_images_whatever_its_survey_has(tmp_path):
+    write_tile(tmp_path / "coarse", PC1_1=-0.5 / 3600, PC2_2=0.5 / 3600)
+    rows = Table({"NUMBER": [1, 2], "ra": [59.09] * 2, "dec": [-52.811] * 2, "FLUX_RADIUS": [4.0, np.nan]})
+    rows.write(tmp_path / "pixels.csv")
+    rows.rename_column("FLUX_RADIUS", "radius")
+    rows.write(tmp_path / "arcsec.csv")
+    with Tile.open(tmp_path / "coarse") as tile:
+        for name, radius in (("pixels", 4 * 0.5), ("arcsec", 4.0)):
+            found = Galaxies.read(tmp_path / f"{name}.csv").of(tile)["radius"]
+            np.testing.assert_allclose(found, [radius, np.nan], rtol=1e-4)
