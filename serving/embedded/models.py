@@ -114,6 +114,11 @@ class Models:
         return sorted(self._labels.keys() | {name for name, versions in self._versions.items() if versions})
 
     @property
+    def only(self) -> str:
+        """The name of the one model that is to be served; empty where there are several, or none."""
+        return next(iter(self._labels)) if len(self._labels) == 1 else ""
+
+    @property
     def ready(self) -> bool:
         """Whether every model that is to be served has a version that answers."""
         return all(self._versions.get(name) for name in self._labels)
@@ -192,7 +197,7 @@ class Models:
     def under_way(self, spec: Spec, entrypoint: str = "GRPC") -> Iterator["Request"]:
         """A request for the model that `spec` names, from its arrival to its answer. The observers are told at its
         end how it went; whatever goes wrong within comes out as Refused. `entrypoint` is GRPC or REST."""
-        request, begun, status = Request(spec), time.monotonic(), "OK"
+        request, status = Request(spec, time.monotonic()), "OK"
         try:
             yield request
         except Exception as error:
@@ -206,7 +211,7 @@ class Models:
             raise
         finally:
             if self.observers:
-                seen = request.observation(status, time.monotonic() - begun, entrypoint)
+                seen = request.observation(status, entrypoint)
                 for observer in self.observers:
                     observer(seen)
 
@@ -243,15 +248,17 @@ class Models:
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One request on its way: what is known of it so far."""
+    """One request on its way: what is known of it so far; `begun` is on `time.monotonic`'s clock."""
 
     spec: Spec
+    begun: float
     version: Version | None = None
     rows: int = 0
     part: Part | None = None
 
-    def observation(self, status: str, total: float, entrypoint: str) -> Observation:
+    def observation(self, status: str, entrypoint: str) -> Observation:
         """How it went, when it is over."""
+        total = time.monotonic() - self.begun
         queue, compute = (self.part.queue, self.part.compute) if self.part else (total, 0.0)
         number = self.version.number if self.version else None
         spec = self.spec

@@ -121,15 +121,17 @@ class PredictionService:
         left = context.time_remaining()
         deadline = None if left is None else time.monotonic() + left
         try:
-            request = await self._receive(context)
-            spec, wanted, inputs = spec_of(request), tuple(request.output_filter), _Inputs(request)
-            # Of what waits in the queue there is one copy, the arrays.
-            del request
-            with self._models.under_way(spec) as asked:
+            # One that is refused unread is meant for the only model, where there is only one.
+            with self._models.under_way(Spec(self._models.only)) as asked:
+                request = await self._receive(context)
+                asked.spec, asked.begun = spec_of(request), time.monotonic()
+                wanted, inputs = tuple(request.output_filter), _Inputs(request)
+                # Of what waits in the queue there is one copy, the arrays.
+                del request
                 version, names, part = await self._models.ask(asked, inputs.read, wanted, deadline)
         except Refused as refusal:
             await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
-        return wire.write(spec.name, version.number, spec.signature, names, part)
+        return wire.write(version.name, version.number, asked.spec.signature, names, part)
 
     async def _receive(self, context):
         """The request, unless so much waits already that it would be refused anyway."""

@@ -180,6 +180,8 @@ def test_overload_is_refused_quickly_and_leaves_the_server_well(model_dir):
         predict(honest())
         refusals: list[float] = []
         outcomes: Counter = Counter()
+        counted: Counter = Counter()
+        server.models.observers.append(lambda seen: counted.update([(seen.model, seen.status)]))
         done = threading.Event()
         calls = []
 
@@ -196,6 +198,8 @@ def test_overload_is_refused_quickly_and_leaves_the_server_well(model_dir):
             calls[-1].add_done_callback(lambda call, begun=begun: finished(call, begun))
         assert done.wait(60)
         assert set(outcomes) == {"OK", "RESOURCE_EXHAUSTED"}
+        # Those that were turned away unread are missed by no dashboard.
+        assert counted == {("morph", status): count for status, count in outcomes.items()}
         assert outcomes["OK"] >= 16
         assert np.median(refusals) < 2
         refused = next(call for call in calls if call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED)
