@@ -9,7 +9,7 @@ import grpc
 import numpy as np
 
 from serving.client.answers import Answers, named
-from serving.client.base import IN_FLIGHT, Client, several
+from serving.client.base import IN_FLIGHT, Client, names, several
 from serving.client.flow import Flow, Item, Packet
 from serving.client.images import Images, is_ready
 from serving.client.reply import Reply
@@ -41,6 +41,7 @@ class AsyncMorphClient(Client):
         await self.close()
 
     async def close(self) -> None:
+        self._closed = True
         if self._channel is not None:
             await self._channel.close()
 
@@ -74,7 +75,7 @@ class AsyncMorphClient(Client):
     ) -> AsyncIterator[Answers]:
         """As `MorphClient.stream`; `galaxies` may come asynchronously too."""
         items = several(galaxies, in_flight)
-        async for item, reply in self._flow(items, tuple(outputs), in_flight, layout, cut):
+        async for item, reply in self._flow(items, names(outputs), in_flight, layout, cut):
             yield await self._run(self._talks.name(reply, item))
 
     async def reconstruct(self, images: Any, *, layout: "FitsLayout | None" = None, cut: bool = False) -> np.ndarray:
@@ -148,6 +149,7 @@ class AsyncMorphClient(Client):
                 answer, resume = error, talk.throw
 
     def _send(self, message: Send) -> grpc.aio.UnaryUnaryCall:
+        self._must_be_open()
         if self._channel is None:
             # Not before: a channel belongs to the event loop that runs when it is made.
             self._channel = self._connection.open(grpc.aio)

@@ -1,6 +1,7 @@
 """What the client that waits and the client that awaits have in common."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,20 @@ class Client:
         self.address, self.model, self.version, self.label, self.timeout = address, model, version, label, timeout
         self._connection = Connection(address, tls, certificate, token, token_in_clear)
         self._talks = Talks(self._connection, model, version, label, timeout, Retries.of(retries), batch_size)
+        self._closed = False
+
+    def _must_be_open(self) -> None:
+        """Raises BadInput where the client was closed."""
+        if self._closed:
+            raise BadInput(f"This client of {self.address} is closed; make a new one.")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}('{self.address}', model='{self.model}')"
+
+
+def names(outputs: Iterable[str]) -> tuple[str, ...]:
+    """The names of outputs, of which a single one may be given as it is."""
+    return (outputs,) if isinstance(outputs, str) else tuple(outputs)
 
 
 def several(galaxies: Any, in_flight: int) -> Any:

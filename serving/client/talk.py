@@ -78,6 +78,8 @@ class Talks:
     ):
         if version is not None and label is not None:
             raise BadInput("A version is chosen by its number or by its label, not by both.")
+        if not timeout > 0:
+            raise BadInput(f"A message gets more than 0 seconds; the timeout is {timeout:g}.")
         if batch_size < 1:
             raise BadInput(f"A message holds at least 1 galaxy; the batch size is {batch_size}.")
         self.connection, self.model, self.version, self.label = connection, model, version, label

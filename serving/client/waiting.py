@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic
 import grpc
 import numpy as np
 
-from morph.errors import BadInput
 from serving.client.answers import Answers, named
-from serving.client.base import IN_FLIGHT, Client, several
+from serving.client.base import IN_FLIGHT, Client, names, several
 from serving.client.flow import Flow, Item, Packet
 from serving.client.images import Images, is_ready
 from serving.client.reply import Reply
@@ -34,7 +33,6 @@ class MorphClient(Client):
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
         self._channel = self._connection.open()
-        self._closed = False
         self._methods: dict[str, grpc.UnaryUnaryMultiCallable] = {}
 
     def __enter__(self) -> "MorphClient":
@@ -79,7 +77,7 @@ class MorphClient(Client):
               astropy `NDData` or `CCDData` with or without unit, whose mask becomes NaN;
             - {band: [height, width]}: the same, one image a band; a band that is left out has no data;
             - the name of a JPEG, PNG or FITS file, of a folder or a glob: as `morph classify` reads them.
-        outputs : which outputs to fetch; all if not given. A caller without use for the embedding saves most of
+        outputs : which outputs to fetch, or the name of one; all if not given. A caller without use for the embedding saves most of
             the answer's size by not asking for it.
         layout : what the headers of FITS files leave out; the model's survey if not given.
         cut : arrays may have any size and are cut to their galaxy's own size, as files always are. Otherwise they
@@ -115,7 +113,7 @@ class MorphClient(Client):
         `in_flight` messages are under way, and no more items are drawn than fill one more, so that memory stays flat
         however many there are. Raises as `classify`, BadInput also for `in_flight` below 1.
         """
-        for item, reply in self._flow(several(galaxies, in_flight), tuple(outputs), in_flight, layout, cut):
+        for item, reply in self._flow(several(galaxies, in_flight), names(outputs), in_flight, layout, cut):
             yield self._run(self._talks.name(reply, item))
 
     def reconstruct(self, images: Any, *, layout: "FitsLayout | None" = None, cut: bool = False) -> np.ndarray:
@@ -191,8 +189,7 @@ class MorphClient(Client):
         return self._method(message.method).future(message.request, message.timeout, self._connection.metadata)
 
     def _method(self, name: str) -> grpc.UnaryUnaryMultiCallable:
-        if self._closed:
-            raise BadInput(f"This client of {self.address} is closed; make a new one.")
+        self._must_be_open()
         if name not in self._methods:
             self._methods[name] = self._channel.unary_unary(name)
         return self._methods[name]

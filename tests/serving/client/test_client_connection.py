@@ -125,6 +125,7 @@ def test_versions_and_labels_are_asked_for():
     [
         ({"version": 1, "label": "stable"}, "not by both"),
         ({"batch_size": 0}, "at least 1 galaxy"),
+        ({"timeout": 0}, "more than 0 seconds"),
         ({"certificate": ("a.pem", "a.key")}, "over TLS only"),
         ({"tls": "nothing.pem"}, r"'nothing.pem' cannot be read \(No such file"),
         ({"tls": __file__}, "holds no certificate; give a PEM file"),
@@ -147,6 +148,14 @@ def test_a_closed_client_says_so():
     client.close()
     with pytest.raises(BadInput, match="is closed; make a new one"):
         client.describe()
+
+    async def awaited():
+        async with AsyncMorphClient("127.0.0.1:1") as client:
+            pass
+        with pytest.raises(BadInput, match="is closed; make a new one"):
+            await client.describe()
+
+    asyncio.run(awaited())
 
 
 def test_the_verb_speaks_tls_and_shows_its_token(morph, mutual, authority, tmp_path, monkeypatch):

@@ -186,6 +186,15 @@ def test_what_is_no_stream_is_one_sentence():
             next(client.stream([], in_flight=0))
 
 
+def test_one_output_may_be_named_without_a_list(stand_in):
+    async def awaited():
+        async with AsyncMorphClient(stand_in.address) as client:
+            return await client.classify(numbered(1), "anomaly")
+
+    with MorphClient(stand_in.address) as client:
+        assert list(client.classify(numbered(1), "anomaly")) == list(asyncio.run(awaited())) == ["anomaly"]
+
+
 def test_an_async_stream_that_fails_leaves_nothing_behind(stand_in):
     def galaxies():
         yield from numbered(40)
