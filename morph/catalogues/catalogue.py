@@ -250,11 +250,10 @@ def read_catalogue(path: str | Path, survey: str = "des", where: str | None = No
     Returns
     -------
     Table with `id` (str), `ra`, `dec` (deg), `x`, `y` (pixels, 0-based, where there are no positions on the sky),
-    `radius` (observed half-light radius, arcsec, NaN where the catalogue has none), `radius_pixels` (the same in pixels
-    of the image, where the catalogue says it so), `mag_g`, `mag_r`, `mag_i` (the
-    survey's three bands), `redshift` (NaN where unknown) and `tilename` (empty where unknown). Its `meta` holds
-    `source`, `radius_column`, `left_out` (a `LeftOut`) and `digest` (a hash of what is scored: ids, positions and
-    sizes).
+    `radius` (observed half-light radius, arcsec, NaN where the catalogue has none), `radius_pixels` (the same in the
+    image's pixels, where the catalogue says it so), `mag_g`, `mag_r`, `mag_i` (the survey's three bands), `redshift`
+    (NaN where unknown) and `tilename` (empty where unknown). Its `meta` holds `source`, `radius_column`, `left_out` (a
+    `LeftOut`) and `digest` (a hash of what is scored: ids, positions and sizes).
 
     Raises BadInput as `Catalogue` does.
     """

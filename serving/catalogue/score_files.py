@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph.errors import BadInput
-from serving.catalogue.scores import KEY, read_about
+from serving.catalogue.scores import KEY, read_about, readable
 
 #: What all tiles of a run share in their provenance (see `serving.scoring.job.Job.about`), but for the time.
 SHARED = (
@@ -99,14 +99,10 @@ class ScoreFiles:
         """One file's rows, with `columns` (all of the schema's when not given); null where a file lacks a column."""
         wanted = self.schema_of(columns)
         path = self.paths[number]
-        try:
-            with pq.ParquetFile(path) as file:
-                names = set(file.schema_arrow.names)
-                there = [name for name in wanted.names if name in names]
-                table = file.read(columns=there)
-        except (pa.ArrowInvalid, OSError) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise BadInput(f"The scores in '{path}' cannot be read ({reason}); make them again.") from None
+        with readable(path), pq.ParquetFile(path) as file:
+            names = set(file.schema_arrow.names)
+            there = [name for name in wanted.names if name in names]
+            table = file.read(columns=there)
         for place, field in enumerate(wanted):
             if field.name not in names:
                 table = table.add_column(place, field, pa.nulls(len(table), field.type))

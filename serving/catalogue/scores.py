@@ -1,7 +1,8 @@
 """The score catalogue: one Parquet file a tile, one row a galaxy."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -186,13 +187,20 @@ def masked_part(stamps: np.ndarray) -> np.ndarray:
     return found
 
 
-def read_about(path: str | Path) -> dict[str, Any]:
-    """The provenance of a score file. BadInput when the file is damaged or no score file."""
+@contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """BadInput where a score file that is read in this context turns out to be damaged."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        yield
     except (pa.ArrowInvalid, OSError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise BadInput(f"The scores in '{path}' cannot be read ({reason}); make them again.") from None
+
+
+def read_about(path: str | Path) -> dict[str, Any]:
+    """The provenance of a score file. BadInput when the file is damaged or no score file."""
+    with readable(path):
+        metadata = pq.read_schema(path).metadata or {}
     about = json.loads(metadata[KEY]) if KEY in metadata else {}
     if "model_version" not in about:
         raise BadInput(f"'{path}' is not a score file of `morph score`.")

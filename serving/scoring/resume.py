@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from morph.errors import BadInput
 from morph.images.footprints import Overlap, on_any
 from morph.images.tiles import tile_name
-from serving.catalogue.scores import read_about
+from serving.catalogue.scores import read_about, readable
 from serving.scoring.job import Job
-from serving.scoring.summary import Summary, summarise_file
+from serving.scoring.summary import Scored, Summary, summarise_file
 
 #: What must agree for a score file to be what a run would make again, and what it is called.
 SAME = {
@@ -30,6 +30,8 @@ SAME = {
 
 #: The last bytes of a Parquet file.
 MAGIC = b"PAR1"
+
+DAMAGED = "'%s' is damaged; its tile is scored again."
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ def leave_out_done(
             left.append(group)
             continue
         if not _is_whole(path):
-            logger.warning("'%s' is damaged; its tile is scored again.", path)
+            logger.warning(DAMAGED, path)
             left.append(group)
             continue
         about = read_about(path)
@@ -59,33 +61,38 @@ def leave_out_done(
         elif about.get("images", images) != images:
             summary.changed.append(name)
             left.append(group)
+        elif (done := _summarised(path)) is None:
+            left.append(group)
         else:
-            summary.add(summarise_file(path))
+            summary.add(done)
             advance(1, 0)
     if others:
         path, different, about = others[0]
         what = " and ".join(SAME[name] for name in different)
         raise BadInput(
-            f"{len(others)} score files in '{job.out}' come from another {what} (the first is '{path.name}', by "
+            f"{_files(len(others))} in '{job.out}' from another {what} (the first is '{path.name}', by "
             f"{about.get('model')} {about.get('model_version')}); choose another --out, or --overwrite them."
         )
     return left
 
 
 def tell_of_others(groups: list[list[Path]], job: Job) -> None:
-    """Warn where the folder has scores of tiles that are not given and have galaxies on tiles that are.
+    """Look at what the folder has of tiles that are not given: warn where it has galaxies on tiles that are.
 
     Edges tell apart the tiles that are given together, and no others; a survey's rule tells apart all. BadInput when
-    there is a table that is no score file: the run's catalogue could not be made in the end.
+    there is a table that is no score file, or is damaged: the run's catalogue could not be made in the end.
     """
     given = {tile_name(group) for group in groups}
     sky = [overlap.own for overlap in job.overlaps.values()]
     found: dict[str, int] = {}
-    for path in sorted(job.out.glob("*.parquet")) if sky else []:
-        if path.stem in given or path.name[0] in "._" or not _is_whole(path):
+    for path in sorted(job.out.glob("*.parquet")):
+        if path.stem in given or path.name[0] in "._":
             continue
         read_about(path)
-        places = pq.read_table(path, columns=["ra", "dec"])
+        if not sky:
+            continue
+        with readable(path):
+            places = pq.read_table(path, columns=["ra", "dec"])
         count = int(on_any(sky, *(_array(places[name]) for name in ("ra", "dec"))).sum())
         if count:
             found[path.stem] = count
@@ -122,6 +129,19 @@ def _is_whole(path: Path) -> bool:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - len(MAGIC), 0))
         return file.read() == MAGIC
+
+
+def _summarised(path: Path) -> Scored | None:
+    """What a score file that ends as it should holds; None where its rows cannot be read all the same."""
+    try:
+        return summarise_file(path)
+    except BadInput:
+        logger.warning(DAMAGED, path)
+        return None
+
+
+def _files(count: int) -> str:
+    return "A score file is" if count == 1 else f"{count:,} score files are"
 
 
 def _key(value: Any) -> Any:

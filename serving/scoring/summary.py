@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from morph.catalogues.catalogue import LeftOut
 from morph.images.cutouts import Flag
 from morph.shift.sample import Sample
+from serving.catalogue.scores import readable
 
 #: How many of the strangest galaxies a summary names.
 STRANGEST = 5
@@ -104,8 +105,10 @@ class Summary:
 
 
 def summarise_file(path: Path) -> Scored:
-    """What a score file of before this run holds, in numbers."""
-    return summarise(path, pq.read_table(path, columns=["id", "flags", "anomaly", "anomaly_score"]), before=True)
+    """What a score file of before this run holds, in numbers. BadInput when it is damaged."""
+    with readable(path):
+        table = pq.read_table(path, columns=["id", "flags", "anomaly", "anomaly_score"])
+    return summarise(path, table, before=True)
 
 
 def summarise(path: Path, table: pa.Table, before: bool = False) -> Scored:

@@ -15,6 +15,7 @@ from pathlib import Path
 import dask
 import distributed  # noqa: F401  # before its settings are changed, or they are lost with the change
 import pytest
+from astropy.table import Table
 from killing import Trial, cluster, differences
 from sleeping import Sleeping
 
@@ -206,6 +207,22 @@ def test_a_score_file_that_lost_its_end_is_made_again(tiles_folder, catalogue, w
     assert differences(tmp_path, whole) == []
 
 
+def test_a_score_file_whose_rows_are_damaged_is_made_again(tiles_folder, catalogue, whole, tmp_path, caplog):
+    content = bytearray((whole / f"{NAMES[0]}.parquet").read_bytes())
+    content[4:2000] = bytes(1996)
+    (tmp_path / f"{NAMES[0]}.parquet").write_bytes(content)
+    score(tiles_folder, catalogue, Sleeping(), tmp_path)
+    assert caplog.text.count("is damaged; its tile is scored again") == 1
+    assert differences(tmp_path, whole) == []
+
+
+def test_a_strange_table_in_the_folder_is_told_before_a_tile_is_scored(tiles_folder, catalogue, tmp_path):
+    Table({"id": [1]}).write(tmp_path / "mine.parquet")
+    with pytest.raises(BadInput, match=r"mine\.parquet' is not a score file"):
+        score(tiles_folder, catalogue, Sleeping(), tmp_path)
+    assert files(tmp_path) == ["mine.parquet"]
+
+
 def test_a_folder_in_which_nothing_can_be_written_is_one_sentence(tiles_folder):
     if not Path("/sys/kernel").is_dir():
         pytest.skip("there is no /sys, in which even root may not write")
@@ -217,7 +234,9 @@ def test_another_model_survey_or_selection_is_not_mixed(tiles_folder, catalogue,
     def again(**changes):
         score(tiles_folder, catalogue, **{"source": Sleeping(), "out": whole, **changes})
 
-    with pytest.raises(BadInput, match=r"2 score files .* another model version .*choose another --out, or --overw"):
+    with pytest.raises(
+        BadInput, match=r"2 score files are .* from another model version .*choose another --out, or --overw"
+    ):
         again(source=Sleeping(version="awake"))
     with pytest.raises(BadInput, match="another survey"):
         again(survey="sdss")
