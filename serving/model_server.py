@@ -89,9 +89,10 @@ def serve(
                     _wait_until_ready(process, f"127.0.0.1:{port}", model, version, stopped)
             if not stopped.is_set():
                 told = [model + (f" version {version}" if version else "") for model, version in expected.items()]
-                print(f"Serving {' and '.join(told)} on 127.0.0.1:{port}", flush=True)
+                print(f"Serving {' and '.join(told) or 'no model yet'} on 127.0.0.1:{port}", flush=True)
                 if rest_port is not None:
-                    print(f"REST on http://127.0.0.1:{rest_port}/v1/models/{next(iter(expected))}", flush=True)
+                    first = list(expected)[:1]
+                    print("/".join([f"REST on http://127.0.0.1:{rest_port}/v1/models", *first]), flush=True)
             while not stopped.wait(0.2):
                 _must_live(process)
         finally:

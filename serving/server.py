@@ -303,7 +303,8 @@ def serve(
             f"{model} version {', '.join(str(version.number) for version in server.models.loaded(model))}"
             for model in server.models.names
         ]
-        print(f"Serving {' and '.join(told)} on {server.address}", flush=True)
+        # An empty list of models is allowed: they may come with HandleReloadConfigRequest, or as the file changes.
+        print(f"Serving {' and '.join(told) or 'no model yet'} on {server.address}", flush=True)
         if server.rest_address:
-            print(f"REST on {server.rest_address}/v1/models/{server.models.names[0]}", flush=True)
+            print("/".join([f"REST on {server.rest_address}/v1/models", *server.models.names[:1]]), flush=True)
         stopped.wait()

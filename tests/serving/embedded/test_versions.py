@@ -4,6 +4,7 @@ import shutil
 import threading
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -325,6 +326,24 @@ def test_a_wrong_models_config_is_bad_input(tmp_path, text, problem):
     (tmp_path / "models.config").write_text(text)
     with pytest.raises(BadInput, match=problem):
         Server(None, models_config=tmp_path / "models.config")
+
+
+def test_a_server_may_start_before_there_is_a_model(tmp_path, monkeypatch, capsys):
+    from serving import server
+
+    @contextmanager
+    def stopped_at_once():
+        event = threading.Event()
+        event.set()
+        yield event
+
+    monkeypatch.setattr(server, "until_stopped", stopped_at_once)
+    path = tmp_path / "models.config"
+    path.write_text("model_config_list { }")
+    server.serve(None, port=0, rest_port=0, models_config=path)
+    serving, rest = capsys.readouterr().out.splitlines()
+    assert serving.startswith("Serving no model yet on ")
+    assert rest.endswith("/v1/models")
 
 
 @pytest.mark.parametrize("host", ["::1", "0.0.0.0"])
