@@ -84,30 +84,27 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def comparison(
-    figures: Mapping[str, Mapping[str, tuple[float, float, float]]], label: str = "accuracy", percent: bool = True
-) -> Figure:
-    """Runs side by side, with their intervals.
+def comparison(figures: Mapping[str, Mapping[str, tuple[float, float, float]]], label: str = "accuracy") -> Figure:
+    """Runs side by side, in percent, with their intervals.
 
     Parameters
     ----------
-    figures : {group: {run: (value, low, high)}}; a group is a question or a figure. Each run keeps its colour.
+    figures : {group: {run: (value, low, high)}}, as fractions; a group is a question. Each run keeps its colour.
     """
     runs = list(dict.fromkeys(run for group in figures.values() for run in group))
     height = 0.26 * len(runs) + 0.25
     figure, axes = _figure(6.6, height * len(figures) + 1.1)
     axis = axes[0, 0]
-    scale = 100 if percent else 1
     for g, group in enumerate(figures.values()):
         for r, run in enumerate(runs):
             if run not in group:
                 continue
-            value, low, high = (scale * number for number in group[run])
+            value, low, high = (100 * number for number in group[run])
             y = g + (r - (len(runs) - 1) / 2) * 0.8 / len(runs)
             axis.barh(y, value, 0.7 / len(runs), color=COLOURS[r % len(COLOURS)], label=run if g == 0 else None)
             axis.errorbar(value, y, xerr=[[value - low], [high - value]], color=INK, linewidth=1.2, capsize=2.5)
             axis.annotate(
-                f"{value:.0f}" if percent else f"{value:.2f}",
+                f"{value:.0f}",
                 (max(high, value), y),
                 xytext=(4, 0),
                 textcoords="offset points",
@@ -117,42 +114,9 @@ def comparison(
     axis.set_yticks(range(len(figures)), list(figures))
     axis.set_ylim(len(figures) - 0.45, -0.55)
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel(f"{label}{' (%)' if percent else ''}, 95 % interval")
-    if percent:
-        axis.set_xlim(0, 108)
+    axis.set_xlabel(f"{label} (%), 95 % interval")
+    axis.set_xlim(0, 108)
     figure.legend(loc="outside upper left", ncols=min(3, len(runs)), fontsize=9)
-    return figure
-
-
-@mpl.rc_context(STYLE)
-def label_budget(
-    labels: Sequence[int],
-    curves: Mapping[str, Sequence[tuple[float, float, float]]],
-    levels: Mapping[str, float] | None = None,
-    label: str = "accuracy",
-) -> Figure:
-    """What more labels buy.
-
-    Parameters
-    ----------
-    labels : how many were used.
-    curves : {way of training: (value, low, high) for each number of labels}, as fractions.
-    levels : {name: value} of models that use none, drawn as lines.
-    """
-    figure, axes = _figure(5.6, 3.6)
-    axis = axes[0, 0]
-    for (name, points), colour in zip(curves.items(), COLOURS, strict=False):
-        value, low, high = 100 * np.array(points, dtype=float).T
-        axis.plot(labels, value, "o-", color=colour, label=name, markersize=5)
-        axis.fill_between(labels, low, high, color=colour, alpha=0.18, linewidth=0)
-    for (name, level), dash in zip((levels or {}).items(), ("--", ":", "-."), strict=False):
-        axis.axhline(100 * level, color=INK, linestyle=dash, linewidth=1.2, label=name)
-    axis.set_xscale("log")
-    axis.set_xticks(labels, [f"{n:,}" for n in labels])
-    axis.minorticks_off()
-    axis.set_xlabel("labelled galaxies of the new survey")
-    axis.set_ylabel(f"{label} (%)")
-    axis.legend(fontsize=9)
     return figure
 
 

@@ -25,7 +25,6 @@ FIGURES = {
     "coverage": lambda: reliability_plots.coverage(MEASURED),
     "training_curves": lambda: plots.training_curves({"loss": [3, 2], "val_loss": [3, 2.5], "votes": [1, 0.5]}),
     "comparison": lambda: plots.comparison({"smooth": THREE, "bar": {"direct": (0.5, 0.5, 0.5)}}),
-    "label_budget": lambda: plots.label_budget([50, 300], {"fine-tuned": [(0.5, 0.4, 0.6)] * 2}, {"direct": 0.4}),
     "contact_sheet": lambda: plots.contact_sheet(STAMPS, ["one"], columns=4, title="strange"),
     "embedding_map": lambda: plots.embedding_map(RANDOM.normal(size=(9, 5)), STAMPS),
 }

@@ -144,10 +144,6 @@ class Run:
         """Keep a matplotlib figure as an artifact, for instance ``plots/training.png``."""
         self.client.log_figure(self.id, figure, path, save_kwargs={"dpi": 130})
 
-    def log_file(self, path: str | Path, folder: str | None = None) -> None:
-        """Keep a file as an artifact."""
-        self.client.log_artifact(self.id, str(path), folder)
-
     def log_folder(self, path: str | Path, folder: str | None = None) -> None:
         """Keep a folder's files as artifacts."""
         self.client.log_artifacts(self.id, str(path), folder)

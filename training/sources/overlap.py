@@ -42,11 +42,6 @@ SHIFT = 4
 CHUNK = 1024
 
 
-def duplicates_of(galaxies: Galaxies, others: Galaxies) -> np.ndarray:
-    """Indices of the galaxies that also occur among the others, in order: int [duplicates]."""
-    return _duplicates(_grey(galaxies), _grey(others))
-
-
 def without_duplicates(galaxies: Galaxies, held_out: Sequence[Galaxies]) -> Galaxies:
     """The galaxies that occur in none of the held-out sets of real galaxies in the same kind of image."""
     real = [others for others in held_out if others.kind == galaxies.kind and not others.simulated]
@@ -76,6 +71,7 @@ def agreement(image: np.ndarray, other: np.ndarray, zoom: float = 1.0) -> float:
 
 
 def _duplicates(mine: list[np.ndarray], theirs: list[np.ndarray]) -> np.ndarray:
+    """Indices of the grey pictures that show a galaxy of the others, in order: int [duplicates]."""
     if not mine or not theirs:
         return np.empty(0, dtype=int)
     partner, zoom, likeness = _look_alikes(mine, theirs)
