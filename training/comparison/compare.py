@@ -112,6 +112,12 @@ class Comparison:
         """The run that leads on the headline figure."""
         return self.leader(self.headline)
 
+    def clear_leader(self, name: str) -> int | None:
+        """The run that beats every other in a figure by more than noise; None where none does."""
+        leader = self.leader(name)
+        others = [i for i in range(len(self.runs)) if i != leader]
+        return leader if others and all(is_real(self.difference(i, leader, name)) for i in others) else None
+
     def beyond_noise(self) -> list[tuple[int, int, str, Figure]]:
         """Differences whose interval leaves out zero: (i, j, name of the figure, j minus i)."""
         return [

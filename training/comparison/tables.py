@@ -59,7 +59,7 @@ def comparison_table(comparison: Comparison):
                 difference = comparison.difference(0, 1, name)
                 same = difference.low == difference.high == 0
                 cells.append(("0" if same else show(difference, sign=True)) + " *"[is_real(difference)])
-            elif (clear := _clear_leader(comparison, name)) is not None:
+            elif (clear := comparison.clear_leader(name)) is not None:
                 cells[clear] += "*"
             n = comparison.figures[0][name].n
             table.add_row(label, title, f"{n:,}", *cells, style="dim" if n < FEWEST else None)
@@ -70,12 +70,6 @@ def comparison_table(comparison: Comparison):
 def _header(run: Compared) -> str:
     """A run's name, the aliases of a version on a line of their own."""
     return run.name.replace(" (", "\n(")
-
-
-def _clear_leader(comparison: Comparison, name: str) -> int | None:
-    leader = comparison.leader(name)
-    others = [i for i in range(len(comparison.runs)) if i != leader]
-    return leader if others and all(is_real(comparison.difference(i, leader, name)) for i in others) else None
 
 
 def params_table(runs: Sequence[Compared]):

@@ -25,7 +25,7 @@ from training.reporting.sections import (
     reconstruction_section,
     strangest_section,
 )
-from training.reporting.tile_section import read_scores, tile_section, titles
+from training.reporting.tile_section import models_of, read_scores, tile_section
 
 #: Fewer galaxies than this make no map.
 SMALLEST_MAP = 60
@@ -37,7 +37,7 @@ def write_report(
     classifier=None,
     model: str = "",
     galaxies: Galaxies | None = None,
-    comparison: Comparison | None = None,
+    comparisons: Sequence[Comparison] = (),
     scores: str | Path | None = None,
     tile: Tile | None = None,
     tile_simulated: bool | None = None,
@@ -51,7 +51,7 @@ def write_report(
     to : the file, by custom ``report.html``.
     classifier, model : the model and what it is called; needed with `galaxies`.
     galaxies : galaxies that the model was not trained on, to show with their answers.
-    comparison : runs to show side by side.
+    comparisons : runs to show side by side, one section for each set of galaxies.
     scores : a score file or a folder of them.
     tile : the images of one of the scored tiles; tile_simulated : whether tiles are simulated; read
         from the tile's own headers when not given.
@@ -61,7 +61,7 @@ def write_report(
     """
     if galaxies is not None and classifier is None:
         raise BadInput("Galaxies are shown with a model's answers; give a model too, for instance models:/morph@sdss.")
-    if galaxies is None and comparison is None and scores is None:
+    if galaxies is None and not comparisons and scores is None:
         raise BadInput("There is nothing to report on; give galaxies with a model, runs, or scores.")
     # A page is passed on; where a file lay on the machine that wrote it is nobody's business.
     model = model if ":/" in model else Path(model).name
@@ -69,8 +69,7 @@ def write_report(
     if galaxies is not None:
         answers = ask(classifier, galaxies.images)
         sections.append(galaxies_section(galaxies, answers))
-    if comparison is not None:
-        sections.append(comparison_section(comparison))
+    sections += [comparison_section(comparison) for comparison in comparisons]
     if galaxies is not None:
         sections.append(reconstruction_section(galaxies, answers, classifier))
         sections.append(strangest_section(galaxies, answers, classifier.anomaly_threshold))
@@ -92,12 +91,12 @@ def write_report(
         if distance is not None:
             sections.append(distance)
     sections.append(
-        Section("Where this comes from", pairs_table(_provenance(classifier, model, galaxies, comparison, table)))
+        Section("Where this comes from", pairs_table(_provenance(classifier, model, galaxies, comparisons, table)))
     )
     sections.append(Section("What to try next", _next(next_steps, galaxies)))
 
-    simulated = bool(galaxies is not None and galaxies.simulated) or bool(comparison and comparison.simulated)
-    lead = _lead(classifier, model, galaxies, comparison, simulated or tile_simulated)
+    simulated = bool(galaxies is not None and galaxies.simulated) or any(each.simulated for each in comparisons)
+    lead = _lead(classifier, model, galaxies, comparisons, simulated or tile_simulated)
     to = Path(to)
     to.parent.mkdir(parents=True, exist_ok=True)
     building = to.with_name(f".{to.name}.building")
@@ -106,7 +105,9 @@ def write_report(
     return to
 
 
-def _lead(classifier, model: str, galaxies: Galaxies | None, comparison: Comparison | None, simulated: bool) -> str:
+def _lead(
+    classifier, model: str, galaxies: Galaxies | None, comparisons: Sequence[Comparison], simulated: bool
+) -> str:
     parts = []
     if classifier is not None:
         parts.append(
@@ -114,13 +115,14 @@ def _lead(classifier, model: str, galaxies: Galaxies | None, comparison: Compari
         )
     if galaxies is not None:
         parts.append(f"{len(galaxies):,} galaxies of <b>{escape(tracking.dataset_name(galaxies))}</b>")
-    if comparison is not None and len(comparison.runs) > 1:
-        parts.append(f"{len(comparison.runs)} runs compared")
+    runs = {run.id for comparison in comparisons for run in comparison.runs}
+    if len(runs) > 1:
+        parts.append(f"{len(runs)} runs compared")
     warning = f"{simulated_mark(True)} Some of what is shown here is simulated, and marked so." if simulated else ""
     return f'<p class="lead">{"; ".join(parts)}.</p>' * bool(parts) + f"<p>{warning}</p>" * bool(warning)
 
 
-def _provenance(classifier, model: str, galaxies: Galaxies | None, comparison: Comparison | None, scores):
+def _provenance(classifier, model: str, galaxies: Galaxies | None, comparisons: Sequence[Comparison], scores):
     """Names and digests of everything on the page."""
     if classifier is not None:
         yield "model", f"{model or classifier.name} (survey {classifier.survey}, {classifier.size} px)"
@@ -130,7 +132,7 @@ def _provenance(classifier, model: str, galaxies: Galaxies | None, comparison: C
     if galaxies is not None:
         kind = "simulated galaxies" if galaxies.simulated else "galaxies"
         yield "galaxies", f"{tracking.dataset_name(galaxies)}: {len(galaxies):,} {kind}, digest {galaxies.digest}"
-    if comparison is not None:
+    for comparison in comparisons:
         for run in comparison.runs:
             about = run.evaluation.about
             kind = "simulated galaxies" if about["simulated"] else "galaxies"
@@ -140,7 +142,7 @@ def _provenance(classifier, model: str, galaxies: Galaxies | None, comparison: C
                 f"digest {about['digest']})",
             )
     if scores is not None:
-        yield "scores", f"{len(scores):,} objects, scored by {', '.join(titles(scores))}"
+        yield "scores", f"{len(scores):,} objects, scored by {', '.join(models_of(scores))}"
     yield "morph", __version__
     yield "written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     yield (

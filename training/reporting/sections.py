@@ -205,7 +205,14 @@ def comparison_section(comparison: Comparison) -> Section:
     rest = [f"{q}/{figure}" for q in questions for figure in ("log-likelihood", "calibration-error")]
     body = (
         f'<p class="lead">{escape(comparison.conclusion())}</p>'
-        + facts([(f"{len(comparison.shared):,}", _kind(comparison.simulated) + " that every run was asked about")])
+        + facts(
+            [
+                (
+                    f"{len(comparison.shared):,}",
+                    f"{_kind(comparison.simulated)} of {comparison.title}, shown to every run",
+                )
+            ]
+        )
         + f'<div class="plot">{svg(plots.comparison(chart, "balanced accuracy"))}</div>'
         + _figures_table(comparison, names, main)
         + '<p class="note">Intervals are 95 %, from a bootstrap over galaxies. Bold: better than every other run by '
@@ -225,10 +232,8 @@ def _figures_table(comparison: Comparison, names: list[str], wanted: list[str]) 
         each = [figures[name] for figures in comparison.figures]
         title = name.replace("/", ": ").replace("-", " ") + (" (%)" if percent else "")
         rows.append([title, f"{each[0].n:,}", *(show(figure, percent) for figure in each)])
-        leader = comparison.leader(name)
-        others = [i for i in range(len(names)) if i != leader]
-        clear = others and all(comparison.difference(i, leader, name).exceeds_noise for i in others)
-        best.append(leader + 2 if clear else None)
+        clear = comparison.clear_leader(name)
+        best.append(None if clear is None else clear + 2)
     return table(["", "n", *names], rows, best)
 
 

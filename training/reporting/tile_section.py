@@ -182,7 +182,7 @@ def _white(planes: np.ndarray) -> float:
     return max(2 * float(np.quantile(good, 0.997)), 40 * noise, 1e-9)
 
 
-def titles(scores: pa.Table) -> Sequence[str]:
+def models_of(scores: pa.Table) -> Sequence[str]:
     """The models that made the scores, as ``name version``."""
     pairs = zip(scores["model"].to_pylist(), scores["model_version"].to_pylist(), strict=True)
     return sorted({f"{model} {version}" for model, version in pairs})

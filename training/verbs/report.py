@@ -51,7 +51,7 @@ def command(
     from training.reporting.report import write_report
 
     galaxies = part_of(Galaxies.open(dataset), split) if dataset else None
-    comparison = compare_all(find(runs, experiment))[0] if runs or experiment else None
+    comparisons = compare_all(find(runs, experiment)) if runs or experiment else []
     classifier = load_model(model) if model else None
     opened = Tile.open(tile, survey) if tile else None
     written = write_report(
@@ -59,7 +59,7 @@ def command(
         classifier=classifier,
         model=model or "",
         galaxies=galaxies,
-        comparison=comparison,
+        comparisons=comparisons,
         scores=scores,
         tile=opened,
         title=title,

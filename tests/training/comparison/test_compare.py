@@ -20,6 +20,7 @@ def test_a_better_model_is_told_from_a_worse_one(sample, run_of):
     assert found.runs[found.best].name == "good"
     assert "good is better than poor" in found.conclusion()
     assert "simulated galaxies" in found.conclusion()
+    assert found.clear_leader("four-class/accuracy") == 1
     assert any(line == "good beats poor in" for line in difference_lines(found))
     assert (
         found.difference(1, 0, "four-class/accuracy").value < 0 < found.difference(0, 1, "four-class/accuracy").value
@@ -73,6 +74,7 @@ def test_a_handful_of_galaxies_shows_no_difference(sample, run_of):
     found = compare([run_of("poor", few, 0.0), run_of("good", few, 1.0)], resamples=50)
     assert found.differences[0, 1]["four-class/accuracy"].exceeds_noise
     assert found.beyond_noise() == []
+    assert found.clear_leader("four-class/accuracy") is None
 
 
 def test_galaxies_without_votes_cannot_be_compared_by(sample, run_of):

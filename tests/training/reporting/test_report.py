@@ -12,7 +12,7 @@ from astropy.io import fits
 from morph.errors import BadInput
 from morph.images.tiles import Tile
 from morph.questions import ANSWERS, TREE
-from training.comparison.compare import compare
+from training.comparison.compare import compare, compare_all
 from training.reporting.report import write_report
 from training.reporting.sections import likely_path, various
 from training.reporting.tile_section import STRANGEST, read_scores, shrink, tile_section, window
@@ -69,7 +69,7 @@ def written(tmp_path_factory, classifier, sample, scores, run_of):
         classifier=classifier,
         model="models:/morph@champion",
         galaxies=sample,
-        comparison=comparison,
+        comparisons=[comparison],
         scores=folder / "tile.parquet",
         tile_simulated=True,
     )
@@ -107,6 +107,15 @@ def test_simulated_galaxies_are_called_simulated_in_every_section_that_shows_the
 
 def test_the_conclusion_follows_from_the_numbers(written):
     assert "good is better than poor" in written.read_text()
+
+
+def test_runs_on_several_sets_of_galaxies_are_compared_on_each(tmp_path, sample, run_of):
+    parts = sample.select(np.arange(20)), sample.select(np.arange(20, 48))
+    runs = [run_of(f"{name}-{n}", part, 0.8) for n, part in enumerate(parts) for name in "ab"]
+    text = write_report(tmp_path / "report.html", comparisons=compare_all(runs, resamples=20)).read_text()
+    assert text.count("<h2>The runs compared</h2>") == 2
+    assert all(f"<b>{len(part)}</b>" in text for part in parts)
+    assert "4 runs compared" in text
 
 
 def test_provenance_names_model_data_and_runs(written, sample):
