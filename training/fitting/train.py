@@ -158,7 +158,7 @@ def train(classifier, task: Task, recipe, to: Path, alias: str | None, parent: s
         "parent": parent,
         "survey": classifier.survey,
         "recipe": recipe.parameters(),
-        "data": [galaxies.digest for galaxies, _ in sets],
+        "data": [[galaxies.digest, share] for galaxies, share in sets],
         "tracking": tracking.setup(),
     }
     resume = _unfinished(state, same, task)

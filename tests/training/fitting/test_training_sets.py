@@ -44,3 +44,23 @@ def test_anomalies_are_planted_on_labelled_galaxies_alone(classifier, sample, tr
     (hosts,) = planted_on
     assert set(hosts.ids) == set(sample.split()["train"].ids)
     assert np.isfinite(hosts.votes).any()
+
+
+def test_a_training_that_was_interrupted_goes_on_unless_its_sets_come_in_other_shares(
+    classifier, sample, tracked, monkeypatch, capsys
+):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    def go(share: float) -> str:
+        task = Task("pretrain", "a", "morph", [name], [name], unlabelled_share=share)
+        with pytest.raises(KeyboardInterrupt):
+            train(classifier, task, Recipe(), tracked / "m.keras", None)
+        return capsys.readouterr().err
+
+    monkeypatch.setattr("training.fitting.fit.fit", stop)
+    name = sample.about["path"]
+    assert "Training 'a'" in go(0.25)
+    assert "Going on with 'a'" in go(0.25)
+    assert "starts anew" in go(0.5)
+    assert "Going on with 'a'" in go(0.5)
