@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from morph.style import COLOURS, FAINT, INK, STYLE
 from training.comparison.compare import FEWEST, Comparison, is_real
-from training.plots import COLOURS, FAINT, INK, STYLE
 
 #: The figures that have a panel each.
 PANELS = ("accuracy", "balanced-accuracy")

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from morph.style import COLOURS, FAINT, INK, STYLE
 from training.evaluation import metrics
 from training.evaluation.intervals import LEVELS
-from training.plots import COLOURS, FAINT, INK, STYLE
 
 #: The height of a panel that the counts below the curve take at most.
 _COUNTS = 0.24

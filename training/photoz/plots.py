@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from morph.style import COLOURS, FAINT, INK, STYLE
 from training.photoz import metrics
-from training.plots import COLOURS, FAINT, INK, STYLE
 
 #: Bins of the PIT.
 BINS = 20

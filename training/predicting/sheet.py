@@ -36,7 +36,7 @@ def sheet(classifier, predicted: Predicted, galaxies: Galaxies, simulated: str =
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from training.plots import INK, STYLE
+    from morph.style import INK, STYLE
 
     galaxies = galaxies.select(np.arange(len(galaxies)) < SHOWN)
     n = len(galaxies)

@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from morph.questions import TREE, VOTE_COLUMNS
+from morph.questions import TREE, VOTE_COLUMNS, question_of
 from training.sources.galaxy_zoo_2 import VOLUNTEERS
 from training.sources.labels import Labels, add, assemble
 from training.sources.tables import Table
@@ -34,7 +34,7 @@ OTHER_NAMES = {
 }
 
 _KNOWN = {**{name: name for name in VOTE_COLUMNS}, **OTHER_NAMES}
-_QUESTIONS = "|".join(sorted({name.rsplit("_", 1)[0] for name in _KNOWN}, key=len, reverse=True))
+_QUESTIONS = "|".join(sorted({question_of(name) for name in _KNOWN}, key=len, reverse=True))
 _COLUMN = re.compile(rf"^({_QUESTIONS})(-[a-z0-9]+)?_([a-z0-9-]+)(_count|_fraction|_debiased)?$", re.I)
 
 #: Counts first, then the volunteers' fractions, then those corrected for distance.
@@ -74,7 +74,7 @@ def _complete(columns: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     """Columns of questions with at least two answers, and the answers that stand alone."""
     answers: dict[str, list[str]] = defaultdict(list)
     for name in columns:
-        answers[name.rsplit("_", 1)[0]].append(name)
+        answers[question_of(name)].append(name)
     lone = [names[0] for names in answers.values() if len(names) == 1]
     return {name: column for name, column in columns.items() if name not in lone}, lone
 
@@ -85,10 +85,10 @@ def _counts(table: Table, campaign: str, fractions: dict[str, np.ndarray]) -> di
     asked: dict[str, np.ndarray] = {}
     counts: dict[str, np.ndarray] = {}
     for question in TREE:
-        names = {name for name in fractions if _KNOWN[name].rsplit("_", 1)[0] == question.name}
+        names = [name for name in fractions if question_of(_KNOWN[name]) == question.name]
         if not names:
             continue
-        own_name = next(iter(names)).rsplit("_", 1)[0]
+        own_name = question_of(names[0])
         total = table.find((f"{own_name}{campaign}_total-votes",))
         if total is not None:
             asked[question.name] = np.nan_to_num(table.numbers(total))

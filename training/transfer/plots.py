@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.plots import COLOURS, INK, STYLE
+from morph.style import COLOURS, INK, STYLE
 from training.transfer.plan import METHODS
 from training.transfer.summary import HEADLINE, THREE, Summary
 

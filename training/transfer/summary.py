@@ -297,5 +297,5 @@ def _next_sentence(more: dict[str, Any], told: str) -> str:
     start = f"The next {more['more']} labels after {more['after']:,} are expected to bring"
     points = f"{gain:+.2f} points of {told} ({low:+.2f} to {high:+.2f})"
     if more["high"] <= 0:
-        return f"The next {more['more']} labels after {more['after']:,} are expected to bring nothing: {points}."
+        return f"{start} nothing: {points}."
     return f"{start} {points}{'.' if more['low'] > 0 else ', no more than the noise.'}"
