@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from serving.deploy import stock
 from serving.deploy.checks.monitoring import metrics, queries
@@ -55,3 +56,13 @@ def test_the_embedded_server_counts_what_is_watched(kind):
     asked = {re.sub("_(bucket|sum|count)$", "", name) if name not in stock.METRICS else name for name in asked}
     assert asked - stock.OTHER_METRICS
     assert asked - stock.OTHER_METRICS <= set(METRICS)
+
+
+def test_the_first_event_of_a_counter_that_was_not_there_before_is_an_alert():
+    """Prometheus's increase() is 0 for a series that starts at 1."""
+    rules = yaml.safe_load((TEMPLATES / "monitoring" / "alerts.yaml").read_text())["groups"][0]["rules"]
+    asked = {rule["alert"]: re.findall(r"increase\((\S+)\[(\w+)\]\) > 0", rule["expr"]) for rule in rules}
+    assert asked["MorphVersionNotLoaded"]
+    for rule in rules:
+        for series, time in asked[rule["alert"]]:
+            assert f"or ({series} unless {series} offset {time})" in rule["expr"]
