@@ -77,8 +77,8 @@ class MorphClient(Client):
               astropy `NDData` or `CCDData` with or without unit, whose mask becomes NaN;
             - {band: [height, width]}: the same, one image a band; a band that is left out has no data;
             - the name of a JPEG, PNG or FITS file, of a folder or a glob: as `morph classify` reads them.
-        outputs : which outputs to fetch, or the name of one; all if not given. A caller without use for the embedding saves most of
-            the answer's size by not asking for it.
+        outputs : which outputs to fetch, or the name of one; all if not given. A caller without use for the embedding
+            saves most of the answer's size by not asking for it.
         layout : what the headers of FITS files leave out; the model's survey if not given.
         cut : arrays may have any size and are cut to their galaxy's own size, as files always are. Otherwise they
             have the size that `describe` tells.
