@@ -202,7 +202,7 @@ class Server:
         await server.start()
         watching = []
         try:
-            await keeper.look(settled=True)
+            await keeper.look(at_once=self.models.names)
             self._must_be_ready()
             self.models.starting = False
             await healths.tell()

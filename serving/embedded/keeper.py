@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,15 +75,15 @@ class Keeper:
             except Exception:  # whatever it was, it must not be the last look
                 log.exception("Looking for versions of the models failed; the next look comes as usual.")
 
-    async def look(self, settled: bool = False) -> None:
+    async def look(self, at_once: Collection[str] = ()) -> None:
         """Load and unload what the folders ask for.
 
-        A new version waits until its files look the same on two looks, because they may still be being copied,
-        unless `settled` says that they are not.
+        A new version waits until its files look the same on two looks, because they may still be being copied. Those
+        of the models `at_once` do not wait: somebody waits for them.
         """
         async with self._turn:
             for config in self.configs:
-                await self._bring(config, settled)
+                await self._bring(config, config.name in at_once)
             for name in set(self.models.names) - {config.name for config in self.configs}:
                 for version in self.models.loaded(name):
                     self._retire(version)
@@ -102,11 +102,10 @@ class Keeper:
                         "which is not currently available for inference",
                     )
         async with self._turn:
-            before = set(self.models.names)
+            new = {config.name for config in configs} - set(self.models.names)
             self._apply(configs)
-        await self.look(settled=True)
-        missing = [c.name for c in configs if c.name not in before and not self.models.loaded(c.name)]
-        if missing:
+        await self.look(at_once=new)
+        if missing := sorted(name for name in new if not self.models.loaded(name)):
             named = ", ".join(f"{{name: {name} version: latest}}" for name in missing)
             raise Refused("UNKNOWN", f"Some models did not become available: {{{named}}}")
 
@@ -118,7 +117,7 @@ class Keeper:
         await asyncio.gather(*self._unloading)
         self._loader.shutdown()
 
-    async def _bring(self, config: ModelConfig, settled: bool) -> None:
+    async def _bring(self, config: ModelConfig, at_once: bool) -> None:
         if not await asyncio.to_thread(config.base_path.is_dir):
             # As in TensorFlow Serving: a folder that is away, because its disk is, takes no version with it.
             log.warning("The folder of %s is not there: %s", config.name, config.base_path)
@@ -128,7 +127,7 @@ class Keeper:
         loaded = {version.number: version for version in self.models.loaded(config.name)}
         pending = []
         for number in wanted:
-            if number not in loaded and not await self._load(config, number, settled):
+            if number not in loaded and not await self._load(config, number, at_once):
                 pending.append(number)
         # The old version serves until the new one does.
         if not pending or not wanted:
@@ -136,14 +135,14 @@ class Keeper:
                 if version.number not in wanted:
                     self._retire(version)
 
-    async def _load(self, config: ModelConfig, number: int, settled: bool) -> bool:
+    async def _load(self, config: ModelConfig, number: int, at_once: bool) -> bool:
         """Whether a version that was not loaded is now."""
         location = Location(config.base_path, number)
         look = await asyncio.to_thread(look_at, location.folder)
         before, self._looks[location.folder] = self._looks.get(location.folder), look
         if self._refused.get(location.folder) == look:
             return False
-        if look != before and not settled:
+        if look != before and not at_once:
             self.models.tell(config.name, VersionStatus(number, "START"))
             return False
         self.models.tell(config.name, VersionStatus(number, "LOADING"))

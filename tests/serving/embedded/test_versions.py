@@ -311,6 +311,20 @@ def test_another_configuration_is_taken_by_request(three):
             ask.version()
 
 
+def test_a_version_that_is_being_copied_is_not_touched_when_the_configuration_changes(folder, exported, monkeypatch):
+    from google.protobuf import text_format
+    from tensorflow_serving.apis import model_management_pb2
+
+    # Only the request looks at the folder.
+    monkeypatch.setitem(globals(), "POLL", 1000.0)
+    with Ask(folder) as ask:
+        shutil.copytree(exported["2"], folder / "small" / "2", ignore=shutil.ignore_patterns("variables.data*"))
+        request = model_management_pb2.ReloadConfigRequest()
+        text_format.Parse(config(folder, "latest { num_versions: 2 }"), request.config)
+        ask.models.HandleReloadConfigRequest(request)
+        assert ask.states() == {2: "START", 1: "AVAILABLE"}
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
