@@ -1,6 +1,5 @@
 """The catalogue as one FITS binary table, for TOPCAT and whatever else reads FITS; of any length, a tile at a time."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -50,7 +49,7 @@ def write_fits(scores: ScoreFiles, path: Path) -> None:
     """
     fields = [field for field in scores.schema if field.name not in LEFT_OUT]
     texts = [field.name for field in fields if pa.types.is_string(field.type)]
-    widths = _widths(scores.tables(texts), texts)
+    widths = scores.widths(texts)
     columns = [_column(field, widths) for field in fields]
     kind = np.dtype([(column.name, *column.stored) for column in columns])
     with whole(path) as building, building.open("wb") as file:
@@ -59,15 +58,6 @@ def write_fits(scores: ScoreFiles, path: Path) -> None:
         for table in scores.tables([column.name for column in columns]):
             file.write(_rows(table, columns, kind).tobytes())
         _fill(file)
-
-
-def _widths(tables: Iterable[pa.Table], names: list[str]) -> dict[str, int]:
-    """The bytes that the longest text of each column needs; at least one."""
-    widths = dict.fromkeys(names, 1)
-    for table in tables:
-        for name in names:
-            widths[name] = max(widths[name], pc.max(pc.utf8_length(table[name])).as_py() or 0)
-    return widths
 
 
 def _column(field: pa.Field, widths: dict[str, int]) -> _Column:

@@ -68,6 +68,13 @@ def friendly(scores: pa.Table) -> pa.Table:
     return pa.table(list(columns.values()), schema=pa.schema(fields))
 
 
+def text_widths() -> dict[str, int]:
+    """How long the texts that `friendly` adds can become, by column."""
+    widths = {plain(question.name): max(map(len, question.answers)) for question in TREE}
+    longest = (max(len(word(question.name, answer)) for answer in question.answers) for question in TREE)
+    return {**widths, "summary": sum(length + len(", ") for length in longest)}
+
+
 def plain(name: str) -> str:
     """A column's name as every tool takes it."""
     return name.replace("-", "_")

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph import __version__
+from serving.catalogue.astropy_words import astropy_words, widths
 from serving.catalogue.partitions import CELLS, FINEST, MARGIN, Partitions, around, number
 from serving.catalogue.score_files import ScoreFiles, with_about
 from serving.catalogue.scores import REPEATED
@@ -55,11 +56,10 @@ def write_hats(scores: ScoreFiles, path: Path, about: dict[str, Any], name: str 
     counts = np.bincount(which, np.concatenate([tile.counts for tile in tiles]), minlength=len(cells))
     partitions = Partitions.of(cells, counts, rows)
     fields = [field for field in scores.schema if field.name not in LEFT_OUT]
-    schema = with_about(pa.schema([_index(), *fields]), about)
     margin_name = f"{name}_{THRESHOLD:g}arcs"
     with whole(path) as building:
-        main = _Catalogue(building / name, schema)
-        margin = _Catalogue(building / margin_name, schema)
+        main = _Catalogue(building / name, fields, about)
+        margin = _Catalogue(building / margin_name, fields, about)
         for k, (inside, beside) in enumerate(_rows_of(partitions, tiles, scores, fields)):
             main.add(partitions, k, inside)
             if len(beside):
@@ -131,9 +131,10 @@ def _index() -> pa.Field:
 class _Catalogue:
     """One catalogue of the collection, partition by partition."""
 
-    def __init__(self, folder: Path, schema: pa.Schema):
+    def __init__(self, folder: Path, fields: list[pa.Field], about: dict[str, Any]):
         self.rows = 0
-        self._folder, self._schema = folder, schema
+        self._folder, self._about = folder, about
+        self._schema = with_about(pa.schema([_index(), *fields]), about)
         self._pixels: list[tuple[int, int]] = []
         self._largest = 0
 
@@ -143,7 +144,8 @@ class _Catalogue:
             self._folder / "dataset" / f"Norder={order}" / f"Dir={pixel // 10_000 * 10_000}" / f"Npix={pixel}.parquet"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        table = table.replace_schema_metadata(self._schema.metadata)
+        words = astropy_words(self._schema, widths(table), self._about)
+        table = table.replace_schema_metadata({**self._schema.metadata, **words})
         pq.write_table(table, path, compression="zstd", use_dictionary=REPEATED, row_group_size=GROUP)
         self._pixels.append((order, pixel))
         self._largest = max(self._largest, len(table))

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from morph import __version__
 from serving.catalogue import friendly, tally
+from serving.catalogue.astropy_words import astropy_words
 from serving.catalogue.distance import NUMBERS
 from serving.catalogue.fits_table import write_fits
 from serving.catalogue.guide import guide
@@ -94,6 +95,8 @@ def _write_friendly(scores: ScoreFiles, path: Path, about: dict[str, Any]) -> Ta
     """The friendly file, and what the rows add up to: both from one reading."""
     found = Tally()
     schema = with_about(friendly.friendly(scores.schema_of(friendly.NEEDED).empty_table()).schema, about)
+    words = astropy_words(schema, {**scores.widths(["id", "tile"]), **friendly.text_widths()}, about)
+    schema = schema.with_metadata({**schema.metadata, **words})
     texts = [field.name for field in schema if pa.types.is_string(field.type) and field.name != "id"]
     columns = sorted({*friendly.NEEDED, *tally.NEEDED})
     waiting: list[pa.Table] = []

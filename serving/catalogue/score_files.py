@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph.errors import BadInput
+from serving.catalogue.astropy_words import widths
 from serving.catalogue.scores import KEY, read_about, readable
 
 #: What all tiles of a run share in their provenance (see `serving.scoring.job.Job.about`), but for the time.
@@ -111,6 +113,13 @@ class ScoreFiles:
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """`read` of one file after the other."""
         return (self.read(number, columns) for number in range(len(self.paths)))
+
+    def widths(self, columns: Sequence[str]) -> dict[str, int]:
+        """The longest text in each of some columns of text, as `serving.catalogue.astropy_words.widths`."""
+        widest: Counter[str] = Counter()
+        for table in self.tables(columns):
+            widest |= Counter(widths(table))
+        return dict(widest)
 
 
 def with_about(schema: pa.Schema, about: dict[str, Any]) -> pa.Schema:

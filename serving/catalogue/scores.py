@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
+from serving.catalogue.astropy_words import astropy_words, widths
 
 #: Under which key of the Parquet schema the provenance stands, as JSON.
 KEY = b"morph"
@@ -157,6 +158,8 @@ def write_scores(
         pa.array([str(description["version"])] * count, pa.string()),
     ]
     table = pa.Table.from_arrays(columns, schema=schema(description, size, about))
+    words = astropy_words(table.schema, widths(table), about)
+    table = table.replace_schema_metadata({**table.schema.metadata, **words})
     building = path.with_name(f".{path.name}.building")
     try:
         pq.write_table(table, building, compression="zstd", use_dictionary=REPEATED, write_statistics=SOUGHT)

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from astropy.table import Table
 from invented import summary_of, write_tile, write_tiles
 
 from morph.errors import BadInput
@@ -45,6 +46,22 @@ def test_the_score_folder_reads_as_one_dataset(published):
 
     assert len(dask.dataframe.read_parquet(out)) == 120
     assert pq.read_schema(out / "_common_metadata").names == pq.read_schema(out / "DES0000-0000.parquet").names
+
+
+def test_astropy_reads_every_table_with_units_descriptions_and_provenance(published):
+    out, _ = published
+    folder = catalogue_folder(out)
+    partition = next(path for path in folder.glob("hats/morph/dataset/**/*.parquet"))
+    gaps = {out / "DES0000-0000.parquet": ["picture"], folder / "friendly.parquet": ["bar"], partition: []}
+    for path, names in gaps.items():
+        rows, table = pq.read_table(path), Table.read(path)
+        assert all(rows[name].null_count for name in names)
+        assert table["id"].tolist() == rows["id"].to_pylist()
+        assert {field.name: table[field.name].description for field in rows.schema} == {
+            field.name: field.metadata[b"description"].decode() for field in rows.schema
+        }
+        assert (table["ra"].unit, table["radius"].unit, table["flags"].unit) == ("deg", "arcsec", None)
+        assert table.meta == json.loads(rows.schema.metadata[b"morph"])
 
 
 def test_what_was_run_on_what_and_when_is_told(published):
