@@ -219,6 +219,7 @@ class Server:
         finally:
             for task in watching:
                 task.cancel()
+            healths.servicer.let_go()
             await asyncio.gather(server.stop(GRACE), *([rest.close()] if rest else []))
             await keeper.close()
             await asyncio.to_thread(threads.close)

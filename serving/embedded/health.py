@@ -11,6 +11,33 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+class _Servicer(health.aio.HealthServicer):
+    """The protocol's own, whose watchers can be let go: a server that stops would wait for them all of its grace."""
+
+    def __init__(self):
+        super().__init__()
+        self._watches: set[asyncio.Task] = set()
+        self._let_go = False
+
+    async def Watch(self, request, context) -> None:
+        """Tell a service's state, and each other one that it gets, until the watcher goes or is let go."""
+        if self._let_go:
+            return
+        watch = asyncio.create_task(super().Watch(request, context))
+        self._watches.add(watch)
+        try:
+            await asyncio.wait([watch])
+        finally:
+            self._watches.discard(watch)
+            watch.cancel()
+
+    def let_go(self) -> None:
+        """End every watch, now and from now on."""
+        self._let_go = True
+        for watch in self._watches:
+            watch.cancel()
+
+
 class Health:
     """Says what is alive and what is ready, under these names:
 
@@ -22,7 +49,7 @@ class Health:
     """
 
     def __init__(self, models: Models):
-        self.servicer = health.aio.HealthServicer()
+        self.servicer = _Servicer()
         self._models = models
         self._told: set[str] = set()
         self._telling: set[asyncio.Task] = set()

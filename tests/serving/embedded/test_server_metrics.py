@@ -9,10 +9,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
+from small_models import write_small_model
 
 from serving.embedded.health import Health
 from serving.embedded.metrics import METRICS, PATH, Metrics, page_path
 from serving.embedded.models import Models, Observation
+from serving.server import GRACE
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -145,6 +147,21 @@ def test_each_model_has_a_health_of_its_own(server):
         for name in ("", "morph", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"):
             answer = stub.Check(health_pb2.HealthCheckRequest(service=name))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_who_watches_is_told_that_the_server_stops_and_does_not_hold_it_up(tmp_path):
+    from serving.server import Server
+
+    write_small_model(tmp_path / "small" / "1")
+    server = Server(tmp_path, "small")
+    server.start()
+    with grpc.insecure_channel(server.address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="small"))
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+        begun = time.monotonic()
+        server.stop()
+        assert time.monotonic() - begun < GRACE / 2
+        assert [told.status for told in watch] == [health_pb2.HealthCheckResponse.NOT_SERVING]
 
 
 def test_alive_is_not_ready():
