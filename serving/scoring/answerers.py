@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from morph.errors import BadInput
 from morph.shift.sample import Sample
 from serving.outputs import OUTPUTS
 
@@ -124,7 +125,10 @@ class RemoteModel:
         """BadInput (`ServerError`) when nobody answers there."""
         from serving.scoring.endpoints import Endpoints
 
-        with Endpoints.open(self.address.split(","), self.model) as servers:
+        addresses = [address.strip() for address in self.address.split(",") if address.strip()]
+        if not addresses:
+            raise BadInput("--server names no server; give its address as HOST:PORT.")
+        with Endpoints.open(addresses, self.model) as servers:
 
             def answer(stamps: np.ndarray) -> Answers:
                 return servers.answer(stamps, OUTPUTS)

@@ -274,7 +274,8 @@ def test_servers_share_the_work_and_one_that_dies_is_done_without(model_dir, ser
 
 
 def test_one_server_that_is_not_there_is_no_reason_not_to_begin(server):
-    with RemoteModel(f"127.0.0.1:9,{server.address}").open() as answerer:
+    with RemoteModel(f"127.0.0.1:9, {server.address}").open() as answerer:
+        assert answerer.at_once == 4
         assert len(answerer.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2
 
 
@@ -322,7 +323,8 @@ def test_the_command_ends_with_1_where_some_tiles_failed(morph, tiles_folder, ca
         ({"--catalog": "columns.csv"}, "no column with the right ascension"),
         ({"--model": "missing.keras"}, "There is no model"),
         ({"--model": None}, "Say who answers"),
-        ({"--model": None, "--server": "127.0.0.1:9"}, "No server answers"),
+        ({"--model": None, "--server": "127.0.0.1:9"}, "No server answers at 127"),
+        ({"--model": None, "--server": " ,"}, "--server names no server"),
         ({"--survey": "hst"}, "Unknown survey"),
     ],
 )
