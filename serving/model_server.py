@@ -1,5 +1,6 @@
 """TensorFlow Serving's own server, where it is installed, started on one exported model."""
 
+import contextlib
 import math
 import shutil
 import socket
@@ -136,13 +137,12 @@ def _wait_until_ready(process: subprocess.Popen, address: str, name: str, versio
     with MorphClient(address, name, timeout=2.0) as client:
         while not stopped.wait(0.2):
             _must_live(process)
-            try:
+            with contextlib.suppress(ServerError):
                 available = client.available_versions()
                 if version in available or (version is None and available):
                     return
-            except ServerError:
-                if time.monotonic() > end:
-                    raise BadInput(f"{PROGRAM} did not load the model within {LOADING:g} s.") from None
+            if time.monotonic() > end:
+                raise BadInput(f"{PROGRAM} did not load the model within {LOADING:g} s.")
 
 
 def _wait_until_listening(process: subprocess.Popen, port: int, stopped: Event) -> None:

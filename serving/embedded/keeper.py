@@ -129,6 +129,9 @@ class Keeper:
         for number in wanted:
             if number not in loaded and not await self._load(config, number, at_once):
                 pending.append(number)
+        for status in self.models.states(config.name):
+            if status.state == "START" and status.version not in wanted:  # a copy that was given up
+                self.models.tell(config.name, VersionStatus(status.version, "END"))
         # The old version serves until the new one does.
         if not pending or not wanted:
             for version in self.models.loaded(config.name):

@@ -323,6 +323,9 @@ def test_a_version_that_is_being_copied_is_not_touched_when_the_configuration_ch
         text_format.Parse(config(folder, "latest { num_versions: 2 }"), request.config)
         ask.models.HandleReloadConfigRequest(request)
         assert ask.states() == {2: "START", 1: "AVAILABLE"}
+        shutil.rmtree(folder / "small" / "2")
+        ask.models.HandleReloadConfigRequest(request)
+        assert ask.states() == {2: "END", 1: "AVAILABLE"}
 
 
 @pytest.mark.parametrize(
