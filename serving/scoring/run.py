@@ -11,8 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy as np
 import pyarrow.parquet as pq
 from astropy.table import Table
 
@@ -187,9 +186,15 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable]) ->
 
 
 def _distinct(summary: Summary) -> int:
-    """How many of the catalogue's galaxies have scores; one on two tiles counts once."""
-    ids = [pq.read_table(tile.path, columns=["id"]) for tile in summary.scored]
-    return pc.count_distinct(pa.concat_tables(ids)["id"]).as_py() if ids else 0
+    """How many of the catalogue's galaxies have scores; one on two tiles counts once.
+
+    Ids are kept as hashes of 64 bits, for those of a survey take gigabytes.
+    """
+    found = [np.empty(0, dtype="int64")]
+    for tile in summary.scored:
+        ids = pq.read_table(tile.path, columns=["id"])["id"].to_pylist()
+        found.append(np.fromiter(map(hash, ids), dtype="int64", count=len(ids)))
+    return len(np.unique(np.concatenate(found)))
 
 
 def _tiles_in_words(tiles: Sequence[Elsewhere]) -> str:
