@@ -10,6 +10,10 @@ export MORPH_DATA
 TEST_PROCESSES ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 
+# The benchmarks of speed and endurance that run by themselves; the others ask for a model and datasets, for survey
+# images, or for other servers. Each says at its top what it measures.
+BENCHMARKS := catalogue client cutting fast_path forward kills scoring server sizing soak ten_million
+
 .PHONY: quickstart test lint types unit bench weights lock clean
 
 quickstart: $(VENV)/installed
@@ -27,8 +31,11 @@ types: $(VENV)/installed-test
 unit: $(VENV)/installed-test
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
+# One that misses what it promises ends with status 1; the others are run all the same.
 bench: $(VENV)/installed-test
-	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	failed=; for name in $(BENCHMARKS); do \
+	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || failed="$$failed $$name"; \
+	done; test -z "$$failed" || { echo "Failed, or less than promised:$$failed"; exit 1; }
 
 # The weights that ship: import the data, simulate what its labels are thin on, train, measure, write the card.
 weights: $(VENV)/installed
