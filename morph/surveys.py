@@ -55,6 +55,7 @@ class Survey:
         return flux / (10 * np.sqrt(area))
 
 
+#: By name. A new one goes behind the others: models remember their surveys by place (`morph.shift.sample`).
 SURVEYS = {
     survey.name: survey
     for survey in (

@@ -13,7 +13,7 @@ from morph.surveys import SURVEYS
 #: A question is put to a galaxy where the model finds it at least this likely that a volunteer arrives there.
 ASKED = 0.5
 
-#: Surveys by number, so that a sample is numbers alone.
+#: Surveys by number, so that a sample is numbers alone. Models keep these numbers with their weights.
 _SURVEYS = tuple(SURVEYS)
 
 
