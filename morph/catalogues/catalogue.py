@@ -18,7 +18,8 @@ from astropy.table import Table
 from morph.catalogues.columns import FILE_ID_COLUMNS
 from morph.catalogues.roles import CHANNEL_MAGNITUDES, Roles, degrees, find_roles, in_pixels, known, radii
 from morph.catalogues.selection import Selection
-from morph.catalogues.tables import TableFile, numbers, open_tables, texts
+from morph.catalogues.tables import TableFile, open_tables
+from morph.catalogues.values import numbers, texts
 from morph.errors import BadInput
 from morph.surveys import get_survey
 

@@ -25,7 +25,8 @@ from morph.catalogues.columns import (
     Y_COLUMNS,
     magnitude_columns,
 )
-from morph.catalogues.tables import TableFile, numbers
+from morph.catalogues.tables import TableFile
+from morph.catalogues.values import numbers
 from morph.errors import BadInput
 from morph.images.photometry import point_source_radius
 from morph.surveys import Survey, magnitude

@@ -1,7 +1,8 @@
 """Tables on disk, whatever their format, as a stream of Arrow tables: only the columns asked for, some rows at a time.
 
-FITS (SExtractor's FITS_LDAC too), Parquet (a file, a folder, a HATS catalogue), CSV, VOTable, ECSV and SExtractor's
-ASCII_HEAD. FITS, Parquet and CSV of any length are read in bounded memory; the others are read whole.
+FITS (SExtractor's FITS_LDAC too), Parquet (a file, a folder, a HATS catalogue), CSV, VOTable, ECSV, SExtractor's
+ASCII_HEAD and text with blanks between its columns. FITS, Parquet and CSV of any length are read in bounded memory; the
+others are read whole.
 """
 
 import glob
@@ -21,6 +22,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from morph.catalogues.selection import Where
+from morph.catalogues.values import blank_is_null, numbers
 from morph.errors import BadInput
 from morph.images.planes import is_fits, split_name
 
@@ -289,6 +291,10 @@ class _TextTable:
                 yield table.select(list(columns))
 
 
+#: What astropy calls text with blanks between its columns, by whether its first line begins with a mark.
+_BLANKS = {True: "commented_header", False: "basic"}
+
+
 def _text(path: Path) -> TableFile:
     with pa.input_stream(str(path)) as stream:
         head = stream.read(1 << 16).decode("utf-8-sig", errors="replace").splitlines()
@@ -299,6 +305,9 @@ def _text(path: Path) -> TableFile:
     if first.startswith("#") and first[1:].split()[:1] == ["1"]:
         return _WholeTable.of(path, Table.read(path, format="ascii.sextractor"))
     delimiter = max(",;\t", key=first.count)
+    # As TOPCAT and NumPy write it, with a mark before the names or without.
+    if delimiter not in first and len(first.split()) > 1:
+        return _WholeTable.of(path, Table.read(path, format=f"ascii.{_BLANKS[first.startswith('#')]}"))
     names = [name.strip().strip('"') for name in first.split(delimiter)]
     beginning = next(_read_csv(path, delimiter, names, names), None)
     if beginning is None:
@@ -324,7 +333,7 @@ def _read_csv(path: Path, delimiter: str, names: list[str], wanted: list[str]) -
 def _looks_like(column: pa.ChunkedArray) -> pa.DataType:
     for kind in (pa.int64(), pa.float64()):
         try:
-            _blank_is_null(column).cast(kind)
+            blank_is_null(column).cast(kind)
         except pa.ArrowInvalid:
             continue
         return kind
@@ -337,15 +346,10 @@ def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return column
     for wanted in dict.fromkeys((kind, pa.float64())):
         try:
-            return _blank_is_null(column).cast(wanted)
+            return blank_is_null(column).cast(wanted)
         except pa.ArrowInvalid:
             continue
     return pa.chunked_array([pa.array(numbers(column))])
-
-
-def _blank_is_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    trimmed = pc.utf8_trim_whitespace(column)
-    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
 
 @dataclass(frozen=True)
@@ -392,46 +396,3 @@ def _with(columns: Sequence[str], where: Where | None) -> list[str]:
 
 def _select(table: pa.Table, columns: Sequence[str], where: Where | None) -> pa.Table:
     return (table if where is None else table.filter(where.value)).select(list(columns))
-
-
-def numbers(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """A column as float64 [n]; NaN where there is no number."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        try:
-            column = _blank_is_null(column).cast(pa.float64())
-        except pa.ArrowInvalid:
-            return np.array([_number(value) for value in column.to_pylist()], dtype=float)
-    try:
-        values = column.cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return np.full(len(column), np.nan)
-    return np.asarray(
-        values.fill_null(np.nan).to_numpy(zero_copy_only=False)
-        if isinstance(values, pa.Array)
-        else values.fill_null(np.nan).to_numpy()
-    )
-
-
-def _number(value: str | None) -> float:
-    try:
-        return float(value or "nan")
-    except ValueError:
-        return np.nan
-
-
-def texts(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """A column as text without blanks around it; empty where there is nothing.
-
-    Whole numbers that a table keeps as floats, because it has gaps, lose their ".0".
-    """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
-        if pc.all(pc.equal(pc.round(column), column)).as_py() is not False:
-            column = column.cast(pa.int64(), safe=False)
-    return pc.utf8_trim_whitespace(column.cast(pa.string())).fill_null("")

@@ -7,7 +7,8 @@ import numpy as np
 from astropy.io import fits
 
 from morph.catalogues.columns import TILE_COLUMNS
-from morph.catalogues.tables import is_table, numbers, open_tables, texts
+from morph.catalogues.tables import is_table, open_tables
+from morph.catalogues.values import numbers, texts
 from morph.errors import BadInput
 from morph.images.planes import is_fits
 from morph.images.tiles import Tile

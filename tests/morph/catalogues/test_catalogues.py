@@ -26,11 +26,12 @@ def write(path, columns):
         pq.write_table(pa.table({name: table[name].tolist() for name in table.colnames}), path)
     else:
         formats = {".fits": "fits", ".csv": "ascii.csv", ".ecsv": "ascii.ecsv", ".vot": "votable", ".tsv": "ascii.tab"}
+        formats |= {".txt": "ascii.basic", ".cat": "ascii.commented_header"}
         table.write(path, format=formats[path.suffix])
     return path
 
 
-@pytest.mark.parametrize("suffix", ["fits", "parquet", "csv", "tsv", "ecsv", "vot"])
+@pytest.mark.parametrize("suffix", ["fits", "parquet", "csv", "tsv", "ecsv", "vot", "txt", "cat"])
 def test_every_format_says_the_same(tmp_path, suffix):
     table = read_catalogue(write(tmp_path / f"gold.{suffix}", DES))
     assert table["id"].tolist() == ["1500000001", "1500000002", "1500000003"]
