@@ -19,7 +19,7 @@ def spoil(image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, r
     centre = (image.shape[0] - 1) / 2
     level = float(survey.noise()[1])
     if scene.artifact in ("star", "bleed"):
-        _bright_star(image, centre, scene, survey, seeing, rng)
+        _bright_star(image, centre, survey, seeing, rng)
     if scene.artifact == "bleed":
         half = max(1, round(0.6 / survey.pixel_scale))
         column = slice(int(centre) - half, int(centre) + half + 1)
@@ -39,7 +39,7 @@ def spoil(image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, r
     return blank
 
 
-def _bright_star(image, centre: float, scene: Scene, survey: Survey, seeing, rng) -> None:
+def _bright_star(image, centre: float, survey: Survey, seeing, rng) -> None:
     magnitude = rng.uniform(10.5, 14.5)
     flux = band_fluxes(magnitude, *star_colours(magnitude, rng))
     add_blob(image, centre, centre, flux, seeing / survey.pixel_scale, 1.0, 0.0, 3.0)

@@ -149,7 +149,7 @@ def _lenticular(rng, base: Scene, mix: Mix) -> Scene:
     face = rng.uniform(0.25, 1)
     axis_ratio = float(np.hypot(0.96 * face, 0.28))
     bulge = Bulge(rng.uniform(0.25, 0.6), rng.uniform(0.25, 0.5), rng.uniform(2, 4), np.hypot(0.8 * face, 0.6))
-    bar = _bar(rng, 0.8, bulge.fraction) if rng.random() < 0.5 * mix.bar else None
+    bar = _bar(rng, bulge.fraction) if rng.random() < 0.5 * mix.bar else None
     disk = Disk(min(axis_ratio, 1.0), young=rng.uniform(0.05, 0.2), clumpiness=0.05)
     return replace(base, kind="disk", bulge=replace(bulge, axis_ratio=min(bulge.axis_ratio, 1.0)), disk=disk, bar=bar)
 
@@ -165,7 +165,7 @@ def _disk(rng, base: Scene, mix: Mix) -> Scene:
         flattening = float(min(np.hypot(0.7 * face, 0.7), 1.0))
         size = float(np.clip(0.12 + 0.45 * fraction + rng.normal(0, 0.04), 0.06, 0.5))
         bulge = Bulge(fraction, size, 1 + 2.5 * (1 - late) * rng.random(), flattening)
-    bar = _bar(rng, 1 - late, fraction) if rng.random() < mix.bar else None
+    bar = _bar(rng, fraction) if rng.random() < mix.bar else None
     arms = _arms(rng, late, bar) if rng.random() < mix.arms else None
     ring = None
     if rng.random() < mix.ring:
@@ -193,7 +193,8 @@ def _disk(rng, base: Scene, mix: Mix) -> Scene:
     )
 
 
-def _bar(rng, early: float, bulge: float) -> Bar:
+def _bar(rng, bulge: float) -> Bar:
+    """A bar, the fainter the more of the light, `bulge`, is in the bulge."""
     length = float(np.clip(rng.normal(0.55, 0.2), 0.2, 1.1))
     fraction = float(np.clip(0.22 * length * rng.lognormal(0.1, 0.5), 0.02, 0.3)) * (1 - 0.6 * bulge)
     return Bar(fraction, length, float(np.clip(rng.normal(0.3, 0.08), 0.15, 0.5)), rng.uniform(0, 180))

@@ -31,11 +31,10 @@ SKY = {"sdss": (120.0, 240.0, 0.0, 60.0), "des": (0.0, 60.0, -55.0, -5.0)}
 
 @dataclass(frozen=True)
 class Simulated:
-    """One simulated galaxy: what it is, what a survey sees of it, and what volunteers say."""
+    """One simulated galaxy: what a survey sees of it, with what volunteers say, and what it is."""
 
     galaxy: Galaxy
     scene: Scene
-    probabilities: np.ndarray
 
 
 def simulate_galaxy(
@@ -73,7 +72,7 @@ def observe_scene(scene: Scene, survey: Survey, seed: int, index: int) -> Simula
             "pixel_scale": FIELD * radius / NETWORK_SIZE * survey.pixel_scale,
         },
     )
-    return Simulated(galaxy, scene, probabilities)
+    return Simulated(galaxy, scene)
 
 
 def _stamp(scene: Scene, survey: Survey, seed: list[int]) -> tuple[Observation, np.ndarray, float]:

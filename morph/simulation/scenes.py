@@ -5,7 +5,7 @@ A `Scene` is one galaxy: its components, their light and their colours. Lengths 
 number. Everything is frozen and compares by value. `morph.simulation.light` draws it.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 #: What a scene may be; "artifact" is something that is no galaxy at all.
 KINDS = ("elliptical", "disk", "edge-on", "irregular", "artifact")
@@ -39,8 +39,9 @@ class Bulge:
 
 @dataclass(frozen=True)
 class Disk:
-    """An exponential disk. `axis_ratio` is its projected flattening; `thickness`, the scale height of an edge-on
-    disk; `clumpiness`, the scatter (in ln) of its young light; `young`, the part of its light that is young."""
+    """An exponential disk. `axis_ratio` is its projected flattening; `young`, the part of its light that is young;
+    `clumpiness`, the scatter (in ln) of its young light; `thickness`, the scale height of an edge-on disk, and `warp`
+    how far its plane bends away at one radius."""
 
     axis_ratio: float
     young: float = 0.5
@@ -88,7 +89,8 @@ class Ring:
 
 @dataclass(frozen=True)
 class Tail:
-    """A tidal tail: part of the galaxy's light, where it leaves (angle), how far it winds (degrees) and opens."""
+    """A tidal tail: part of the galaxy's light, where it leaves (angle), how far it winds (`span`, degrees, with a
+    sign), the angle at which it opens, and its width (standard deviation)."""
 
     fraction: float
     angle: float
@@ -116,6 +118,7 @@ class Scene:
     flux : r-band flux before dust, nanomaggies.
     radius : half-light radius of the main body seen face-on, arcsec.
     angle : of the major axis, degrees from x towards y.
+    redshift : nothing is drawn by it; it is kept as a property.
     old, young : colours of the two populations.
     knots : number of HII regions.
     dust : optical depth in r of the dust along arms, or of the lane of an edge-on disk.
@@ -142,7 +145,7 @@ class Scene:
     lopsided: float = 0.0
     shells: float = 0.0
     tails: tuple[Tail, ...] = ()
-    companions: tuple[Companion, ...] = field(default=())
+    companions: tuple[Companion, ...] = ()
     artifact: str | None = None
 
     def __post_init__(self) -> None:

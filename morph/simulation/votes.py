@@ -198,10 +198,7 @@ def answer_probabilities(scene: Scene, survey: Survey) -> np.ndarray:
         "merging": _merging(scene, view),
         "odd-feature": _odd(scene, view),
     }
-    row = np.concatenate([chances[question.name] for question in TREE])
-    if scene.artifact:
-        row[TREE.slices["smooth-or-featured"]] = first
-    return row
+    return np.concatenate([chances[question.name] for question in TREE])
 
 
 def _sharpen(share: float, factor: float) -> float:
