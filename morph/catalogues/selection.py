@@ -221,6 +221,8 @@ class _Reader:
             return _Part(pc.field(column), TRUTH, name)
         if pa.types.is_dictionary(kind):
             return _Part(pc.field(column).cast(pa.string()), TEXT, name)
+        if pa.types.is_decimal(kind):
+            return _Part(pc.field(column).cast(pa.float64()), NUMBER, name)
         if pa.types.is_integer(kind) or pa.types.is_floating(kind):
             return _Part(pc.field(column), NUMBER, name)
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):

@@ -1,8 +1,8 @@
 """Tables on disk, whatever their format, as a stream of Arrow tables: only the columns asked for, some rows at a time.
 
 FITS (SExtractor's FITS_LDAC too), Parquet (a file, a folder, a HATS catalogue), CSV, VOTable, ECSV, SExtractor's
-ASCII_HEAD and text with blanks between its columns. FITS, Parquet and CSV of any length are read in bounded memory; the
-others are read whole.
+ASCII_HEAD and text with blanks between its columns. FITS, Parquet and CSV of any length are read in bounded memory;
+the others are read whole.
 """
 
 import glob

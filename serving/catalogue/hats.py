@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph import __version__
+from morph.errors import BadInput
 from serving.catalogue.astropy_words import astropy_words, widths
 from serving.catalogue.partitions import CELLS, FINEST, MARGIN, Partitions, around, number
 from serving.catalogue.score_files import ScoreFiles, with_about
@@ -49,9 +50,11 @@ def write_hats(scores: ScoreFiles, path: Path, about: dict[str, Any], name: str 
 
     Returns how many galaxies have no place on the sky and are left out.
 
-    Raises BadInput when a score file cannot be read or the catalogue not be written.
+    Raises BadInput when a score file cannot be read, no galaxy has a place, or the catalogue cannot be written.
     """
     tiles = [_cells(table) for table in scores.tables(["ra", "dec"])]
+    if not any(len(tile.cells) for tile in tiles):
+        raise BadInput("None of the galaxies has a place on the sky, so there is no HATS catalogue; leave out --hats.")
     cells, which = np.unique(np.concatenate([tile.cells for tile in tiles]), return_inverse=True)
     counts = np.bincount(which, np.concatenate([tile.counts for tile in tiles]), minlength=len(cells))
     partitions = Partitions.of(cells, counts, rows)

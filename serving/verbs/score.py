@@ -193,6 +193,8 @@ def _print(summary: "Summary", out: Path, seconds: float) -> None:
     kinds = [f"{count:,} {str(flag.name).lower().replace('_', ' ')}" for flag, count in summary.flags.items() if count]
     detail = f" ({', '.join(kinds)})" if kinds else ""
     click.echo(f"With a flag: {summary.flagged:,} of {_count(summary.galaxies, 'galaxy', 'galaxies')}{detail}.")
+    if not summary.strangest:
+        return
     click.echo(f"{_count(summary.anomalies, 'galaxy is', 'galaxies are')} unlike what the model knows; the strangest:")
     for anomaly_score, name, tile in summary.strangest:
         click.echo(f"  p = {anomaly_score:<8.3g} {name}  (tile {tile})")

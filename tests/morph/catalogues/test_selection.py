@@ -1,5 +1,7 @@
 """`--where`: the rows that the expression says; nothing is executed; a mistake is one sentence."""
 
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,6 +17,7 @@ TABLE = pa.table(
         "EXTENDED_CLASS_COADD": pa.array([3, 2, 3, 3, 3], pa.int16()),
         "TYPE": ["PSF", "EXP ", "SER", "", None],
         "BRICK_PRIMARY": [True, True, False, True, True],
+        "Z_MEAN": pa.array(map(Decimal, ("0.10", "0.25", "0.30", "0.40", "0.50")), pa.decimal128(4, 2)),
     }
 )
 
@@ -39,6 +42,7 @@ def chosen(text: str) -> list[int]:
         ("TYPE not in ('PSF', 'EXP', '')", [2]),
         ("not BRICK_PRIMARY", [2]),
         ("BRICK_PRIMARY == 0", [2]),
+        ("Z_MEAN < 0.3 and log10(Z_MEAN) > -0.7", [1]),
     ],
 )
 def test_the_rows_that_it_says(text, rows):

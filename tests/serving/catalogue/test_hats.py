@@ -125,6 +125,14 @@ def test_a_damaged_score_file_leaves_the_old_catalogue_as_it_was(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_galaxies_that_lie_nowhere_make_no_catalogue(tmp_path):
+    nowhere = np.full(3, np.nan)
+    write_tile(tmp_path / "scores", "DES0000-0000", nowhere, nowhere)
+    with pytest.raises(BadInput, match=r"None of the galaxies has a place on the sky.* leave out --hats"):
+        write_hats(ScoreFiles.open(tmp_path / "scores"), tmp_path / "hats", {})
+    assert not (tmp_path / "hats").exists()
+
+
 def test_lsdb_opens_searches_and_matches(collection):
     lsdb = pytest.importorskip("lsdb", reason="lsdb is not installed")
     folder, path = collection

@@ -3,6 +3,7 @@
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -20,7 +21,9 @@ from serving.scoring import endpoints, pipeline
 from serving.scoring.answerers import Answerer, LocalModel, RemoteModel
 from serving.scoring.endpoints import Endpoints
 from serving.scoring.run import score
+from serving.scoring.summary import Scored, Summary
 from serving.server import Server
+from serving.verbs.score import _print as tell
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
@@ -300,6 +303,12 @@ def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, catalogue,
     status, output, _ = morph(*arguments)
     assert status == 0
     assert "2 tiles had been scored before" in output
+
+
+def test_no_strangest_are_announced_where_no_galaxy_has_an_answer(capsys):
+    lost = Scored("a", Path("a.parquet"), 2, 2, 0, {Flag.NO_DATA: 2}, [])
+    tell(Summary(scored=[lost]), Path("scores"), 1.0)
+    assert capsys.readouterr().out.endswith("With a flag: 2 of 2 galaxies (2 no data).\n")
 
 
 def test_the_command_ends_with_1_where_some_tiles_failed(morph, tiles_folder, catalogue, weights, tmp_path):
