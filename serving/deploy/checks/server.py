@@ -55,6 +55,11 @@ def check_options(given: dict[str, str], mounted: dict[str, str], deployment: De
     if given.get("enable_batching") != "true":
         raise BadInput(f"{where}: without --enable_batching=true every galaxy passes the network alone.")
     for model in deployment.models.model_config_list.config:
+        if model.version_labels and given.get("allow_version_labels_for_unavailable_models") != "true":
+            raise BadInput(
+                f"{where}: without --allow_version_labels_for_unavailable_models=true the server does not start with "
+                "labels in models.config."
+            )
         base = model.base_path
         local = model.name == deployment.name and base.startswith("/")
         if local and not any(base == path or base.startswith(f"{path}/") for path in mounted):

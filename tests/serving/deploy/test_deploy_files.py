@@ -252,6 +252,25 @@ def test_a_mistake_is_told_in_one_sentence(folder, whole, about, file, right, wr
     assert "\n" not in str(problem.value)
 
 
+@pytest.mark.parametrize(
+    ("about", "file"),
+    [("Compose server", "compose.yaml"), ("Kubernetes server", "kubernetes/deployment.yaml")],
+)
+def test_a_server_with_labels_can_start(folder, whole, about, file):
+    models = folder / "models.config"
+    platform = 'model_platform: "tensorflow"'
+    models.write_text(models.read_text().replace(platform, f'{platform} version_labels {{ key: "stable" value: 3 }}'))
+    deployment = Deployment(folder)
+    deployment.loaded = whole.loaded
+    make("versions and labels", deployment)
+    make(about, deployment)
+    option = "--allow_version_labels_for_unavailable_models=true"
+    (folder / file).write_text((folder / file).read_text().replace(option, option.replace("true", "false")))
+    changed = Deployment(folder)
+    with pytest.raises(BadInput, match=f"without {option} the server does not start with labels"):
+        make(about, changed)
+
+
 def test_every_check_of_a_file_has_a_mistake_that_it_finds():
     tried = {about for about, *_ in MISTAKES} | {"ssl.config"}
     made = {name for module in MODULES for name, _ in checks(module)}
