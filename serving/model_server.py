@@ -12,7 +12,7 @@ from threading import Event
 
 from morph.errors import BadInput
 from serving.client import MorphClient, ServerError
-from serving.embedded.configuration import read_config
+from serving.embedded.configuration import read_message
 from serving.servable import Location, configuration_file, locate
 from serving.signals import until_stopped
 
@@ -58,7 +58,9 @@ def serve(
     why).
     """
     if models_config:
-        expected: dict[str, int | None] = {model.name: None for model in read_config(models_config)}
+        # Where they may lie is the program's to say.
+        models = read_message(models_config).model_config_list.config
+        expected: dict[str, int | None] = {model.name: None for model in models}
         beside = Path(models_config).parent
     else:
         location = locate(model_dir or "", name)

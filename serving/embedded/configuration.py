@@ -41,6 +41,14 @@ class ModelConfig:
 
 def read_config(path: str | Path) -> list[ModelConfig]:
     """The models in a file in TensorFlow Serving's format. BadInput when it is missing or says something else."""
+    try:
+        return models_of(read_message(path))
+    except Refused as refusal:
+        raise BadInput(f"'{path}': {refusal.sentence.rstrip('.')}.") from None
+
+
+def read_message(path: str | Path):
+    """The ModelServerConfig in a file, whatever it says. BadInput when there is none."""
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
@@ -48,13 +56,9 @@ def read_config(path: str | Path) -> list[ModelConfig]:
     if not path.is_file():
         raise BadInput(f"There is no file of models at '{path}'.")
     try:
-        message = text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
+        return text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise BadInput(f"'{path}' is no models.config of TensorFlow Serving: {str(error).splitlines()[0]}.") from None
-    try:
-        return models_of(message)
-    except Refused as refusal:
-        raise BadInput(f"'{path}': {refusal.sentence.rstrip('.')}.") from None
 
 
 def models_of(message) -> list[ModelConfig]:
@@ -70,6 +74,11 @@ def models_of(message) -> list[ModelConfig]:
         name = config.name
         if name in models:
             raise Refused("INVALID_ARGUMENT", f"Illegal to list model {name} multiple times in config list")
+        if "://" in config.base_path:
+            raise Refused(
+                "INVALID_ARGUMENT",
+                f"Model {name} lies at {config.base_path}, and the embedded server reads local folders only",
+            )
         if not config.base_path.startswith("/"):
             raise Refused(
                 "INVALID_ARGUMENT",

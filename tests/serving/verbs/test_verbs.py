@@ -289,10 +289,13 @@ def test_a_program_that_cannot_start_is_one_sentence(model_dir, tmp_path):
     program.write_text("#!/bin/sh\nexit 3\n")
     program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    command = [sys.executable, "-m", "morph", "serve", str(model_dir), "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
-    assert done.returncode == 2
-    assert "tensorflow_model_server stopped with status 3" in done.stderr
+    models = tmp_path / "models.config"
+    models.write_text('model_config_list { config { name: "a" base_path: "gs://b/a" model_platform: "tensorflow" } }')
+    for where in ([str(model_dir)], ["--models-config", str(models)]):
+        command = [sys.executable, "-m", "morph", "serve", *where, "--port", "0"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+        assert done.returncode == 2
+        assert "tensorflow_model_server stopped with status 3" in done.stderr
 
 
 def test_a_port_that_is_taken_is_one_sentence(morph, model_dir):
