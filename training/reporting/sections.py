@@ -205,14 +205,7 @@ def comparison_section(comparison: Comparison) -> Section:
     rest = [f"{q}/{figure}" for q in questions for figure in ("log-likelihood", "calibration-error")]
     body = (
         f'<p class="lead">{escape(comparison.conclusion())}</p>'
-        + facts(
-            [
-                (
-                    f"{len(comparison.shared):,}",
-                    f"{_kind(comparison.simulated)} of {comparison.title}, shown to every run",
-                )
-            ]
-        )
+        + facts([(f"{len(comparison.shared):,}", f"galaxies of {comparison.title}, shown to every run")])
         + f'<div class="plot">{svg(plots.comparison(chart, "balanced accuracy"))}</div>'
         + _figures_table(comparison, names, main)
         + '<p class="note">Intervals are 95 %, from a bootstrap over galaxies. Bold: better than every other run by '
@@ -240,10 +233,6 @@ def _figures_table(comparison: Comparison, names: list[str], wanted: list[str]) 
 def _distinct(names: list[str]) -> list[str]:
     """Names made different where two runs share one."""
     return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
-
-
-def _kind(simulated: bool) -> str:
-    return "simulated galaxies" if simulated else "galaxies"
 
 
 def _named(title: str, galaxies: Galaxies) -> str:
