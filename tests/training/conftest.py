@@ -54,6 +54,16 @@ def classifier():
     return Classifier()
 
 
+@pytest.fixture
+def uncompiled():
+    """Few steps run sooner as they are than compiled."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Galaxies:
     """Forty-eight round and elongated blobs, with votes, called simulated."""

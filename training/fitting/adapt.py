@@ -95,6 +95,4 @@ def pseudo_labelled(
             # Nothing is said of the arms of a galaxy that is probably smooth.
             sure &= np.nan_to_num(votes[:, parents]).sum(axis=1) >= confident * volunteers
         votes[sure, part] = volunteers * p[sure, part]
-    labelled = galaxies.select(np.arange(len(galaxies)))
-    labelled._columns["votes"] = votes
-    return labelled
+    return galaxies.with_votes(votes)

@@ -62,6 +62,7 @@ class Recipe:
     layer_decay : the learning rate of each layer of the encoder as a share of that of the layer after it.
     heads : how strongly the heads are held when they are refitted at the end (see `training.fitting.heads`); None
         leaves that out.
+    steps : batches an epoch; by default about one pass through the galaxies.
     augment : how strongly to vary the images.
     """
 

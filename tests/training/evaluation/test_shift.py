@@ -11,6 +11,7 @@ from morph.shift.words import lines
 from training.evaluation import shift
 from training.evaluation.metrics import measure
 from training.evaluation.shift import remember, right_answers, shift_of
+from training.fitting.batches import unanswered
 from training.reporting.report import write_report
 
 
@@ -69,5 +70,5 @@ def test_a_report_says_how_far_its_galaxies_are(model, sample, tmp_path):
 
 
 def test_a_comparison_needs_no_votes(model, sample):
-    remember(model, Galaxies(sample.about, {**sample._columns, "votes": np.full_like(sample.votes, np.nan)}))
+    remember(model, unanswered(sample))
     assert "Of no question enough is known" in lines(compare(model.memory.sample, shift.sample(model, sample)))[-1]

@@ -10,17 +10,8 @@ from morph.errors import BadInput
 from morph.questions import ANSWERS, VOTE_COLUMNS
 from training.evaluation.crossvalidate import cross_validate
 from training.fitting.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate, turned
+from training.fitting.batches import unanswered
 from training.fitting.fit import FINETUNING, fit
-
-
-@pytest.fixture
-def uncompiled():
-    """Few steps run sooner as they are than compiled."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def kept(variables) -> list[np.ndarray]:
@@ -87,9 +78,8 @@ def test_early_layers_move_less_when_their_rate_falls(classifier, sample):
 
 
 def test_a_cross_validation_needs_labels_and_a_galaxy_for_every_fold(classifier, sample):
-    blank = sample.select(np.arange(6))
+    few = sample.select(np.arange(6))
     with pytest.raises(BadInput, match="6 labelled galaxies, fewer than 7 folds"):
-        cross_validate(classifier, blank, 7)
-    blank._columns["votes"] = np.full_like(blank.votes, np.nan)
+        cross_validate(classifier, few, 7)
     with pytest.raises(BadInput, match="no labelled galaxies"):
-        cross_validate(classifier, blank, 5)
+        cross_validate(classifier, unanswered(few), 5)

@@ -91,16 +91,6 @@ def test_two_steps_under_jax(sample):
     assert done.stdout.startswith("votes")
 
 
-@pytest.fixture
-def uncompiled():
-    """Few steps run sooner as they are than compiled."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 def test_a_killed_training_goes_on_where_it_stopped(fresh, sample, tmp_path):

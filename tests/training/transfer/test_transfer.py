@@ -10,20 +10,11 @@ from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.questions import TREE
 from training.evaluation.evaluate import Evaluation
+from training.fitting.batches import unanswered
 from training.transfer.children import Setting, Target, run_children, within
 from training.transfer.plan import Child, budgets_of, children, methods_of
 from training.transfer.report import check_folder, save, table
 from training.transfer.summary import HEADLINE, summarise
-
-
-@pytest.fixture
-def uncompiled():
-    """Few steps run sooner as they are than compiled."""
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")
@@ -188,10 +179,8 @@ def test_arguments_that_cannot_be_used_are_refused(options, said, sample):
 
 
 def test_a_target_needs_labels_in_both_splits(sample):
-    blank = sample.select(np.arange(len(sample)))
-    blank._columns["votes"] = np.full_like(sample.votes, np.nan)
     with pytest.raises(BadInput, match="no labelled galaxies"):
-        Target.of(blank)
+        Target.of(unanswered(sample))
     with pytest.raises(BadInput, match="too few to measure a transfer"):
         Target.of(sample.split()["train"])
 
