@@ -39,7 +39,9 @@ def settle(training: keras.Model, batches: Iterable, parts: Iterable[keras.Model
         layer.momentum = 0.0
     for given, _ in batches if layers else ():
         training(given, training=True)
-        found.append([np.array(value) for layer in layers for value in (layer.moving_mean, layer.moving_variance)])
+        moving = [value for layer in layers for value in (layer.moving_mean, layer.moving_variance)]
+        # Copies: the next batch is written over them.
+        found.append([np.array(keras.ops.convert_to_numpy(value)) for value in moving])
     medians = [np.median(values, axis=0) for values in zip(*found, strict=True)]
     for number, (layer, momentum) in enumerate(zip(layers, momenta, strict=True)):
         layer.momentum = momentum
