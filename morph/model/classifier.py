@@ -202,7 +202,7 @@ class Classifier(keras.Model):
     def _evidence_of_flux(self, image):
         way_in = self.normalise(image)
         encoded = self.encoder(way_in["image"], training=False)
-        missed = self.residual(way_in, self.decoder(encoded["mean"], training=False))
+        missed = self.residual(way_in, self.decoder(self.embed(encoded), training=False))
         return {"evidence": evidence(way_in, missed, encoded["features"], self._window)}
 
     def _evidence_of_composite(self, image):

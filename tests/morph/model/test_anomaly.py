@@ -5,6 +5,8 @@ from keras import ops
 
 from morph.model.anomaly import PLACES, Anomaly
 from morph.model.classifier import Classifier
+from morph.model.store import load_model
+from morph.model_names import SHIPPED
 
 SIZE = 6
 
@@ -126,3 +128,14 @@ def test_a_galaxy_without_data_is_strange_and_one_without_a_band_is_judged(class
     assert np.isfinite(classifier.evidence(images)).all()
     assert 0 < answers["anomaly_score"][1] < np.median(answers["anomaly_score"][2:])
     assert np.median(answers["anomaly_score"][2:]) > 0.3
+
+
+@pytest.mark.parametrize("kind", ["flux", "composite"])
+def test_the_evidence_that_is_learned_from_is_what_the_score_judges(kind):
+    model = load_model(SHIPPED)
+    random = np.random.default_rng(0)
+    images = random.normal(1, 1, (6, model.size, model.size, 3)).astype("float32")
+    if kind == "composite":
+        images = random.integers(0, 256, images.shape, dtype="uint8")
+    expected = model.answer(images)["anomaly_score"]
+    np.testing.assert_allclose(p_values(model.anomaly, model.evidence(images), kind), expected, atol=4 / 1024)
