@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,8 +17,25 @@ from serving.servable import Location, Refused, Servable
 
 log = logging.getLogger("morph.serving")
 
+#: How often a version that could not be loaded is tried again, and after how many seconds: its disk may have been away
+#: for a moment, or memory short. As TensorFlow Serving does it; files that changed are tried at once.
+RETRIES, RETRY_AFTER = 5, 60.0
+
 #: What a folder's files look like: path, size and time of change of each.
 Look = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A version whose files, as they looked, could not be loaded so many times, `since` when (`time.monotonic`)."""
+
+    look: Look
+    times: int
+    since: float
+
+    def stands(self, look: Look) -> bool:
+        """Whether it is no use to try files that look like this now."""
+        return look == self.look and (self.times > RETRIES or time.monotonic() < self.since + RETRY_AFTER)
 
 
 def look_at(folder: Path) -> Look:
@@ -52,7 +70,7 @@ class Keeper:
     changed: Callable[[], None] = lambda: None
     attempted: Callable[[Path, bool], None] = lambda folder, loaded: None
     _looks: dict[Path, Look] = field(default_factory=dict)
-    _refused: dict[Path, Look] = field(default_factory=dict)
+    _refused: dict[Path, _Refusal] = field(default_factory=dict)
     _unloading: set[asyncio.Task] = field(default_factory=set)
 
     def __post_init__(self):
@@ -143,7 +161,8 @@ class Keeper:
         location = Location(config.base_path, number)
         look = await asyncio.to_thread(look_at, location.folder)
         before, self._looks[location.folder] = self._looks.get(location.folder), look
-        if self._refused.get(location.folder) == look:
+        refused = self._refused.get(location.folder)
+        if refused and refused.stands(look):
             return False
         if look != before and not at_once:
             self.models.tell(config.name, VersionStatus(number, "START"))
@@ -157,7 +176,8 @@ class Keeper:
             status = error.status if isinstance(error, Refused) else "UNKNOWN"
             sentence = str(error).strip() or type(error).__name__
             log.error("Version %d of %s is refused: %s", number, config.name, sentence.splitlines()[0])
-            self._refused[location.folder] = look
+            times = refused.times if refused and refused.look == look else 0
+            self._refused[location.folder] = _Refusal(look, times + 1, time.monotonic())
             self.models.tell(config.name, VersionStatus(number, "END", status, sentence))
             self.attempted(location.folder, False)
             return False

@@ -14,6 +14,7 @@ from small_models import small_request, write_small_model
 
 from morph.errors import BadInput
 from serving.client import MorphClient, ServerError
+from serving.embedded import keeper
 from serving.embedded.configuration import Policy
 from serving.messages import PredictResponse, from_tensor
 
@@ -176,6 +177,29 @@ def test_a_corrupt_version_is_refused(folder, exported):
         (folder / "small" / "2" / "saved_model.pb").write_bytes(b"no model")
         ask.wait(lambda: ask.states().get(2, "").startswith("END The model at"))
         assert ask.version() == 1
+
+
+def test_a_version_is_tried_again_some_times(folder, exported, monkeypatch):
+    """What kept it from being read may have passed, without a change of its files."""
+    monkeypatch.setattr(keeper, "RETRY_AFTER", 0.05)
+    read, tried = keeper.Keeper._read, []
+
+    def at_the_third_try(self, location):
+        tried.append(location.version)
+        if (location.version == 3 and tried.count(3) < 3) or location.version == 4:
+            raise OSError("the disk is away")
+        return read(self, location)
+
+    monkeypatch.setattr(keeper.Keeper, "_read", at_the_third_try)
+    with Ask(folder) as ask:
+        shutil.copytree(exported["3"], folder / "small" / "3")
+        ask.wait(lambda: ask.states().get(3) == "AVAILABLE")
+        shutil.copytree(exported["3"], folder / "small" / "4")
+        ask.wait(lambda: tried.count(4) == 1 + keeper.RETRIES)
+        ask.wait(lambda: ask.states().get(4) == "END the disk is away")
+        time.sleep(0.3)
+        assert tried.count(4) == 1 + keeper.RETRIES
+        assert ask.version() == 3
 
 
 @pytest.mark.parametrize("kind", ["renamed", "wider"])
