@@ -99,7 +99,7 @@ def command(
     from morph.shift.words import lines
     from morph.surveys import get_survey
     from serving.catalogue.distance import tell_distance
-    from serving.catalogue.publish import publish
+    from serving.catalogue.publish import catalogue_folder, publish
     from serving.scoring.hold import hold
     from serving.scoring.progress import Progress
     from serving.scoring.run import FAILED, score
@@ -121,6 +121,8 @@ def command(
         with Progress(len(groups)) as progress:
             what = (groups, catalog, source, out, survey)
             summary = score(*what, workers, overwrite, progress.advance, scheduler, token, where, verify)
+        if not summary.galaxies and (old := catalogue_folder(out)).exists():
+            click.echo(f"morph: '{old}' is from an earlier run; of its galaxies none has scores now.", err=True)
         if not summary.scored and not summary.elsewhere and len(summary.failed) == 1:
             raise BadInput(summary.failed[0].reason)
         _print(summary, out, progress.seconds)

@@ -14,7 +14,7 @@ from morph.errors import BadInput
 from morph.images.cutouts import Flag, cut
 from morph.images.signal import signal_to_noise
 from morph.images.sources import locate, read_catalogue
-from morph.images.tiles import Tile
+from morph.images.tiles import Tile, find_tiles, tile_name
 from morph.questions import ANSWERS
 from serving.catalogue.scores import read_about
 from serving.scoring import endpoints, pipeline
@@ -320,6 +320,19 @@ def test_the_command_ends_with_1_where_some_tiles_failed(morph, tiles_folder, ca
     assert "Scored 2 tiles" in output
     assert "cut short" in errors
     assert "1 of 3 tiles were not scored" in errors
+
+
+def test_a_catalogue_that_lost_its_scores_is_told(morph, tiles_folder, catalogue, weights, tmp_path):
+    (tile, *_) = sorted({tile_name(group): group for group in find_tiles([tiles_folder])}.values())
+    for path in tile:
+        shutil.copy(path, tmp_path)
+    first = tmp_path / tile[0].name
+    arguments = ("score", first, "--catalog", catalogue, "--model", weights, "--out", tmp_path / "out")
+    assert morph(*arguments)[0] == 0
+    first.write_bytes(first.read_bytes()[:5000])
+    status, _, errors = morph(*arguments)
+    assert status == 2
+    assert f"'{tmp_path / 'out-catalogue'}' is from an earlier run" in errors
 
 
 @pytest.mark.parametrize(
