@@ -9,6 +9,8 @@ an unknown field and ignored. Source of names and numbers: `tensorflow_serving/a
 `tensorflow/core/framework/{tensor,tensor_shape,types}.proto`.
 """
 
+import math
+
 import numpy as np
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 from google.protobuf.message import Message
@@ -223,7 +225,7 @@ def from_tensor(proto: Message) -> np.ndarray:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(length < 0 for length in shape):
         raise ValueError("a tensor needs a shape")
-    size = int(np.prod(shape, dtype=object))
+    size = math.prod(shape)
     if proto.tensor_content:
         content = proto.tensor_content
         if dtype is _TEXT or len(content) != size * dtype.itemsize:
