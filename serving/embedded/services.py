@@ -37,8 +37,9 @@ _CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress
 RECEIVED_AT_ONCE = 32
 
 #: Seconds after which a request that is still being received no longer counts among them, so that slow lines hold up
-#: nobody else; and after which it is given up.
-SLOW, ARRIVING = 0.25, 60.0
+#: nobody else; and after which it is given up. The former is long enough for as many full batches at once on a busy
+#: machine: were it not, ever more would be received at once, and ever more slowly.
+SLOW, ARRIVING = 1.0, 60.0
 
 
 def add_services(server: grpc.aio.Server, models: Models, keeper: Keeper) -> None:
