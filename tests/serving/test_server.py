@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -327,3 +328,13 @@ def test_a_taken_port_is_bad_input(server):
 
     with pytest.raises(BadInput, match=f"Port {server.port} of 127.0.0.1 cannot be had"):
         Server(server.location.base_path, port=server.port).start()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
+def test_the_event_loop_is_uvloops(model_dir):
+    import uvloop
+
+    from serving.server import Server
+
+    with Server(model_dir) as server:
+        assert isinstance(server._loop, uvloop.Loop)
