@@ -5,6 +5,8 @@ A dataset is a folder of Parquet files. Its images are all of one kind:
 - ``flux``: float32 [size, size, 3], nanomaggies per pixel in the channels g, r, i, NaN where there is no data;
 - ``composite``: uint8 [size, size, 3], a colour picture, R, G, B.
 
+Votes are raw or debiased (see `morph.vote_kinds`), which every row states.
+
 Every stamp shows its galaxy as large as `morph.stamps` says, and is stored with a margin that training uses to turn
 and zoom it. Any other square stamp is accepted too, and resized when it is used.
 """
@@ -21,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from morph.beforehand import check_folder
 from morph.errors import BadInput
 from morph.questions import TREE, VOTE_COLUMNS, question_of
 from morph.stamps import STAMP_SIZE
@@ -45,7 +48,8 @@ class Galaxy:
     """One row of a dataset, as an importer or a simulation hands it to a `GalaxiesWriter`.
 
     `votes` is float32 [vote columns] (see `morph.questions`), NaN where nobody was asked. `properties` has any
-    of `PROPERTIES`; `pixel_scale` is that of the stored stamp.
+    of `PROPERTIES`; `pixel_scale` is that of the stored stamp. `vote_kind` is one of `morph.vote_kinds.VOTE_KINDS`, or
+    empty where that is not known.
     """
 
     id: str
@@ -55,6 +59,7 @@ class Galaxy:
     ra: float = np.nan
     dec: float = np.nan
     properties: dict[str, float] | None = None
+    vote_kind: str = ""
 
 
 def _schema(size: int, kind: str, about: dict) -> pa.Schema:
@@ -66,6 +71,7 @@ def _schema(size: int, kind: str, about: dict) -> pa.Schema:
         pa.field("dec", pa.float64(), metadata={"unit": "deg"}),
         pa.field("image", pa.fixed_shape_tensor(value, [size, size, 3])),
         pa.field("votes", pa.struct([pa.field(name, pa.float32()) for name in VOTE_COLUMNS])),
+        pa.field("vote_kind", pa.string(), metadata={"description": "raw or debiased; null: no votes, or not known"}),
     ]
     fields += [pa.field(name, pa.float32(), metadata={"unit": unit}) for name, unit in PROPERTIES.items()]
     return pa.schema(fields, metadata={"morph": json.dumps({"kind": kind, "size": size, **about})})
@@ -91,8 +97,7 @@ class GalaxiesWriter:
         if kind not in KINDS:
             raise BadInput(f"Unknown kind of image '{kind}'; use flux or composite.")
         self.path, self.kind, self.size = Path(path), kind, size
-        if self.path.exists() and not _is_ours(self.path):
-            raise BadInput(f"'{path}' exists and is not a galaxies dataset; choose another name.")
+        check_target(self.path)
         self.schema = _schema(size, kind, about or {})
         self._building = self.path.with_name(f".{self.path.name}.building")
         self._rows: list[Galaxy] = []
@@ -146,6 +151,7 @@ class GalaxiesWriter:
             pa.StructArray.from_arrays(
                 [_nullable(votes[:, j], pa.float32()) for j in range(len(VOTE_COLUMNS))], names=list(VOTE_COLUMNS)
             ),
+            pa.array([(row.vote_kind or None) if np.isfinite(row.votes).any() else None for row in rows], pa.string()),
         ]
         for name in PROPERTIES:
             columns.append(_nullable([(row.properties or {}).get(name, np.nan) for row in rows], pa.float32()))
@@ -172,6 +178,13 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
+def check_target(path: Path) -> None:
+    """BadInput unless a dataset can be written at `path`, in place of an older one or of nothing."""
+    check_folder(path)
+    if path.exists() and not _is_ours(path):
+        raise BadInput(f"'{path}' exists and is not a galaxies dataset; choose another name.")
+
+
 def is_dataset(path: str | Path) -> bool:
     return Path(path).is_dir() and any(Path(path).glob("part-*.parquet"))
 
@@ -190,12 +203,13 @@ class Galaxies:
     """A set of galaxies, read from disk or selected from another set.
 
     Attributes are NumPy arrays, one entry a galaxy: `ids`, `surveys` (str), `ra`, `dec` (deg), `images`,
-    `votes` float32 [n, vote columns] (NaN where not asked), `properties` {name: float32 [n]}.
+    `votes` float32 [n, vote columns] (NaN where not asked), `vote_kind` (str, empty where there are no votes or their
+    kind is not known), `properties` {name: float32 [n]}.
     """
 
     def __init__(self, about: dict, columns: dict[str, np.ndarray]):
         self.about = about
-        self._columns = columns
+        self._columns = {"vote_kind": np.full(len(columns["id"]), "", dtype="<U8"), **columns}
 
     @classmethod
     def open(cls, path: str | Path) -> "Galaxies":
@@ -220,6 +234,8 @@ class Galaxies:
         columns = {name: np.concatenate([s._columns[name] for s in sets]) for name in sets[0]._columns}
         about = {**sets[0].about, "path": " + ".join(str(s.about.get("path")) for s in sets)}
         about["simulated"] = any(s.simulated for s in sets)
+        if len({s.about.get("votes") for s in sets}) > 1:
+            about.pop("votes", None)
         return cls(about, columns)
 
     def __len__(self) -> int:
@@ -238,6 +254,7 @@ class Galaxies:
                 float(self.ra[i]),
                 float(self.dec[i]),
                 {name: float(self._columns[name][i]) for name in PROPERTIES},
+                str(self.vote_kind[i]),
             )
 
     @property
@@ -277,6 +294,10 @@ class Galaxies:
         return self._columns["votes"]
 
     @property
+    def vote_kind(self) -> np.ndarray:
+        return self._columns["vote_kind"]
+
+    @property
     def properties(self) -> dict[str, np.ndarray]:
         return {name: self._columns[name] for name in PROPERTIES}
 
@@ -298,9 +319,10 @@ class Galaxies:
         """The galaxies at the given indices, or where a mask is true."""
         return Galaxies(self.about, {name: column[which] for name, column in self._columns.items()})
 
-    def with_votes(self, votes: np.ndarray) -> "Galaxies":
-        """The same galaxies with other votes, float32 [n, vote columns]."""
-        return Galaxies(self.about, {**self._columns, "votes": votes})
+    def with_votes(self, votes: np.ndarray, kind: str = "") -> "Galaxies":
+        """The same galaxies with other votes, float32 [n, vote columns], of the given kind."""
+        kinds = np.where(np.isfinite(votes).any(axis=1), kind, "").astype("<U8")
+        return Galaxies({**self.about, "votes": kind}, {**self._columns, "votes": votes, "vote_kind": kinds})
 
     def split(self, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> dict[str, "Galaxies"]:
         """Train, validation and test sets, by galaxy: the same id always falls on the same side,
@@ -351,4 +373,6 @@ def _columns_of(table: pa.Table) -> dict[str, np.ndarray]:
         if name in present:
             rows[:, j] = votes.field(name).to_numpy(zero_copy_only=False)
     columns["votes"] = rows
+    if "vote_kind" in table.column_names:
+        columns["vote_kind"] = table["vote_kind"].fill_null("").to_numpy(zero_copy_only=False).astype("<U8")
     return columns

@@ -20,6 +20,7 @@ from morph.simulation.scenes import Scene
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.surveys import Survey, get_survey
+from morph.vote_kinds import RAW
 
 #: Galaxies a worker makes at a time, and the least number of batches for which starting workers pays.
 BATCH = 32
@@ -71,6 +72,7 @@ def observe_scene(scene: Scene, survey: Survey, seed: int, index: int) -> Simula
             "redshift": scene.redshift,
             "pixel_scale": FIELD * radius / NETWORK_SIZE * survey.pixel_scale,
         },
+        vote_kind=RAW,
     )
     return Simulated(galaxy, scene)
 
@@ -134,6 +136,7 @@ def simulate_galaxies(
     about = {
         "simulated": True,
         "source": "morph simulate",
+        "votes": RAW,
         "seed": seed,
         "survey": camera.name,
         "population": source.name,

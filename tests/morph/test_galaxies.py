@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from morph.errors import BadInput
@@ -177,3 +178,29 @@ def test_properties_that_nobody_measured_are_unknown(tmp_path):
     galaxies = write(tmp_path / "set", ["a"])
     assert set(galaxies.properties) == set(PROPERTIES)
     assert all(np.isnan(values).all() for values in galaxies.properties.values())
+
+
+def test_the_kind_of_votes_goes_with_them(tmp_path):
+    with GalaxiesWriter(tmp_path / "set", "flux", SIZE, {"votes": "debiased"}) as writer:
+        writer.add(galaxy("a", vote_kind="debiased"))
+        writer.add(Galaxy("bare", "des", galaxy("b").image, empty_votes(), vote_kind="debiased"))
+    debiased = Galaxies.open(tmp_path / "set")
+    assert debiased.vote_kind.tolist() == ["debiased", ""], "who has no votes has no kind of them"
+    raw = debiased.with_votes(debiased.votes, "raw")
+    both = Galaxies.concatenate([debiased, raw])
+    assert (debiased.about["votes"], raw.about["votes"]) == ("debiased", "raw")
+    assert "votes" not in both.about
+    part = both.select(np.array([2, 0]))
+    assert part.vote_kind.tolist() == ["raw", "debiased"]
+    renamed = Galaxies(part.about, {**part._columns, "id": np.array(["x", "y"])})
+    renamed.write(tmp_path / "part")
+    assert Galaxies.open(tmp_path / "part").vote_kind.tolist() == ["raw", "debiased"]
+    column = pq.read_table(tmp_path / "set" / "part-00000.parquet")["vote_kind"]
+    assert column.to_pylist() == ["debiased", None]
+
+
+def test_votes_of_an_older_dataset_are_of_no_known_kind(tmp_path):
+    write(tmp_path / "set", ["a"])
+    part = tmp_path / "set" / "part-00000.parquet"
+    pq.write_table(pq.read_table(part).drop_columns(["vote_kind"]), part)
+    assert Galaxies.open(tmp_path / "set").vote_kind.tolist() == [""]

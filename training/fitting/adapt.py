@@ -95,4 +95,4 @@ def pseudo_labelled(
             # Nothing is said of the arms of a galaxy that is probably smooth.
             sure &= np.nan_to_num(votes[:, parents]).sum(axis=1) >= confident * volunteers
         votes[sure, part] = volunteers * p[sure, part]
-    return galaxies.with_votes(votes)
+    return galaxies.with_votes(votes, classifier.about.get("votes", ""))

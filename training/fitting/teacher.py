@@ -26,4 +26,4 @@ def taught(teacher: Classifier, galaxies: Galaxies, volunteers: float = VOLUNTEE
         fractions += teacher.answer(view)["probabilities"]
     votes = np.zeros((len(galaxies), len(VOTE_COLUMNS)), dtype="float32")
     votes[:, : len(ANSWERS)] = volunteers * chain(fractions / 8)
-    return galaxies.with_votes(votes)
+    return galaxies.with_votes(votes, teacher.about.get("votes", ""))

@@ -11,7 +11,9 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.questions import GALAXY10_CLASSES, GALAXY_ZOO_1_CLASSES, GALAXY_ZOO_1_VOTES, RING_CLASSES, VOTE_COLUMNS
+from morph.vote_kinds import DEBIASED, RAW
 from training.sources.labels import Labels, assemble
+from training.sources.measures import kind_of
 from training.sources.tables import Table
 
 #: Class names that other releases of the same labels use.
@@ -65,15 +67,29 @@ def rings(table: Table) -> Labels | None:
     return _known(table, "ring classes", RING_CLASSES, ALIASES["ring"])
 
 
-def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]]) -> Labels:
+def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]], kind: str | None = None) -> Labels:
     """Labels read through the user's own mapping of columns (numbers: votes) or classes to vote columns.
 
-    BadInput when neither a column nor a class of the table is in the mapping.
+    Parameters
+    ----------
+    kind : whether the votes are raw or debiased; by default what the columns' names say, which is debiased or nothing.
+
+    BadInput when neither a column nor a class of the table is in the mapping, or some of its columns are named as
+    debiased and others are not.
     """
     columns = {name: answers for name, answers in mapping.items() if name in table}
     if columns:
         notes = [f"the mapping's '{name}' is no column of the table." for name in mapping if name not in columns]
-        return Labels("columns of the given mapping", _from_numbers(table, columns, None), notes)
+        kinds = {name: kind_of(name) for name in columns}
+        if len(set(kinds.values())) > 1 and kind is None:
+            raise BadInput(
+                f"The mapping takes {_listed(name for name in kinds if kinds[name] == DEBIASED)} beside "
+                f"{_listed(name for name in kinds if kinds[name] == RAW)}, debiased votes beside raw ones; "
+                f"map columns of one kind, or say by --votes what they all are."
+            )
+        kind = kind or next(iter(kinds.values()))
+        scheme = f"columns of the given mapping, taken as {kind} votes"
+        return Labels(scheme, _from_numbers(table, columns, None), notes, kind=kind)
     classes = {normalise(name): answers for name, answers in mapping.items()}
     column = _best_column(table, classes)
     if column is None:
@@ -81,7 +97,7 @@ def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]]) -> Labels:
             f"Nothing in '{table.source}' is called {_listed(mapping)}; "
             f"the mapping's names must be columns or classes of the table (its columns: {_listed(table.columns)})."
         )
-    return Labels(*_from_words(table, column, classes, "classes of the given mapping"))
+    return Labels(*_from_words(table, column, classes, "classes of the given mapping"), kind=kind or RAW)
 
 
 def read_mapping(path: str | Path) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 Tables: Willett et al. (2013), Hart et al. (2016). Columns are named `<question>_<answer>_<measure>`, as
 `t01_smooth_or_features_a01_smooth_weighted_fraction`. Counts are used where there are any; otherwise the
-number of volunteers is carried down the tree from the fractions.
+number of volunteers is carried down the tree from the fractions. The challenge's fractions are debiased.
 """
 
 import re
@@ -11,7 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from morph.questions import GALAXY_ZOO_2, GALAXY_ZOO_2_ASKED_AFTER
+from morph.vote_kinds import DEBIASED
 from training.sources.labels import Labels, assemble
+from training.sources.measures import choose_kind, kind_of
 from training.sources.tables import Table
 
 #: The answers of each question in the order of the tables and of Kaggle's class numbers. a14 is "odd: yes".
@@ -29,8 +31,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "t11": ("a31", "a32", "a33", "a34", "a36", "a37"),
 }
 
-#: What is published about each answer, best first: the volunteers' own votes before any correction, since a
-#: network sees the same pixels as they did and not the galaxy as it would look nearer by.
+#: What is published about each answer, best first.
 MEASURES = ("count", "weighted_fraction", "fraction", "debiased")
 
 #: Volunteers of a galaxy whose table does not say: the median of Galaxy Zoo 2 is 44.
@@ -40,8 +41,8 @@ _COLUMN = re.compile(r"^(t\d\d)_.*_(a\d\d)_.*?_(count|weighted_fraction|fraction
 _KAGGLE = re.compile(r"^class(\d+)\.(\d+)$", re.I)
 
 
-def published(table: Table) -> Labels | None:
-    """Votes of a table with Galaxy Zoo 2's columns."""
+def published(table: Table, kind: str | None = None) -> Labels | None:
+    """Votes of a table with Galaxy Zoo 2's columns; of the given kind, or raw where it has both."""
     found: dict[str, dict[str, str]] = {}
     for column in table.columns:
         if match := _COLUMN.match(column):
@@ -50,11 +51,13 @@ def published(table: Table) -> Labels | None:
                 found.setdefault(measure, {})[answer] = column
     if not found:
         return None
+    usable = [name for name, columns in found.items() if all(answer in columns for answer in QUESTIONS["t01"])]
+    kind, notes = choose_kind(usable or found, kind, table)
     # A table may give plain fractions for a few answers and weighted ones for all.
-    measure = max(MEASURES, key=lambda name: len(found.get(name, ())))
+    measure = max((name for name in MEASURES if kind_of(name) == kind), key=lambda name: len(found.get(name, ())))
     values = {answer: np.nan_to_num(table.numbers(column)) for answer, column in found[measure].items()}
     complete = [q for q, answers in QUESTIONS.items() if all(answer in values for answer in answers)]
-    notes = _missing(complete, "its columns are not all there")
+    notes += _missing(complete, "its columns are not all there")
     if measure == "count":
         counts = {answer: values[answer] for question in complete for answer in QUESTIONS[question]}
     else:
@@ -69,12 +72,12 @@ def published(table: Table) -> Labels | None:
             if q not in reached
         ]
     name = f"Galaxy Zoo 2 votes ({measure.replace('_', ' ')} columns)"
-    return Labels(name, assemble(_shared(counts), len(table)), notes)
+    return Labels(name, assemble(_shared(counts), len(table)), notes, kind=kind)
 
 
 def kaggle(table: Table) -> Labels | None:
     """Votes of the Kaggle Galaxy Zoo challenge's table, whose `Class1.1` ... `Class11.6` are fractions already
-    multiplied down the tree, except question 6, which is normalised to one."""
+    multiplied down the tree, except question 6, which is normalised to one. They are debiased."""
     values: dict[str, np.ndarray] = {}
     for column in table.columns:
         if match := _KAGGLE.match(column):
@@ -91,7 +94,7 @@ def kaggle(table: Table) -> Labels | None:
         counts.update({answer: VOLUNTEERS * seen * values[answer] for answer in QUESTIONS[question]})
     votes = assemble(_shared(counts), len(table))
     name = f"Kaggle Galaxy Zoo challenge fractions (as votes of {VOLUNTEERS:.0f} volunteers)"
-    return Labels(name, votes, _missing(complete, "its classes are not all there"))
+    return Labels(name, votes, _missing(complete, "its classes are not all there"), kind=DEBIASED)
 
 
 def counts_from_fractions(fractions: Mapping[str, np.ndarray], volunteers: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 from morph.questions import TREE, VOTE_COLUMNS, question_of
 from training.sources.galaxy_zoo_2 import VOLUNTEERS
 from training.sources.labels import Labels, add, assemble
+from training.sources.measures import choose_kind, kind_of
 from training.sources.tables import Table
 
 #: Answers under the names of other campaigns, and the shared vote column that each counts for.
@@ -41,8 +42,8 @@ _COLUMN = re.compile(rf"^({_QUESTIONS})(-[a-z0-9]+)?_([a-z0-9-]+)(_count|_fracti
 MEASURES = ("count", "fraction", "debiased")
 
 
-def published(table: Table) -> Labels | None:
-    """Votes of a table with Galaxy Zoo DECaLS's or DESI's columns."""
+def published(table: Table, kind: str | None = None) -> Labels | None:
+    """Votes of a table with Galaxy Zoo DECaLS's or DESI's columns; of the given kind, or raw where it has both."""
     campaigns: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for column in table.columns:
         if match := _COLUMN.match(column.lower()):
@@ -51,10 +52,16 @@ def published(table: Table) -> Labels | None:
                 campaigns[campaign or ""][(measure or "_count")[1:]][name] = column
     if not campaigns:
         return None
+    usable = [name for of in campaigns.values() for name, columns in of.items() if _complete(columns)[0]]
+    kind, notes = choose_kind(usable or ["count"], kind, table)
     votes = np.full((len(table), len(VOTE_COLUMNS)), np.nan, dtype="float32")
-    used, notes = [], []
+    used = []
     for campaign, measures in campaigns.items():
-        measure = max(MEASURES, key=lambda name: len(measures.get(name, ())))
+        of_kind = [name for name in MEASURES if kind_of(name) == kind]
+        measure = max(of_kind, key=lambda name: len(measures.get(name, ())))
+        if measure not in measures:
+            notes.append(f"{campaign[1:] or 'the first campaign'} is left out: it has no {kind} votes.")
+            continue
         columns, lone = _complete(measures[measure])
         notes += [
             f"{name}{campaign and f' ({campaign[1:]})'} is left out: it is its question's only answer."
@@ -67,7 +74,7 @@ def published(table: Table) -> Labels | None:
             shared[_KNOWN[name]] = shared.get(_KNOWN[name], np.zeros(len(table))) + count
         votes = add(votes, assemble(shared, len(table)))
         used.append(f"{campaign[1:] + ' ' if campaign else ''}{measure}s".replace("debiaseds", "debiased fractions"))
-    return Labels(f"Galaxy Zoo DECaLS / DESI columns ({', '.join(used)})", votes, notes)
+    return Labels(f"Galaxy Zoo DECaLS / DESI columns ({', '.join(used)})", votes, notes, kind=kind)
 
 
 def _complete(columns: dict[str, str]) -> tuple[dict[str, str], list[str]]:

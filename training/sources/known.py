@@ -20,7 +20,8 @@ PROPERTY_COLUMNS = {"redshift": SPECTRUM_COLUMNS, **MAGNITUDE_COLUMNS}
 class Known:
     """By the name of the image.
 
-    `labelled` is False where no labels were given at all, so that no image can be without one.
+    `labelled` is False where no labels were given at all, so that no image can be without one. `vote_kind` is that of
+    all the votes, raw or debiased; empty where there are none.
     """
 
     votes: dict[str, np.ndarray] = field(default_factory=dict)
@@ -28,6 +29,7 @@ class Known:
     positions: dict[str, tuple[float, float]] = field(default_factory=dict)
     properties: dict[str, dict[str, float]] = field(default_factory=dict)
     labelled: bool = False
+    vote_kind: str = ""
 
     def wanted(self, names: Iterable[str], keep_unlabelled: bool, report: Report) -> list[str]:
         """Those of the images that belong into the dataset; the others are reported."""
@@ -66,7 +68,7 @@ def know(
         names = table.text(matched.name_column)
         for row in np.flatnonzero(~labels.labelled):
             report.skip("labels without any vote", names[row])
-    known = Known(ids=matched.ids, labelled=labels is not None)
+    known = Known(ids=matched.ids, labelled=labels is not None, vote_kind=labels.kind if labels else "")
     columns = {name: _measured(table.numbers(column)) for name, column in _property_columns(table).items()}
     ra, dec = table.position()
     for name, rows in matched.rows.items():

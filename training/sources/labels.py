@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from morph.questions import VOTE_COLUMNS, question_of
+from morph.vote_kinds import RAW
 
 
 @dataclass
@@ -18,12 +19,14 @@ class Labels:
     votes : float32 [rows, vote columns], NaN where nobody was asked.
     notes : what was left out and why, one sentence each.
     repeats : whether several rows may speak about one galaxy, so that their votes add up.
+    kind : raw or debiased (see `morph.vote_kinds`); a hard class is a raw vote.
     """
 
     scheme: str
     votes: np.ndarray
     notes: list[str] = field(default_factory=list)
     repeats: bool = False
+    kind: str = RAW
 
     @property
     def labelled(self) -> np.ndarray:

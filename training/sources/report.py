@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from morph.galaxies import Galaxies
 from morph.questions import TREE
+from morph.vote_kinds import DEBIASED
 from training.sources.labels import Labels
 
 
@@ -20,6 +21,11 @@ class Report:
     def labels(self, labels: Labels) -> None:
         """What a table of labels was recognised as, and what was left out of it."""
         self.say(f"Labels: {labels.scheme}, {int(labels.labelled.sum()):,} of {len(labels.votes):,} rows.")
+        if labels.kind == DEBIASED:
+            self.say(
+                "Votes: debiased, which is what volunteers would have seen nearer by; the weights that ship answer as "
+                "volunteers saw the pictures (raw)."
+            )
         for note in labels.notes:
             self.say(f"Note: {note}")
 

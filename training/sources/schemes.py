@@ -5,6 +5,7 @@ scheme is one new entry of `SCHEMES`.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from morph.errors import BadInput
 from training.sources import classes, galaxy_zoo_2, galaxy_zoo_decals, worked_examples
@@ -24,16 +25,26 @@ SCHEMES: tuple[Callable[[Table], Labels | None], ...] = (
 )
 
 
-def recognise(table: Table, mapping: Mapping[str, tuple[str, ...]] | None = None) -> Labels:
+#: Schemes whose tables can hold raw votes and debiased ones, so that they are told which to take.
+_OF_BOTH_KINDS = (galaxy_zoo_2.published, galaxy_zoo_decals.published)
+
+
+def recognise(table: Table, mapping: Mapping[str, tuple[str, ...]] | None = None, kind: str | None = None) -> Labels:
     """The labels in `table`, by the user's mapping or by the first scheme that fits.
 
-    BadInput names the columns that were found when nothing fits.
+    Parameters
+    ----------
+    kind : raw or debiased: the votes to take where the table has both, and what they are where it does not say.
+
+    BadInput names the columns that were found when nothing fits, and what votes there are when none are of `kind`.
     """
     if mapping is not None:
-        return classes.mapped(table, mapping)
+        return classes.mapped(table, mapping, kind)
     for scheme in SCHEMES:
-        labels = scheme(table)
+        labels = (partial(scheme, kind=kind) if scheme in _OF_BOTH_KINDS else scheme)(table)
         if labels is not None:
+            if kind not in (None, labels.kind):
+                raise BadInput(f"'{table.source}' has no {kind} votes, but {labels.kind} ones: {labels.scheme}.")
             return labels
     found = ", ".join(table.columns[:8]) + (" ..." if len(table.columns) > 8 else "")
     raise BadInput(

@@ -67,7 +67,7 @@ def write(
     flagged: Counter[Flag] = Counter()
     written = guessed = 0
     first_error = "there are none"
-    with GalaxiesWriter(to, kind, about={"source": "images"}) as writer:
+    with GalaxiesWriter(to, kind, about={"source": "images", "votes": known.vote_kind}) as writer:
         for stamp in stamps:
             if stamp.image is None:
                 first_error = stamp.error if first_error == "there are none" else first_error
@@ -97,4 +97,4 @@ def _galaxy(stamp: Stamp, survey: str, known: Known) -> Galaxy:
     ra, dec = place if np.isfinite(place).all() else (stamp.ra, stamp.dec)
     votes = known.votes.get(stamp.name, empty_votes())
     name = known.ids.get(stamp.name, stamp.name)
-    return Galaxy(name, survey, stamp.image, votes, ra, dec, {**stamp.properties, **told})
+    return Galaxy(name, survey, stamp.image, votes, ra, dec, {**stamp.properties, **told}, known.vote_kind)

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from morph.errors import BadInput
+from morph.vote_kinds import VOTE_KINDS
 
 HDF5 = (".h5", ".hdf5")
 
@@ -15,6 +16,13 @@ HDF5 = (".h5", ".hdf5")
 @click.option("--survey", required=True, help="sdss, des, decals or lsst.")
 @click.option("--labels", type=click.Path(path_type=Path), help="A table of classes or votes: CSV, Parquet or FITS.")
 @click.option("--mapping", type=click.Path(path_type=Path), help="What other classes or columns mean: JSON or TOML.")
+@click.option(
+    "--votes",
+    "kind",
+    type=click.Choice(VOTE_KINDS),
+    help="Which votes to take where the labels hold both, and what they are where --mapping is given; raw by default. "
+    "Debiased ones are corrected for what distance hides: train and evaluate on one kind.",
+)
 @click.option("--id-column", metavar="NAME", help="The labels' column that names the galaxies, if not a usual one.")
 @click.option("--keep-unlabelled", is_flag=True, help="Keep images that no label speaks about.")
 @click.option("--catalog", type=click.Path(path_type=Path), help="IMAGES are tiles, and these the galaxies on them.")
@@ -28,6 +36,7 @@ def command(
     survey: str,
     labels: Path | None,
     mapping: Path | None,
+    kind: str | None,
     id_column: str | None,
     keep_unlabelled: bool,
     catalog: Path | None,
@@ -53,7 +62,7 @@ def command(
     morph import 'cutouts/*.fits' --survey des --zero-point 30 --to cutouts
     morph import DES0356-5248_*.fits.fz --catalog galaxies.fits --labels labels.csv --survey des --to tile
     """
-    from morph.galaxies import Galaxies
+    from morph.galaxies import Galaxies, check_target
     from morph.surveys import get_survey
     from training.sources.classes import read_mapping
     from training.sources.cutouts import Headers, find_fits, import_cutouts
@@ -65,10 +74,11 @@ def command(
     from training.sources.tables import read_table
     from training.sources.tiles import import_tiles
 
+    check_target(to)
     survey = get_survey(survey).name
-    if labels is None and (mapping or id_column or keep_unlabelled):
+    if labels is None and (mapping or kind or id_column or keep_unlabelled):
         raise BadInput(
-            "--mapping, --id-column and --keep-unlabelled speak about labels; give those with --labels TABLE."
+            "--mapping, --votes, --id-column and --keep-unlabelled are about labels; give those with --labels TABLE."
         )
     if (catalog or detect) and (bands or zero_point is not None or pixel_scale):
         raise BadInput("--bands, --zero-point and --pixel-scale are for cutouts; tiles say these in their headers.")
@@ -80,7 +90,7 @@ def command(
     table = read_table(labels) if labels else None
     known = None
     if table is not None:
-        known = recognise(table, read_mapping(mapping) if mapping else None)
+        known = recognise(table, read_mapping(mapping) if mapping else None, kind)
         report.labels(known)
     about = (table, known, id_column)
     if hdf5:

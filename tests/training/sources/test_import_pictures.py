@@ -174,3 +174,18 @@ def test_galaxy_zoo_2_pictures_are_named_by_asset_and_galaxies_by_objid(morph, r
     assert all(len(name) == 18 for name in galaxies.ids)
     first = galaxies.votes[:, [VOTE_COLUMNS.index(f"smooth-or-featured_{a}") for a in ("smooth", "featured-or-disk")]]
     assert ((first.sum(axis=1) > 15) & (first.sum(axis=1) < 80)).all(), "a galaxy has some forty volunteers"
+
+
+def test_debiased_votes_are_marked_in_the_dataset_and_told(morph, pictures, write, tmp_path):
+    head = "objid,Class1.1,Class1.2,Class1.3"
+    labels = write("kaggle.csv", head, *(f"010{i},0.25,0.7,0.05" for i in range(1, 7)))
+    status, output, _ = morph("import", pictures, "--labels", labels, "--survey", "sdss", "--to", tmp_path / "set")
+    assert status == 0
+    assert "Votes: debiased" in output
+    galaxies = Galaxies.open(tmp_path / "set")
+    assert set(galaxies.vote_kind) == {"debiased"}
+    assert galaxies.about["votes"] == "debiased"
+    words = ("--labels", labels, "--survey", "sdss", "--to", tmp_path / "raw", "--votes", "raw")
+    status, _, said = morph("import", pictures, *words)
+    assert (status, (tmp_path / "raw").exists()) == (2, False)
+    assert "has no raw votes" in said

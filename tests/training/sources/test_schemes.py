@@ -353,3 +353,54 @@ def test_a_mapping_for_another_table_is_refused(table, tmp_path):
     path.write_text('{"E": "smooth-or-featured_smooth"}')
     with pytest.raises(BadInput, match=r"Nothing in .* is called E; .*\(its columns: id, type\)"):
         recognise(table({"id": ["a"], "type": ["spiral"]}), read_mapping(path))
+
+
+@pytest.mark.parametrize("raw", ["count", "fraction", "weighted_fraction"])
+def test_raw_votes_come_before_debiased_ones_unless_asked_otherwise(table, raw):
+    columns = {"objid": ["1"], **galaxy_zoo_2(raw, **FRACTIONS), **galaxy_zoo_2("debiased", a01=1.0)}
+    labels = recognise(table(columns))
+    assert labels.kind == "raw"
+    assert labels.notes[0] == "its raw votes are taken; --votes debiased takes the debiased ones."
+    assert votes(labels)["smooth-or-featured_featured-or-disk"] > votes(labels)["smooth-or-featured_smooth"]
+    debiased = recognise(table(columns), kind="debiased")
+    assert debiased.kind == "debiased"
+    assert votes(debiased) == {"smooth-or-featured_smooth": 40}
+
+
+def test_raw_fractions_of_a_few_answers_do_not_hide_the_debiased_ones_of_all(table):
+    columns = {"objid": ["1"], **galaxy_zoo_2("debiased", **FRACTIONS), **galaxy_zoo_2("fraction", a01=0.5)}
+    for name in [name for name in columns if name.endswith("_fraction") and "_a01_" not in name]:
+        del columns[name]
+    assert recognise(table(columns)).kind == "debiased"
+
+
+def test_one_campaign_of_debiased_votes_is_not_added_to_raw_ones_of_another(table):
+    root = "smooth-or-featured-{}_{}{}"
+    columns = {"id": ["1"]}
+    for answer, n in {"smooth": 10, "featured-or-disk": 30, "artifact": 0}.items():
+        columns[root.format("dr12", answer, "")] = [n]
+        columns[root.format("dr5", answer, "_debiased")] = [n / 40]
+    labels = recognise(table(columns))
+    assert (labels.kind, votes(labels)["smooth-or-featured_featured-or-disk"]) == ("raw", 30)
+    assert "dr5 is left out: it has no raw votes." in labels.notes
+
+
+def test_kaggles_fractions_are_debiased_and_have_no_raw_twin(table):
+    columns = {"GalaxyID": ["100008"], "Class1.1": [0.4], "Class1.2": [0.6], "Class1.3": [0.0]}
+    assert recognise(table(columns)).kind == "debiased"
+    with pytest.raises(BadInput, match="has no raw votes, but debiased ones"):
+        recognise(table(columns), kind="raw")
+
+
+def test_a_mapping_takes_its_kind_from_the_columns_or_from_the_user(table):
+    mapping = {
+        "p_el_debiased": ("smooth-or-featured_smooth",),
+        "p_cs_debiased": ("smooth-or-featured_featured-or-disk",),
+    }
+    columns = {"id": ["1"], "p_el_debiased": [0.3], "p_cs_debiased": [0.7]}
+    assert recognise(table(columns), mapping).kind == "debiased"
+    columns = {"id": ["1"], "p_el_debiased": [0.3], "p_cs": [0.7]}
+    mapping["p_cs"] = mapping.pop("p_cs_debiased")
+    with pytest.raises(BadInput, match="debiased votes beside raw ones"):
+        recognise(table(columns), mapping)
+    assert recognise(table(columns), mapping, "raw").kind == "raw"

@@ -1,0 +1,90 @@
+"""What can be known before a long command starts: whether its output can be written and its data fit into memory."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from morph.errors import BadInput
+
+#: What Keras, TensorFlow and a model take, bytes.
+BASE = 1.0e9
+#: Copies of a dataset's images that are held at once while it is read, and while a part of it is selected.
+COPIES = 2
+#: Where Linux says what a container may use and uses: (limit, in use), of control groups 2 and 1.
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def check_file(path: Path, option: str = "--to") -> None:
+    """BadInput unless a file can be written at `path`, in place of an older file or of nothing."""
+    if os.path.isdir(path):
+        raise BadInput(f"'{path}' is a folder; give {option} the name of a file.")
+    _try(path, option)
+
+
+def check_folder(path: Path, option: str = "--to") -> None:
+    """BadInput unless a folder can be made at `path`, or files be written into the one that is there."""
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise BadInput(f"'{path}' is a file; give {option} the name of a folder.")
+    _try(path / "part" if os.path.isdir(path) else path, option)
+
+
+def _try(path: Path, option: str) -> None:
+    """Write a file beside `path`, or in the folder that its folders will be made in, and remove it again."""
+    folder = path.absolute().parent
+    while not os.path.exists(folder) and folder != folder.parent:
+        folder = folder.parent
+    attempt = folder / f".{path.name}.{os.getpid()}.try"
+    try:
+        attempt.touch(exist_ok=False)
+        attempt.unlink()
+    except OSError as error:
+        raise BadInput(f"'{path}' cannot be written ({error.strerror}); choose another {option}.") from None
+
+
+def check_memory(datasets: Iterable[str | Path]) -> None:
+    """BadInput unless these datasets can be read at once, by a rough estimate.
+
+    Parameters
+    ----------
+    datasets : folders of Parquet files as `morph.galaxies` writes them.
+    """
+    needed = BASE + COPIES * sum(image_bytes(path) for path in datasets)
+    available = available_memory()
+    if needed > available:
+        raise BadInput(
+            f"The images take about {needed / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are available; "
+            f"use a smaller dataset or a larger machine."
+        )
+
+
+def image_bytes(path: str | Path) -> float:
+    """Bytes of a dataset's images in memory, from the headers of its files."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    total = 0.0
+    for part in sorted(Path(path).glob("part-*.parquet")):
+        try:
+            header = pq.read_metadata(part)
+            image = header.schema.to_arrow_schema().field("image").type
+            storage = image.storage_type if isinstance(image, pa.BaseExtensionType) else image
+            total += header.num_rows * storage.list_size * storage.value_type.bit_width / 8
+        except (pa.ArrowException, KeyError, AttributeError, OSError):
+            continue  # whoever reads it says what is wrong
+    return total
+
+
+def available_memory() -> float:
+    """Bytes that this process can still take without swapping: of the machine, or of its container if that is less."""
+    import psutil
+
+    available = float(psutil.virtual_memory().available)
+    for limit, used in _CGROUPS:
+        try:
+            available = min(available, float(Path(limit).read_text()) - float(Path(used).read_text()))
+        except (OSError, ValueError):  # no such control group, or "max"
+            continue
+    return available
