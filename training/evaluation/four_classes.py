@@ -4,6 +4,10 @@ The scheme in which surveys with hard classes can be compared, whatever tree the
 for spirals seen edge-on and got every needle: half of its edge-on galaxies look smooth and cigar-shaped to a model
 that was taught Galaxy Zoo 2's answers too (on its validation split, 28 % of them are found as disks seen edge-on, and
 80 % with cigars). So a smooth cigar counts as edge-on here, in votes and in predictions alike.
+
+Not every set of labels can express all four. Where nobody was asked about merging, a pair of galaxies is labelled by
+what else it looks like, and a model that calls it a merger is not wrong for that. So mergers are left out where the
+labels cannot express them, and all four where the labels do not tell edge-on disks from others.
 """
 
 import numpy as np
@@ -19,7 +23,42 @@ _MERGING, _ODD = TREE.slices["merging"], TREE.slices["odd-feature"]
 _MERGER = ("merging_major-disturbance", "merging_merger")
 
 
-def four_classes(probabilities: np.ndarray) -> np.ndarray:
+def expressed(votes: np.ndarray) -> tuple[str, ...]:
+    """The classes that these galaxies' labels can express: all of `FOUR_CLASSES`, those without the merger, or none.
+
+    Spirals and edge-on disks are told apart only where somebody was asked about both features and edge-on disks.
+    Mergers need votes on merging, or on odd features with somebody's for a merger: labels such as "ring or no ring"
+    use that question and do not have the answer.
+
+    Parameters
+    ----------
+    votes : [n, vote columns], NaN where nobody was asked.
+    """
+    total = np.nan_to_num(votes).sum(axis=0)
+    given = tuple(column for column, votes_of in zip(VOTE_COLUMNS, total, strict=True) if votes_of > 0)
+
+    def asked(*names: str) -> bool:
+        return any(column.startswith(names) for column in given)
+
+    if not (asked("smooth-or-featured_smooth", "smooth-or-featured_featured") and asked("disk-edge-on_")):
+        return ()
+    return FOUR_CLASSES if asked("merging_", "odd-feature_merger") else FOUR_CLASSES[:-1]
+
+
+def left_out(votes: np.ndarray) -> str:
+    """One sentence on what `expressed` leaves out; empty where that is nothing, or nobody was asked about features."""
+    classes = expressed(votes)
+    if not classes and np.nansum(votes[:, _ROOT]) > 0:
+        return "Nobody was asked about edge-on disks, so the labels do not tell the four classes apart."
+    if classes and "merger" not in classes:
+        return (
+            "The labels say nothing of merging: mergers are left out of the four classes, and a galaxy that the model "
+            "calls one counts as what it would be otherwise."
+        )
+    return ""
+
+
+def four_classes(probabilities: np.ndarray, mergers: bool = True) -> np.ndarray:
     """Probabilities of the four classes, down the tree.
 
     A merger is a merger whatever it is made of; what does not merge is edge-on if it is a disk seen so or a smooth
@@ -29,6 +68,7 @@ def four_classes(probabilities: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     probabilities : [n, answers], each question summing to one.
+    mergers : whether to tell them apart; if not, a merger is what it would be otherwise (see `expressed`).
 
     Returns
     -------
@@ -38,7 +78,7 @@ def four_classes(probabilities: np.ndarray) -> np.ndarray:
     smooth, featured = p[:, ANSWERS.index("smooth-or-featured_smooth")], p[:, _ROOT.start + 1]
     edge_on, cigar = (p[:, ANSWERS.index(name)] for name in ("disk-edge-on_yes", "how-rounded_cigar-shaped"))
     merger = p[:, [ANSWERS.index(name) for name in _MERGER]].sum(axis=1)
-    return _classes(smooth, cigar, featured, edge_on, merger)
+    return _classes(smooth, cigar, featured, edge_on, merger * mergers)
 
 
 def four_classes_of_votes(votes: np.ndarray) -> np.ndarray:

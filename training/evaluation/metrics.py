@@ -20,8 +20,8 @@ Figures have flat names, ``<question>/<figure>`` or ``<question>/<figure>/<answe
   intervals, where the galaxy has at least ten votes (see `training.evaluation.intervals`). Right is 50 % and 90 %.
 
 Over all questions there is ``all/rms``, the error of the fractions in the convention of the Kaggle Galaxy Zoo
-challenge, ``all/coverage-50`` and ``all/coverage-90``, and ``four-class/...`` is the scheme of Galaxy Zoo 1 (see
-`training.evaluation.four_classes`).
+challenge, ``all/coverage-50`` and ``all/coverage-90``, and ``four-class/...`` is the scheme of Galaxy Zoo 1, of whose
+classes those count that the votes can express (see `training.evaluation.four_classes`).
 
 A question counts for a galaxy when at least half of its volunteers reached it (Walmsley et al. 2022): the
 bulge that one of forty volunteers believed to see edge-on is nobody's truth.
@@ -34,7 +34,7 @@ from scipy.special import gammaln
 
 from morph.questions import TREE
 from training.evaluation.cells import Cells, chained_probabilities, chained_votes
-from training.evaluation.four_classes import FOUR_CLASSES, four_classes, four_classes_of_votes
+from training.evaluation.four_classes import expressed, four_classes, four_classes_of_votes
 from training.evaluation.intervals import FEWEST_VOTES, LEVELS, VOLUNTEERS, covered, in_front
 from training.evaluation.sums import Sums
 
@@ -140,10 +140,11 @@ def contributions(votes: np.ndarray, probabilities: np.ndarray, concentration: n
             sums.parts[question.name, "log-likelihood"] = (likelihood * asked)[:, None]
             _add_class_calibration(sums, question.name, counts[:, part], strength[:, part], asked)
     shares = four_classes_of_votes(votes)
-    known = np.isfinite(shares).all(axis=1)
-    if known.any():
-        sums.answers[FOUR_CLASS] = FOUR_CLASSES
-        _add_agreement(sums, FOUR_CLASS, np.nan_to_num(shares), four_classes(probabilities), known)
+    known, classes = np.isfinite(shares).all(axis=1), expressed(votes)
+    if known.any() and classes:
+        sums.answers[FOUR_CLASS] = classes
+        p, n = four_classes(probabilities, "merger" in classes), len(classes)
+        _add_agreement(sums, FOUR_CLASS, np.nan_to_num(shares)[:, :n], p[:, :n], known)
     return sums
 
 

@@ -1,6 +1,7 @@
 """Figures as tables for people."""
 
 from training.evaluation.evaluate import Evaluation
+from training.evaluation.four_classes import left_out
 from training.evaluation.metrics import Figure
 
 #: The columns of an evaluation's table: figure, title, whether it is a share to print in percent.
@@ -46,8 +47,12 @@ def evaluation_table(evaluation: Evaluation):
 
 
 def evaluation_lines(evaluation: Evaluation) -> list[str]:
-    """What an evaluation's table leaves out: the error of the fractions and the share of flagged galaxies."""
+    """What an evaluation's table does not show: which classes the labels cannot express, the error of the fractions
+    and the share of flagged galaxies.
+    """
     lines = [LEGEND] if evaluation.questions() else []
+    if note := left_out(evaluation.votes):
+        lines.append(note)
     if "all/rms" in evaluation.figures:
         rms = evaluation.figures["all/rms"]
         lines.append(

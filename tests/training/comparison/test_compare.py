@@ -72,9 +72,9 @@ def test_each_set_of_galaxies_is_compared_by_itself(sample, run_of):
 def test_a_handful_of_galaxies_shows_no_difference(sample, run_of):
     few = sample.select(np.arange(6))
     found = compare([run_of("poor", few, 0.0), run_of("good", few, 1.0)], resamples=50)
-    assert found.differences[0, 1]["four-class/accuracy"].exceeds_noise
+    assert found.differences[0, 1]["smooth-or-featured/accuracy"].exceeds_noise
     assert found.beyond_noise() == []
-    assert found.clear_leader("four-class/accuracy") is None
+    assert found.clear_leader("smooth-or-featured/accuracy") is None
 
 
 def test_galaxies_without_votes_cannot_be_compared_by(sample, run_of):

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from morph.questions import ANSWERS, COARSE, GALAXY_ZOO_2, TREE, VOTE_COLUMNS, empty_votes, set_votes
 from training.evaluation import metrics
 from training.evaluation.cells import Cells, chained_probabilities, chained_votes
-from training.evaluation.four_classes import FOUR_CLASSES, four_classes, four_classes_of_votes
+from training.evaluation.four_classes import (
+    FOUR_CLASSES,
+    expressed,
+    four_classes,
+    four_classes_of_votes,
+    left_out,
+)
 
 
 def votes_of(*galaxies: Mapping[str, float]) -> np.ndarray:
@@ -193,6 +199,40 @@ def test_a_smooth_cigar_counts_as_edge_on_in_votes_and_predictions(probabilities
     np.testing.assert_allclose(four_classes(probabilities_of({**answers, "merging_none": 1.0}))[0], [0.25, 0, 0.75, 0])
     votes = {"smooth-or-featured_smooth": 8.0, "how-rounded_cigar-shaped": 6.0, "how-rounded_not-cigar": 2.0}
     np.testing.assert_allclose(four_classes_of_votes(votes_of(votes))[0], [0.25, 0, 0.75, 0])
+
+
+def test_pairs_are_not_wrong_where_no_label_could_call_them_mergers(probabilities_of):
+    """Spirals that interact, labelled by a question on arms alone, and a model that sees both."""
+    pair = {FEATURED: 1.0, "disk-edge-on_no": 1.0, "merging_merger": 0.9, "merging_none": 0.1}
+    round_one = {SMOOTH: 1.0, "how-rounded_round": 1.0, "merging_none": 1.0}
+    p = probabilities_of(pair, pair, round_one)
+    labels = [{FEATURED: 1, "disk-edge-on_no": 1}, {FEATURED: 1, "disk-edge-on_no": 1}, {SMOOTH: 1}]
+    votes = votes_of(*labels)
+    assert expressed(votes) == ("elliptical", "spiral", "edge-on")
+    assert "mergers are left out" in left_out(votes)
+    measured = metrics.measure(votes, p)
+    assert measured["four-class/accuracy"].value == 1.0
+    assert measured["four-class/completeness/spiral"].n == 2
+    assert "four-class/purity/merger" not in measured
+    matrix, classes = metrics.confusion(votes, p, "four-class")
+    assert (matrix.tolist(), classes) == ([[1, 0, 0], [0, 2, 0], [0, 0, 0]], ("elliptical", "spiral", "edge-on"))
+    told = votes_of(*({**label, "merging_none": 1} for label in labels))
+    assert (expressed(told), left_out(told)) == (FOUR_CLASSES, "")
+    assert metrics.measure(told, p)["four-class/accuracy"].value == pytest.approx(1 / 3)
+
+
+def test_rings_or_none_are_not_labels_of_mergers():
+    ring = {FEATURED: 1, "disk-edge-on_no": 1, "odd-feature_ring": 1}
+    assert "merger" not in expressed(votes_of(ring, {**ring, "odd-feature_ring": 0, "odd-feature_none": 1}))
+    assert "merger" in expressed(votes_of(ring, {SMOOTH: 20, "odd-feature_merger": 1, "odd-feature_none": 19}))
+
+
+def test_smooth_or_featured_alone_is_no_label_of_four_classes(probabilities_of):
+    """A smooth cigar counts as edge-on, which the label "smooth" does not deny."""
+    needle = {SMOOTH: 1.0, "how-rounded_cigar-shaped": 1.0, "merging_none": 1.0}
+    votes = votes_of({SMOOTH: 30, FEATURED: 10}, {SMOOTH: 10, FEATURED: 30})
+    assert not any(name.startswith("four-class") for name in metrics.measure(votes, probabilities_of(needle, needle)))
+    assert "Nobody was asked about edge-on disks" in left_out(votes)
 
 
 def test_four_classes_of_probabilities_sum_to_one(random_probabilities):
