@@ -43,6 +43,7 @@ class Classifier(keras.Model):
     size : pixels on a side of its input.
     latent : dimensions of the embedding.
     about : anything worth keeping with the model: data, dates, the MLflow run that made it.
+    seen : which galaxies it was trained on, as `training.records.seen` writes and reads it; empty if not recorded.
     precision : dtype policy of the convolutions; a loaded model computes in float32 unless told otherwise.
 
     It saves to one `.keras` file. `call` is `from_flux`.
@@ -54,6 +55,7 @@ class Classifier(keras.Model):
         size: int = NETWORK_SIZE,
         latent: int = 64,
         about: dict[str, Any] | None = None,
+        seen: str = "",
         precision: str = "float32",
         name: str = "morph",
         **options,
@@ -61,6 +63,7 @@ class Classifier(keras.Model):
         super().__init__(name=name, **options)
         self.survey = get_survey(survey).name
         self.size, self.latent, self.about, self.precision = size, latent, about or {}, precision
+        self.seen = seen
         self.normalise = Normalise()
         self.encoder = build_encoder(size, latent, precision)
         self.decoder = build_decoder(size, latent, precision)
@@ -83,6 +86,7 @@ class Classifier(keras.Model):
             "size": self.size,
             "latent": self.latent,
             "about": self.about,
+            "seen": self.seen,
             "name": self.name,
         }
 

@@ -1,11 +1,16 @@
 """Models by name: a path, `models:/morph@champion`, or any MLflow URI."""
 
+import hashlib
+import json
 from pathlib import Path
 
 from morph.errors import BadInput
 from morph.model_names import DEFAULT_TRACKING, SHIPPED, SHIPPED_NAME, find_model
 
-__all__ = ["DEFAULT_TRACKING", "SHIPPED", "SHIPPED_NAME", "find_model", "load_model"]
+__all__ = ["DEFAULT_TRACKING", "RECORD", "SHIPPED", "SHIPPED_NAME", "find_model", "load_model"]
+
+#: Of which galaxies the weights that ship were trained on, where they are older than models that keep it themselves.
+RECORD = SHIPPED.with_suffix(".seen.json")
 
 
 def load_model(name: str | Path, precision: str = "float32"):
@@ -27,4 +32,14 @@ def load_model(name: str | Path, precision: str = "float32"):
         raise BadInput(f"The model at '{name}' cannot be read ({first[:160]}); export or train it again.") from None
     if not isinstance(model, Classifier):
         raise BadInput(f"'{name}' holds a {type(model).__name__}, not a morph model.")
+    if not model.seen and path == SHIPPED and RECORD.is_file():
+        _add_record(model)
     return model if precision == "float32" else model.in_precision(precision)
+
+
+def _add_record(model) -> None:
+    """Give the weights that ship the record beside them, if it is theirs."""
+    record = json.loads(RECORD.read_text())
+    if record["weights"] == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:32]:
+        model.seen = record["seen"]
+        model.about = {**model.about, "votes": record["votes"]}

@@ -18,6 +18,7 @@ from astropy.wcs import WCS
 from rich.console import Console
 from rich.progress import Progress
 
+from morph.beforehand import check_folder
 from morph.errors import BadInput
 from morph.questions import ANSWERS
 from morph.simulation.coadd import Mask, Tilename, write_band
@@ -94,8 +95,7 @@ def simulate_tile(
         raise BadInput(f"The number of galaxies is {count}; it must be at least 1.")
     tilename = Tilename(name)
     out_dir = Path(out_dir)
-    if out_dir.exists() and not out_dir.is_dir():
-        raise BadInput(f"'{out_dir}' is a file; give a folder to write the tile into.")
+    check_folder(out_dir)
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:

@@ -29,10 +29,13 @@ def command(model: str, to: str, version: int | None, name: str, precision: str)
         morph export models:/morph@champion --to s3://bucket/models
         morph serve models
     """
+    from morph.beforehand import check_folder
     from morph.model.store import load_model
     from serving.export import export_model
-    from serving.remote import is_url
+    from serving.remote import is_url, local
 
+    if not is_url(to):
+        check_folder(local(to))
     folder = export_model(load_model(model, precision), to, version, name)
     what_next = f"check it with `morph deploy check {to}`" if is_url(to) else f"serve it with `morph serve {to}`"
     click.echo(f"Exported {model} to {folder}; {what_next}.")

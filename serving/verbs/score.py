@@ -95,6 +95,7 @@ def command(
     # products lose more to threads of their own than they gain.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+    from morph.beforehand import check_folder
     from morph.images.finding import find_tiles, survey_of
     from morph.shift.words import lines
     from morph.surveys import get_survey
@@ -114,6 +115,7 @@ def command(
     if out is None:
         raise BadInput("Say where the scores go: --out DIR.")
     # Before a model is loaded, so that a wrong name is told at once.
+    check_folder(out, "--out")
     groups = find_tiles(tiles)
     survey = get_survey(survey or survey_of(groups) or "des").name
     source = _source(model, servers, engine)

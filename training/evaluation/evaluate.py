@@ -15,6 +15,7 @@ from morph import __version__
 from morph.errors import BadInput
 from morph.galaxies import SPLITS, Galaxies
 from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
+from morph.vote_kinds import one_kind
 from training.evaluation import metrics
 from training.evaluation.metrics import Figure
 from training.progress import track
@@ -44,7 +45,8 @@ class Evaluation:
 
     Attributes
     ----------
-    about : model, dataset, digest, split, survey, simulated (bool), galaxies, flagged (share flagged as anomalous).
+    about : model, dataset, digest, split, survey, simulated (bool), galaxies, flagged (share flagged as anomalous),
+        votes (raw or debiased, empty where not known).
     ids : the galaxies, [n].
     votes : [n, vote columns], NaN where nobody was asked.
     answers : the model's, one row a galaxy: ``probabilities`` and ``concentration`` [n, answers],
@@ -162,6 +164,7 @@ def record(
         "survey": galaxies.survey,
         "simulated": galaxies.simulated,
         "galaxies": len(galaxies),
+        "votes": one_kind([galaxies], "be measured against"),
         "flagged": float(np.mean(answers["anomaly"])),
         "morph": __version__,
     }
@@ -207,18 +210,6 @@ def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) ->
         captions = [f"p = {score:.3f}" for score in evaluation.answers["anomaly_score"][order]]
         sheet = draw.contact_sheet(pictures.pictures(galaxies.images[order]), captions, title=title_of(evaluation))
         run.log_figure(sheet, "plots/strangest.png")
-
-
-def seen_before(about: Mapping[str, Any], galaxies: Galaxies) -> list[str]:
-    """The datasets among these galaxies' whose training split a model says it was trained on, by their names.
-
-    Parameters
-    ----------
-    about : the classifier's own.
-    """
-    from training.records.tracking import dataset_name
-
-    return sorted({*dataset_name(galaxies).split(" + ")} & {*about.get("trained_on", ())})
 
 
 def title_of(evaluation: Evaluation) -> str:

@@ -33,6 +33,9 @@ INDEPENDENT_PIXELS = 600.0
 #: Momentum of the average over steps that the weights are taken from.
 EMA = 0.995
 
+#: The file in the checkpoint's folder that holds the weights when all epochs are done.
+TRAINED = "trained.weights.h5"
+
 #: What is inferred from z beside the image, in the order of the recipe's weights.
 _INFERRED = ("votes_from_z", "photometry", "radius", "redshift")
 
@@ -229,8 +232,8 @@ def fit(
         by default `validation`.
     hosts : training galaxies to plant anomalies on, which is how the anomaly score learns what is strange; by default
         those of all sets.
-    checkpoint : a folder; a run that finds its own unfinished state there goes on from it, and the folder is
-        removed when the run is finished.
+    checkpoint : a folder; a run that finds its own unfinished state there goes on from it. At the end it holds the
+        trained weights, for the caller to remove when the model is saved.
     report : called after every epoch with the epoch and its figures.
 
     Returns
@@ -241,43 +244,16 @@ def fit(
     batches = Batches(list(sets), recipe.batch_size, seed=recipe.seed, steps=recipe.steps, balance=recipe.balance)
     freeze(classifier, recipe.freeze)
     training = Training(classifier, recipe)
-    total = recipe.epochs * len(batches)
-    warm_up = min(len(batches), total // 10 + 1)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate * 0.05,
-        max(total - warm_up, 1),
-        alpha=0.01,
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warm_up,
-    )
-    training.compile(
-        optimizer=LayerwiseAdamW(
-            schedule,
-            shares=falling_shares(training, classifier.encoder, recipe.layer_decay),
-            weight_decay=recipe.weight_decay,
-            clipnorm=1.0,
-            use_ema=True,
-            # A short training from nothing must not end up as an average with where it began.
-            ema_momentum=recipe.average or min(EMA, 1 - 5 / max(total, 10)),
-        ),
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-    callbacks: list[keras.callbacks.Callback] = []
-    if checkpoint is not None:
-        checkpoint.mkdir(parents=True, exist_ok=True)
-        callbacks.append(keras.callbacks.BackupAndRestore(str(checkpoint), double_checkpoint=True))
-    # After the backup, which must hold the weights that training goes on with and not their average.
-    callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    callbacks.append(_Epochs(batches, recipe, report))
-    watched = None if validation is None else (given_of(validation), np.nan_to_num(validation.votes))
-    history = training.fit(
-        batches,
-        epochs=recipe.epochs,
-        validation_data=watched,
-        validation_batch_size=128,
-        callbacks=callbacks,
-        verbose=0,
-    )
+    trained = None if checkpoint is None else checkpoint / TRAINED
+    history: dict[str, list[float]] = {}
+    if trained is not None and trained.exists():
+        classifier.load_weights(trained)
+    else:
+        history = _run_epochs(training, batches, validation, recipe, checkpoint, report)
+        if trained is not None:
+            building = trained.with_name(f"building.{TRAINED}")
+            classifier.save_weights(building)
+            building.replace(trained)
     if recipe.freeze == "nothing":
         batches.begin_epoch(recipe.epochs)
         some = (batches[number] for number in range(min(BATCHES, len(batches))))
@@ -292,6 +268,57 @@ def fit(
     # labels: how far away the answers were learned is the question.
     known = held_out or ([] if validation is None else [validation])
     remember(classifier, *(galaxies for galaxies in known if np.isfinite(galaxies.votes).any()))
+    return history
+
+
+def _run_epochs(
+    training: Training,
+    batches: Batches,
+    validation: Galaxies | None,
+    recipe: Recipe,
+    checkpoint: Path | None,
+    report: Callable[[int, dict[str, float]], None] | None,
+) -> dict[str, list[float]]:
+    """Pass through the batches as often as the recipe says; returns the history."""
+    total = recipe.epochs * len(batches)
+    warm_up = min(len(batches), total // 10 + 1)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        recipe.learning_rate * 0.05,
+        max(total - warm_up, 1),
+        alpha=0.01,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warm_up,
+    )
+    training.compile(
+        optimizer=LayerwiseAdamW(
+            schedule,
+            shares=falling_shares(training, training.classifier.encoder, recipe.layer_decay),
+            weight_decay=recipe.weight_decay,
+            clipnorm=1.0,
+            use_ema=True,
+            # A short training from nothing must not end up as an average with where it began.
+            ema_momentum=recipe.average or min(EMA, 1 - 5 / max(total, 10)),
+        ),
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    callbacks: list[keras.callbacks.Callback] = []
+    if checkpoint is not None:
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        callbacks.append(
+            keras.callbacks.BackupAndRestore(str(checkpoint), double_checkpoint=True, delete_checkpoint=False)
+        )
+    # After the backup, which must hold the weights that training goes on with and not their average.
+    callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    callbacks.append(_Epochs(batches, recipe, report))
+    watched = None if validation is None else (given_of(validation), np.nan_to_num(validation.votes))
+    history = training.fit(
+        batches,
+        epochs=recipe.epochs,
+        validation_data=watched,
+        validation_batch_size=128,
+        callbacks=callbacks,
+        verbose=0,
+    )
     return {name: [float(v) for v in values] for name, values in history.history.items()}
 
 

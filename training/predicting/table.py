@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from morph.beforehand import check_file
 from morph.errors import BadInput
 from morph.questions import ANSWERS, TREE
 from training.predicting.modalities import BANDS
@@ -27,6 +28,7 @@ def check(path: Path) -> None:
         raise BadInput(f"'{path}' cannot be a catalogue; give a name ending in {', '.join(SUFFIXES[:-1])} or .csv.")
     if not path.parent.is_dir():
         raise BadInput(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it first.")
+    check_file(path)
 
 
 def table(predicted: Predicted, about: dict[str, Any]) -> pa.Table:

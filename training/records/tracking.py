@@ -266,7 +266,13 @@ def list_runs(experiment: str | None = None) -> list:
 def log_classifier(
     run: Run, classifier, register_as: str | None = MODEL_NAME, aliases: Iterable[str] = ()
 ) -> int | None:
-    """Log a classifier with its run and register it; returns the new version, or None if not registered.
+    """Log a classifier with its run and register it; returns the new version, or None if not registered."""
+    logged = log_model(run, classifier)
+    return None if register_as is None else register(logged, run.id, register_as, aliases)
+
+
+def log_model(run: Run, classifier) -> tuple[str, str]:
+    """Log a classifier with its run; returns the URI and the id of the logged model, which `register` takes.
 
     The logged model holds one ``.keras`` file, which `morph.model.store.load_model` finds, and answers by itself
     through ``mlflow.pyfunc.load_model(uri).predict({"image": flux})`` where morph is installed, on any backend.
@@ -288,14 +294,20 @@ def log_classifier(
             pip_requirements=[f"morph-galaxies=={__version__}"],
             metadata={"survey": classifier.survey, "morph": __version__},
         )
-    if register_as is None:
-        return None
-    if not run.client.search_registered_models(f"name = '{register_as}'"):
-        run.client.create_registered_model(register_as)
-    made = run.client.create_model_version(register_as, logged.model_uri, run.id, model_id=logged.model_id)
-    version = int(made.version)
+    return logged.model_uri, logged.model_id
+
+
+def register(logged: tuple[str, str], run_id: str, name: str = MODEL_NAME, aliases: Iterable[str] = ()) -> int:
+    """Register what `log_model` logged with a run; returns the new version."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    uri, model_id = logged
+    version = int(client.create_model_version(name, uri, run_id, model_id=model_id).version)
     for alias in aliases:
-        set_alias(alias, version, register_as)
+        set_alias(alias, version, name)
     return version
 
 

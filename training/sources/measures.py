@@ -33,4 +33,5 @@ def choose_kind(measures: Iterable[str], asked: str | None, table: Table) -> tup
             f"'{table.source}' has no {kind} votes, but {found.pop()} ones; import it without --votes {kind}."
         )
     other = next(name for name in VOTE_KINDS if name != kind)
-    return kind, [f"its {kind} votes are taken; --votes {other} takes the {other} ones."] if other in found and not asked else []
+    unasked = other in found and asked is None
+    return kind, [f"its {kind} votes are taken; --votes {other} takes the {other} ones."] if unasked else []

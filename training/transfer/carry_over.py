@@ -10,9 +10,11 @@ import numpy as np
 
 from morph.galaxies import Galaxies
 from morph.model.store import find_model, load_model
+from morph.vote_kinds import difference, one_kind
 from training.evaluation.evaluate import Evaluation
 from training.fitting.fit import Recipe
 from training.records import tracking
+from training.records.seen import Seen
 from training.transfer.apart import apart
 from training.transfer.children import Setting, Target, answer_of, fingerprint, run_children, weights_digest, within
 from training.transfer.plan import Child, children
@@ -41,8 +43,10 @@ def carry_over(
     source = load_model(model)
     name = tracking.dataset_name(galaxies)
     title = f"{model if ':/' in model else Path(model).stem} to {name}"
-    if name in source.about.get("trained_on", []):
-        said.append(f"{model} was itself trained on '{name}': without labels it is not without having seen them.")
+    said += Seen.from_text(source.seen).among(target.test).lines(model, source.about.get("trained_on", ()))
+    votes, answers = one_kind([target.train, target.test], "be carried over to"), source.about.get("votes", "")
+    if votes and answers and votes != answers:
+        said.append(difference(answers, votes, f"the votes of '{name}'"))
     for sentence in said:
         click.echo(sentence, err=True)
     setting = Setting(epochs, steps)

@@ -131,7 +131,7 @@ def train_child(child: Child, source: Classifier, target: Target, recipe: Recipe
         import keras
 
         keras.utils.set_random_seed(child.repeat)
-        classifier = Classifier.from_config({**source.get_config(), "survey": survey, "about": {}})
+        classifier = Classifier.from_config({**source.get_config(), "survey": survey, "about": {}, "seen": ""})
     else:
         classifier = adapted_to(source, survey)
     if child.method == "frozen":

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from morph import beforehand
 from morph.errors import BadInput
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ def check_folder(to: Path) -> None:
     """BadInput unless a transfer's folder can be made at `to`, in place of an older one or of nothing."""
     if to.exists() and (not to.is_dir() or any(path.name not in FILES for path in to.iterdir())):
         raise BadInput(f"'{to}' exists and holds something other than a transfer; choose another --to.")
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"'{to}' cannot be written ({error.strerror}); choose another --to.") from None
+    beforehand.check_folder(to)
 
 
 def save(summary: "Summary", to: Path, title: str) -> None:

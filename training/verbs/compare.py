@@ -49,9 +49,12 @@ def command(
     from training.comparison import champion, contestants
     from training.comparison.compare import compare_all
     from training.records import registry
+    from training.records.beforehand import check_alias
 
     if plot is not None:
         _check_plot(plot)
+    if promote is not None:
+        check_alias(alias)
     found = contestants.find(names or ((promote,) if promote else ()), experiment)
     if promote and not any(champion.is_named(run, promote) for run in found):
         found += contestants.find((promote,), experiment)
@@ -120,6 +123,7 @@ def _print(comparisons: "list[Comparison]", promotion: "Promotion | None") -> No
     from rich.console import Console
 
     from training.comparison.tables import LEGEND, comparison_table, difference_lines, lineage_lines, params_table
+    from training.evaluation.four_classes import left_out
 
     console = Console(highlight=False)
     runs = [run for comparison in comparisons for run in comparison.runs]
@@ -139,6 +143,8 @@ def _print(comparisons: "list[Comparison]", promotion: "Promotion | None") -> No
             for line in difference_lines(comparison):
                 console.print(line, markup=False)
         console.print(comparison.conclusion(), markup=False)
+        if note := left_out(comparison.runs[0].evaluation.votes):
+            console.print(note, markup=False)
         console.print()
     if promotion is not None:
         console.print(promotion.reason, markup=False)

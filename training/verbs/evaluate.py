@@ -54,33 +54,44 @@ def command(
     import numpy as np
     from rich.console import Console
 
-    from morph.galaxies import Galaxies
-    from morph.model.store import load_model
+    from morph.beforehand import check_memory
+    from morph.galaxies import Galaxies, find_dataset
+    from morph.model.store import find_model, load_model
     from morph.shift.words import document, lines
+    from morph.vote_kinds import difference, one_kind
     from training.anomalies.evaluate import check_alphas, measure_anomalies
     from training.anomalies.table import anomaly_lines, anomaly_table
     from training.evaluation.calibration_table import calibration_lines, calibration_table
-    from training.evaluation.evaluate import evaluate, log, part_of, record, seen_before, title_of
+    from training.evaluation.evaluate import evaluate, log, part_of, record, title_of
+    from training.evaluation.four_classes import expressed
     from training.evaluation.shift import log as log_distance
     from training.evaluation.shift import shift_of
     from training.evaluation.tables import evaluation_lines, evaluation_table
     from training.fitting.one_sided import one_sided, told
     from training.photoz.evaluate import evaluate_photoz
     from training.records import registry, tracking
+    from training.records.beforehand import check_tracking
+    from training.records.seen import Seen
 
     check_alphas(alphas)
+    check_memory([find_dataset(path) for path in datasets])
+    find_model(model)
+    check_tracking()
     sets = [Galaxies.open(path) for path in datasets]
     galaxies = Galaxies.concatenate([part_of(each, "all" if folds else split) for each in sets])
     # A galaxy that stands in several datasets counts once.
     galaxies = galaxies.select(np.sort(np.unique(galaxies.ids, return_index=True)[1]))
-    classifier = load_model(model)
-    seen = seen_before(classifier.about, galaxies)
-    if seen and (folds or split in ("train", "all")):
+    votes = one_kind(sets, "be measured against")
+    if len({expressed(each.votes) for each in sets if np.isfinite(each.votes).any()}) > 1:
         click.echo(
-            f"{model} was trained on the training split of {' and '.join(seen)} already: of those galaxies it partly "
-            f"remembers the answers, and the figures are too good. The test split is free of that.",
+            "These datasets' labels do not all express the same of the four classes (elliptical, spiral, edge-on, "
+            "merger); evaluate them one by one for figures on those.",
             err=True,
         )
+    classifier = load_model(model)
+    met = Seen.from_text(classifier.seen).among(galaxies)
+    for line in met.lines(model, classifier.about.get("trained_on", ())):
+        click.echo(line, err=True)
     name = name or f"{model} on {tracking.dataset_name(galaxies)}"
     with tracking.run(experiment, name, "evaluate", parent=model) as run:
         run.log_dataset(galaxies, "evaluation")
@@ -111,10 +122,11 @@ def command(
         figures = {name: asdict(figure) for name, figure in evaluation.figures.items()}
         about: dict[str, object] = {
             "run": run.id,
-            "about": evaluation.about,
+            "about": {**evaluation.about, "model_votes": classifier.about.get("votes", "")},
             "figures": figures,
             "shift": document(distance),
         }
+        about["seen"] = met.document()
         about["anomalies"] = anomalies.document() if anomalies else None
         click.echo(json.dumps(about))
         return
@@ -126,6 +138,9 @@ def command(
         console.print(evaluation_table(evaluation))
         console.print()
         console.print(calibration_table(evaluation))
+        # Over folds the models are trained on these very votes.
+        answered = votes if folds else classifier.about.get("votes", "")
+        console.print(difference(answered, votes), markup=False)
     else:
         console.print("Nobody's votes to measure against; only strangeness is measured.")
     note = told(one_sided(evaluation.votes), "a model that always says it is right there")

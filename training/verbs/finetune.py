@@ -43,5 +43,7 @@ def command(
     from training.fitting.fit import FINETUNING
 
     recipe = options.recipe(FINETUNING, freeze=freeze, layer_decay=layer_decay)
-    classifier = adapted_to(load_model(model), options.target(datasets), precision=options.precision)
-    train(classifier, options.task("finetune", datasets), recipe, options.to, options.alias, parent=model)
+    source = load_model(model)
+    classifier = adapted_to(source, options.target(datasets), precision=options.precision)
+    votes = source.about.get("votes", "")
+    train(classifier, options.task("finetune", datasets), recipe, options.to, options.alias, model, votes)

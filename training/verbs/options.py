@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from morph.errors import BadInput
-from training.fitting.train import Task, check, override, weighted
+from training.fitting.sets import Task, weighted
+from training.fitting.train import check, override
 from training.records import tracking
 
 
@@ -35,9 +36,9 @@ class Options:
 
     def check(self, datasets: tuple[str, ...]) -> None:
         """BadInput on what can be known to be wrong before anything slow is loaded."""
-        check(self.to, (*datasets, *self.unlabelled, *self.taught))
         if bool(self.taught) != bool(self.teacher):
             raise BadInput("--taught and --teacher go together: the teacher's votes are for the taught galaxies.")
+        check(self.to, (*datasets, *self.unlabelled, *self.taught), self.alias)
 
     def task(self, kind: str, datasets: tuple[str, ...]) -> Task:
         """What to train on."""

@@ -18,8 +18,9 @@ def command(
     """Train a model from nothing on the training split of one or more datasets.
 
     Every galaxy belongs to the training (70 %), validation (10 %) or test split (20 %) by its id, the same in every
-    dataset; test galaxies are never touched here. The run is tracked in MLflow, its model registered as `morph`. An
-    interrupted run goes on where it stopped when the same command is given again.
+    dataset; test galaxies are never touched here. The run is tracked in MLflow, its model saved and then registered as
+    `morph`. An interrupted run goes on where it stopped when the same command is given again; so does one whose model
+    could not be registered. Raw and debiased votes are not trained on together.
 
     A weight behind a dataset's name has it drawn from more often: gz1:2.
 

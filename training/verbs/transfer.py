@@ -64,16 +64,19 @@ def command(
     \b
     morph transfer models:/morph@sdss my-survey --labels 0,50,100,300 --to my-transfer
     """
+    from morph.beforehand import check_memory
     from morph.galaxies import find_dataset
     from morph.model.store import find_model
+    from training.records.beforehand import check_tracking
     from training.transfer.plan import budgets_of, methods_of
     from training.transfer.report import check_folder, show
 
     # What is wrong with the arguments is said before anything slow is loaded.
     budgets, chosen = budgets_of(labels), methods_of(methods)
     check_folder(to)
-    find_dataset(target)
+    check_memory([find_dataset(target)])
     find_model(source)
+    check_tracking()
     import json
 
     from training.transfer.carry_over import carry_over

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from morph.model.store import RECORD
 from training.weights.recipe import LABELLED, SIMULATED, UNLABELLED
 
 #: The names of the weights and of their card, in the folder that they ship from.
@@ -44,6 +45,8 @@ def publish(weights: Path, card: str, to: Path) -> None:
     shutil.copyfile(weights, building[WEIGHTS])
     for name, built in building.items():
         built.replace(to / name)
+    # New weights keep the record of their training themselves.
+    (to / RECORD.name).unlink(missing_ok=True)
 
 
 def digest(weights: Path) -> str:

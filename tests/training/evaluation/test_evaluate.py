@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from morph.errors import BadInput
+from morph.galaxies import Galaxies
+from morph.model.classifier import Classifier
 from training.evaluation.evaluate import Evaluation, evaluate, log, part_of, record, title_of
 from training.records import tracking
 
@@ -70,3 +72,47 @@ def test_the_verb_prints_a_table_and_leaves_a_run(tracked, classifier, sample):
     printed = json.loads(done.stdout)
     assert printed["about"]["galaxies"] == len(sample)
     assert printed["figures"]["smooth-or-featured/accuracy"]["n"] == len(sample)
+
+
+def test_the_verb_says_what_kinds_of_votes_meet_and_which_galaxies_the_model_knows(tracked, classifier, sample):
+    from training.records.seen import Seen
+    from training.verbs.evaluate import command
+
+    def evaluated(dataset, *more):
+        words = ["model.keras", str(dataset), "--split", "test", *more]
+        done = CliRunner().invoke(command, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done
+
+    test = sample.split()["test"]
+    known = Classifier.from_config(
+        {
+            **classifier.get_config(),
+            "about": {"votes": "raw", "trained_on": ["blobs"]},
+            "seen": Seen.of({"labelled": [sample.select(sample.ids == test.ids[0])]}).to_text(),
+        }
+    )
+    known.set_weights(classifier.get_weights())
+    known.save(tracked / "model.keras")
+    sample.with_votes(sample.votes, "debiased").write(tracked / "renamed")
+    done = evaluated("renamed")
+    assert "model's answers are raw and these votes are debiased: the two differ" in " ".join(done.stdout.split())
+    assert f"model.keras was trained on 1 of these {len(test)} galaxies" in done.stderr
+    printed = json.loads(evaluated("renamed", "--json").stdout)
+    assert (printed["about"]["votes"], printed["about"]["model_votes"]) == ("debiased", "raw")
+    assert printed["seen"] == {"labelled": 1, "doubtful": 0, "complete": True}
+    # Of the same name as a training set, and of other galaxies.
+    others = Galaxies(sample.about, {**sample._columns, "id": np.char.add("other ", sample.ids)})
+    images = others.images[:, ::-1].copy()
+    images[:, 0, 0, 0] ^= 1
+    Galaxies(others.about, {**others._columns, "image": images}).write(tracked / "blobs")
+    assert "trained on" not in evaluated("blobs").stderr
+
+
+def test_raw_and_debiased_votes_give_no_figure_together(tracked, classifier, sample, morph):
+    sample.select(np.arange(24)).with_votes(sample.votes[:24], "raw").write(tracked / "raw")
+    sample.select(np.arange(24, 48)).with_votes(sample.votes[24:], "debiased").write(tracked / "debiased")
+    classifier.save(tracked / "model.keras")
+    status, _, said = morph("evaluate", "model.keras", "raw", "debiased", "--split", "all")
+    assert status == 2
+    assert "cannot be measured against together" in said

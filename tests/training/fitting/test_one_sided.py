@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from morph.errors import BadInput
 from training.evaluation.crossvalidate import folds_of
 from training.fitting.one_sided import check_labels, one_sided, told
-from training.fitting.train import Task, training_sets
+from training.fitting.sets import Task, training_sets
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_the_galaxies_themselves_stay_as_they_are(classifier, sample, kind):
 
 
 def test_taught_galaxies_join_the_training_sets_with_their_teachers_votes(classifier, sample, tmp_path):
-    from training.fitting.train import Task, training_sets
+    from training.fitting.sets import Task, training_sets
 
     teacher = tmp_path / "teacher.keras"
     classifier.save(teacher)

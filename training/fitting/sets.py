@@ -1,0 +1,136 @@
+"""What a training learns from, and what is held out of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+import numpy as np
+
+from morph.errors import BadInput
+from morph.galaxies import Galaxies
+from morph.vote_kinds import one_kind
+from training.fitting.one_sided import check_labels, told
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run trains on.
+
+    Attributes
+    ----------
+    kind : "pretrain" or "finetune"; name : the run's; experiment : the MLflow experiment it belongs to.
+    labelled, unlabelled : paths of datasets, with a weight behind a colon if wanted. Of the labelled ones, only the
+        training split is trained on, and the validation split watched.
+    taught : more unlabelled datasets, whose votes the model named `teacher` gives.
+    labels : how many labelled galaxies to use; all when None.
+    unlabelled_share : share of every batch that comes from the unlabelled sets.
+    """
+
+    kind: str
+    name: str
+    experiment: str
+    labelled: Sequence[str]
+    unlabelled: Sequence[str] = ()
+    labels: int | None = None
+    unlabelled_share: float = 0.25
+    taught: Sequence[str] = ()
+    teacher: str | None = None
+
+
+def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], list[Galaxies]]:
+    """The sets with their shares of every batch, and the galaxies held out of them: the labelled sets' validation
+    splits, and those of unlabelled sets that have one.
+
+    A set's share grows with the square root of its size, so that a large set does not drown a small one, times the
+    weight written behind its name. Galaxies that look the same as one of the labelled sets' validation or test
+    galaxies are taken out of the unlabelled sets.
+    """
+    from training.fitting.batches import unanswered
+    from training.sources.overlap import without_duplicates
+
+    names, weights = zip(*(weighted(name) for name in task.labelled), strict=True)
+    labelled = [Galaxies.open(name).split() for name in names]
+    train = [parts["train"] for parts in labelled]
+    held_out = [parts[name] for parts in labelled for name in ("validation", "test")]
+    one_kind(train, "be trained on")
+    if task.labels is not None:
+        train = _budget(train, task.labels, seed)
+    note = told(check_labels(train), "alone they teach a model to say it always")
+    if note:
+        click.echo(note, err=True)
+    sets = [
+        (galaxies, weight * float(np.sqrt(len(galaxies)))) for galaxies, weight in zip(train, weights, strict=True)
+    ]
+    more = [weighted(name) for name in (*task.unlabelled, *task.taught)]
+    extra = [without_duplicates(_unlabelled(name), held_out) for name, _ in more]
+    seen = len(task.unlabelled)
+    extra = [unanswered(galaxies) for galaxies in extra[:seen]] + _with_a_teacher(task, extra[seen:])
+    if extra:
+        known = sum(share for _, share in sets)
+        each = [weight * float(np.sqrt(len(galaxies))) for galaxies, (_, weight) in zip(extra, more, strict=True)]
+        scale = known * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
+        sets += [(galaxies, share * scale) for galaxies, share in zip(extra, each, strict=True)]
+    return sets, [parts["validation"] for parts in labelled] + _normal_of([name for name, _ in more[:seen]])
+
+
+def _unlabelled(path: str) -> Galaxies:
+    """A dataset whose votes are not read: all of it, or the training split where redshifts are known, since what is
+    measured is taught too."""
+    galaxies = Galaxies.open(path)
+    return galaxies.split()["train"] if _measured(galaxies) else galaxies
+
+
+def _measured(galaxies: Galaxies) -> bool:
+    return bool(np.isfinite(galaxies.properties["redshift"]).any())
+
+
+def _normal_of(unlabelled: Sequence[str]) -> list[Galaxies]:
+    """What normal galaxies look like in the validation splits of unlabelled sets. Their votes are read for one thing:
+    an artifact among a hundred galaxies would be what one in a hundred looks like."""
+    from training.fitting.batches import mostly_artifact, unanswered
+
+    held_out = [g.split()["validation"] for g in map(Galaxies.open, unlabelled) if _measured(g)]
+    return [unanswered(g.select(np.flatnonzero(~mostly_artifact(np.nan_to_num(g.votes))))) for g in held_out]
+
+
+def _with_a_teacher(task: Task, sets: list[Galaxies]) -> list[Galaxies]:
+    """The sets with the votes that the task's teacher gives."""
+    if not sets:
+        return []
+    from morph.model.store import load_model
+    from training.fitting.teacher import taught
+
+    assert task.teacher is not None, "a task with sets to teach names their teacher"
+    teacher = load_model(task.teacher)
+    return [taught(teacher, galaxies) for galaxies in sets]
+
+
+def weighted(name: str) -> tuple[str, float]:
+    """A dataset's path and the weight written behind it: ``gz1:2`` is drawn from twice as often."""
+    path, colon, weight = name.rpartition(":")
+    try:
+        return (path, float(weight)) if colon else (name, 1.0)
+    except ValueError:
+        return name, 1.0
+
+
+def _budget(train: list[Galaxies], labels: int, seed: int) -> list[Galaxies]:
+    """`labels` labelled galaxies drawn at random from all sets together."""
+    train = [galaxies.select(np.nan_to_num(galaxies.votes).sum(axis=1) > 0) for galaxies in train]
+    sizes = [len(galaxies) for galaxies in train]
+    if labels > sum(sizes):
+        raise BadInput(
+            f"The training splits hold {sum(sizes)} labelled galaxies; ask for that many --labels or fewer."
+        )
+    chosen = np.sort(np.random.default_rng(seed).permutation(sum(sizes))[:labels])
+    starts = np.cumsum([0, *sizes])
+    return [
+        galaxies.select(chosen[(chosen >= start) & (chosen < start + len(galaxies))] - start)
+        for galaxies, start in zip(train, starts[:-1], strict=True)
+    ]
+
+
+def joined(sets: list[Galaxies]) -> Galaxies:
+    """Validation sets as one. Those of another kind of image than the first cannot share its array, and are
+    left out of the watching (never of the training)."""
+    return Galaxies.concatenate([s for s in sets if (s.kind, s.size) == (sets[0].kind, sets[0].size)])
