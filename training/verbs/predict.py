@@ -59,6 +59,7 @@ def command(
     from morph.beforehand import check_memory
     from morph.galaxies import Galaxies, find_dataset
     from morph.model.store import find_model, load_model
+    from morph.vote_kinds import difference, one_kind
     from training.evaluation.evaluate import part_of
     from training.predicting.predict import choose, predict
 
@@ -66,12 +67,12 @@ def command(
     check_memory([find_dataset(dataset)])
     galaxies = part_of(Galaxies.open(dataset), split)
     chosen = choose(galaxies, chosen, asked)
+    votes = one_kind([galaxies], "be predicted from") if "votes" in (*asked, *chosen) else ""
 
     classifier = load_model(model)
     predicted = predict(classifier, galaxies, chosen, asked, draws, seed)
 
     from morph import __version__
-    from morph.vote_kinds import difference, one_kind
     from training.predicting import check
     from training.predicting.output import write
     from training.records.tracking import dataset_name
@@ -89,9 +90,8 @@ def command(
     written = write(predicted, galaxies, classifier, about, to)
     whose = f"{len(galaxies):,} simulated galaxies" if galaxies.simulated else f"{len(galaxies):,} galaxies"
     click.echo(f"Predicted {modalities.words(asked)} of {whose} from {modalities.words(chosen)}.")
-    votes, answers = one_kind([galaxies], "be predicted from"), classifier.about.get("votes", "")
-    if "votes" in (*asked, *chosen) and votes and votes != answers:
-        click.echo(difference(answers, votes, "the votes of this dataset"))
+    if votes and votes != classifier.about.get("votes", ""):
+        click.echo(difference(classifier.about.get("votes", ""), votes, "the votes of this dataset"))
     for sentence in (*_lacking(predicted), *check.lines(predicted, galaxies)):
         click.echo(sentence)
     click.echo(f"Wrote {', '.join(map(str, written))}.")

@@ -5,9 +5,11 @@ import pytest
 from click.testing import CliRunner
 
 from morph.errors import BadInput
+from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from training.evaluation.crossvalidate import folds_of
 from training.fitting.one_sided import check_labels, one_sided, told
 from training.fitting.sets import Task, training_sets
+from training.records.seen import Seen
 
 
 @pytest.fixture
@@ -20,7 +22,6 @@ def ellipticals(sample, tmp_path):
 
 @pytest.fixture
 def unlabelled(sample, tmp_path):
-    from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
     from morph.questions import empty_votes
 
     with GalaxiesWriter(tmp_path / "unlabelled", "composite") as writer:
@@ -61,12 +62,13 @@ def test_every_fold_holds_somebody(n):
 def test_one_class_that_the_model_knows_already_is_measured_with_both_said(tracked, classifier, ellipticals):
     from training.verbs.evaluate import command
 
-    before, classifier.about = classifier.about, {"trained_on": ["ellipticals"]}
+    n = len(Galaxies.open(ellipticals))
+    classifier.seen = Seen.of({"labelled": [Galaxies.open(ellipticals)]}).to_text()
     try:
         classifier.save(tracked / "model.keras")
     finally:
-        classifier.about = before
+        classifier.seen = ""
     done = CliRunner().invoke(command, ["model.keras", str(ellipticals), "--split", "all"], catch_exceptions=False)
     assert done.exit_code == 0
     assert "smooth-or-featured: smooth" in done.stdout
-    assert "trained on the training split of ellipticals already" in done.stderr
+    assert f"was trained on {n} of these {n} galaxies" in done.stderr

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
+from morph.model.classifier import Classifier
 from morph.questions import ANSWERS, TREE, empty_votes, set_votes
 from training.predicting import table as predicted_table
 from training.predicting.modalities import MODALITIES, known, parse
@@ -162,6 +163,16 @@ def test_predicted_images_come_as_stamps_and_as_a_sheet(weights, measured, class
     assert done.exit_code == 0, done.output
     assert np.load(tmp_path / "drawn_images.npy").shape == (N, classifier.size, classifier.size, 3)
     assert (tmp_path / "drawn_images.png").stat().st_size > 10_000
+    assert "raw or debiased" not in done.output, "votes that state no kind are not compared"
+
+
+def test_debiased_votes_given_to_a_model_of_raw_ones_are_told(classifier, measured, tmp_path):
+    measured.with_votes(measured.votes, "debiased").write(tmp_path / "debiased")
+    known_to_be_raw = Classifier.from_config({**classifier.get_config(), "about": {"votes": "raw"}})
+    known_to_be_raw.save(tmp_path / "raw.keras")
+    words = ("--given", "votes", "--infer", "radius", "--to", tmp_path / "radius.csv")
+    done = invoke(tmp_path / "raw.keras", tmp_path / "debiased", *words)
+    assert "answers are raw and the votes of this dataset are debiased: the two differ" in done.output
 
 
 def test_left_to_itself_it_predicts_from_all_that_is_not_asked_for(measured):
