@@ -44,14 +44,15 @@ def _try(path: Path, option: str) -> None:
         raise BadInput(f"'{path}' cannot be written ({error.strerror}); choose another {option}.") from None
 
 
-def check_memory(datasets: Iterable[str | Path]) -> None:
+def check_memory(datasets: Iterable[str | Path] = (), images: float = 0.0) -> None:
     """BadInput unless these datasets can be read at once, by a rough estimate.
 
     Parameters
     ----------
     datasets : folders of Parquet files as `morph.galaxies` writes them.
+    images : bytes of images beside them, such as those of a dataset that is to be made and read.
     """
-    needed = BASE + COPIES * sum(image_bytes(path) for path in datasets)
+    needed = BASE + COPIES * (images + sum(image_bytes(path) for path in datasets))
     available = available_memory()
     if needed > available:
         raise BadInput(

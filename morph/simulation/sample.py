@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from morph.beforehand import check_memory
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.images.resample import resample
@@ -133,6 +134,7 @@ def simulate_galaxies(
     get_mix(mix)
     if n < 1:
         raise BadInput(f"The number of galaxies is {n}; it must be at least 1.")
+    check_memory(images=4.0 * n * STAMP_SIZE**2 * len(camera.bands))
     about = {
         "simulated": True,
         "source": "morph simulate",

@@ -31,6 +31,13 @@ def test_what_does_not_fit_into_memory_is_one_sentence(dataset, monkeypatch):
         beforehand.check_memory([dataset])
 
 
+def test_more_galaxies_than_memory_holds_are_not_simulated(morph, tmp_path):
+    status, _, said = morph("simulate", "galaxies", "--number", 10**9, "--to", tmp_path / "set")
+    assert status == 2
+    assert "GB of memory" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_available_memory_is_no_more_than_a_container_s(tmp_path, monkeypatch):
     (tmp_path / "max").write_text("3000000\n")
     (tmp_path / "current").write_text("1000000\n")
