@@ -89,7 +89,7 @@ def transcript(words: str, data: str, server: str) -> str:
     os.environ["COLUMNS"] = "110"
     with contextlib.redirect_stdout(heard):
         door.main(arguments, prog_name="morph", standalone_mode=False)
-    text = heard.getvalue().replace(data, "$MORPH_DATA").rstrip()
+    text = heard.getvalue().replace(data, "$MORPH_DATA").replace(f"{Path.cwd()}/", "").rstrip()
     text = re.sub(r"\([0-9a-f]{32}\)", "(…)", text)
     return f"$ morph {words.replace('{server}', 'localhost:8500')}\n{text}\n"
 

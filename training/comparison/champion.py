@@ -173,15 +173,27 @@ def _objection(comparison: Comparison) -> str:
     """Why not to choose by these galaxies; empty if nothing speaks against it."""
     for run in comparison.runs:
         about = run.evaluation.about
-        seen = {*about["dataset"].split(" + ")} & {*run.trained.params.get(registry.TRAINED_ON, "").split(", ")}
         if about["split"] == "test":
             why = "choosing by the test galaxies would use them up"
-        elif about["split"] == "train" or (about["split"] == "all" and seen):
+        elif _was_trained_on(run):
             why = "a model is not judged by galaxies that it was trained on"
         else:
             continue
         return f"'{run.name}' was evaluated on {place(about)}, and {why}"
     return ""
+
+
+def _was_trained_on(run: Compared) -> bool:
+    """Whether a run's model learned from the votes of galaxies that it was evaluated on.
+
+    Where the model keeps no full record of its galaxies, the split and the names of its training sets have to do.
+    """
+    about = run.evaluation.about
+    seen = about.get("seen", {})
+    if seen.get("labelled") or seen.get("complete"):
+        return bool(seen.get("labelled"))
+    names = {*about["dataset"].split(" + ")} & {*run.trained.params.get(registry.TRAINED_ON, "").split(", ")}
+    return about["split"] == "train" or (about["split"] == "all" and bool(names))
 
 
 def _instead(comparison: Comparison) -> str:

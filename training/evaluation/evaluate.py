@@ -46,7 +46,8 @@ class Evaluation:
     Attributes
     ----------
     about : model, dataset, digest, split, survey, simulated (bool), galaxies, flagged (share flagged as anomalous),
-        votes (raw or debiased, empty where not known).
+        votes (raw or debiased, empty where not known); from `morph evaluate` also model_votes, the same of the model's
+        answers, and seen, how many of the galaxies its training met (`training.records.seen.Met.document`).
     ids : the galaxies, [n].
     votes : [n, vote columns], NaN where nobody was asked.
     answers : the model's, one row a galaxy: ``probabilities`` and ``concentration`` [n, answers],

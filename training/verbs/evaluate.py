@@ -104,6 +104,8 @@ def command(
             evaluation = record(cross_validate(classifier, galaxies, folds), galaxies, model, f"{folds} folds")
         else:
             evaluation = evaluate(classifier, galaxies, model, split)
+        kept = {"model_votes": classifier.about.get("votes", ""), "seen": met.document()}
+        evaluation = replace(evaluation, about={**evaluation.about, **kept})
         # Over folds there is no one model to infer redshifts.
         photoz = None if folds else evaluate_photoz(classifier, galaxies)
         if photoz:
@@ -122,11 +124,10 @@ def command(
         figures = {name: asdict(figure) for name, figure in evaluation.figures.items()}
         about: dict[str, object] = {
             "run": run.id,
-            "about": {**evaluation.about, "model_votes": classifier.about.get("votes", "")},
+            "about": evaluation.about,
             "figures": figures,
             "shift": document(distance),
         }
-        about["seen"] = met.document()
         about["anomalies"] = anomalies.document() if anomalies else None
         click.echo(json.dumps(about))
         return

@@ -1,6 +1,7 @@
 """Who becomes the champion, and who does not."""
 
 import json
+from dataclasses import replace
 
 import mlflow
 import numpy as np
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 
 from morph.errors import BadInput
 from morph.questions import TREE
-from training.comparison.champion import promote, stretched
+from training.comparison.champion import _was_trained_on, promote, stretched
 from training.comparison.compare import compare_all
 from training.comparison.contestants import find, with_version
 from training.evaluation.evaluate import log, record
@@ -147,6 +148,27 @@ def test_galaxies_that_were_trained_on_judge_nobody(version):
     version(0.9, split="all")
     with pytest.raises(BadInput, match="trained on"):
         contest("models:/morph/1")
+
+
+@pytest.mark.parametrize(
+    ("split", "seen", "trained"),
+    [
+        ("all", {"labelled": 3, "doubtful": 0, "complete": True}, True),
+        ("validation", {"labelled": 1, "doubtful": 0, "complete": False}, True),
+        ("all", {"labelled": 0, "doubtful": 0, "complete": True}, False),
+        ("train", {"labelled": 0, "doubtful": 0, "complete": True}, False),
+        ("all", {"doubtful": 0, "complete": False}, True),
+        ("train", None, True),
+        ("validation", None, False),
+    ],
+)
+def test_galaxies_decide_what_was_trained_on_and_names_only_where_no_galaxies_are_recorded(
+    run_of, sample, split, seen, trained
+):
+    run = run_of("a", sample, 0.8)
+    about = {**run.evaluation.about, "split": split, **({} if seen is None else {"seen": seen})}
+    made = registry.Trained({registry.TRAINED_ON: "blobs"})
+    assert _was_trained_on(replace(run, evaluation=replace(run.evaluation, about=about), trained=made)) == trained
 
 
 def test_an_interval_is_stretched_about_its_value():

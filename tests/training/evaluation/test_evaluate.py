@@ -100,7 +100,7 @@ def test_the_verb_says_what_kinds_of_votes_meet_and_which_galaxies_the_model_kno
     assert f"model.keras was trained on 1 of these {len(test)} galaxies" in done.stderr
     printed = json.loads(evaluated("renamed", "--json").stdout)
     assert (printed["about"]["votes"], printed["about"]["model_votes"]) == ("debiased", "raw")
-    assert printed["seen"] == {"labelled": 1, "doubtful": 0, "complete": True}
+    assert printed["about"]["seen"] == {"labelled": 1, "doubtful": 0, "complete": True}
     # Of the same name as a training set, and of other galaxies.
     others = Galaxies(sample.about, {**sample._columns, "id": np.char.add("other ", sample.ids)})
     images = others.images[:, ::-1].copy()
