@@ -10,11 +10,13 @@ from morph.errors import BadInput
 BASE = 1.0e9
 #: Copies of a dataset's images that are held at once while it is read, and while a part of it is selected.
 COPIES = 2
-#: Where Linux says what a container may use and uses: (limit, in use), of control groups 2 and 1.
+#: Where Linux says what a container may use and uses: folder, limit, in use; of control groups 2 and 1.
 _CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
+#: What of that is the cache of files, which makes room: lines of the folder's ``memory.stat``.
+_CACHE = ("active_file", "inactive_file")
 
 
 def check_file(path: Path, option: str = "--to") -> None:
@@ -83,9 +85,11 @@ def available_memory() -> float:
     import psutil
 
     available = float(psutil.virtual_memory().available)
-    for limit, used in _CGROUPS:
+    for folder, limit, used in _CGROUPS:
         try:
-            available = min(available, float(Path(limit).read_text()) - float(Path(used).read_text()))
+            limited, taken = (float((Path(folder) / name).read_text()) for name in (limit, used))
+            statistics = dict(line.split() for line in (Path(folder) / "memory.stat").read_text().splitlines())
         except (OSError, ValueError):  # no such control group, or "max"
             continue
+        available = min(available, limited - taken + sum(float(statistics.get(name, 0)) for name in _CACHE))
     return available

@@ -212,11 +212,13 @@ class Galaxies:
         self._columns = {"vote_kind": np.full(len(columns["id"]), "", dtype="<U8"), **columns}
 
     @classmethod
-    def open(cls, path: str | Path) -> "Galaxies":
-        """Read the dataset at `path`. BadInput if there is none, or if it is damaged."""
+    def open(cls, path: str | Path, images: bool = True) -> "Galaxies":
+        """Read the dataset at `path`, without its `images` if so wanted. BadInput if there is none or it is damaged."""
         path = find_dataset(path)
         try:
-            tables = [pq.read_table(part) for part in sorted(path.glob("part-*.parquet"))]
+            parts = sorted(path.glob("part-*.parquet"))
+            wanted = None if images else [name for name in pq.read_schema(parts[0]).names if name != "image"]
+            tables = [pq.read_table(part, columns=wanted) for part in parts]
             about = json.loads(tables[0].schema.metadata[b"morph"])
         except (pa.ArrowInvalid, KeyError, TypeError, OSError) as error:
             raise BadInput(f"The dataset at '{path}' cannot be read ({error}); make it again.") from None
@@ -362,8 +364,10 @@ def _columns_of(table: pa.Table) -> dict[str, np.ndarray]:
     columns = {
         "id": table["id"].to_numpy(zero_copy_only=False).astype(str),
         "survey": table["survey"].to_numpy(zero_copy_only=False).astype(str),
-        "image": table["image"].combine_chunks().to_numpy_ndarray(),
+        "image": np.empty((len(table), 0, 0, 3), "uint8"),
     }
+    if "image" in table.column_names:
+        columns["image"] = table["image"].combine_chunks().to_numpy_ndarray()
     for name in ("ra", "dec", *PROPERTIES):
         columns[name] = table[name].to_numpy(zero_copy_only=False).astype("float64" if name in ("ra", "dec") else "f4")
     votes = table["votes"].combine_chunks()

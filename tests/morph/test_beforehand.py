@@ -40,9 +40,10 @@ def test_more_galaxies_than_memory_holds_are_not_simulated(morph, tmp_path):
 
 def test_available_memory_is_no_more_than_a_container_s(tmp_path, monkeypatch):
     (tmp_path / "max").write_text("3000000\n")
-    (tmp_path / "current").write_text("1000000\n")
-    monkeypatch.setattr(beforehand, "_CGROUPS", ((tmp_path / "max", tmp_path / "current"),))
-    assert beforehand.available_memory() == 2e6
+    (tmp_path / "current").write_text("2500000\n")
+    (tmp_path / "memory.stat").write_text("anon 1000000\nactive_file 500000\ninactive_file 1000000\n")
+    monkeypatch.setattr(beforehand, "_CGROUPS", ((tmp_path, "max", "current"),))
+    assert beforehand.available_memory() == 2e6, "the cache of files makes room"
     (tmp_path / "max").write_text("max\n")
     assert beforehand.available_memory() > 2e6
 

@@ -48,6 +48,14 @@ def test_what_is_written_is_read(tmp_path, kind):
         np.testing.assert_array_equal(first.image, again.image)
 
 
+def test_a_set_is_read_without_its_images(tmp_path):
+    whole = write(tmp_path / "set", ["a", "b"])
+    light = Galaxies.open(tmp_path / "set", images=False)
+    assert light.images.nbytes == 0
+    assert light.answered() == whole.answered()
+    assert list(light.ids) == ["a", "b"]
+
+
 def test_many_galaxies_span_several_files(tmp_path):
     names = [f"g{i}" for i in range(GalaxiesWriter.ROWS + 3)]
     assert list(write(tmp_path / "set", names).ids) == names

@@ -115,6 +115,6 @@ def command(
             import_cutouts(paths, to, headers, report, *about, keep_unlabelled)
         else:
             raise BadInput(f"There are no images in '{images[0]}'; give JPEG, PNG or FITS files, or their folder.")
-    for line in report.lines(Galaxies.open(to)):
+    for line in report.lines(Galaxies.open(to, images=False)):
         click.echo(line)
     click.echo(f"Wrote {to}")
