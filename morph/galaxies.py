@@ -213,7 +213,7 @@ class Galaxies:
 
     @classmethod
     def open(cls, path: str | Path, images: bool = True) -> "Galaxies":
-        """Read the dataset at `path`, without its `images` if so wanted. BadInput if there is none or it is damaged."""
+        """Read the dataset at `path`, with or without its images. BadInput if there is none, or it is damaged."""
         path = find_dataset(path)
         try:
             parts = sorted(path.glob("part-*.parquet"))
