@@ -23,6 +23,14 @@ def trainings(monkeypatch) -> list[str]:
     return done
 
 
+@pytest.fixture(autouse=True)
+def _unchanged(classifier):
+    """The classifier, which all tests share, knows nothing of these trainings afterwards."""
+    about, seen = classifier.about, classifier.seen
+    yield
+    classifier.about, classifier.seen = about, seen
+
+
 @pytest.fixture
 def raw(sample, tmp_path) -> str:
     """The folder of the sample with raw votes."""
