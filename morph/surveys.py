@@ -3,7 +3,9 @@
 Every number that depends on a survey is in one `Survey`; a new survey is one new entry of `SURVEYS`.
 Sources: SDSS DR7 paper (Abazajian et al. 2009) for seeing, sky and depth; DES DR2 (Abbott et al. 2021)
 for pixel scale, seeing and depth; the LSST overview (Ivezic et al. 2019) for Rubin; the Legacy Surveys
-overview (Dey et al. 2019) for DECaLS.
+overview (Dey et al. 2019) for DECaLS; Aihara et al. (2022) for HSC's wide layer; Chambers et al. (2016) for
+Pan-STARRS; Kuijken et al. (2019) for KiDS; the Euclid overview (Mellier et al. 2025) for VIS. Depths that
+are published for a signal-to-noise of 5 are brighter here by 2.5 log10(2).
 """
 
 from dataclasses import dataclass
@@ -92,8 +94,52 @@ SURVEYS = {
             (26.6, 26.7, 26.1),
             noise_correlation=0.5,
         ),
+        Survey(
+            "hsc",
+            "Hyper Suprime-Cam Subaru Strategic Program",
+            ("g", "r", "i"),
+            0.168,
+            27.0,
+            (0.79, 0.75, 0.61),
+            (25.7, 25.7, 25.4),
+            noise_correlation=0.5,
+        ),
+        Survey(
+            "panstarrs",
+            "Pan-STARRS 1, stacks",
+            ("g", "r", "i"),
+            0.25,
+            25.0,
+            (1.31, 1.19, 1.11),
+            (22.5, 22.4, 22.3),
+            noise_correlation=0.5,
+        ),
+        Survey("kids", "Kilo-Degree Survey", ("g", "r", "i"), 0.2, 0.0, (0.88, 0.70, 0.80), (24.4, 24.3, 22.9), 0.5),
+        # VIS has r's place, in which its effective wavelength lies (0.72 micrometres); g and i are DES's.
+        Survey(
+            "euclid",
+            "Euclid, VIS with ground-based g and i",
+            ("g", "VIS", "i"),
+            0.1,
+            23.9,
+            (1.11, 0.16, 0.88),
+            (24.7, 25.4, 23.8),
+            noise_correlation=0.5,
+        ),
     )
 }
+
+
+#: Surveys whose galaxies and images can be simulated: their populations of galaxies are known.
+SIMULATED = ("sdss", "des", "decals", "lsst")
+
+
+def get_simulated(name: str) -> Survey:
+    """The survey called `name`, if it can be simulated; BadInput names those that can when it is none of them."""
+    survey = get_survey(name)
+    if survey.name not in SIMULATED:
+        raise BadInput(f"Survey '{survey.name}' cannot be simulated; use one of {', '.join(SIMULATED)}.")
+    return survey
 
 
 def get_survey(name: str) -> Survey:

@@ -5,8 +5,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from morph.errors import BadInput
-from morph.images.planes import is_fits
-from morph.images.readers import Holds, Named, Reader, named, reader_of
+from morph.images.planes import BANDS, is_fits
+from morph.images.readers import READERS, Holds, Named, Plain, Reader, named, reader_of
+from morph.images.readers.peek import Told, told_by
+from morph.surveys import SURVEYS
 
 #: A tile's files in one folder: the folder, the reader's class, and what the files' names share.
 Key = tuple[Path, type[Reader], str]
@@ -19,11 +21,12 @@ def tile_name(paths: Sequence[str | Path]) -> str:
 
 
 def survey_of(tiles: Iterable[Sequence[Path]]) -> str | None:
-    """The survey that the names of tiles' files tell (see `morph.surveys`); None where they tell none.
+    """The survey that the names of tiles' files tell, or their headers; None where they tell none.
 
-    `tiles` are groups of files as `find_tiles` makes them. BadInput when they are of several surveys.
+    `tiles` are groups of files as `find_tiles` makes them; see `morph.surveys`. BadInput when they are of several
+    surveys.
     """
-    surveys = {survey for paths in tiles if (survey := reader_of(paths).survey)}
+    surveys = {survey for paths in tiles if (survey := reader_of(paths).survey or _survey_in_header(paths))}
     if len(surveys) > 1:
         raise BadInput(f"There are tiles of several surveys ({', '.join(sorted(surveys))}); score each by itself.")
     return surveys.pop() if surveys else None
@@ -33,9 +36,9 @@ def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
     """The tiles that files, folders (searched to the bottom) and globs name: the files of each, sorted by name.
 
     One file of a tile brings the others from its folder: other bands, masks, weights. The files of a survey's tile may
-    also lie in several folders, if all of them are named. Files whose names tell no band are a tile each, and are left
-    out of a folder where other names do (catalogues stand there too). BadInput when a name or glob matches nothing, or
-    nothing that is read.
+    also lie in several folders, if all of them are named. Files whose names tell no band are a tile each, but for
+    those of one folder whose headers tell different bands of one tile; they are left out of a folder where other names
+    do (catalogues stand there too). BadInput when a name or glob matches nothing, or nothing that is read.
     """
     if isinstance(patterns, (str, Path)):
         patterns = [patterns]
@@ -50,7 +53,8 @@ def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
                 groups[key] = folders[path.parent].get(key, {path})
             else:
                 groups.setdefault(key, set()).add(path)
-    tiles = [(folder, tile, sorted(paths)) for (folder, _, tile), paths in _together(groups).items()]
+    joined = _of_one_tile(_together(groups))
+    tiles = [(folder, tile, sorted(paths)) for (folder, _, tile), paths in joined.items()]
     return [paths for _, _, paths in sorted(tiles, key=lambda item: (item[1], item[0]))]
 
 
@@ -90,6 +94,37 @@ def _together(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
             for key in keys[1:]:
                 result[keys[0]] = result[keys[0]] | result.pop(key)
     return result
+
+
+def _of_one_tile(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
+    """The same groups, of which those that are one file each, whose headers tell bands of one tile, are one."""
+    alone: dict[tuple[Path, tuple[object, ...]], list[tuple[Key, Told]]] = {}
+    for key, paths in groups.items():
+        if len(paths) == 1 and key[1] is Plain and not _tells(named(path := next(iter(paths)))[1]):
+            told = told_by(path)
+            if told is not None and told.band is not None:
+                alone.setdefault((key[0], told.tile), []).append((key, told))
+    result = dict(groups)
+    for files in alone.values():
+        keys = [key for key, _ in files]
+        if len({told.band for _, told in files}) == len(files) > 1:
+            for key in keys[1:]:
+                result[keys[0]] = result[keys[0]] | result.pop(key)
+    return result
+
+
+def bands_left_out(tiles: Iterable[Sequence[Path]]) -> list[str]:
+    """Bands of images, by their names, that no survey here has, so that they are left out."""
+    told = (named(path)[1] for paths in tiles for path in paths)
+    known = {band for survey in SURVEYS.values() for band in survey.bands} | set(BANDS)
+    return sorted({name.band for name in told if name.band and name.holds is Holds.IMAGE} - known)
+
+
+def _survey_in_header(paths: Sequence[Path]) -> str | None:
+    plain = READERS[-1]
+    told = told_by(paths[0])
+    reader = plain.of_header(told.header) if told is not None and isinstance(plain, Plain) else None
+    return reader.survey if reader else None
 
 
 def _images(pattern: str) -> list[Path]:

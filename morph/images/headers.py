@@ -1,9 +1,8 @@
-"""What the header of a FITS image says: its band, the magnitude of one count, and where it lies on the sky.
+"""What the header of a FITS image says: the magnitude of one count, and where it lies on the sky.
 
 A header that says nothing is no error here; one that says nonsense is, since whatever is measured would be wrong.
 """
 
-import re
 import warnings
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from morph.errors import BadInput
+from morph.images.bands import CARDS
 from morph.surveys import NANOMAGGY_ZERO_POINT
 
 #: Headers that hold the magnitude of one count, in the order in which they are believed.
@@ -39,15 +39,20 @@ UNIT_ZERO_POINTS = {
 }
 
 #: What a primary header may say for all the images behind it.
-INHERITED = (*ZERO_POINT_KEYS, "FLUXMAG0", "BUNIT", "BAND", "FILTER", "TILENAME", "SATURATE", "SOFTNAME")
+INHERITED = (
+    *ZERO_POINT_KEYS,
+    *CARDS,
+    *("FLUXMAG0", "BUNIT", "TILENAME", "SATURATE", "SOFTNAME"),
+    *("TELESCOP", "INSTRUME", "OBJECT", "EXPTIME", "PHOTFLAM", "PHOTPLAM", "PIXAR_SR", "MZP_AB", "FPA.ZP"),
+    *("BRICK", "BRICKNAM", "TILEID", "SKYCELL", "FPA.INSTRUMENT"),
+    *(f"LSST BUTLER DATAID {key}" for key in ("TRACT", "PATCH", "INSTRUMENT")),
+)
 
 #: No zero point is fainter than this, and none of a survey's coadds is negative.
 LARGEST_ZERO_POINT = 60.0
 
 #: Pixel scales between which a header's can be believed, arcsec.
 PIXEL_SCALES = (0.005, 30.0)
-
-_BAND = re.compile(r"^(?:(?:HSC|SDSS|DES|LSST|DECam|PS1)[-_. ])?([ugrizy])p?(?![a-z0-9])", re.IGNORECASE)
 
 
 def value(header: fits.Header, key: str) -> bool | int | float | str | None:
@@ -74,16 +79,6 @@ def with_primary(header: fits.Header, primary: fits.Header) -> fits.Header:
         if key in primary and key not in header:
             header.append(primary.cards[key])
     return header
-
-
-def band(header: fits.Header) -> str | None:
-    """The band from BAND or FILTER; None if neither tells."""
-    for key in ("BAND", "FILTER"):
-        match = _BAND.match(str(value(header, key) or ""))
-        if match:
-            letter = match[1].lower()
-            return "Y" if letter == "y" else letter
-    return None
 
 
 def zero_point(header: fits.Header, path: Path) -> float | None:

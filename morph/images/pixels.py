@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,25 @@ from astropy.io import fits
 from morph.errors import BadInput
 from morph.images.fpack import packed_rows
 from morph.images.rows import Rows
+from morph.images.scaling import ScaledRows, Scaling
 
 
 @dataclass(frozen=True)
 class Plane:
     """One image of one file: nothing is open and no pixel is held, so it can be sent to another process.
 
-    `hdu` is its number in the file. `shape` is [h, w], or [n, h, w] for a cube.
+    `hdu` is its number in the file. `shape` is [h, w], or [n, h, w] for a cube. `scalings` undo, one after the other,
+    what was done to the pixels before they were stored.
     """
 
     path: Path
     hdu: int
     shape: tuple[int, ...]
+    scalings: tuple[Scaling, ...] = ()
+
+    def scaled(self, *scalings: Scaling) -> "Plane":
+        """The same pixels, which were stored in another way."""
+        return replace(self, scalings=(*self.scalings, *scalings))
 
     def rows(self, start: int, stop: int) -> np.ndarray:
         """The rows `start` to `stop` (exclusive, both within the image), in the machine's byte order.
@@ -53,6 +60,8 @@ class Plane:
                     rows = _Section(hdus[self.hdu])
             if rows.shape != self.shape:
                 raise BadInput(f"'{self.path}' has changed since it was opened; start again.")
+            for scaling in self.scalings:
+                rows = ScaledRows(rows, scaling)
             yield _Checked(self, rows)
 
     @contextmanager

@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 
 from morph.errors import BadInput
 from morph.images import headers
+from morph.images.bands import band_of
 from morph.images.calibrated import Calibrated
 from morph.images.hdus import Image, images_in
 from morph.images.pixels import Plane
@@ -115,7 +116,7 @@ class Planes:
     @property
     def band(self) -> str | None:
         """The band from the file's name, or else from the header's BAND or FILTER; None if nothing tells."""
-        return split_name(self.path)[1] or headers.band(self.header)
+        return split_name(self.path)[1] or band_of(self.header)
 
     def zero_point(self, default: float) -> float:
         """Magnitude of one count: from the header's zero point, or its unit, or the survey's, or else `default`.

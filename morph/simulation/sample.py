@@ -20,7 +20,7 @@ from morph.simulation.population import draw_scene, get_mix
 from morph.simulation.scenes import Scene
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
-from morph.surveys import Survey, get_survey
+from morph.surveys import Survey, get_simulated
 from morph.vote_kinds import RAW
 
 #: Galaxies a worker makes at a time, and the least number of batches for which starting workers pays.
@@ -100,7 +100,7 @@ def _stamp(scene: Scene, survey: Survey, seed: list[int]) -> tuple[Observation, 
 
 def _batch(task: tuple[int, range, str, str, str]) -> list[Galaxy]:
     seed, indices, survey, mix, population = task
-    camera, source = get_survey(survey), get_survey(population)
+    camera, source = get_simulated(survey), get_simulated(population)
     return [simulate_galaxy(seed, index, camera, mix, source).galaxy for index in indices]
 
 
@@ -119,7 +119,7 @@ def simulate_galaxies(
     Parameters
     ----------
     path : the dataset's folder; it appears whole or not at all.
-    survey : whose camera looks at them, a name in `morph.surveys.SURVEYS`.
+    survey : whose camera looks at them, a name in `morph.surveys.SIMULATED`.
     seed : galaxy `i` of a seed is always the same, however many are made and by however many processes.
     processes : two if not given; 1 stays in this process.
     mix : "survey", as volunteers meet them, or "balanced", rich in bars, rings, arms, edge-on disks and mergers.
@@ -130,7 +130,7 @@ def simulate_galaxies(
 
     Raises BadInput on an unknown survey or mix, on `n` < 1, and if `path` exists and is no dataset.
     """
-    camera, source = get_survey(survey), get_survey(population or survey)
+    camera, source = get_simulated(survey), get_simulated(population or survey)
     get_mix(mix)
     if n < 1:
         raise BadInput(f"The number of galaxies is {n}; it must be at least 1.")

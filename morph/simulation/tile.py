@@ -27,7 +27,7 @@ from morph.simulation.population import FIELD_MIX, draw_scene
 from morph.simulation.scenes import Scene
 from morph.simulation.sky import add_galaxies, add_star, add_stars
 from morph.simulation.votes import answer_probabilities, draw_votes
-from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, get_survey
+from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, get_simulated
 
 #: The tile that is simulated if no other is named: the one of the real cutout that the layout was read from.
 TILENAME = "DES0356-5248"
@@ -86,7 +86,7 @@ def simulate_tile(
 
     Raises BadInput on an unknown survey, a size out of range, fewer than one galaxy, or a name of another form.
     """
-    camera = get_survey(survey)
+    camera = get_simulated(survey)
     if not SMALLEST <= size <= LARGEST:
         raise BadInput(f"A tile of {size} pixels cannot be made; give {SMALLEST} to {LARGEST} pixels on a side.")
     area = (size * camera.pixel_scale) ** 2

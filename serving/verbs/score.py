@@ -96,7 +96,7 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from morph.beforehand import check_folder
-    from morph.images.finding import find_tiles, survey_of
+    from morph.images.finding import bands_left_out, find_tiles, survey_of
     from morph.shift.words import lines
     from morph.surveys import get_survey
     from serving.catalogue.distance import tell_distance
@@ -118,6 +118,10 @@ def command(
     check_folder(out, "--out")
     groups = find_tiles(tiles)
     survey = get_survey(survey or survey_of(groups) or "des").name
+    if left_out := bands_left_out(groups):
+        click.echo(
+            f"morph: images in {', '.join(left_out)} are left out; no model here was trained on them.", err=True
+        )
     source = _source(model, servers, engine)
     with stops_like_ctrl_c(), hold(out) as token:
         with Progress(len(groups)) as progress:

@@ -23,7 +23,11 @@ def test_magnitude_of_no_light_is_unknown():
     assert np.isnan(magnitude([0.0, -1.0])).all()
 
 
-@pytest.mark.parametrize("survey", SURVEYS.values(), ids=list(SURVEYS))
+#: Of VIS, a pixel is too wide for a point source's sum over pixels to be the integral.
+SAMPLED = {name: survey for name, survey in SURVEYS.items() if min(survey.seeing) > 2 * survey.pixel_scale}
+
+
+@pytest.mark.parametrize("survey", SAMPLED.values(), ids=list(SAMPLED))
 def test_noise_gives_a_point_source_at_the_depth_ten_sigma(survey):
     """Matched filter on a pixelised Gaussian: S/N = flux sqrt(sum psf^2) / noise."""
     y, x = np.mgrid[-40:41, -40:41]

@@ -1,12 +1,12 @@
 """How a survey lays its tiles out in files: the interface that a new survey implements in one file.
 
 A reader answers a few small questions. Which tile is this file a part of, of which band, and what does it hold
-(`named`)? Which bits of a mask are bad pixels (`bits`)? Which part of the sky does a tile answer for where it overlaps
-its neighbours (`bounds`)? All else, finding the other bands, opening files, telling what is wrong with them, is done
-here and in `morph.images.tiles` for all surveys alike.
+(`named`)? Are these the survey's images, whatever the file is called (`recognises`)? What is the magnitude of one
+count where no zero point and no unit says it (`calibration`)? Which bits of a mask are bad pixels (`bits`)? Which part
+of the sky does a tile answer for where it overlaps its neighbours (`bounds`)? All else, finding the other bands,
+opening files, telling what is wrong with them, is done here and in `morph.images.tiles` for all surveys alike.
 """
 
-import enum
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,21 +15,13 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.errors import BadInput
-from morph.images import headers
+from morph.images.bands import band_of
 from morph.images.footprints import Bounds
-from morph.images.hdus import images_in
-from morph.images.pixels import Plane
+from morph.images.hdus import Image, images_in
 from morph.images.planes import Planes
+from morph.images.readers.companions import WEIGHTS, Holds, as_weights
 
-
-class Holds(enum.Enum):
-    """What a file holds of its tile."""
-
-    IMAGE = "image"
-    MASK = "mask"
-    WEIGHTS = "weights"
-    #: A catalogue, a model, a segmentation map: a survey's file that is not read here.
-    OTHER = "other"
+__all__ = ["Holds", "Named", "Reader"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +59,10 @@ class Reader(ABC):
     def named(self, path: Path) -> Named | None:
         """What the file's name says; None when it is not one of this survey's names."""
 
+    def recognises(self, header: fits.Header) -> bool:
+        """Whether an image is the survey's by its header (with the primary's), so that its file may be renamed."""
+        return False
+
     def name(self, path: Path) -> str:
         """The name of the tile that a file with one of this survey's names belongs to."""
         named = self.named(path)
@@ -77,10 +73,14 @@ class Reader(ABC):
         """What the survey calls the tile called `name`, in catalogues too; empty if the survey has no such names."""
         return name
 
+    def calibration(self, header: fits.Header) -> float | None:
+        """AB magnitude of one count of an image with this header, where it holds no zero point and no unit."""
+        return self.zero_point
+
     def bits(self, band: str) -> tuple[int, int] | None:
         """The bits of a mask that make a pixel bad in a band, and those that mark it as saturated.
 
-        None where the planes of an image know it themselves (`images`): in DES's masks, any bit is bad.
+        None where the planes of an image know it themselves (`planes`): in DES's masks, any bit is bad.
         """
         return None
 
@@ -91,29 +91,43 @@ class Reader(ABC):
         """
         return None
 
+    def planes(self, images: Sequence[Image]) -> Planes:
+        """The image of a file's only band, with the mask and the weights that lie in the same file."""
+        return Planes.of(images)
+
+    def beside(self, image: Image, holds: Holds) -> Image:
+        """An image of a file of its own that holds a mask or weights, as it is to be read."""
+        return image
+
     def images(self, path: Path) -> dict[str | None, Planes]:
         """The bands in one image file, with the planes that lie in the same file; None is the file's only band."""
-        return {None: Planes.open(path)}
+        planes = self.planes(images_in(path))
+        return {None: replace(planes, survey_zero_point=self.calibration(planes.header))}
 
     def open(self, paths: Sequence[Path], wanted: Sequence[str]) -> dict[str, Planes]:
         """Those of the wanted bands that a tile's files hold, each with its mask and its weights.
 
-        BadInput when a file is missing, damaged or no image, when the band of an image is not known, or when two are
-        of one band.
+        BadInput when a file is missing, damaged or no image, when the band of an image is not known or its name and
+        its header disagree, or when two are of one band.
         """
         found: dict[str, Planes] = {}
         beside: dict[tuple[Holds, str | None], Path] = {}
+        others: list[tuple[Path, str]] = []
         for path in paths:
             named = self.named(path) or Named("")
             if named.holds is not Holds.IMAGE:
                 beside[named.holds, named.band] = path
-            elif named.band in (None, *wanted) or not path.is_file():
+            elif named.band is None or named.band in wanted or not path.is_file():
                 for band, planes in self._of_one_file(path, named).items():
                     if band in found:
                         raise BadInput(
                             f"'{found[band].path}' and '{path}' are both band {band} of one tile; keep one."
                         )
                     found[band] = planes
+            else:
+                others.append((path, named.band))
+        if not set(found) & set(wanted):
+            _tell_of_other_instruments([*((planes.path, band) for band, planes in found.items()), *others], wanted)
         return {band: self._complete(planes, band, beside) for band, planes in found.items() if band in wanted}
 
     def _of_one_file(self, path: Path, named: Named) -> dict[str, Planes]:
@@ -121,10 +135,17 @@ class Reader(ABC):
         for one, planes in self.images(path).items():
             if len(planes.shape) != 2:
                 raise BadInput(f"'{path}' holds a cube {planes.shape}, not one image; `morph import` reads cubes.")
-            band = one or named.band or headers.band(planes.header)
+            told = band_of(planes.header)
+            band = one or named.band or told
             if band is None:
                 raise BadInput(
                     f"The band of '{path}' is not known; set BAND in its header or end its name in _g.fits."
+                )
+            # A band of another instrument may stand for one of the letters if the user says so by the name.
+            if told and len(told) == 1 and len(band) == 1 and told != band:
+                raise BadInput(
+                    f"'{path}' is band {band} by its name and band {told} by its header; rename it, or set BAND in "
+                    f"the header to '{band}'."
                 )
             bands[band] = planes
         return bands
@@ -132,16 +153,28 @@ class Reader(ABC):
     def _complete(self, planes: Planes, band: str, beside: dict[tuple[Holds, str | None], Path]) -> Planes:
         """An image with what lies in other files, and with what the survey says of all."""
 
-        def plane(holds: Holds, there: Plane | None) -> Plane | None:
+        def image(holds: Holds) -> Image | None:
             path = beside.get((holds, band)) or beside.get((holds, None))
-            return there if path is None else images_in(path)[0].plane
+            return None if path is None else self.beside(images_in(path)[0], holds)
 
-        bad, saturated = self.bits(band) or (planes.bad_bits, planes.saturated_bits)
-        return replace(
-            planes,
-            mask=plane(Holds.MASK, planes.mask),
-            weights=plane(Holds.WEIGHTS, planes.weights),
-            bad_bits=bad,
-            saturated_bits=saturated,
-            survey_zero_point=self.zero_point,
-        )
+        mask = image(Holds.MASK)
+        weights = next((as_weights(found.plane, holds) for holds in WEIGHTS if (found := image(holds))), None)
+        planes = replace(planes, mask=planes.mask if mask is None else mask.plane, weights=weights or planes.weights)
+        bits = self.bits(band) if mask is None else self.bits_of(mask, band)
+        return planes if bits is None else replace(planes, bad_bits=bits[0], saturated_bits=bits[1])
+
+    def bits_of(self, mask: Image, band: str) -> tuple[int, int] | None:
+        """As `bits`, of a mask in a file of its own, whose header may say it."""
+        return self.bits(band)
+
+
+def _tell_of_other_instruments(found: Sequence[tuple[Path, str]], wanted: Sequence[str]) -> None:
+    """BadInput when all that a tile has are bands that no survey here has, such as infrared ones."""
+    bands = sorted({band for _, band in found})
+    if not bands or any((len(band) == 1 and band not in "JHK") or band == "VIS" for band in bands):
+        return
+    letter = next((band for band in wanted if len(band) == 1), wanted[0])
+    raise BadInput(
+        f"'{found[0][0]}' is band {bands[0]}, in which no model here was trained; to have it scored as if it were "
+        f"band {letter}, end its name in _{letter}.fits, or in _VIS.fits with --survey euclid where it is as sharp."
+    )

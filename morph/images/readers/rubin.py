@@ -1,30 +1,80 @@
-"""Masks of the Rubin Observatory's and Hyper Suprime-Cam's pipeline: IMAGE, MASK and VARIANCE in one file.
+"""Coadds of the pipeline of the Rubin Observatory: IMAGE, MASK and VARIANCE in one file, in nanojansky.
 
-The header of MASK says which bit is which, as ``MP_SAT = 1``; a pixel with a bit set need not be bad, since detected
-sources are marked too. Bosch et al. (2018), PASJ 70, S5, section 2.
+``deep_coadd_10463_52_g_lsst_cells_v1_LSSTComCam_runs_DRP_DP1_....fits`` is band g of patch 52 of tract 10463, as the
+Butler names it (dataset type, tract, patch, band, sky map and run); the sky map and the run may be missing. The header
+of MASK says which bit is which. Its primary header holds what the Butler knows of it, such as
+``LSST BUTLER DATAID BAND``; FILTER is there or is not. Bosch et al. (2018), PASJ 70, S5; packages lsst.afw (up to Data
+Preview 1) and lsst.images (from Data Preview 2 on).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+
+from astropy.io import fits
 
 from morph.images import headers
 from morph.images.hdus import Image
-from morph.images.planes import Planes
+from morph.images.planes import Planes, stem_of
+from morph.images.readers.companions import weights_among
+from morph.images.readers.masks import BAD, SATURATED, named_bits, values_of
+from morph.images.readers.reader import Holds, Named, Reader
 
-#: Marks of pixels whose values are not those of the sky, and of saturated ones.
-BAD = ("BAD", "NO_DATA", "CR", "UNMASKEDNAN")
-SATURATED = ("SAT",)
+_NAME = re.compile(
+    r"^(?P<kind>(?:deep_coadd|template_coadd|deepCoadd|goodSeeingCoadd|templateCoadd)(?:_[a-zA-Z_]+)?)"
+    r"_(?P<tract>\d+)_(?P<patch>\d+)_(?P<band>[ugrizy])(?:_(?P<run>.+))?$"
+)
+
+#: Dataset types that are images of the sky; others are backgrounds, numbers of exposures, tables.
+IMAGES = (
+    "deep_coadd",
+    "deep_coadd_predetection",
+    "deep_coadd_cell_predetection",
+    "template_coadd",
+    "deepCoadd",
+    "deepCoadd_calexp",
+    "goodSeeingCoadd",
+    "templateCoadd",
+)
 
 
-def with_described_mask(planes: Planes, images: Sequence[Image]) -> Planes:
-    """A band with the mask of its file, where that is of this pipeline; the same otherwise."""
-    mask = next((image for image in images if image.name == "MASK" and "MP_BAD" in image.header), None)
-    if mask is None:
-        return planes
-    bad, saturated = (sum(_bit(mask, name) for name in names) for names in (BAD, SATURATED))
-    return replace(planes, mask=mask.plane, bad_bits=bad, saturated_bits=saturated)
+def with_named_planes(images: Sequence[Image]) -> Planes:
+    """A band with its mask and its variances, by the names of the extensions."""
+    planes = Planes.of([image for image in images if image.name == "IMAGE"] or images)
+    planes = replace(planes, weights=planes.weights or weights_among(images, planes.science))
+    for image in images:
+        bits = named_bits(image.header) if image.name == "MASK" and image.plane.shape == planes.shape else {}
+        if bits:
+            bad, saturated = values_of(bits, BAD), values_of(bits, SATURATED)
+            return replace(planes, mask=image.plane, bad_bits=bad, saturated_bits=saturated)
+    return planes
 
 
-def _bit(mask: Image, name: str) -> int:
-    number = headers.number(mask.header, f"MP_{name}")
-    return 0 if number is None else 1 << int(number)
+class Rubin(Reader):
+    """Rubin's coadds. Patches overlap their neighbours; tracts overlap, too."""
+
+    survey = "lsst"
+
+    def named(self, path: Path) -> Named | None:
+        match = _NAME.match(stem_of(path))
+        if not match:
+            return None
+        # Coadds of several runs are several tiles.
+        tile = f"{match['kind']}_{match['tract']}_{match['patch']}"
+        holds = Holds.IMAGE if match["kind"] in IMAGES else Holds.OTHER
+        band = "Y" if match["band"] == "y" else match["band"]
+        return Named(f"{tile}@{match['run'] or ''}", band if holds is Holds.IMAGE else None, holds)
+
+    def name(self, path: Path) -> str:
+        return super().name(path).partition("@")[0]
+
+    def recognises(self, header: fits.Header) -> bool:
+        instrument = f"{headers.value(header, 'INSTRUME')} {headers.value(header, 'LSST BUTLER DATAID INSTRUMENT')}"
+        return "LSST" in instrument.upper() or "LSST BUTLER DATAID TRACT" in header
+
+    def tilename(self, header: fits.Header, name: str) -> str:
+        return ""
+
+    def planes(self, images: Sequence[Image]) -> Planes:
+        return with_named_planes(images)

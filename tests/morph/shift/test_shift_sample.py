@@ -44,4 +44,4 @@ def test_the_numbers_that_models_keep_stand_for_the_same_surveys_as_ever(drawn):
 
 def test_a_survey_that_nobody_knows_has_no_name():
     p = np.zeros((1, len(ANSWERS)))
-    assert Sample.of(np.zeros((1, 3)), p, np.zeros((1, len(NAMES))), "hsc", flux=True).surveys == []
+    assert Sample.of(np.zeros((1, 3)), p, np.zeros((1, len(NAMES))), "skymapper", flux=True).surveys == []

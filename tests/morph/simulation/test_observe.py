@@ -7,12 +7,12 @@ from astropy.io import fits
 from morph.images.size import measure
 from morph.simulation.observe import add_noise, correlate, observe
 from morph.simulation.scenes import Colours, Scene
-from morph.surveys import SURVEYS, get_survey
+from morph.surveys import SIMULATED, get_survey
 
 NOTHING = Scene("elliptical", 0.0, 3.0, 0.0, 0.1, Colours(0.8, 0.4), Colours(0.4, 0.2), seed=0)
 
 
-@pytest.mark.parametrize("name", SURVEYS)
+@pytest.mark.parametrize("name", SIMULATED)
 def test_empty_sky_has_the_noise_of_the_surveys_depth(name):
     survey = get_survey(name)
     image = np.zeros((300, 300, 3), dtype="float32")

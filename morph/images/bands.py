@@ -1,0 +1,69 @@
+"""Bands by the names that headers and file names give them.
+
+A band is called by its letter where it is one of the optical bands that surveys share (``g``, ``r``, ``i``...). Bands
+of other passbands keep names of their own, so that none is taken for another: ``VIS`` and ``NIR_Y`` of Euclid,
+``F606W`` and ``F150W`` of the space telescopes, ``J``, ``H``, ``Ks``.
+"""
+
+import re
+
+from astropy.io import fits
+
+#: Cards that hold a band, in the order in which they are believed. Rubin's Butler writes ``LSST BUTLER DATAID BAND``,
+#: Pan-STARRS ``FPA.FILTER``, KiDS ``FILT_ID``, Hubble's ACS a filter in each of two wheels, Webb one more in PUPIL.
+CARDS = (
+    "BAND",
+    "LSST BUTLER DATAID BAND",
+    "FILTBAND",
+    "PUPIL",
+    "FILTER",
+    "FPA.FILTERID",
+    "FPA.FILTER",
+    "FILT_ID",
+    "FILTER1",
+    "FILTER2",
+)
+
+#: What may stand before a letter. With one of these, the letter's case does not matter.
+_SYSTEM = (
+    "HSC|SDSS|SLOAN|DES|DECAM|DECALS|LSST|LSSTCAM|LSSTCOMCAM|COMCAM|PS1|PANSTARRS|GPC1|OCAM|OMEGACAM|MEGACAM|CFHT|CFIS"
+    "|WISHES|BASS|MZLS|SKYMAPPER"
+)
+_PREFIXED = re.compile(rf"^(?:{_SYSTEM})[-_. ]?(?P<band>[ugrizy])[p']?2?(?![a-z0-9])", re.IGNORECASE)
+
+#: A letter alone, as in ``g``, ``r'``, ``i.MP9701``, ``r_03`` and ``r DECam SDSS c0002``. Capitals are other systems'
+#: (R and I are Cousins's), but for Y, of which there is one.
+_LETTER = re.compile(r"^(?P<band>[ugrizyY])[p']?(?![A-Za-z0-9])")
+_SPACE = re.compile(r"^F\d{3,4}(?:W2?|M|N|LP|X)$", re.IGNORECASE)
+_EUCLID = re.compile(r"^(?:NIR|NISP|VIS)?[-_]?(?P<band>VIS|[YJH])$", re.IGNORECASE)
+_INFRARED = re.compile(r"^(?:J|H|K|Ks)$")
+
+
+def band_called(text: str) -> str | None:
+    """The band that a header or a name calls so; None where it is none that is known.
+
+    >>> [band_called(text) for text in ("HSC-R2", "g_01", "NIR-Y", "f606w", "R", "CLEAR")]
+    ['r', 'g', 'NIR_Y', 'F606W', None, None]
+    """
+    text = text.strip()
+    if _SPACE.match(text):
+        return text.upper()
+    if match := _PREFIXED.match(text) or _LETTER.match(text):
+        letter = match["band"].lower()
+        return "Y" if letter == "y" else letter
+    if len(text) > 1 and (match := _EUCLID.match(text)):
+        found = match["band"].upper()
+        return found if found == "VIS" else f"NIR_{found}"
+    return text if _INFRARED.match(text) else None
+
+
+def band_of(header: fits.Header) -> str | None:
+    """The band that a header tells, by the first of `CARDS` that holds one; None if none does."""
+    for card in CARDS:
+        try:
+            found = band_called(str(header.get(card) or ""))
+        except fits.VerifyError:
+            continue
+        if found:
+            return found
+    return None

@@ -1,0 +1,69 @@
+"""What lies beside an image: in its file by the names of the extensions, in its folder by the names of the files.
+
+Weights come as inverse variances, variances or errors; all are read as inverse variances.
+"""
+
+import enum
+from collections.abc import Sequence
+
+from morph.images import headers
+from morph.images.hdus import Image
+from morph.images.pixels import Plane
+from morph.images.scaling import Inverse
+
+
+class Holds(enum.Enum):
+    """What a file holds of its tile."""
+
+    IMAGE = "image"
+    MASK = "mask"
+    #: Inverse variances, or what is proportional to them.
+    WEIGHTS = "weights"
+    VARIANCE = "variance"
+    ERRORS = "errors"
+    #: A catalogue, a model, a segmentation map: a survey's file that is not read here.
+    OTHER = "other"
+
+
+#: Kinds of weights, and how they are turned into inverse variances.
+WEIGHTS = {Holds.WEIGHTS: None, Holds.VARIANCE: Inverse(1), Holds.ERRORS: Inverse(2)}
+
+#: Names of extensions with weights: of DES, Hubble (WHT), Rubin (VARIANCE), Webb (ERR), Euclid (RMS).
+EXTENSIONS = {
+    **dict.fromkeys(("WGT", "WHT", "WEIGHT", "INVVAR", "IVAR"), Holds.WEIGHTS),
+    **dict.fromkeys(("VARIANCE", "VAR"), Holds.VARIANCE),
+    **dict.fromkeys(("ERR", "ERROR", "RMS", "SIGMA"), Holds.ERRORS),
+}
+
+#: What astropy's CCDData says in UTYPE of its extension UNCERT.
+UNCERTAINTIES = {
+    "InverseVariance": Holds.WEIGHTS,
+    "VarianceUncertainty": Holds.VARIANCE,
+    "StdDevUncertainty": Holds.ERRORS,
+}
+
+
+def as_weights(plane: Plane, holds: Holds) -> Plane:
+    """A plane of weights of some kind, as inverse variances."""
+    scaling = WEIGHTS[holds]
+    return plane if scaling is None else plane.scaled(scaling)
+
+
+def weights_among(images: Sequence[Image], science: Plane) -> Plane | None:
+    """The inverse variances of an image among its file's extensions; None where there are none of its shape.
+
+    Errors and variances come first: the weights of a coadd of exposures may be exposure times.
+    """
+    order = (Holds.ERRORS, Holds.VARIANCE, Holds.WEIGHTS)
+    found = {
+        holds: image.plane
+        for image in reversed(images)
+        if image.plane.shape == science.shape and (holds := _kind(image)) is not None
+    }
+    return next((as_weights(found[holds], holds) for holds in order if holds in found), None)
+
+
+def _kind(image: Image) -> Holds | None:
+    if image.name == "UNCERT":
+        return UNCERTAINTIES.get(str(headers.value(image.header, "UTYPE")))
+    return EXTENSIONS.get(image.name)

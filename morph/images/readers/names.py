@@ -1,0 +1,59 @@
+"""What the name of a file of no survey says: tile, band and kind, wherever in the name they stand.
+
+``NGC1365_g.fits``, ``field-r-coadd.fits`` and ``m51_f606w_drz_sci.fits`` are image and band; ``field-r-coadd_weight``
+holds the weights of ``field-r-coadd``. Names that could mean two bands mean none.
+"""
+
+import re
+from pathlib import Path
+
+from morph.images.bands import band_called
+from morph.images.planes import split_name, stem_of
+from morph.images.readers.companions import Holds
+from morph.images.readers.reader import Named
+
+_PARTS = re.compile(r"[-_.]")
+
+#: Parts of names of files that hold weights. What others hold is not sure enough: masks may mark what is good or bad.
+WEIGHTS = {
+    **dict.fromkeys(("weight", "weights", "wht", "wei", "wgt", "invvar", "ivar"), Holds.WEIGHTS),
+    **dict.fromkeys(("var", "variance"), Holds.VARIANCE),
+    **dict.fromkeys(("rms", "err", "error", "sigma"), Holds.ERRORS),
+}
+#: Parts of names of files that hold something else than the sky.
+OTHER = {
+    *("mask", "msk", "flag", "flags", "dq", "cat", "catalog", "catalogue", "psf", "psfex", "seg", "segm", "segmap"),
+    *("segmentation", "model", "residual", "resid", "chi2", "bkg", "background", "bgmod", "exp", "expmap", "exptime"),
+    *("nexp", "depth", "ctx", "maskbits", "kernel", "objects", "table"),
+}
+#: Parts that say that it is an image.
+IMAGE = {"sci", "image", "img"}
+
+
+def plainly_named(path: Path) -> Named:
+    """What a name says. The band comes from the end of the name, or else from its only part that is one."""
+    tile, band = split_name(path)
+    stem = stem_of(path)
+    parts, gaps = _PARTS.split(stem), _PARTS.findall(stem)
+    kinds = [k for k, part in enumerate(parts) if part.lower() in WEIGHTS or part.lower() in OTHER | IMAGE]
+    bands = [k for k, part in enumerate(parts) if _band(part)]
+    if band is not None and not kinds:
+        return Named(tile, band)
+    if len(bands) != 1:
+        return Named(tile, band)
+    holds = next((WEIGHTS[parts[k].lower()] for k in kinds if parts[k].lower() in WEIGHTS), Holds.IMAGE)
+    if holds is Holds.IMAGE and any(parts[k].lower() in OTHER for k in kinds):
+        holds = Holds.OTHER
+    left_out = {bands[0], *kinds}
+    rest = "".join(
+        part + (gaps[k] if k < len(gaps) else "") for k, part in enumerate(parts) if k not in left_out
+    ).strip("-_.")
+    return Named(rest, None if holds is Holds.OTHER else _band(parts[bands[0]]), holds)
+
+
+def _band(part: str) -> str | None:
+    """The band that a part of a name is; a name's J or H is more often something else."""
+    found = band_called(part)
+    if found is None or found in ("J", "H", "K", "Ks"):
+        return None
+    return found if len(part) == 1 or found[0] == "F" or found == "VIS" else None

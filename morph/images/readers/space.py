@@ -1,0 +1,66 @@
+"""Mosaics of the Hubble and James Webb space telescopes: SCI with ERR or WHT in one file, one file a band.
+
+``hst_..._acs_wfc_f814w_drz.fits``, ``hlsp_candels_hst_acs_gs-tot_f606w_v1.0_drz.fits`` and
+``jw01727-o043_t048_nircam_clear-f115w_i2d.fits`` have their band in the middle of the name. Hubble's counts are
+electrons a second; one has -2.5 log10(PHOTFLAM) - 5 log10(PHOTPLAM) - 2.408 mag (AB; ACS Data Handbook, section 5.1).
+Webb's are MJy/sr, of pixels of PIXAR_SR steradian (JWST User Documentation, Absolute flux calibration).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from morph.images import headers
+from morph.images.hdus import Image
+from morph.images.planes import Planes
+from morph.images.readers.companions import weights_among
+from morph.images.readers.reader import Named, Reader
+
+#: AB magnitude of a flux of 1 MJy.
+MEGAJANSKY = 8.9 - 2.5 * 6
+
+
+class SpaceTelescope(Reader):
+    """Known by their headers; their files' names are as many as their programmes."""
+
+    def named(self, path: Path) -> Named | None:
+        return None
+
+    def recognises(self, header: fits.Header) -> bool:
+        return str(headers.value(header, "TELESCOP")).upper() in ("HST", "JWST")
+
+    def tilename(self, header: fits.Header, name: str) -> str:
+        return ""
+
+    def calibration(self, header: fits.Header) -> float | None:
+        unit = str(headers.value(header, "BUNIT")).lower().replace(" ", "")
+        if unit == "mjy/sr":
+            return _of_surface_brightness(header)
+        flam, plam = (headers.number(header, key) for key in ("PHOTFLAM", "PHOTPLAM"))
+        if not flam or not plam or flam <= 0 or plam <= 0:
+            return None
+        zero_point = -2.5 * math.log10(flam) - 5 * math.log10(plam) - 2.408
+        if unit in ("electrons/s", "electron/s", "e/s", "e-/s", "counts/s", "count/s", "dn/s"):
+            return zero_point
+        seconds = headers.number(header, "EXPTIME")
+        if unit in ("electrons", "electron", "counts", "count", "dn") and seconds and seconds > 0:
+            return zero_point + 2.5 * math.log10(seconds)
+        return None
+
+    def planes(self, images: Sequence[Image]) -> Planes:
+        science = [image for image in images if image.name == "SCI"] or list(images)
+        planes = Planes.of(science[:1])
+        return replace(planes, weights=weights_among(images, planes.science))
+
+
+def _of_surface_brightness(header: fits.Header) -> float | None:
+    """The magnitude of a pixel of 1 MJy/sr: by its area on the sky, which mosaics' own pixels have by their WCS."""
+    area = headers.number(header, "PIXAR_SR")
+    matrix = headers.celestial(header, Path("")).pixel_scale_matrix if "CTYPE1" in header else None
+    if matrix is not None:
+        area = abs(float(np.linalg.det(matrix))) * math.radians(1) ** 2
+    return MEGAJANSKY - 2.5 * math.log10(area) if area else None
