@@ -18,6 +18,7 @@ from morph.images.finding import find_tiles, tile_name
 from morph.images.flags import SMALLEST_RADIUS, Flag, judge, reaches_over, side
 from morph.images.photometry import intensity, magnitudes
 from morph.images.planes import Planes, split_name
+from morph.images.readers import Holds, named, reader_of
 from morph.images.resample import resample
 from morph.images.size import Shape, border_statistics, measure
 from morph.stamps import STAMP_SIZE
@@ -129,8 +130,7 @@ def read_cutouts(
         paths = groups[0]
     known = get_survey(survey)
     reader = _Reader(known.bands, tuple(bands) if bands else None, zero_point, known.zero_point)
-    for path in paths:
-        reader.add(Path(path))
+    reader.add_all([Path(path) for path in paths])
     flux, saturated = reader.stack(paths)
     first = next(iter(reader.headers.values()))
     ra, dec, scale = _place(first)
@@ -157,18 +157,37 @@ class _Reader:
         self.headers: dict[str, Planes] = {}
         self.seen: list[str] = []
 
+    def add_all(self, paths: Sequence[Path]) -> None:
+        """Read the images of one group of files: cubes, and images whose bands the caller names, one by one, others
+        with their masks and weights as those of a tile."""
+        told = {path: named(path)[1] for path in paths}
+        images = [path for path in paths if told[path].holds is Holds.IMAGE]
+        known = [path for path in images if told[path].band in (None, *self.wanted) or not path.is_file()]
+        opened = [Planes.open(path) for path in known]
+        tellable = all(told[path].band or planes.band for path, planes in zip(known, opened, strict=True))
+        if self.named or not tellable or any(len(planes.shape) != 2 for planes in opened):
+            for path in images:
+                self.add(path)
+            return
+        self.seen += [band for path in images if (band := told[path].band)]
+        for band, planes in reader_of(paths).open(paths, self.wanted).items():
+            self._put(band, planes, *(plane[None] for plane in self._read(planes)))
+
+    def _read(self, planes: Planes) -> tuple[np.ndarray, np.ndarray]:
+        if len(planes.shape) > 3 or min(planes.shape[-2:]) < SMALLEST_IMAGE:
+            raise BadInput(
+                f"'{planes.path}' has shape {planes.shape}; a galaxy's image is at least "
+                f"{SMALLEST_IMAGE} x {SMALLEST_IMAGE} pixels, or a cube of such images."
+            )
+        return planes.read(planes.zero_point(self.default) if self.zero_point is None else self.zero_point)
+
     def add(self, path: Path) -> None:
         band = split_name(path)[1]
         if band and band not in self.wanted and not self.named and path.is_file():
             self.seen.append(band)
             return
         planes = Planes.open(path)
-        if len(planes.shape) > 3 or min(planes.shape[-2:]) < SMALLEST_IMAGE:
-            raise BadInput(
-                f"'{path}' has shape {planes.shape}; a galaxy's image is at least "
-                f"{SMALLEST_IMAGE} x {SMALLEST_IMAGE} pixels, or a cube of such images."
-            )
-        flux, saturated = planes.read(planes.zero_point(self.default) if self.zero_point is None else self.zero_point)
+        flux, saturated = self._read(planes)
         axis = self._bands_of_cube(planes)
         if axis:
             for index, one in enumerate(axis):

@@ -32,6 +32,7 @@ from release_files import (
 from morph.errors import BadInput
 from morph.images.bands import band_called, band_of
 from morph.images.finding import bands_left_out, find_tiles, survey_of, tile_name
+from morph.images.fits import read_cutouts
 from morph.images.readers import named
 from morph.images.readers.reader import Holds
 from morph.images.tiles import Tile
@@ -84,6 +85,18 @@ def test_a_release_is_read_as_it_is_meant(tmp_path, release):
         if weights:
             flux = 10 ** ((22.5 - MAGNITUDE) / 2.5)
             assert tile.weight(band)[0, 0] == pytest.approx((NOISE * flux) ** -2, rel=0.01)
+
+
+@pytest.mark.parametrize("release", ["hsc", "dp1", "euclid", "panstarrs", "kids"])
+def test_a_cutout_of_a_release_is_read_as_a_tile_of_it(tmp_path, release):
+    write, name, survey, bands, *_ = RELEASES[release]
+    write(tmp_path)
+    (paths,) = find_tiles(tmp_path)
+    (cutout,) = read_cutouts(paths, survey)
+    with Tile.open(paths, survey) as tile:
+        for channel, band in enumerate(bands):
+            np.testing.assert_array_equal(cutout.image[..., channel], tile.plane(band))
+    assert cutout.id == name
 
 
 def test_one_file_of_a_release_brings_the_others(tmp_path):
