@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     default="auto",
     help="What computes --model: OpenVINO where it is installed (pip install 'morph-galaxies[fast]'), or Keras.",
 )
-@click.option("--survey", help="The tiles' survey: sdss, des, decals or lsst [what their names say, or des].")
+@click.option(
+    "--survey",
+    help="The tiles' survey: sdss, des, decals, lsst, hsc, panstarrs, kids or euclid [as the files tell, or des].",
+)
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes to use.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler instead.")
 @click.option("--hats", is_flag=True, help="Also write the catalogue in HATS, for LSDB.")

@@ -13,7 +13,7 @@ HDF5 = (".h5", ".hdf5")
 @click.command(name="import")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="The dataset to make.")
-@click.option("--survey", required=True, help="sdss, des, decals or lsst.")
+@click.option("--survey", required=True, help="sdss, des, decals, lsst, hsc, panstarrs, kids or euclid.")
 @click.option("--labels", type=click.Path(path_type=Path), help="A table of classes or votes: CSV, Parquet or FITS.")
 @click.option("--mapping", type=click.Path(path_type=Path), help="What other classes or columns mean: JSON or TOML.")
 @click.option(

@@ -173,7 +173,8 @@ def _tell_of_other_instruments(found: Sequence[tuple[Path, str]], wanted: Sequen
     bands = sorted({band for _, band in found})
     if not bands or any((len(band) == 1 and band not in "JHK") or band == "VIS" for band in bands):
         return
-    letter = next((band for band in wanted if len(band) == 1), wanted[0])
+    # The middle channel, where it is a band of a letter.
+    letter = next(band for band in (wanted[1], *wanted) if len(band) == 1)
     raise BadInput(
         f"'{found[0][0]}' is band {bands[0]}, in which no model here was trained; to have it scored as if it were "
         f"band {letter}, end its name in _{letter}.fits, or in _VIS.fits with --survey euclid where it is as sharp."

@@ -139,10 +139,10 @@ def test_webb_is_calibrated_by_the_area_of_its_pixels_and_its_bands_are_not_take
     path = tmp_path / "jw01727-o043_t048_nircam_clear-f150w_i2d.fits"
     write_webb(path)
     assert named(path)[1].band == "F150W"
-    with pytest.raises(BadInput, match=r"F150W, .* end its name in _g\.fits"):
+    with pytest.raises(BadInput, match=r"F150W, .* end its name in _r\.fits"):
         Tile.open(path, "sdss")
     # The advice is followed.
-    for ending, survey, band in (("_g", "sdss", "g"), ("_VIS", "euclid", "VIS")):
+    for ending, survey, band in (("_r", "sdss", "r"), ("_VIS", "euclid", "VIS")):
         again = shutil.copy(path, tmp_path / f"field{ending}.fits")
         with Tile.open(again, survey) as tile:
             assert tile.bands == (band,)
