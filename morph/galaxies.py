@@ -124,12 +124,16 @@ class GalaxiesWriter:
             shutil.rmtree(self._building, ignore_errors=True)
 
     def add(self, galaxy: Galaxy) -> None:
-        """Append one galaxy. BadInput on a duplicate id or an image of another shape."""
+        """Append one galaxy. BadInput on a duplicate id, an image of another shape or impossible votes."""
         if galaxy.id in self._ids:
             raise BadInput(f"The id '{galaxy.id}' occurs twice; every galaxy needs its own.")
         if galaxy.image.shape != (self.size, self.size, 3):
             raise BadInput(
                 f"Galaxy '{galaxy.id}' has an image of shape {galaxy.image.shape}, not {(self.size, self.size, 3)}."
+            )
+        if not _possible(galaxy.votes):
+            raise BadInput(
+                f"Galaxy '{galaxy.id}' has votes below 0 or without limit; give NaN where nobody was asked."
             )
         self._ids.add(galaxy.id)
         self._rows.append(galaxy)
@@ -158,6 +162,11 @@ class GalaxiesWriter:
         table = pa.Table.from_arrays(columns, schema=self.schema)
         pq.write_table(table, self._building / f"part-{self._parts:05d}.parquet", compression="zstd")
         self._parts += 1
+
+
+def _possible(votes: np.ndarray) -> bool:
+    """Whether no vote is below 0 or infinite; NaN is not asked."""
+    return not ((votes < 0) | np.isinf(votes)).any()
 
 
 def _nullable(values, kind) -> pa.Array:
@@ -224,7 +233,10 @@ class Galaxies:
             raise BadInput(f"The dataset at '{path}' cannot be read ({error}); make it again.") from None
         table = pa.concat_tables(tables)
         about["path"] = str(path)
-        return cls(about, _columns_of(table))
+        columns = _columns_of(table)
+        if not _possible(columns["votes"]):
+            raise BadInput(f"The dataset at '{path}' has votes below 0 or without limit; import it again.")
+        return cls(about, columns)
 
     @classmethod
     def concatenate(cls, sets: Iterable["Galaxies"]) -> "Galaxies":

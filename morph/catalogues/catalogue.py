@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from astropy.table import Table
 
+from morph.catalogues.base import TableFile
 from morph.catalogues.columns import FILE_ID_COLUMNS
-from morph.catalogues.roles import CHANNEL_MAGNITUDES, Roles, degrees, find_roles, in_pixels, known, radii
+from morph.catalogues.roles import CHANNEL_MAGNITUDES, Roles, find_roles, radii
 from morph.catalogues.selection import Selection
-from morph.catalogues.tables import TableFile, open_tables
-from morph.catalogues.values import numbers, texts
+from morph.catalogues.tables import open_tables
+from morph.catalogues.values import check_digits, degrees, identifiers, measured, numbers, texts, unknown_values
 from morph.errors import BadInput
-from morph.surveys import get_survey
+from morph.surveys import get_survey, magnitude
 
 #: A catalogue's columns here. `x` and `y` (pixels, 0-based) stand where a catalogue has no positions on the sky, and
 #: `radius_pixels` where its sizes are in pixels: `radius` is then right for images at the survey's own scale.
@@ -39,7 +40,7 @@ SCHEMA = pa.schema(
 _IDENTITY = ("ra", "dec", "x", "y", "radius")
 
 #: Why a row is left out.
-NO_POSITION = "its position is no number (decimal degrees are needed)"
+NO_POSITION = "its position is not a number (decimal degrees, or sexagesimal text)"
 OFF_SPHERE = "its position is off the sphere (degrees are needed, declinations at most 90)"
 NO_TILE = "its position is in pixels, and its file's name is that of no tile"
 TWICE = "a row before it has its id"
@@ -53,10 +54,19 @@ _DES_TILE = re.compile(r"DES\d{4}[+-]\d{4}")
 
 
 class LeftOut:
-    """The rows of a catalogue that are not scored: how many for which reason, and the first `LISTED` of each."""
+    """The rows of a catalogue that are not scored: how many for which reason, and the first `LISTED` of each.
+
+    Attributes
+    ----------
+    counts : rows by the reason.
+    unknown : values that count as unknown, by the column: they are not possible, or not numbers.
+    notes : what else has to be said of the catalogue, one sentence each.
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self.notes: dict[str, None] = {}
         self._rows: list[tuple[str, float, float, str]] = []
 
     def __len__(self) -> int:
@@ -77,12 +87,14 @@ class LeftOut:
         return pa.table(dict(zip(("id", "ra", "dec", "reason"), arrays, strict=True)))
 
     def lines(self) -> list[str]:
-        """One sentence a reason."""
-        return [
+        """One sentence a reason, a column and a note."""
+        lines = [
             f"{count:,} {'row' if count == 1 else 'rows'} of the catalogue left out: {reason}."
             for reason, count in self.counts.most_common()
             if count
         ]
+        lines += [f"{unknown_values(column, count)}." for column, count in self.unknown.items() if count]
+        return lines + list(self.notes)
 
 
 class Catalogue:
@@ -121,6 +133,7 @@ class Catalogue:
         self.radius_column = next((roles.radius_column for _, roles in self._tables if roles.radius_column), "")
         self.by_file = any(not roles.tilename and self._tile_of(table) for table, roles in self._tables)
         self.left_out = LeftOut()
+        self.left_out.notes |= dict.fromkeys(note for _, roles in self._tables for note in roles.notes)
 
     def chunks(self) -> Iterator[pa.Table]:
         """The galaxies in the files' order, some at a time, with the columns of `SCHEMA`; `tilename` may be empty.
@@ -159,12 +172,17 @@ class Catalogue:
         missing = np.full(len(rows), np.nan)
         columns: dict[str, np.ndarray | pa.Array] = dict.fromkeys(SCHEMA.names, missing)
         if roles.ra and roles.dec:
-            columns["ra"], columns["dec"] = degrees(rows, roles.ra), degrees(rows, roles.dec)
+            columns["ra"], columns["dec"] = (degrees(rows[q.column], q) for q in (roles.ra, roles.dec))
         else:
             columns["x"], columns["y"] = numbers(rows[roles.x]) - 1, numbers(rows[roles.y]) - 1
         for name, quantity in roles.values.items():
-            columns[name] = radii(rows, quantity, self.survey) if name == "radius" else known(rows, quantity)
-            if name == "radius" and in_pixels(quantity):
+            if name != "radius":
+                values, wrong = measured(rows[quantity.column], quantity)
+                columns[name] = magnitude(values) if quantity.kind == "flux" else values
+                self.left_out.unknown[quantity.column] += wrong
+        if (size := roles.values.get("radius")) is not None:
+            columns["radius"] = radii(rows, size, self.survey, np.asarray(columns["redshift"]))
+            if size.size == "pixels":
                 columns["radius_pixels"] = np.asarray(columns["radius"]) / self.survey.pixel_scale
         if roles.tilename:
             columns["tilename"] = texts(rows[roles.tilename])
@@ -178,7 +196,9 @@ class Catalogue:
         """Ids that are unique in the catalogue; those that are empty are named by position."""
         if not roles.id:
             return pa.array(position_names(columns["ra"], columns["dec"]), pa.string())
-        parts = [texts(rows[name]) for name in roles.id]
+        for name in roles.id:
+            check_digits(rows[name], name, str(table.path))
+        parts = [identifiers(rows[name]) for name in roles.id]
         if len(self._tables) > 1 and roles.id[-1].lower() in FILE_ID_COLUMNS:
             parts.insert(0, pa.array([self._tile_of(table) or table.path.name.split(".")[0]] * len(rows)))
         ids = parts[-1] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "-")
@@ -285,7 +305,7 @@ def to_table(rows: pa.Table) -> Table:
 
 
 def position_names(ra: np.ndarray, dec: np.ndarray) -> list[str]:
-    """The customary names JHHMMSS.ss+DDMMSS.s of places in degrees; those that are no numbers count as 0."""
+    """The customary names JHHMMSS.ss+DDMMSS.s of places in degrees; those that are not numbers count as 0."""
     hundredths = np.rint(np.nan_to_num(ra) * 24000).astype("int64") % 8_640_000
     tenths = np.rint(np.abs(np.nan_to_num(dec)) * 36000).astype("int64")
     signs = np.where(np.signbit(dec), "-", "+").tolist()

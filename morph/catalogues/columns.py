@@ -43,8 +43,30 @@ PRIMARY_COLUMNS = ("brick_primary",)
 PICTURE_COLUMNS = ("asset_id", "filename", "file")
 
 #: Right ascension and declination in degrees: DES's windowed positions before the plain ones.
-RA_COLUMNS = ("ra", "alphawin_j2000", "alpha_j2000", "raj2000", "ra_icrs", "ra_deg", "coord_ra", "target_ra")
-DEC_COLUMNS = ("dec", "deltawin_j2000", "delta_j2000", "dej2000", "de_icrs", "dec_deg", "coord_dec", "target_dec")
+RA_COLUMNS = (
+    "ra",
+    "alphawin_j2000",
+    "alpha_j2000",
+    "raj2000",
+    "_raj2000",
+    "ra_icrs",
+    "ra_deg",
+    "coord_ra",
+    "target_ra",
+    "right_ascension",
+)
+DEC_COLUMNS = (
+    "dec",
+    "deltawin_j2000",
+    "delta_j2000",
+    "dej2000",
+    "_dej2000",
+    "de_icrs",
+    "dec_deg",
+    "coord_dec",
+    "target_dec",
+    "declination",
+)
 
 #: Places in SExtractor's pixels, of which the first is 1.
 X_COLUMNS = ("xwin_image", "x_image")
@@ -77,5 +99,21 @@ MAGNITUDE_COLUMNS = {f"mag_{band}": magnitude_columns(band) for band in "gri"}
 SPECTRUM_COLUMNS = ("redshift", "zspec", "z_spec", "specz")
 PHOTOZ_COLUMNS = ("zphot", "z_phot", "photo_z", "dnf_zmean_sof")
 
-#: Where there is no magnitude or redshift, catalogues write 99, -99, -9999.
-LARGEST_VALUE = 90.0
+#: All of them, by which a line is known to be a header.
+KNOWN_COLUMNS = frozenset(
+    (
+        *ID_COLUMNS,
+        *PICTURE_COLUMNS,
+        *BRICK_COLUMNS,
+        *RA_COLUMNS,
+        *DEC_COLUMNS,
+        *X_COLUMNS,
+        *Y_COLUMNS,
+        *TILE_COLUMNS,
+        *ARCSEC_COLUMNS,
+        *PIXEL_COLUMNS,
+        *SPECTRUM_COLUMNS,
+        *PHOTOZ_COLUMNS,
+        *(name for band in "griz" for name in magnitude_columns(band)),
+    )
+)

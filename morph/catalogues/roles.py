@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from astropy import units
 
+from morph.catalogues.base import TableFile, is_nameless, is_text
 from morph.catalogues.columns import (
     ARCSEC_COLUMNS,
     BRICK_COLUMNS,
@@ -14,7 +14,6 @@ from morph.catalogues.columns import (
     DEC_COLUMNS,
     ID_COLUMNS,
     INTRINSIC_COLUMNS,
-    LARGEST_VALUE,
     PHOTOZ_COLUMNS,
     PIXEL_COLUMNS,
     PRIMARY_COLUMNS,
@@ -25,30 +24,17 @@ from morph.catalogues.columns import (
     Y_COLUMNS,
     magnitude_columns,
 )
-from morph.catalogues.tables import TableFile
+from morph.catalogues.units import Quantity, arcsec_per_kpc, as_quantity
 from morph.catalogues.values import numbers
 from morph.errors import BadInput
 from morph.images.photometry import point_source_radius
-from morph.surveys import Survey, magnitude
+from morph.surveys import Survey
 
 #: How many of a table's own columns a message lists.
 LISTED = 12
 
 #: What the three channels' magnitudes are called here, whatever the survey's bands are.
 CHANNEL_MAGNITUDES = ("mag_g", "mag_r", "mag_i")
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A column of numbers, and how they become those of `morph`.
-
-    `kind` is "as it is", "flux" (nanomaggies, to become magnitudes), "pixels" or "intrinsic" (a model's half-light
-    radius before the point-spread function).
-    """
-
-    column: str
-    unit: units.UnitBase | None = None
-    kind: str = "as it is"
 
 
 @dataclass(frozen=True)
@@ -61,6 +47,7 @@ class Roles:
     ra, dec : positions; where there are none, `x` and `y` hold SExtractor's pixels.
     values : radius, magnitudes and redshift, by their names here.
     primary : whether a row lies in its brick's own area.
+    notes : what has to be said of how columns are read, one sentence each.
     """
 
     id: tuple[str, ...] = ()
@@ -71,6 +58,7 @@ class Roles:
     tilename: str = ""
     primary: str = ""
     values: dict[str, Quantity] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -95,12 +83,12 @@ def find_roles(table: TableFile, survey: Survey) -> Roles:
     def first(wanted: Iterable[str]) -> str:
         return next((there[name] for name in wanted if name in there), "")
 
-    def quantity(wanted: Iterable[str], kind: str = "as it is") -> Quantity | None:
+    def quantity(wanted: Iterable[str], kind: str) -> Quantity | None:
         column = first(wanted)
-        return Quantity(column, _unit(table.units.get(column)), kind) if column else None
+        return as_quantity(column, kind, table.units.get(column), str(table.path)) if column else None
 
-    ra = quantity((table.roles.get("ra", "").lower(), *RA_COLUMNS))
-    dec = quantity((table.roles.get("dec", "").lower(), *DEC_COLUMNS))
+    ra = quantity((table.roles.get("ra", "").lower(), *RA_COLUMNS), "right ascension")
+    dec = quantity((table.roles.get("dec", "").lower(), *DEC_COLUMNS), "declination")
     x, y = first(X_COLUMNS), first(Y_COLUMNS)
     if ra is None and dec is None and x and y:
         places = {"x": x, "y": y}
@@ -110,34 +98,52 @@ def find_roles(table: TableFile, survey: Survey) -> Roles:
         raise _missing(table, DEC_COLUMNS, "declination")
     else:
         places = {}
-    values = {"radius": _radius(quantity), "redshift": quantity((*SPECTRUM_COLUMNS, *PHOTOZ_COLUMNS))}
+    values = {
+        "redshift": quantity((*SPECTRUM_COLUMNS, *PHOTOZ_COLUMNS), "redshift"),
+        "radius": quantity(ARCSEC_COLUMNS, "radius")
+        or quantity(PIXEL_COLUMNS, "radius in pixels")
+        or quantity(INTRINSIC_COLUMNS, "radius before seeing"),
+    }
     for name, band in zip(CHANNEL_MAGNITUDES, survey.bands, strict=True):
         bands = dict.fromkeys((band, name[-1]))
-        values[name] = quantity(column for each in bands for column in magnitude_columns(each))
-        fluxes = quantity([f"flux_{band}"], "flux")
-        if values[name] is None and fluxes and (first(BRICK_COLUMNS) or "nanomagg" in str(fluxes.unit)):
-            values[name] = fluxes
+        values[name] = quantity((column for each in bands for column in magnitude_columns(each)), "magnitude")
+        in_nanomaggies = "nanomagg" in table.units.get(first([f"flux_{band}"]), "")
+        if values[name] is None and (first(BRICK_COLUMNS) or in_nanomaggies):
+            values[name] = quantity([f"flux_{band}"], "flux")
+    notes = _physical_sizes(values)
     return Roles(
-        id=_id(there),
+        id=_id(table.schema, there),
         ra=ra,
         dec=dec,
         tilename=first(TILE_COLUMNS),
         primary=first(PRIMARY_COLUMNS),
         values={name: value for name, value in values.items() if value is not None},
+        notes=notes,
         **places,
     )
 
 
-def _id(there: dict[str, str]) -> tuple[str, ...]:
+def _physical_sizes(values: dict[str, Quantity | None]) -> tuple[str, ...]:
+    """What to say of sizes in kpc, which become angles where there are redshifts and are left out elsewhere."""
+    radius, redshift = values["radius"], values["redshift"]
+    if radius is None or radius.size != "kpc":
+        return ()
+    if redshift is None:
+        values["radius"] = None
+        return (f"The sizes in '{radius.column}' (kpc) are not used: there are no redshifts to convert them by.",)
+    return (
+        f"The sizes in '{radius.column}' (kpc) were converted by the redshifts in '{redshift.column}' and Planck18.",
+    )
+
+
+def _id(schema: pa.Schema, there: dict[str, str]) -> tuple[str, ...]:
     for name in ("id", *ID_COLUMNS):
         if name in there:
             brick = next((there[b] for b in BRICK_COLUMNS if b in there), None)
             return (brick, there[name]) if brick and name in BRICK_ID_COLUMNS else (there[name],)
-    return ()
-
-
-def _radius(quantity) -> Quantity | None:
-    return quantity(ARCSEC_COLUMNS) or quantity(PIXEL_COLUMNS, "pixels") or quantity(INTRINSIC_COLUMNS, "intrinsic")
+    # An index of text names the rows; one of numbers counts them.
+    nameless = (f.name for f in schema if is_nameless(f.name) and is_text(f.type))
+    return tuple(nameless)[:1]
 
 
 def _missing(table: TableFile, wanted: tuple[str, ...], what: str) -> BadInput:
@@ -149,48 +155,18 @@ def _missing(table: TableFile, wanted: tuple[str, ...], what: str) -> BadInput:
     )
 
 
-def _unit(text: str | None) -> units.UnitBase | None:
-    try:
-        return units.Unit(text, parse_strict="silent") if text else None
-    except (ValueError, TypeError):
-        return None
-
-
 # --- Values ----------------------------------------------------------------------------------------------
 
 
-def degrees(rows: pa.Table, quantity: Quantity) -> np.ndarray:
-    """Right ascensions or declinations: float64 [n], degrees, NaN where there is none."""
-    values = numbers(rows[quantity.column])
-    unit = quantity.unit
-    return values * unit.to(units.deg) if unit is not None and unit.is_equivalent(units.deg) else values
-
-
-def in_pixels(quantity: Quantity) -> bool:
-    """Whether sizes are in pixels of the image that they were measured on."""
-    unit = quantity.unit
-    if unit is not None and unit.is_equivalent(units.arcsec):
-        return False
-    return quantity.kind == "pixels" or unit == units.pix
-
-
-def radii(rows: pa.Table, quantity: Quantity, survey: Survey) -> np.ndarray:
+def radii(rows: pa.Table, quantity: Quantity, survey: Survey, redshift: np.ndarray) -> np.ndarray:
     """Observed half-light radii: float64 [n], arcsec, NaN where there is none; pixels count as the survey's."""
-    radius = numbers(rows[quantity.column])
-    unit, intrinsic = quantity.unit, quantity.kind == "intrinsic"
-    if in_pixels(quantity):
+    radius = numbers(rows[quantity.column]) * quantity.factor
+    intrinsic = quantity.kind == "radius before seeing"
+    if quantity.size == "pixels":
         radius = radius * survey.pixel_scale
-    elif unit is not None and unit.is_equivalent(units.arcsec):
-        radius = radius * unit.to(units.arcsec)
+    elif quantity.size == "kpc":
+        radius = radius * arcsec_per_kpc(redshift)
     # A model of size 0 is a point source; elsewhere 0 says that nothing was measured.
     radius = np.where(np.isfinite(radius) & ((radius > 0) | (intrinsic & (radius == 0))), radius, np.nan)
     # Widths add in quadrature for Gaussians; for real profiles it is good to a few per cent.
     return np.hypot(radius, point_source_radius(survey)) if intrinsic else radius
-
-
-def known(rows: pa.Table, quantity: Quantity) -> np.ndarray:
-    """Magnitudes or redshifts: float64 [n], NaN where the table has none, or 99 or the like."""
-    values = numbers(rows[quantity.column])
-    if quantity.kind == "flux":
-        values = magnitude(values)
-    return np.where(np.abs(values) < LARGEST_VALUE, values, np.nan)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -212,3 +214,10 @@ def test_votes_of_an_older_dataset_are_of_no_known_kind(tmp_path):
     part = tmp_path / "set" / "part-00000.parquet"
     pq.write_table(pq.read_table(part).drop_columns(["vote_kind"]), part)
     assert Galaxies.open(tmp_path / "set").vote_kind.tolist() == [""]
+
+
+@pytest.mark.parametrize("votes", [-1.0, np.inf])
+def test_impossible_votes_are_refused(tmp_path, votes):
+    bad = replace(galaxy("a"), votes=np.full(len(VOTE_COLUMNS), votes, "float32"))
+    with pytest.raises(BadInput, match="'a' has votes below 0"), GalaxiesWriter(tmp_path / "set", "flux", 8) as writer:
+        writer.add(bad)

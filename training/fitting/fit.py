@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.experts import MODALITIES, bounded, columns_of, log_density, product
@@ -212,6 +213,19 @@ class _Epochs(keras.callbacks.Callback):
             self.report(epoch, {name: float(value) for name, value in (logs or {}).items()})
 
 
+class _Finite(keras.callbacks.Callback):
+    """Ends a training whose loss is not finite: its weights are worth nothing, and nothing of it is to be kept."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        losses = {name: float((logs or {}).get(name, 0.0)) for name in ("loss", "val_loss")}
+        wrong = [f"{name} {value:g}" for name, value in losses.items() if not np.isfinite(value)]
+        if wrong:
+            raise BadInput(
+                f"Training stopped in epoch {epoch + 1} because its loss is not finite ({', '.join(wrong)}); "
+                "lower --learning-rate, or look for impossible votes, magnitudes or pixels in the datasets."
+            )
+
+
 def fit(
     classifier: Classifier,
     sets: Sequence[tuple[Galaxies, float]],
@@ -239,6 +253,10 @@ def fit(
     Returns
     -------
     The history: every figure, one value an epoch.
+
+    Raises
+    ------
+    BadInput : the loss is not finite.
     """
     keras.utils.set_random_seed(recipe.seed)
     batches = Batches(list(sets), recipe.batch_size, seed=recipe.seed, steps=recipe.steps, balance=recipe.balance)
@@ -301,7 +319,8 @@ def _run_epochs(
         ),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    callbacks: list[keras.callbacks.Callback] = []
+    # Before the backup, which must not hold weights that are not finite.
+    callbacks: list[keras.callbacks.Callback] = [_Finite()]
     if checkpoint is not None:
         checkpoint.mkdir(parents=True, exist_ok=True)
         callbacks.append(

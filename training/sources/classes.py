@@ -41,11 +41,13 @@ _ENOUGH = 0.5
 
 def galaxy_zoo_1_fractions(table: Table) -> Labels | None:
     """Votes of the published Galaxy Zoo 1 tables: `P_EL` ... `P_MG` of `NVOTE` volunteers."""
-    columns = {table.find((name,)): GALAXY_ZOO_1_VOTES[kind] for name, kind in GALAXY_ZOO_1_COLUMNS.items()}
+    found = {table.find((name,)): GALAXY_ZOO_1_VOTES[kind] for name, kind in GALAXY_ZOO_1_COLUMNS.items()}
+    columns = {name: answers for name, answers in found.items() if name is not None}
     volunteers = table.find(("NVOTE", "NVOTE_TOT"))
-    if None in columns or volunteers is None:
+    if len(columns) < len(GALAXY_ZOO_1_COLUMNS) or volunteers is None:
         return None
-    votes = _from_numbers(table, columns, table.numbers(volunteers))
+    shares = table.fractions({name: name for name in columns})
+    votes = _from_numbers(shares, columns, table.counts(volunteers))
     return Labels("Galaxy Zoo 1 votes (fractions of NVOTE)", votes)
 
 
@@ -89,7 +91,8 @@ def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]], kind: str | Non
             )
         kind = kind or next(iter(kinds.values()))
         scheme = f"columns of the given mapping, taken as {kind} votes"
-        return Labels(scheme, _from_numbers(table, columns, None), notes, kind=kind)
+        counts = {name: table.counts(name) for name in columns}
+        return Labels(scheme, _from_numbers(counts, columns, 1.0), notes, kind=kind)
     classes = {normalise(name): answers for name, answers in mapping.items()}
     column = _best_column(table, classes)
     if column is None:
@@ -161,13 +164,13 @@ def _from_words(table: Table, column: str, classes: Mapping, scheme: str) -> tup
     return f"{scheme} in column '{column}'", assemble(votes, len(words)), notes
 
 
-def _from_numbers(table: Table, columns: Mapping, volunteers: np.ndarray | None) -> np.ndarray:
+def _from_numbers(values: Mapping[str, np.ndarray], columns: Mapping, volunteers: np.ndarray | float) -> np.ndarray:
     votes: dict[str, np.ndarray] = {}
     for name, answers in columns.items():
-        counts = np.clip(np.nan_to_num(table.numbers(name)), 0, None) * (1 if volunteers is None else volunteers)
+        counts = values[name] * volunteers
         for answer in answers:
-            votes[answer] = votes.get(answer, np.zeros(len(table))) + counts
-    return assemble(votes, len(table))
+            votes[answer] = votes.get(answer, np.zeros(len(counts))) + counts
+    return assemble(votes, len(next(iter(values.values()))))
 
 
 def _listed(words, most: int = 6) -> str:

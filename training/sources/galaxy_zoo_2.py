@@ -55,14 +55,18 @@ def published(table: Table, kind: str | None = None) -> Labels | None:
     kind, notes = choose_kind(usable or found, kind, table)
     # A table may give plain fractions for a few answers and weighted ones for all.
     measure = max((name for name in MEASURES if kind_of(name) == kind), key=lambda name: len(found.get(name, ())))
-    values = {answer: np.nan_to_num(table.numbers(column)) for answer, column in found[measure].items()}
+    columns = found[measure]
+    if measure == "count":
+        values = {answer: table.counts(column) for answer, column in columns.items()}
+    else:
+        values = table.fractions(columns)
     complete = [q for q, answers in QUESTIONS.items() if all(answer in values for answer in answers)]
     notes += _missing(complete, "its columns are not all there")
     if measure == "count":
         counts = {answer: values[answer] for question in complete for answer in QUESTIONS[question]}
     else:
         total = table.find(("total_classifications",))
-        volunteers = np.full(len(table), VOLUNTEERS) if total is None else np.nan_to_num(table.numbers(total))
+        volunteers = np.full(len(table), VOLUNTEERS) if total is None else table.counts(total)
         fractions = {answer: values[answer] for question in complete for answer in QUESTIONS[question]}
         counts = counts_from_fractions(fractions, volunteers)
         reached = [q for q in complete if QUESTIONS[q][0] in counts]
@@ -78,14 +82,15 @@ def published(table: Table, kind: str | None = None) -> Labels | None:
 def kaggle(table: Table) -> Labels | None:
     """Votes of the Kaggle Galaxy Zoo challenge's table, whose `Class1.1` ... `Class11.6` are fractions already
     multiplied down the tree, except question 6, which is normalised to one. They are debiased."""
-    values: dict[str, np.ndarray] = {}
+    columns: dict[str, str] = {}
     for column in table.columns:
         if match := _KAGGLE.match(column):
             question, place = f"t{int(match[1]):02d}", int(match[2])
             if question in QUESTIONS and 1 <= place <= len(QUESTIONS[question]):
-                values[QUESTIONS[question][place - 1]] = np.nan_to_num(table.numbers(column))
-    if not values:
+                columns[QUESTIONS[question][place - 1]] = column
+    if not columns:
         return None
+    values = table.fractions(columns)
     complete = [q for q, answers in QUESTIONS.items() if all(answer in values for answer in answers)]
     galaxy = 1 - values["a03"] if "a03" in values else 1.0
     counts = {}

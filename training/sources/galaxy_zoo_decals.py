@@ -67,8 +67,10 @@ def published(table: Table, kind: str | None = None) -> Labels | None:
             f"{name}{campaign and f' ({campaign[1:]})'} is left out: it is its question's only answer."
             for name in lone
         ]
-        values = {name: np.nan_to_num(table.numbers(column)) for name, column in columns.items()}
-        counts = values if measure == "count" else _counts(table, campaign, values)
+        if measure == "count":
+            counts = {name: table.counts(column) for name, column in columns.items()}
+        else:
+            counts = _counts(table, campaign, table.fractions(columns))
         shared: dict[str, np.ndarray] = {}
         for name, count in counts.items():
             shared[_KNOWN[name]] = shared.get(_KNOWN[name], np.zeros(len(table))) + count
@@ -98,7 +100,7 @@ def _counts(table: Table, campaign: str, fractions: dict[str, np.ndarray]) -> di
         own_name = question_of(names[0])
         total = table.find((f"{own_name}{campaign}_total-votes",))
         if total is not None:
-            asked[question.name] = np.nan_to_num(table.numbers(total))
+            asked[question.name] = table.counts(total)
         elif not question.asked_after:
             asked[question.name] = np.full(len(table), VOLUNTEERS)
         else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from morph.catalogues.columns import LARGEST_VALUE, MAGNITUDE_COLUMNS, SPECTRUM_COLUMNS
+from morph.catalogues.columns import MAGNITUDE_COLUMNS, SPECTRUM_COLUMNS
 from training.sources.labels import Labels
 from training.sources.matching import match
 from training.sources.report import Report
@@ -65,12 +65,17 @@ def know(
         report.skip("labels without an image", name)
     report.say(matched.how)
     if labels is not None:
-        names = table.text(matched.name_column)
+        names = table.identifiers(matched.name_column)
         for row in np.flatnonzero(~labels.labelled):
             report.skip("labels without any vote", names[row])
     known = Known(ids=matched.ids, labelled=labels is not None, vote_kind=labels.kind if labels else "")
-    columns = {name: _measured(table.numbers(column)) for name, column in _property_columns(table).items()}
+    columns = {
+        name: table.measured(column, "redshift" if name == "redshift" else "magnitude")
+        for name, column in _property_columns(table).items()
+    }
     ra, dec = table.position()
+    for note in table.notes:
+        report.say(f"Note: {note}")
     for name, rows in matched.rows.items():
         first = rows[0]
         known.positions[name] = (ra[first], dec[first])
@@ -83,11 +88,6 @@ def know(
 def _property_columns(table: Table) -> dict[str, str]:
     found = {name: table.find(others) for name, others in PROPERTY_COLUMNS.items()}
     return {name: column for name, column in found.items() if column is not None}
-
-
-def _measured(values: np.ndarray) -> np.ndarray:
-    """NaN where the table says in a number that there is none."""
-    return np.where(np.abs(values) < LARGEST_VALUE, values, np.nan)
 
 
 def _merged(votes: np.ndarray) -> np.ndarray:

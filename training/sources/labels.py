@@ -39,18 +39,18 @@ def assemble(counts: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
 
     Parameters
     ----------
-    counts : vote column -> votes [rows]; NaN counts as none.
+    counts : vote column -> votes [rows]; NaN where a table holds no possible number.
     rows : number of rows, for the case of no counts at all.
 
     Returns
     -------
     float32 [rows, vote columns]. Where a question has any vote, its other columns are 0: they were offered and
-    not chosen. Where it has none, all are NaN: nobody was asked.
+    not chosen. Where it has none, or one is not known, all are NaN: nobody was asked.
     """
     votes = np.full((rows, len(VOTE_COLUMNS)), np.nan, dtype="float32")
     for question in {question_of(column) for column in counts}:
         places = [j for j, column in enumerate(VOTE_COLUMNS) if question_of(column) == question]
-        block = np.stack([np.nan_to_num(counts.get(VOTE_COLUMNS[j], np.zeros(rows))) for j in places], axis=1)
+        block = np.stack([counts.get(VOTE_COLUMNS[j], np.zeros(rows)) for j in places], axis=1)
         asked = block.sum(axis=1) > 0
         votes[np.ix_(asked, places)] = block[asked]
     return votes

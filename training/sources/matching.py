@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+from morph.catalogues.base import is_nameless
 from morph.catalogues.columns import ID_COLUMNS, PICTURE_COLUMNS
 from morph.errors import BadInput
 from training.sources.tables import Table
@@ -86,10 +87,10 @@ def match(
     """
     if id_column is not None and (id_column := table.find((given := id_column,))) is None:
         raise BadInput(f"'{table.source}' has no column '{given}'; it has {', '.join(table.columns[:12])}.")
-    values = {name: [stem(value) for value in table.text(name)] for name in table.names}
-    hits = {name: len(positions.keys() & set(column)) for name, column in values.items()}
-    name_column = max(hits, key=hits.__getitem__, default="")
-    if not name_column or not hits[name_column]:
+    columns = dict.fromkeys([*table.names, *((id_column,) if id_column else ())])
+    values = {name: [stem(value) for value in table.identifiers(name)] for name in columns}
+    name_column = _naming_column(values, positions)
+    if name_column is None:
         return _match_by_position(table, positions, id_column)
     rows: dict[str, list[int]] = {}
     lost: dict[str, None] = {}
@@ -101,11 +102,24 @@ def match(
     if not repeats:
         _refuse_duplicates([name for name, of in rows.items() if len(of) > 1], name_column, table)
     id_column = id_column or _galaxy_column(table, values, name_column)
+    for column in {name_column, id_column}:
+        table.check_digits(column)
     ids = {name: values[id_column][of[0]] or name for name, of in rows.items()}
     counts = Counter(ids.values())
     _refuse_duplicates([name for name, count in counts.items() if count > 1], id_column, table)
     named = "" if name_column == id_column else f", galaxies by '{id_column}'"
     return Match(f"Images are named by column '{name_column}'{named}.", name_column, rows, ids, list(lost))
+
+
+def _naming_column(values: Mapping[str, list[str]], positions: Mapping) -> str | None:
+    """The column that names the most images: of two, one that is meant for it, and last one without a name, which may
+    be nothing but the rows' numbers."""
+    hits = {name: len(positions.keys() & set(column)) for name, column in values.items()}
+
+    def rank(name: str) -> tuple[bool, int, bool]:
+        return not is_nameless(name), hits[name], name.lower() in _ID_COLUMNS
+
+    return max((name for name in hits if hits[name]), key=rank, default=None)
 
 
 def _match_by_position(table: Table, positions: Mapping[str, tuple[float, float]], id_column: str | None) -> Match:
@@ -114,7 +128,7 @@ def _match_by_position(table: Table, positions: Mapping[str, tuple[float, float]
     own = np.stack(table.position(), axis=1)
     here, there = np.flatnonzero(np.isfinite(places).all(axis=1)), np.flatnonzero(np.isfinite(own).all(axis=1))
     name_column = id_column or table.find(_ID_COLUMNS) or table.columns[0]
-    called = table.text(name_column)
+    called = table.identifiers(name_column)
     rows: dict[str, list[int]] = {}
     if len(here) and len(there):
         images, labels = (SkyCoord(*p[w].T, unit="deg") for p, w in ((places, here), (own, there)))
@@ -131,6 +145,7 @@ def _match_by_position(table: Table, positions: Mapping[str, tuple[float, float]
         )
     used = {row for of in rows.values() for row in of}
     lost = [name for row, name in enumerate(called) if row not in used]
+    table.check_digits(name_column)
     distinct = id_column or (name_column in table.names and all(called) and len(set(called)) == len(called))
     ids = {name: called[of[0]] if distinct else name for name, of in rows.items()}
     return Match(f"Images and labels are matched by position, within {NEAR:g} arcsec.", name_column, rows, ids, lost)

@@ -1,30 +1,50 @@
-"""Tables of labels and catalogues: CSV, Parquet or FITS, one interface."""
+"""Tables of labels: whatever `morph.catalogues` reads, whole, with what their columns say of galaxies."""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 
+from morph.catalogues.base import is_nameless
 from morph.catalogues.columns import DEC_COLUMNS, RA_COLUMNS
+from morph.catalogues.tables import open_tables
+from morph.catalogues.units import as_quantity
+from morph.catalogues.values import check_digits, degrees, identifiers, measured, numbers, texts, unknown_values
 from morph.errors import BadInput
 
-#: Columns that hold numbers and nothing else. All others are read as text, since an identifier of 18 digits
-#: does not survive as a float, nor a leading zero as an integer.
+#: Columns that hold numbers and never names or classes.
 NUMBERS = re.compile(
     r"(_fraction|_debiased|_count|_weight|_total-votes|total_votes|total_classifications)$|^class\d+\.\d+$", re.I
 )
 
+#: A fraction that rounding leaves a little below 0 or above 1 is one all the same.
+_ROUNDING = 1e-3
+
 
 class Table:
-    """Columns of text and numbers, all of one length."""
+    """Columns of text and numbers, all of one length.
 
-    def __init__(self, table: pa.Table, source: str = "the table"):
-        self.source = source
+    Attributes
+    ----------
+    source : the file's name, for messages.
+    units : the columns' units, as the file writes them; roles : the columns of which the file states what they hold.
+    notes : what was found impossible so far, one sentence each.
+    """
+
+    def __init__(
+        self,
+        table: pa.Table,
+        source: str = "the table",
+        units: Mapping[str, str] | None = None,
+        roles: Mapping[str, str] | None = None,
+    ):
+        self.source, self.units, self.roles = source, dict(units or {}), dict(roles or {})
         self._table = table
+        self._unknown: Counter[str] = Counter()
+        self._notes: dict[str, None] = {}
 
     def __len__(self) -> int:
         return self._table.num_rows
@@ -38,24 +58,108 @@ class Table:
 
     @property
     def names(self) -> list[str]:
-        """Columns that can hold identifiers or classes: text and whole numbers."""
-        fits = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_dictionary)
-        return [field.name for field in self._table.schema if any(test(field.type) for test in fits)]
+        """Columns that can hold identifiers or classes: text and whole numbers; those without a name come last."""
+        fits = [field.name for field in self._table.schema if self._names_something(field)]
+        return sorted(fits, key=is_nameless)
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self._notes, *(f"{unknown_values(name, count)}." for name, count in self._unknown.items() if count)]
+
+    def _names_something(self, field: pa.Field) -> bool:
+        kind = field.type
+        if NUMBERS.search(field.name) or pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
+            return False
+        if pa.types.is_floating(kind):
+            values = numbers(self._table[field.name])
+            return bool(np.isfinite(values).any() and (np.isnan(values) | (values == np.round(values))).all())
+        return not pa.types.is_nested(kind)
 
     def text(self, name: str) -> list[str]:
         """A column as text, trimmed; empty where there is no value."""
-        return ["" if value is None else str(value).strip() for value in self._table[name].to_pylist()]
+        return texts(self._table[name]).to_pylist()
+
+    def identifiers(self, name: str) -> list[str]:
+        """A column of names, as `text`; "12.0" is "12"."""
+        return identifiers(self._table[name]).to_pylist()
+
+    def check_digits(self, name: str) -> None:
+        """Raise BadInput where a column of names was kept as floats and has lost digits."""
+        check_digits(self._table[name], name, self.source)
 
     def numbers(self, name: str) -> np.ndarray:
         """A column as float64 [rows]; NaN where there is no number."""
-        return np.array([_number(value) for value in self._table[name].to_pylist()], dtype=float)
+        return numbers(self._table[name])
+
+    def measured(self, name: str, kind: str) -> np.ndarray:
+        """A column of magnitudes or redshifts (`kind`): float64 [rows], NaN where there is none that is possible.
+
+        BadInput when its unit is not one of those.
+        """
+        quantity = as_quantity(name, kind, self.units.get(name), self.source)
+        values, self._unknown[name] = measured(self._table[name], quantity)
+        return values
+
+    def counts(self, name: str) -> np.ndarray:
+        """A column of votes: float64 [rows]; 0 where there is no number, NaN where it is below 0 or infinite."""
+        values = np.nan_to_num(self.numbers(name), posinf=np.inf, neginf=-np.inf)
+        bad = (values < -_ROUNDING) | ~np.isfinite(values)
+        self._impossible(name, bad)
+        return np.where(bad, np.nan, np.maximum(values, 0.0))
+
+    def fractions(self, columns: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Columns of the shares of votes, all of one kind, by any names: float64 [rows] each, as `counts`.
+
+        Where every row has one above 1, they are per cent and become shares. BadInput when they are neither.
+        """
+        values = {name: self.counts(column) for name, column in columns.items()}
+        if not values:
+            return {}
+        highest = np.max([np.nan_to_num(share) for share in values.values()], axis=0)
+        above = highest[highest > 0] > 1 + _ROUNDING
+        if above.size and above.mean() > 0.5:
+            if highest.max() > 100 + 100 * _ROUNDING:
+                column = columns[max(values, key=lambda name: np.nan_to_num(values[name]).max())]
+                raise BadInput(
+                    f"Column '{column}' of '{self.source}' should hold fractions of votes, from 0 to 1 (or per cent), "
+                    f"but goes up to {highest.max():g}; rename it if it holds counts."
+                )
+            first = next(iter(columns.values()))
+            self._notes[f"Fractions of votes such as '{first}' are per cent, and were divided by 100."] = None
+            return {name: share / 100 for name, share in values.items()}
+        for name, column in columns.items():
+            bad = values[name] > 1 + _ROUNDING
+            self._impossible(column, bad)
+            values[name] = np.where(bad, np.nan, values[name])
+        return values
+
+    def _impossible(self, name: str, bad: np.ndarray) -> None:
+        if bad.any():
+            rows = "1 row" if bad.sum() == 1 else f"{bad.sum():,} rows"
+            note = f"In {rows} '{name}' holds an impossible number of votes; that question counts as not asked."
+            self._notes[note] = None
 
     def position(self) -> tuple[np.ndarray, np.ndarray]:
-        """Right ascension and declination, degrees, each float64 [rows]; NaN where there are none."""
-        ra, dec = self.find(RA_COLUMNS), self.find(DEC_COLUMNS)
-        if ra is None or dec is None:
-            return np.full(len(self), np.nan), np.full(len(self), np.nan)
-        return self.numbers(ra), self.numbers(dec)
+        """Right ascension and declination, degrees, each float64 [rows]; NaN where there are none.
+
+        BadInput when a unit is not one of angles.
+        """
+        missing = np.full(len(self), np.nan)
+        ra_name = self.roles.get("ra") or self.find(RA_COLUMNS)
+        dec_name = self.roles.get("dec") or self.find(DEC_COLUMNS)
+        if ra_name is None or dec_name is None:
+            return missing, missing
+        ra, dec = (
+            degrees(self._table[name], as_quantity(name, kind, self.units.get(name), self.source))
+            for name, kind in ((ra_name, "right ascension"), (dec_name, "declination"))
+        )
+        on_sphere = (np.abs(ra) <= 360) & (np.abs(dec) <= 90)
+        written = np.array([bool(a or b) for a, b in zip(self.text(ra_name), self.text(dec_name), strict=True)])
+        lost = int((written & ~on_sphere).sum())
+        if lost:
+            rows = "1 row has" if lost == 1 else f"{lost:,} rows have"
+            self._notes[f"{rows} no position on the sphere in '{ra_name}' and '{dec_name}'."] = None
+        return np.where(on_sphere, np.mod(ra, 360), np.nan), np.where(on_sphere, dec, np.nan)
 
     def find(self, wanted: Iterable[str]) -> str | None:
         """The first of the `wanted` columns that is there, whatever its case."""
@@ -63,63 +167,19 @@ class Table:
         return next((there[name.lower()] for name in wanted if name.lower() in there), None)
 
 
-def _number(value) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return np.nan
-
-
 def read_table(path: str | Path) -> Table:
-    """The table at `path`, by its suffix: .parquet, .fits, or else text with commas, semicolons or tabs.
+    """The table at `path`, in any format and dialect that `morph.catalogues.tables` reads.
 
     BadInput when the file is missing, cannot be read, or has no rows.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise BadInput(f"There is no table of labels at '{path}'.")
-    try:
-        table = _READERS.get(_suffix(path), _read_text)(path)
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(
-            f"'{path}' cannot be read as a table ({first_line}); use CSV with one header line, or Parquet."
-        ) from None
-    if not table.num_rows:
+    files = open_tables(path)
+    if len(files) > 1:
+        raise BadInput(f"'{path}' holds {len(files)} tables; give one with all labels.")
+    file = files[0]
+    batches = [batch for batch in file.batches(file.schema.names) if len(batch)]
+    if not batches:
         raise BadInput(f"The table '{path}' has no rows.")
-    twice = [name for name in set(table.column_names) if table.column_names.count(name) > 1]
-    if twice:
-        raise BadInput(f"The table '{path}' has two columns called '{min(twice)}'; rename one of them.")
-    return Table(table, str(path))
-
-
-def _suffix(path: Path) -> str:
-    return path.suffix.lower() if path.suffix.lower() != ".gz" else Path(path.stem).suffix.lower()
-
-
-def _read_text(path: Path) -> pa.Table:
-    with pa.input_stream(str(path)) as stream:
-        head = stream.read(1 << 16).decode("utf-8-sig", errors="replace").splitlines()
-    if not head:
-        raise BadInput(f"The table '{path}' is empty.")
-    delimiter = max(",;\t", key=head[0].count)
-    names = [name.strip().strip('"') for name in head[0].split(delimiter)]
-    return pyarrow.csv.read_csv(
-        path,
-        parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types={name: pa.float64() if NUMBERS.search(name) else pa.string() for name in names}
-        ),
-    )
-
-
-def _read_fits(path: Path) -> pa.Table:
-    from astropy.table import Table as FitsTable
-
-    table = FitsTable.read(path, format="fits", unit_parse_strict="silent")
-    table.convert_bytestring_to_unicode()
-    flat = [name for name in table.colnames if table[name].ndim == 1]
-    return pa.table({name: table[name].tolist() for name in flat})
-
-
-_READERS = {".parquet": pq.read_table, ".fits": _read_fits, ".fit": _read_fits}
+    return Table(pa.concat_tables(batches), str(path), file.units, file.roles)

@@ -47,6 +47,9 @@ def import_tiles(
     """
     groups = find_tiles(paths)
     galaxies = read_catalogue(catalogue, survey) if catalogue is not None else _detected(groups, survey)
+    if "left_out" in galaxies.meta:
+        for line in galaxies.meta["left_out"].lines():
+            report.say(line)
     names = [str(name) for name in galaxies["id"]]
     known, keep = Known(), None
     if table is not None:

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from morph.catalogues import tables
+from morph.catalogues import base
 from morph.catalogues.catalogue import NO_POSITION, NOT_PRIMARY, OFF_SPHERE, TWICE, read_catalogue
 from morph.errors import BadInput
 
@@ -99,7 +99,7 @@ def test_few_rows_at_a_time_are_the_same_catalogue(tmp_path, monkeypatch, suffix
     else:
         Table(GALAXIES).write(path)
     whole = read_catalogue(path, where="mag < 21.5 or mag == 22")
-    monkeypatch.setattr(tables, "ROWS", 2)
+    monkeypatch.setattr(base, "ROWS", 2)
     parts = read_catalogue(path, where="mag < 21.5 or mag == 22")
     assert parts["id"].tolist() == whole["id"].tolist() == ["1", "2", "3"]
     assert parts.meta["digest"] == whole.meta["digest"]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from morph.errors import BadInput
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.model.classifier import Classifier
 from training.fitting.batches import unanswered
@@ -127,3 +128,11 @@ def test_what_is_frozen_is_not_trained_and_can_be_freed(fresh, what):
     assert classifier.heads.trainable_weights
     freeze(classifier, "nothing")
     assert [variable.path for variable in classifier.trainable_weights] == free
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(fresh, sample, tmp_path):
+    votes = sample.votes.copy()
+    votes[:, :3] = np.inf
+    with pytest.raises(BadInput, match=r"epoch 1 because its loss is not finite \(loss (nan|inf)"):
+        fit(fresh(), [(sample.with_votes(votes), 1.0)], None, SHORT, tmp_path / "state")
+    assert not list((tmp_path / "state").rglob("*.h5")), "no weights are kept to go on from"

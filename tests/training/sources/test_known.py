@@ -1,6 +1,7 @@
 """What a table of labels knows beside the labels."""
 
 import numpy as np
+import pytest
 
 from training.sources.known import know
 from training.sources.report import Report
@@ -18,3 +19,13 @@ def test_properties_go_by_the_names_that_catalogues_give_them(table):
 def test_a_redshift_guessed_from_colours_is_not_one_to_learn_from(table):
     known = know(table({"id": ["a"], "photo_z": [0.3]}), None, {"a": (np.nan, np.nan)}, None, Report())
     assert "redshift" not in known.properties["a"]
+
+
+@pytest.mark.parametrize("mark", ["-1", "-9.999", "-9", "-99", "9.999", "99", "unknown"])
+def test_marks_for_missing_redshifts_are_reported(table, mark):
+    report = Report()
+    labels = table({"id": ["a", "b"], "redshift": ["0.05", mark]})
+    known = know(labels, None, dict.fromkeys("ab", (np.nan, np.nan)), None, report)
+    assert known.properties["a"]["redshift"] == 0.05
+    assert np.isnan(known.properties["b"]["redshift"])
+    assert any("1 value of 'redshift' count" in line for line in report.understood)

@@ -1,10 +1,12 @@
 """Which label belongs to which image."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from morph.errors import BadInput
 from training.sources.matching import match, position, stem
+from training.sources.tables import Table
 
 NOWHERE = (np.nan, np.nan)
 
@@ -92,3 +94,38 @@ def test_labels_of_other_images_show_an_example_of_each(table):
 def test_a_missing_id_column_names_those_there_are(table):
     with pytest.raises(BadInput, match=r"no column 'nosuch'.*objid"):
         match(table(objid=["a"]), images("a"), "nosuch")
+
+
+@pytest.mark.parametrize(
+    "ids", [pa.array([11.0, 12.0, None]), pa.array([b"11", b"12", b"x"]), pa.array(["11.0", "12.0", "9.0"])]
+)
+@pytest.mark.parametrize("id_column", [None, "nsa_id"])
+def test_identifiers_match_whatever_kind_they_are_kept_as(ids, id_column):
+    labels = Table(pa.table({"nsa_id": ids, "label": ["a", "b", "c"]}))
+    matched = match(labels, images("11", "12"), id_column)
+    assert matched.rows == {"11": [0], "12": [1]}
+    assert matched.ids == {"11": "11", "12": "12"}
+
+
+def test_a_chosen_id_column_may_be_of_any_kind():
+    labels = Table(pa.table({"file": ["a", "b"], "nsa_id": [1.0, 2.0]}))
+    assert match(labels, images("a", "b"), "nsa_id").ids == {"a": "1", "b": "2"}
+
+
+def test_identifiers_that_have_lost_digits_are_refused():
+    labels = Table(pa.table({"file": ["a", "b"], "objid": [1.2376487206937559e18, 1.2376487206937559e18 + 1000]}))
+    with pytest.raises(BadInput, match=r"'objid' of .* have lost digits"):
+        match(labels, images("a", "b"))
+
+
+def test_a_column_without_a_name_counts_only_where_no_other_names_an_image(table):
+    names = images("1", "2", "4")
+    labels = table({"__index_level_0__": ["1", "2", "3"], "label": ["a", "b", "c"], "file": ["4", "5", "6"]})
+    assert match(labels, names).rows == {"4": [0]}
+    labels = table({"(no name)": ["1", "2", "3"], "label": ["a", "b", "c"]})
+    assert match(labels, names).rows == {"1": [0], "2": [1]}
+
+
+def test_of_two_columns_one_that_is_meant_for_names_counts(table):
+    labels = table({"votes": ["2", "1"], "objid": ["1", "2"]})
+    assert match(labels, images("1", "2")).name_column == "objid"

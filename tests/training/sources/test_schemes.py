@@ -404,3 +404,43 @@ def test_a_mapping_takes_its_kind_from_the_columns_or_from_the_user(table):
     with pytest.raises(BadInput, match="debiased votes beside raw ones"):
         recognise(table(columns), mapping)
     assert recognise(table(columns), mapping, "raw").kind == "raw"
+
+
+def test_a_question_with_an_impossible_count_counts_as_not_asked(table):
+    columns = {
+        "smooth-or-featured_smooth": [20, 20],
+        "smooth-or-featured_featured-or-disk": [5, -1],
+        "smooth-or-featured_artifact": [1, 0],
+        "bar_yes": [2, 2],
+        "bar_no": [3, 3],
+    }
+    labels = recognise(table(columns))
+    assert votes(labels)["smooth-or-featured_smooth"] == 20
+    assert votes(labels, 1) == {"bar_strong-or-weak": 2, "bar_no": 3}
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+def test_fractions_may_be_per_cent(table, scale):
+    gz2 = {
+        f"t01_smooth_or_features_{a}_x_fraction": [share * scale]
+        for a, share in (("a01", 0.6), ("a02", 0.3), ("a03", 0.1))
+    }
+    decals = {
+        f"smooth-or-featured_{a}_fraction": [share * scale]
+        for a, share in (("smooth", 0.6), ("featured-or-disk", 0.3), ("artifact", 0.1))
+    }
+    kaggle = {f"Class1.{i}": [share * scale] for i, share in ((1, 0.6), (2, 0.3), (3, 0.1))}
+    for columns in (gz2, decals, kaggle):
+        found = votes(recognise(table(columns)))
+        assert found["smooth-or-featured_smooth"] == pytest.approx(24)
+        assert found["smooth-or-featured_artifact"] == pytest.approx(4)
+
+
+def test_an_impossible_fraction_reaches_the_questions_behind_it(table):
+    columns = {"t01_smooth_or_features_a01_smooth_fraction": [-1.0, 0.5]}
+    columns["t01_smooth_or_features_a02_features_fraction"] = [-1.0, 0.5]
+    columns["t01_smooth_or_features_a03_star_fraction"] = [-1.0, 0.0]
+    columns |= {"t02_edgeon_a04_yes_fraction": [-1.0, 0.5], "t02_edgeon_a05_no_fraction": [-1.0, 0.5]}
+    labels = recognise(table(columns))
+    assert labels.labelled.tolist() == [False, True]
+    assert votes(labels, 1)["disk-edge-on_yes"] == pytest.approx(10)
