@@ -38,7 +38,7 @@ def test_the_rest_is_scored_and_what_was_left_out_is_listed(morph, flawed, tiles
     (lost,) = [row for row in rows if row["id"] == "0"]
     assert lost["flags"] & Flag.NO_DATA
     assert "1 galaxy of the catalogue lies on none of the tiles" in printed
-    assert "1 row of the catalogue left out: its position is no number" in printed
+    assert "1 row of the catalogue left out: its position is not a number" in printed
     with (out / "_left-out.csv").open() as file:
         assert [row["id"] for row in csv.DictReader(file)] == ["1", "3"]
     assert not list(out.glob(".*"))
