@@ -126,8 +126,9 @@ def _find_header(path: Path, lines: list[str], comments: list[str], encoding: st
     start = len(comments)
     named = next((line.strip().lstrip("#").strip() for line in reversed(comments) if line.strip()), "")
     line = lines[start] if start < len(lines) else named
-    delimiter = max(_DELIMITERS, key=lambda one: len(_fields(line, one)))
-    if len(_fields(line, delimiter)) == 1 and len(line.split()) > 1:
+    unquoted = re.sub(r'"[^"]*"', '""', line.strip(" \r\n"))
+    delimiter = max(_DELIMITERS, key=unquoted.count)
+    if delimiter not in unquoted and len(line.split()) > 1:
         delimiter = BLANKS
     fields = _fields(line, delimiter)
     if start == len(lines):
