@@ -70,8 +70,10 @@ def main() -> None:
         sys.exit(_complain(str(error)))
     except click.ClickException as error:
         sys.exit(_complain(error.format_message(), help_of=getattr(error, "ctx", None)))
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        _complain("Stopped. What was finished is kept; the same command goes on from there.")
+    except (KeyboardInterrupt, click.exceptions.Abort) as stop:
+        # Click raises Abort from the KeyboardInterrupt, which may say what is left of the work.
+        said = str(stop.__cause__ or stop)
+        _complain(said or "Stopped. What was finished is kept; the same command goes on from there.")
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()

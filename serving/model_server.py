@@ -11,10 +11,10 @@ from pathlib import Path
 from threading import Event
 
 from morph.errors import BadInput
+from morph.signals import until_stopped
 from serving.client import MorphClient, ServerError
 from serving.embedded.configuration import read_message
 from serving.servable import Location, configuration_file, locate
-from serving.signals import until_stopped
 
 PROGRAM = "tensorflow_model_server"
 

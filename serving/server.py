@@ -20,6 +20,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from morph.errors import BadInput
+from morph.signals import until_stopped
 from serving.batching import BatchingParameters
 from serving.embedded.batcher import Threads
 from serving.embedded.configuration import ModelConfig, read_config
@@ -31,7 +32,6 @@ from serving.embedded.rest import listen, start_rest
 from serving.embedded.services import MODEL, PREDICTION, add_services
 from serving.embedded.tls import Tls
 from serving.servable import Refused, configuration_file, locate
-from serving.signals import until_stopped
 
 log = logging.getLogger("morph.serving")
 

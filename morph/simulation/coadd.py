@@ -7,12 +7,14 @@ import enum
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
 from morph.errors import BadInput
+from morph.simulation.strips import PackedStrip, StripWriter, pack
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey
 
 #: Zero point of the files, whatever the survey: DES coadds have 30.
@@ -83,6 +85,38 @@ def write_band(
     mask : int32 [size, size], `Mask` bits.
     band : 0, 1 or 2, its place among the survey's bands.
     """
+    with StripWriter(path, [plane.name for plane in PLANES]) as writer:
+        writer.write(pack_band(flux, mask, survey, band, tile, wcs, flux.shape[0]))
+
+
+class Plane(NamedTuple):
+    """A plane of a file: its name, DES's own name for it, and how it is compressed."""
+
+    name: str
+    extension: str
+    compression: str
+
+
+PLANES = (Plane("SCI", "IMAGE", "RICE_1"), Plane("MSK", "MASK", "PLIO_1"), Plane("WGT", "WEIGHT", "RICE_1"))
+
+
+def pack_band(
+    flux: np.ndarray,
+    mask: np.ndarray,
+    survey: Survey,
+    band: int,
+    tile: Tilename,
+    wcs: WCS,
+    size: int,
+    top: int = 0,
+) -> list[PackedStrip]:
+    """The planes of one band's file, compressed, for the rows of the tile from `top` on.
+
+    Parameters
+    ----------
+    flux, mask : as for `write_band`, but [rows, size].
+    size : rows of the whole tile.
+    """
     scale = np.float32(10 ** ((ZERO_POINT - NANOMAGGY_ZERO_POINT) / 2.5))
     noise = survey.noise()[band] * scale
     saturation = FILTERS[survey.bands[band]][3]
@@ -91,21 +125,16 @@ def write_band(
     # Where one exposure was lost, the rest weigh less; where all saturate, nothing is left.
     weight[(mask & Mask.STREAK) > 0] *= 0.85
     weight[(mask & Mask.SATURATED) > 0] = 0
-    planes = [("SCI", "IMAGE", counts), ("MSK", "MASK", mask), ("WGT", "WEIGHT", weight)]
-    units = fits.HDUList([fits.PrimaryHDU()])
-    for name, extension, data in planes:
-        header = _header(survey, band, tile, wcs, flux.shape[0], name)
-        header["DES_EXT"] = (extension, "DES name of the extension")
-        whole = data.dtype.kind == "i"
-        header["FZALGOR"] = ("PLIO_1" if whole else "RICE_1", "Compression type")
-        if not whole:
+    packed = []
+    for plane, data in zip(PLANES, (counts, mask, weight), strict=True):
+        header = _header(survey, band, tile, wcs, size, plane.name)
+        header["DES_EXT"] = (plane.extension, "DES name of the extension")
+        header["FZALGOR"] = (plane.compression, "Compression type")
+        if data.dtype.kind == "f":
             header["FZQVALUE"] = (int(QUANTISATION), "Compression quantization factor")
             header["FZQMETHD"] = ("SUBTRACTIVE_DITHER_2", "Compression quantization method")
-        options = {} if whole else {"quantize_level": QUANTISATION, "quantize_method": 2, "dither_seed": 1}
-        units.append(
-            fits.CompImageHDU(data, header, name=name, compression_type="PLIO_1" if whole else "RICE_1", **options)
-        )
-    units.writeto(path, overwrite=True, checksum=True)
+        packed.append(pack(data, header, plane.name, plane.compression, QUANTISATION, top))
+    return packed
 
 
 def _header(survey: Survey, band: int, tile: Tilename, wcs: WCS, size: int, plane: str) -> fits.Header:

@@ -136,16 +136,30 @@ def blurred_light(
 
 def add_noise(image: np.ndarray, survey: Survey, rng: np.random.Generator) -> None:
     """Add photon noise of sky and sources, and what sky subtraction leaves, to `image` [h, w, 3] in place."""
-    height, width, _ = image.shape
-    sigma = survey.noise()
     noise = rng.standard_normal(image.shape, dtype="float32")
     if survey.noise_correlation:
         noise = correlate(noise, survey.noise_correlation)
+    noise = photon_noise(noise, image, survey)
+    image += noise + sky_residual(image.shape[:2], draw_residual(survey, rng))
+
+
+def photon_noise(noise: np.ndarray, image: np.ndarray, survey: Survey) -> np.ndarray:
+    """`noise` of unit variance [h, w, 3], changed in place to that of the sky and of the light on `image`."""
     sky = 10 ** ((NANOMAGGY_ZERO_POINT - np.asarray(SKY_BRIGHTNESS)) / 2.5) * survey.pixel_scale**2
-    noise *= (sigma * np.sqrt(1 + np.maximum(image, 0) / sky)).astype("float32")
-    y, x = np.linspace(-1, 1, height)[:, None, None], np.linspace(-1, 1, width)[None, :, None]
-    level, slope_x, slope_y = rng.normal(0, 0.08, (3, 1, 1, 3)) * sigma
-    image += noise + (level + slope_x * x + slope_y * y).astype("float32")
+    noise *= (survey.noise() * np.sqrt(1 + np.maximum(image, 0) / sky)).astype("float32")
+    return noise
+
+
+def draw_residual(survey: Survey, rng: np.random.Generator) -> np.ndarray:
+    """Level and slopes along x and y of what sky subtraction leaves, nanomaggies per pixel: [3, 1, 1, bands]."""
+    return rng.normal(0, 0.08, (3, 1, 1, 3)) * survey.noise()
+
+
+def sky_residual(shape: tuple[int, int], residual: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+    """What sky subtraction leaves on `rows` of an image of this shape: float32 [rows, w, 3]."""
+    y, x = (np.linspace(-1, 1, length) for length in shape)
+    level, slope_x, slope_y = residual
+    return (level + slope_x * x[None, :, None] + slope_y * y[rows, None, None]).astype("float32")
 
 
 def correlate(noise: np.ndarray, sigma: float) -> np.ndarray:

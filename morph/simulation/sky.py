@@ -1,4 +1,10 @@
-"""What else is on an image: faint galaxies and stars, as many and as bright as the real sky has."""
+"""What else is on an image: faint galaxies and stars, as many and as bright as the real sky has.
+
+Sources can be drawn on part of a larger image: `top` is then the row of the larger image at which the part begins.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,27 +46,58 @@ def add_neighbours(image: np.ndarray, survey: Survey, seeing: np.ndarray, rng: n
     add_stars(image, survey, seeing, rng)
 
 
+class Blob(NamedTuple):
+    """An elliptical Moffat profile: centre (pixels), flux (nanomaggies) and full width at half maximum (pixels) in
+    each band, axis ratio, angle (radians) and the slope of its wings."""
+
+    x: float
+    y: float
+    flux: np.ndarray
+    fwhm: np.ndarray
+    axis_ratio: float
+    angle: float
+    beta: float
+
+    @property
+    def reach(self) -> int:
+        """Pixels from the centre within which it is drawn."""
+        return int(max(_core_and_reach(self.flux, self.fwhm, self.axis_ratio, self.beta)[2], 4))
+
+
 def add_galaxies(image, survey: Survey, seeing, rng, brightest: float = BRIGHTEST_GALAXY) -> None:
     """Put the field's galaxies fainter than `brightest` on `image`, in place."""
-    for magnitude in _magnitudes(image, GALAXIES_AT_22, 22.0, GALAXY_SLOPE, brightest, survey, rng):
+    for blob in draw_galaxies(image.shape[:2], survey, seeing, rng, brightest):
+        add_blob(image, *blob)
+
+
+def draw_galaxies(
+    shape: tuple[int, int], survey: Survey, seeing, rng, brightest: float = BRIGHTEST_GALAXY
+) -> Iterator[Blob]:
+    """The galaxies fainter than `brightest` in a field of so many rows and columns."""
+    for magnitude in _magnitudes(shape, GALAXIES_AT_22, 22.0, GALAXY_SLOPE, brightest, survey, rng):
         radius = 10 ** (0.40 - 0.14 * (magnitude - 17) + rng.normal(0, 0.17))
         width = np.hypot(seeing, 1.7 * radius) / survey.pixel_scale
         flux = band_fluxes(magnitude, *galaxy_colours(magnitude, rng))
-        x, y = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
+        x, y = rng.uniform(0, shape[1]), rng.uniform(0, shape[0])
         axis_ratio = rng.uniform(0.35, 1) if radius > 0.4 else rng.uniform(0.7, 1)
-        add_blob(image, x, y, flux, width, axis_ratio, rng.uniform(0, np.pi), GALAXY_BETA)
+        yield Blob(x, y, flux, width, axis_ratio, rng.uniform(0, np.pi), GALAXY_BETA)
 
 
 def add_stars(image, survey: Survey, seeing, rng, brightest: float = BRIGHTEST_STAR) -> None:
     """Put the field's stars fainter than `brightest` on `image`, in place."""
-    for magnitude in _magnitudes(image, STARS_AT_20, 20.0, STAR_SLOPE, brightest, survey, rng):
+    for magnitude in star_magnitudes(image.shape[:2], survey, rng, brightest):
         x, y = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
         add_star(image, x, y, magnitude, survey, seeing, rng)
 
 
-def _magnitudes(image, density: float, at: float, slope: float, brightest: float, survey: Survey, rng) -> np.ndarray:
+def star_magnitudes(shape: tuple[int, int], survey: Survey, rng, brightest: float = BRIGHTEST_STAR) -> np.ndarray:
+    """Magnitudes in r of the stars fainter than `brightest` in a field of so many rows and columns."""
+    return _magnitudes(shape, STARS_AT_20, 20.0, STAR_SLOPE, brightest, survey, rng)
+
+
+def _magnitudes(shape, density: float, at: float, slope: float, brightest: float, survey: Survey, rng) -> np.ndarray:
     """Magnitudes of the sources in an image's field: 10^(slope m) counts, `density` (per arcsec^2) above `at`."""
-    area = image.shape[0] * image.shape[1] * survey.pixel_scale**2
+    area = shape[0] * shape[1] * survey.pixel_scale**2
     bright, faint = (density * 10 ** (slope * (m - at)) for m in (brightest, faint_limit(survey)))
     count = rng.poisson(area * max(faint - bright, 0))
     return at + np.log10(rng.uniform(bright, faint, count) / density) / slope
@@ -87,23 +124,28 @@ def band_fluxes(magnitude: float, g_r: float, r_i: float) -> np.ndarray:
     return 10 ** (0.4 * (NANOMAGGY_ZERO_POINT - magnitude - np.array([g_r, 0.0, -r_i])))
 
 
-def add_star(image, x: float, y: float, magnitude: float, survey: Survey, seeing, rng) -> None:
+def star_blob(x: float, y: float, flux: np.ndarray, survey: Survey, seeing) -> Blob:
+    """A star without its diffraction spikes."""
+    return Blob(x, y, flux, seeing / survey.pixel_scale, 1.0, 0.0, STAR_BETA)
+
+
+def add_star(image, x: float, y: float, magnitude: float, survey: Survey, seeing, rng, top: int = 0) -> None:
     """Put a star at `x`, `y` (pixels), with diffraction spikes if it is bright."""
     flux = band_fluxes(magnitude, *star_colours(magnitude, rng))
-    add_blob(image, x, y, flux, seeing / survey.pixel_scale, 1.0, 0.0, STAR_BETA)
+    add_blob(image, *star_blob(x, y, flux, survey, seeing), top=top)
     if magnitude < SPIKES:
-        add_spikes(image, x, y, flux, survey, rng)
+        add_spikes(image, x, y, flux, survey, rng, top=top)
 
 
-def add_spikes(image, x: float, y: float, flux: np.ndarray, survey: Survey, rng, halo: float = 0.02) -> None:
+def add_spikes(
+    image, x: float, y: float, flux: np.ndarray, survey: Survey, rng, halo: float = 0.02, top: int = 0
+) -> None:
     """The cross that the mirror's supports make, and the wide halo of scattered light."""
-    box = _box(image, x, y, int(SPIKE_REACH / survey.pixel_scale))
+    uneven = rng.uniform(0.9, 1.1, 3)
+    box = box_around(image, x, y, int(SPIKE_REACH / survey.pixel_scale), top)
     if box is None:
         return
-    columns, rows = (
-        np.arange(box[1].start, box[1].stop)[None, :] - x,
-        np.arange(box[0].start, box[0].stop)[:, None] - y,
-    )
+    columns, rows = offsets(box, x, y, top)
     tilt = np.radians(45.0 if survey.name in ("des", "decals") else 15.0)
     cos, sin = np.cos(tilt), np.sin(tilt)
     a, b = cos * columns + sin * rows, cos * rows - sin * columns
@@ -113,30 +155,42 @@ def add_spikes(image, x: float, y: float, flux: np.ndarray, survey: Survey, rng,
     cross /= 4 * reach * thin * np.sqrt(2 * np.pi)
     wide = 8.0 / survey.pixel_scale
     glow = 1 / (2 * np.pi * wide**2) / (1 + (columns**2 + rows**2) / wide**2) ** 1.5
-    uneven = rng.uniform(0.9, 1.1, 3)
     image[box] += ((0.03 * cross + halo * glow)[..., None] * flux * uneven).astype("float32")
 
 
-def add_blob(image, x: float, y: float, flux, fwhm, axis_ratio: float, angle: float, beta: float) -> None:
-    """Add an elliptical Moffat profile at `x`, `y` (pixels); `flux` and `fwhm` (pixels) have one entry a band."""
-    core = (np.asarray(fwhm) / (2 * np.sqrt(2 ** (1 / beta) - 1))).astype("float32")
-    peak = (np.asarray(flux) * (beta - 1) / (np.pi * core**2)).astype("float32")
-    # The box ends where the profile has fallen below what any survey's noise would show.
-    reach = float(np.max(core * np.maximum(peak / FAINTEST_WING, 4.0) ** (1 / (2 * beta)))) / np.sqrt(axis_ratio)
-    box = _box(image, x, y, int(np.clip(reach, 4, max(image.shape))))
+def add_blob(
+    image, x: float, y: float, flux, fwhm, axis_ratio: float, angle: float, beta: float, top: int = 0
+) -> None:
+    """Add a `Blob`, given by its fields, to `image` [h, w, 3] in place."""
+    core, peak, reach = _core_and_reach(flux, fwhm, axis_ratio, beta)
+    box = box_around(image, x, y, int(np.clip(reach, 4, max(image.shape))), top)
     if box is None:
         return
-    dx = (np.arange(box[1].start, box[1].stop) - x)[None, :]
-    dy = (np.arange(box[0].start, box[0].stop) - y)[:, None]
+    dx, dy = offsets(box, x, y, top)
     cos, sin = np.cos(angle), np.sin(angle)
     squared = (cos * dx + sin * dy) ** 2 * axis_ratio + (cos * dy - sin * dx) ** 2 / axis_ratio
     profile = (1 + squared.astype("float32")[..., None] / core**2) ** np.float32(-beta)
     image[box] += peak * profile
 
 
-def _box(image: np.ndarray, x: float, y: float, reach: int) -> tuple[slice, slice] | None:
-    """Rows and columns within `reach` pixels of `x`, `y`; None where all are outside the image."""
-    height, width, _ = image.shape
+def _core_and_reach(flux, fwhm, axis_ratio: float, beta: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """A Moffat profile's core radius (pixels), its peak (nanomaggies per pixel), and how far it is drawn (pixels)."""
+    core = (np.asarray(fwhm) / (2 * np.sqrt(2 ** (1 / beta) - 1))).astype("float32")
+    peak = (np.asarray(flux) * (beta - 1) / (np.pi * core**2)).astype("float32")
+    # The box ends where the profile has fallen below what any survey's noise would show.
+    reach = float(np.max(core * np.maximum(peak / FAINTEST_WING, 4.0) ** (1 / (2 * beta)))) / np.sqrt(axis_ratio)
+    return core, peak, reach
+
+
+def box_around(image: np.ndarray, x: float, y: float, reach: int, top: int = 0) -> tuple[slice, slice] | None:
+    """Rows and columns of `image` within `reach` pixels of `x`, `y`; None where all are outside the image."""
+    height, width = image.shape[:2]
     left, right = max(int(x) - reach, 0), min(int(x) + reach + 1, width)
-    top, bottom = max(int(y) - reach, 0), min(int(y) + reach + 1, height)
-    return (slice(top, bottom), slice(left, right)) if left < right and top < bottom else None
+    low, high = max(int(y) - reach - top, 0), min(int(y) + reach + 1 - top, height)
+    return (slice(low, high), slice(left, right)) if left < right and low < high else None
+
+
+def offsets(box: tuple[slice, slice], x: float, y: float, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Columns [1, w] and rows [h, 1] of a box, counted from `x`, `y`."""
+    rows, columns = box
+    return (np.arange(columns.start, columns.stop) - x)[None, :], (np.arange(rows.start, rows.stop) + top - y)[:, None]

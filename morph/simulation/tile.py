@@ -2,11 +2,19 @@
 
 A tile holds the galaxies that a catalogue would keep, the fainter ones and the stars around them, saturated
 stars and a satellite trail with their mask bits, and the noise of a coadd. What volunteers would say about the
-catalogue's galaxies goes into a file of its own, as no survey has it.
+catalogue's galaxies goes into a file of its own, as no survey has it, and so do the stars. Strips of the tile are
+drawn and compressed in processes of their own and written as they come, so that memory does not grow with the tile.
 """
 
+import multiprocessing
 import shutil
+import signal
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +29,10 @@ from rich.progress import Progress
 from morph.beforehand import check_folder
 from morph.errors import BadInput
 from morph.questions import ANSWERS
-from morph.simulation.coadd import Mask, Tilename, write_band
-from morph.simulation.observe import add_noise, blurred_light
-from morph.simulation.population import FIELD_MIX, draw_scene
-from morph.simulation.scenes import Scene
-from morph.simulation.sky import add_galaxies, add_star, add_stars
+from morph.signals import stops_like_ctrl_c
+from morph.simulation.coadd import PLANES, Tilename, pack_band
+from morph.simulation.field import MAGNITUDES, Camera, Measured, Source, Star, divide, draw_field, draw_strip
+from morph.simulation.strips import PackedStrip, StripWriter
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, get_simulated
 
@@ -38,21 +45,24 @@ RUN = "r4163p01"
 #: Catalogue galaxies per square arcsec if their number is not given: those with r < 20.5 or so.
 DENSITY = 5.4e-4
 
-#: Magnitudes in r of the catalogue's galaxies.
-MAGNITUDES = (15.5, 20.5)
-
 #: Smallest and largest tile, pixels on a side: the field of one galaxy; a DES tile.
 SMALLEST, LARGEST = 128, 10000
 
-#: Stars brighter than this saturate the detector, and their number per square arcsec at high latitude.
-SATURATED = 15.0
-SATURATED_DENSITY = 1.6e-5
+#: Rows of a strip: enough that few galaxies lie on two strips and are drawn twice, few enough for 0.5 GB a process.
+STRIP = 400
 
-#: Half-light radii across the stamp on which a galaxy is drawn before it is put on the tile.
-STAMP_RADII = 20.0
+#: The least number of strips for which starting processes pays.
+WORTH_PROCESSES = 4
 
-#: First of the catalogue's identifiers, as long as those of DES DR2.
+#: Bytes on disk per pixel of the tile, in all bands, with the heaps while a file is put together.
+BYTES_PER_PIXEL = 4.0
+
+#: First of the catalogue's identifiers, as long as those of DES DR2; and of the stars'.
 FIRST_ID = 1_500_000_000
+FIRST_STAR_ID = 1_600_000_000
+
+#: SExtractor's flag of a source with saturated pixels.
+SATURATED_FLAG = 4
 
 
 @dataclass(frozen=True)
@@ -73,8 +83,9 @@ def simulate_tile(
     seed: int = 0,
     name: str = TILENAME,
     progress: bool = True,
+    processes: int = 2,
 ) -> SimulatedTile:
-    """Write a tile, its catalogue and the truth into `out_dir`.
+    """Write a tile, its catalogue and the truth into `out_dir`; all files appear, or none.
 
     Parameters
     ----------
@@ -82,147 +93,159 @@ def simulate_tile(
     size : pixels on a side.
     survey : whose camera; files are in the DES layout whatever the survey.
     galaxies : how many the catalogue lists; as many as the sky has if not given.
+    seed : what it makes is the same with any number of processes.
     name : the tile's name, DES followed by its centre as HHMM+DDMM.
+    processes : that draw strips of a large tile; 1 stays in this process, as small tiles do.
 
-    Raises BadInput on an unknown survey, a size out of range, fewer than one galaxy, or a name of another form.
+    In a script, call this below ``if __name__ == "__main__":``, as everything that starts processes.
+
+    Raises BadInput on an unknown survey, a size out of range, fewer than one galaxy, a name of another form, and
+    where the folder cannot be written or its disk is full.
     """
     camera = get_simulated(survey)
     if not SMALLEST <= size <= LARGEST:
         raise BadInput(f"A tile of {size} pixels cannot be made; give {SMALLEST} to {LARGEST} pixels on a side.")
-    area = (size * camera.pixel_scale) ** 2
-    count = max(1, round(DENSITY * area)) if galaxies is None else galaxies
+    count = max(1, round(DENSITY * (size * camera.pixel_scale) ** 2)) if galaxies is None else galaxies
     if count < 1:
         raise BadInput(f"The number of galaxies is {count}; it must be at least 1.")
     tilename = Tilename(name)
     out_dir = Path(out_dir)
     check_folder(out_dir)
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar:
-        task = bar.add_task(f"simulating tile {name}", total=count + 6)
-        image, mask, rows = _fill(camera, size, area, count, seed, lambda: bar.advance(task))
-        building = out_dir.with_name(f".{out_dir.name}.building")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        wcs = tilename.wcs(size, camera.pixel_scale)
-        for band, letter in enumerate(camera.bands):
-            path = building / f"{name}_{RUN}_{letter}.fits.fz"
-            write_band(path, image[..., band], mask, camera, band, tilename, wcs)
-            bar.advance(task)
-        _write_catalogue(building / f"{name}_catalogue.fits", rows, name, wcs)
-        _write_truth(building / f"{name}_truth.parquet", rows, camera, seed)
-        bar.advance(task, 3)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    for file in building.iterdir():
-        file.replace(out_dir / file.name)
-    building.rmdir()
+    with stops_like_ctrl_c(), _folder(out_dir, BYTES_PER_PIXEL * size**2) as building:
+        _write_tile(building, camera, size, count, seed, tilename, progress, processes)
     paths = tuple(out_dir / f"{name}_{RUN}_{letter}.fits.fz" for letter in camera.bands)
     return SimulatedTile(paths, out_dir / f"{name}_catalogue.fits", out_dir / f"{name}_truth.parquet", count)
 
 
+@contextmanager
+def _folder(path: Path, needed: float) -> Iterator[Path]:
+    """A folder beside `path` whose files move there when the block ends well; otherwise nothing is left.
+
+    BadInput when it cannot be written to or has fewer than `needed` bytes.
+    """
+    building = path.with_name(f".{path.name}.building")
+    missing = [parent for parent in path.absolute().parents if not parent.exists()]
+    try:
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        if (free := shutil.disk_usage(building).free) < needed:
+            raise BadInput(
+                f"The tile needs {needed / 1e6:,.1f} MB on the disk of '{path}', which has {free / 1e6:,.1f} MB left; "
+                "make room, or give a smaller --size."
+            )
+        yield building
+        path.mkdir(parents=True, exist_ok=True)
+        for file in building.iterdir():
+            file.replace(path / file.name)
+        missing = []
+    except OSError as error:
+        raise BadInput(f"The tile cannot be written to '{path}' ({error.strerror or error}).") from None
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Stopped; no tile was written.") from None
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        for parent in missing:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _write_tile(
+    folder: Path, survey: Survey, size: int, count: int, seed: int, tile: Tilename, progress: bool, processes: int
+) -> None:
+    """Write all files of a tile into an empty folder."""
+    wcs = tile.wcs(size, survey.pixel_scale)
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
+    with bar, ExitStack() as files:
+        task = bar.add_task(f"simulating tile {tile.name}", total=size)
+        camera, sources = draw_field(survey, size, count, seed)
+        strips = divide(camera, sources, STRIP)
+        writers = [
+            files.enter_context(StripWriter(folder / f"{tile.name}_{RUN}_{band}.fits.fz", [p.name for p in PLANES]))
+            for band in survey.bands
+        ]
+        measured: dict[int, Measured] = {}
+        for number, strip in enumerate(_made(camera, tile, strips, processes), start=1):
+            for writer, packed in zip(writers, strip.bands, strict=True):
+                writer.write(packed)
+            measured |= strip.measured
+            done = strips[number - 1][0]
+            bar.advance(task, len(done))
+            if progress and not console.is_terminal and len(strips) >= 2 * WORTH_PROCESSES and number % 5 == 0:
+                console.print(f"simulated {done.stop:,} of {size:,} rows of tile {tile.name}")
+    rows = [measured[index] for index in range(count)]
+    stars = [source for source in sources if isinstance(source, Star) and source.magnitude < MAGNITUDES[1]]
+    _write_catalogue(folder / f"{tile.name}_catalogue.fits", rows, tile.name, wcs)
+    _write_stars(folder / f"{tile.name}_stars.fits", stars, camera, tile.name, wcs)
+    _write_truth(folder / f"{tile.name}_truth.parquet", rows, survey, seed)
+
+
 @dataclass(frozen=True, eq=False)
-class _Row:
-    """A galaxy of the catalogue: its place (pixels, 0-based), and what was measured on its light without noise."""
+class _FinishedStrip:
+    """A strip as it goes to disk, [band][plane], and the catalogue's galaxies whose centres are on it."""
 
-    scene: Scene
-    x: float
-    y: float
-    fluxes: np.ndarray
-    radii: np.ndarray
-    axes: tuple[float, float, float]
+    bands: list[list[PackedStrip]]
+    measured: dict[int, Measured]
 
 
-def _fill(camera: Survey, size: int, area: float, count: int, seed: int, advance) -> tuple:
-    """The tile's light with noise [size, size, 3] (nanomaggies), its mask, and its catalogue's rows."""
-    rng = np.random.default_rng([seed, size])
-    seeing = np.asarray(camera.seeing) * rng.lognormal(0, 0.02, 3)
-    image = np.zeros((size, size, 3), dtype="float32")
-    mask = np.zeros((size, size), dtype="int32")
-    rows = []
-    for index in range(count):
-        scene = draw_scene(np.random.default_rng([seed, index, 7]), camera, FIELD_MIX, MAGNITUDES)
-        x, y = rng.uniform(0, size - 1, 2)
-        rows.append(_put(image, scene, camera, seeing, float(x), float(y), rng))
-        advance()
-    add_galaxies(image, camera, seeing, rng, brightest=MAGNITUDES[1])
-    add_stars(image, camera, seeing, rng, brightest=SATURATED)
-    for _ in range(rng.poisson(SATURATED_DENSITY * area)):
-        _saturated_star(image, mask, rng.triangular(10.5, SATURATED, SATURATED), camera, seeing, rng)
-    if rng.random() < 0.5:
-        _trail(image, mask, camera, rng)
-    add_noise(image, camera, rng)
-    return image, mask, rows
+def _make(camera: Camera, tile: Tilename, strip: tuple[range, list[Source]]) -> _FinishedStrip:
+    drawn = draw_strip(camera, *strip)
+    wcs = tile.wcs(camera.size, camera.survey.pixel_scale)
+    bands = [
+        pack_band(drawn.image[..., band], drawn.mask, camera.survey, band, tile, wcs, camera.size, drawn.top)
+        for band in range(3)
+    ]
+    return _FinishedStrip(bands, drawn.measured)
 
 
-def _put(image: np.ndarray, scene: Scene, camera: Survey, seeing: np.ndarray, x: float, y: float, rng) -> _Row:
-    """Add a galaxy to the tile and measure it there."""
-    column, row = round(x), round(y)
-    # The middle of an even stamp is between pixels, half a pixel before the one that counts as its centre.
-    place = (x - column + 0.5) * camera.pixel_scale, (y - row + 0.5) * camera.pixel_scale
-    field = STAMP_RADII * float(np.hypot(scene.radius, 0.5 * max(camera.seeing)))
-    light, fluxes = blurred_light(scene, camera, seeing, rng, *place, field=field)
-    # What is left of the wings at the border would show as a square on the sky.
-    border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
-    light = np.maximum(light - np.percentile(border, 90, axis=0), 0).astype("float32")
-    half = light.shape[0] // 2
-    left, top = column - half, row - half
-    tile_rows = slice(max(top, 0), min(top + 2 * half, image.shape[0]))
-    tile_columns = slice(max(left, 0), min(left + 2 * half, image.shape[1]))
-    inner = light[tile_rows.start - top : tile_rows.stop - top, tile_columns.start - left : tile_columns.stop - left]
-    image[tile_rows, tile_columns] += inner
-    dy, dx = np.mgrid[: 2 * half, : 2 * half]
-    dx, dy = dx - (x - left), dy - (y - top)
-    radii = np.array([_half_light(light[..., band], dx, dy) for band in range(3)])
-    return _Row(scene, x, y, fluxes, radii, _axes(light[..., 1], dx, dy, 3 * radii[1]))
+def _made(camera: Camera, tile: Tilename, strips: list, processes: int) -> Iterator[_FinishedStrip]:
+    """The strips of a tile from top to bottom, made by so many processes."""
+    make = partial(_make, camera, tile)
+    if processes == 1 or len(strips) < WORTH_PROCESSES:
+        yield from map(make, strips)
+        return
+    before = multiprocessing.active_children()
+    # A forked copy of a process that runs TensorFlow's threads can hang; a fresh one cannot.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _ignore_ctrl_c) as pool:
+        started: deque[Future] = deque()
+        try:
+            for strip in strips:
+                started.append(pool.submit(make, strip))
+                # Finished strips do not pile up where the disk is slower than the processors.
+                if len(started) > 2 * processes:
+                    yield started.popleft().result()
+            while started:
+                yield started.popleft().result()
+        except BaseException:
+            # Nobody waits for the strips that are being drawn.
+            for child in set(multiprocessing.active_children()) - set(before):
+                child.terminate()
+            raise
 
 
-def _half_light(light: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> float:
-    """The radius (pixels) of the circle that holds half of the light."""
-    distance = np.hypot(dx, dy).ravel()
-    order = np.argsort(distance)
-    growth = np.cumsum(light.ravel()[order])
-    return float(distance[order][np.searchsorted(growth, growth[-1] / 2)])
+def _ignore_ctrl_c() -> None:
+    """A terminal sends Ctrl-C to all of a program's processes; the first one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _axes(light: np.ndarray, dx: np.ndarray, dy: np.ndarray, within: float) -> tuple[float, float, float]:
-    """Standard deviations along the major and the minor axis (pixels) and its angle (degrees) from x towards y."""
-    weight = np.where(np.hypot(dx, dy) < within, np.maximum(light, 0), 0)
-    weight = weight / max(float(weight.sum()), 1e-20)
-    xx, yy, xy = ((weight * product).sum() for product in (dx * dx, dy * dy, dx * dy))
-    mean, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    angle = np.degrees(0.5 * np.arctan2(2 * xy, xx - yy))
-    return float(np.sqrt(mean + spread)), float(np.sqrt(max(mean - spread, 0.05))), float(angle)
+def _write_stars(path: Path, stars: list[Star], camera: Camera, name: str, wcs: WCS) -> None:
+    """The stars as bright as the catalogue's galaxies, and brighter, with the names and units of DES DR2's tables."""
+    x, y = np.array([star.x for star in stars]), np.array([star.y for star in stars])
+    table = Table(meta={"EXTNAME": "STARS"})
+    table["COADD_OBJECT_ID"] = FIRST_STAR_ID + np.array([star.index for star in stars], dtype="int64")
+    table["TILENAME"] = np.full(len(stars), name)
+    table["RA"], table["DEC"] = wcs.all_pix2world(x, y, 0)
+    table["XWIN_IMAGE"], table["YWIN_IMAGE"] = x + 1, y + 1
+    fluxes = np.array([star.fluxes(camera) for star in stars]).reshape(-1, 3)
+    for band, letter in enumerate("GRI"):
+        table[f"MAG_AUTO_{letter}"] = (NANOMAGGY_ZERO_POINT - 2.5 * np.log10(fluxes[:, band])).astype("float32")
+    # 0 is "high-confidence star" in DES DR2.
+    table["EXTENDED_CLASS_COADD"] = np.zeros(len(stars), dtype="int16")
+    table["FLAGS"] = np.array([SATURATED_FLAG if star.saturated else 0 for star in stars], dtype="int16")
+    _write_table(path, table)
 
 
-def _saturated_star(image, mask, magnitude: float, camera: Survey, seeing, rng) -> None:
-    """A star too bright for the detector: its core is flat, it bleeds along its column, and the mask says so."""
-    height, width, _ = image.shape
-    x, y = rng.uniform(0, width), rng.uniform(0, height)
-    add_star(image, x, y, magnitude, camera, seeing, rng)
-    bright = 10 ** (0.4 * (SATURATED - magnitude))
-    radius = 2.0 * bright**0.25 / camera.pixel_scale
-    dx, dy = np.arange(width)[None, :] - x, np.arange(height)[:, None] - y
-    near = np.hypot(dx, dy)
-    mask[near < radius] |= Mask.SATURATED
-    mask[near < 1.5 * radius] |= Mask.STAR
-    bleed = (np.abs(dx) < 1.5) & (np.abs(dy) < 4 * radius * rng.uniform(1, 3))
-    mask[bleed] |= Mask.SATURATED | Mask.BLEED
-    image[bleed] = np.maximum(image[bleed], 20.0)
-
-
-def _trail(image, mask, camera: Survey, rng) -> None:
-    """A satellite crossed the field during one exposure."""
-    height, width, _ = image.shape
-    angle = rng.uniform(0, np.pi)
-    dx = np.arange(width)[None, :] - rng.uniform(0.3, 0.7) * width
-    dy = np.arange(height)[:, None] - rng.uniform(0.3, 0.7) * height
-    across = np.abs(np.cos(angle) * dy - np.sin(angle) * dx) * camera.pixel_scale
-    band = rng.integers(3)
-    image[..., band] += (8 * camera.noise()[band] * np.exp(-0.5 * (across / 0.7) ** 2)).astype("float32")
-    mask[across < 1.5] |= Mask.STREAK
-
-
-def _write_catalogue(path: Path, rows: list[_Row], name: str, wcs: WCS) -> None:
+def _write_catalogue(path: Path, rows: list[Measured], name: str, wcs: WCS) -> None:
     """The catalogue with the names and units of DES DR2's tables."""
     x, y = np.array([row.x for row in rows]), np.array([row.y for row in rows])
     ra, dec = wcs.all_pix2world(x, y, 0)
@@ -240,7 +263,13 @@ def _write_catalogue(path: Path, rows: list[_Row], name: str, wcs: WCS) -> None:
         table[column] = np.array([row.axes[k] for row in rows], dtype="float32")
     # 3 is "high-confidence galaxy" in DES DR2.
     table["EXTENDED_CLASS_COADD"] = np.full(len(rows), 3, dtype="int16")
+    _write_table(path, table)
+
+
+def _write_table(path: Path, table: Table) -> None:
+    """Write a table with the units that its columns have by their names."""
     units = {"RA": "deg", "DEC": "deg", "THETA_IMAGE": "deg", "XWIN_IMAGE": "pix", "YWIN_IMAGE": "pix"}
+    units = {column: unit for column, unit in units.items() if column in table.colnames}
     for column in table.colnames:
         if column.startswith("MAG"):
             units[column] = "mag"
@@ -251,7 +280,7 @@ def _write_catalogue(path: Path, rows: list[_Row], name: str, wcs: WCS) -> None:
     fits.table_to_hdu(table).writeto(path, overwrite=True)
 
 
-def _write_truth(path: Path, rows: list[_Row], camera: Survey, seed: int) -> None:
+def _write_truth(path: Path, rows: list[Measured], camera: Survey, seed: int) -> None:
     """What each galaxy is, its redshift and the votes it would get: Parquet, one row a galaxy of the catalogue."""
     probabilities = np.array([answer_probabilities(row.scene, camera) for row in rows])
     votes = np.array([draw_votes(p, np.random.default_rng([seed, k, 8])) for k, p in enumerate(probabilities)])

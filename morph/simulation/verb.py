@@ -64,7 +64,9 @@ def galaxies(
 def tile(survey: str, size: int, galaxies: int | None, seed: int, name: str, path: Path) -> None:
     """Simulate one coadd tile in the files of the Dark Energy Survey: g, r, i with masks and weights.
 
-    Its catalogue stands beside it, and the votes that its galaxies would get, which no survey has.
+    Its catalogue of galaxies stands beside it, the table of its stars (NAME_stars.fits; FLAGS is 4 where a star is
+    saturated), and the votes that its galaxies would get, which no survey has. All files appear, or none. A tile
+    of 10,000 pixels takes about 1.5 minutes on two cores, 1.3 GB of memory and 0.3 GB of disk.
 
     \b
     morph simulate tile --size 2000 --seed 1 --to tile/

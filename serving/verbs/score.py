@@ -101,13 +101,13 @@ def command(
     from morph.beforehand import check_folder
     from morph.images.finding import bands_left_out, find_tiles, survey_of
     from morph.shift.words import lines
+    from morph.signals import stops_like_ctrl_c
     from morph.surveys import get_survey
     from serving.catalogue.distance import tell_distance
     from serving.catalogue.publish import catalogue_folder, publish
     from serving.scoring.hold import hold
     from serving.scoring.progress import Progress
     from serving.scoring.run import FAILED, score
-    from serving.signals import stops_like_ctrl_c
 
     if dry_run:
         source = _source(model if servers else model or "models:/morph@sdss", servers, engine)

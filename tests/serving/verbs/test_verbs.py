@@ -239,7 +239,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 from serving.batching import BatchingParameters
 from serving.server import Server
-from serving.signals import until_stopped
+from morph.signals import until_stopped
 
 parser = argparse.ArgumentParser(allow_abbrev=False)
 for option in (

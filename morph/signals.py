@@ -21,6 +21,10 @@ def until_stopped() -> Iterator[threading.Event]:
 @contextmanager
 def stops_like_ctrl_c() -> Iterator[None]:
     """SIGTERM, which a batch system sends when a job's time is over, does what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread may set a handler.
+        yield
+        return
 
     def stop(*_) -> None:
         raise KeyboardInterrupt
