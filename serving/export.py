@@ -107,10 +107,27 @@ def _export(classifier, to: Path, version: int, name: str, run: str | None) -> P
 
 def versions(model_dir: Path) -> list[int]:
     """The versions in a model's folder, in rising order."""
+    return sorted(version_folders(model_dir))
+
+
+def version_number(name: str) -> int | None:
+    """The version that a folder's name stands for, as TensorFlow Serving reads it: `7` and `00000123` are versions.
+    None where it is no number, or none of 64 bits."""
+    if not (name.isascii() and name.isdigit()) or int(name) >= 1 << 63:
+        return None
+    return int(name)
+
+
+def version_folders(model_dir: Path) -> dict[int, Path]:
+    """Version -> its folder, of a model's folder. Of two names of one number (`7`, `007`) the last in the alphabet
+    counts."""
     if not model_dir.is_dir():
-        return []
-    folders = [path for path in model_dir.iterdir() if path.name.isdigit() and (path / "saved_model.pb").is_file()]
-    return sorted(int(path.name) for path in folders)
+        return {}
+    return {
+        number: path
+        for path in sorted(model_dir.iterdir())
+        if (number := version_number(path.name)) is not None and (path / "saved_model.pb").is_file()
+    }
 
 
 def next_version(model_dir: Path) -> int:

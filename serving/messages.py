@@ -182,7 +182,12 @@ AVAILABLE = 30
 MOST_FILLED = 1 << 26
 
 
-def to_tensor(array: np.ndarray, into: Message | None = None) -> Message:
+def value_field(dtype: np.dtype) -> str:
+    """The field of a TensorProto that holds an array's values one by one."""
+    return _KINDS[dtype][1]
+
+
+def to_tensor(array: np.ndarray, into: Message | None = None, by_value: bool = False) -> Message:
     """An array as a TensorProto.
 
     Parameters
@@ -190,6 +195,7 @@ def to_tensor(array: np.ndarray, into: Message | None = None) -> Message:
     array : float32, uint8, int64 or bool of any shape; or text (str, bytes, object), which becomes bytes, str
         as UTF-8.
     into : the message to fill, this module's TensorProto or TensorFlow's; a new one if not given.
+    by_value : write the values one by one (`float_val`, ...) instead of in `tensor_content`.
 
     Raises TypeError for any other dtype: nothing is converted behind the caller's back.
     """
@@ -203,6 +209,8 @@ def to_tensor(array: np.ndarray, into: Message | None = None) -> Message:
         proto.tensor_shape.dim.add(size=length)
     if dtype is _TEXT:
         proto.string_val.extend(v if isinstance(v, bytes) else str(v).encode() for v in array.ravel().tolist())
+    elif by_value:
+        getattr(proto, _KINDS[dtype][1]).extend(array.ravel().tolist())
     else:
         # The format is little-endian whatever the machine is.
         proto.tensor_content = np.ascontiguousarray(array, dtype=dtype.newbyteorder("<")).tobytes()

@@ -39,6 +39,7 @@ def serve(
     batching: str | Path | None = None,
     poll: float = 1.0,
     max_message_mb: int = 64,
+    tensor_content: bool = False,
 ) -> None:
     """Run `tensorflow_model_server` until SIGTERM or Ctrl-C; it listens on every address of the machine.
 
@@ -53,6 +54,7 @@ def serve(
     batching : a file in its format; without it, the `batching_parameters.txt` beside the model.
     poll : seconds between two looks for new versions and at `models_config`, rounded up to whole ones.
     max_message_mb : larger requests are refused.
+    tensor_content : its `--enable_serialization_as_tensor_content`.
 
     Raises BadInput when there is no model, or when the program ends by itself (its own lines, on standard error, say
     why).
@@ -77,6 +79,7 @@ def serve(
             f"--model_config_file_poll_wait_seconds={math.ceil(poll) if models_config else 0}",
             f"--grpc_channel_arguments=grpc.max_receive_message_length={max_message_mb * 2**20}",
             "--allow_version_labels_for_unavailable_models=true",
+            f"--enable_serialization_as_tensor_content={str(tensor_content).lower()}",
         ]
         if rest_port is not None:
             monitoring = monitoring or configuration_file(beside, "monitoring.config")

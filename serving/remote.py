@@ -46,10 +46,12 @@ class Remote:
 
     def versions(self, name: str) -> list[int]:
         """The versions of the model `name` that are there whole, in rising order."""
+        from serving.export import version_number
+
         with self._said_plainly():
             found = self._files.glob(f"{self._root}/{name}/*/{SAVED_MODEL}")
         names = [PurePosixPath(path).parent.name for path in found]
-        return sorted(int(version) for version in names if version.isdigit())
+        return sorted(number for name in names if (number := version_number(name)) is not None)
 
     def upload(self, folder: Path, name: str, version: int) -> str:
         """Bring the model `name`, version `version`, and the files beside it, from the local `folder`.

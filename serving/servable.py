@@ -8,7 +8,7 @@ import numpy as np
 
 from morph.errors import BadInput
 from serving.c_api import SavedModel, Tensor, dtype_of
-from serving.export import DEPLOY, WARMUP, versions
+from serving.export import DEPLOY, WARMUP, version_folders, version_number, versions
 from serving.messages import from_tensor
 from serving.remote import local
 
@@ -17,7 +17,7 @@ NO_MODEL = "export one with `morph export MODEL --to DIR`."
 
 @dataclass(frozen=True)
 class Location:
-    """One version of a model on disk: its folder is `base_path/version`; `pinned` if the user chose it."""
+    """One version of a model on disk; `pinned` if the user chose it."""
 
     base_path: Path
     version: int
@@ -25,7 +25,8 @@ class Location:
 
     @property
     def folder(self) -> Path:
-        return self.base_path / str(self.version)
+        """`base_path/version`, whose name may have zeros in front."""
+        return version_folders(self.base_path).get(self.version, self.base_path / str(self.version))
 
 
 def locate(folder: str | Path, name: str = "morph") -> Location:
@@ -36,8 +37,8 @@ def locate(folder: str | Path, name: str = "morph") -> Location:
     path = local(folder).resolve()
     if not path.is_dir():
         raise BadInput(f"There is no folder '{folder}'; {NO_MODEL}")
-    if path.name.isdigit() and (path / "saved_model.pb").is_file():
-        return Location(path.parent, int(path.name), pinned=True)
+    if (number := version_number(path.name)) is not None and (path / "saved_model.pb").is_file():
+        return Location(path.parent, number, pinned=True)
     for base in (path, path / name):
         if found := versions(base):
             return Location(base, found[-1])
@@ -214,6 +215,20 @@ def _kind(proto) -> tuple[np.dtype, tuple[int, ...]]:
     return dtype, tuple([dim.size for dim in proto.tensor_shape.dim])
 
 
+def _must_be_whole(path: Path) -> None:
+    """Raise EOFError where a file of TFRecords ends within one, which tf.data reads as if it had ended before."""
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        place = 0
+        while place < end:
+            file.seek(place)
+            # Length and its checksum; the record and its checksum.
+            header = file.read(12)
+            place += 12 + int.from_bytes(header[:8], "little") + 4
+            if len(header) < 12 or place > end:
+                raise EOFError("truncated record")
+
+
 class Servable:
     """An exported model, loaded.
 
@@ -256,8 +271,18 @@ class Servable:
 
     def _warmup_requests(self) -> Iterator:
         import tensorflow as tf
+        from google.protobuf.message import DecodeError
         from tensorflow_serving.apis import prediction_log_pb2
 
-        if (path := self._folder / WARMUP).is_file():
+        if not (path := self._folder / WARMUP).is_file():
+            return
+        try:
+            _must_be_whole(path)
             for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-                yield prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+                log = prediction_log_pb2.PredictionLog.FromString(record)
+                if log.HasField("predict_log"):
+                    yield log.predict_log.request
+        except (tf.errors.OpError, DecodeError, EOFError) as error:
+            raise BadInput(
+                f"The warm-up '{path}' is damaged ({str(error).splitlines()[0]}); export it again."
+            ) from None

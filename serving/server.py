@@ -78,6 +78,9 @@ class Server:
     monitoring : a file in TensorFlow Serving's format that says where Prometheus finds its page; the
         `monitoring.config` beside the models if not given.
     tls : key and certificates, for both ports; in clear if not given.
+    tensor_content : send the numbers of answers in `tensor_content`, as TensorFlow Serving does with
+        `--enable_serialization_as_tensor_content`, instead of in `float_val` and so on.
+    admin : let clients change what is served (HandleReloadConfigRequest).
     """
 
     def __init__(
@@ -94,6 +97,8 @@ class Server:
         rest_port: int | None = None,
         monitoring: str | Path | None = None,
         tls: Tls | None = None,
+        tensor_content: bool = False,
+        admin: bool = False,
     ):
         self._models_config = Path(models_config) if models_config else None
         if self._models_config:
@@ -110,6 +115,7 @@ class Server:
         self.host, self.port, self.poll = host, port, poll
         self.batching = batching or BatchingParameters.read(configuration_file(beside, "batching_parameters.txt"))
         self.rest_port, self._tls = rest_port, tls
+        self._as_content, self._admin = tensor_content, admin
         self._page = page_path(monitoring or configuration_file(beside, "monitoring.config"))
         self._options = (
             ("grpc.max_send_message_length", -1),
@@ -184,7 +190,7 @@ class Server:
         healths, metrics = Health(self.models), Metrics(self.models)
         keeper = Keeper(self.models, threads, self._configs, healths.changed, metrics.observe_load)
         health_pb2_grpc.add_HealthServicer_to_server(healths.servicer, server)
-        add_services(server, self.models, keeper)
+        add_services(server, self.models, keeper, as_content=self._as_content, admin=self._admin)
         reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         await healths.tell()
         _must_be_free(self.host, self.port)

@@ -92,12 +92,12 @@ class Deployment:
     @cached_property
     def version(self) -> Path:
         """The folder of the model's newest version."""
-        from serving.export import versions
+        from serving.export import version_folders
 
-        found = versions(self.folder / self.name)
+        found = version_folders(self.folder / self.name)
         if not found:
             raise BadInput(f"There is no whole version in '{self.name}/'; export one with `morph export`.")
-        return self.folder / self.name / str(found[-1])
+        return found[max(found)]
 
     @cached_property
     def graph(self):

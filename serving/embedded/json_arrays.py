@@ -62,8 +62,6 @@ class Block:
         array = table["value"].to_numpy()
         if len(array) != np.prod(shape):
             raise Unusual
-        if dtype.kind == "f" and not np.all((np.abs(array) < whole_numbers(dtype)) | np.isnan(array)):
-            raise Unusual
         return array.reshape(shape)
 
     def _shape(self) -> tuple[int, ...]:
@@ -137,11 +135,6 @@ def _next_mark(body: bytes, start: int, stop: int) -> int | None:
 def _translated(text: bytes, table: bytes | None, without: bytes = b"") -> bytes:
     pieces = range(0, len(text), _PIECE)
     return b"".join(text[start : start + _PIECE].translate(table, without) for start in pieces)
-
-
-def whole_numbers(dtype: np.dtype) -> float:
-    """Whole numbers below this are all different in a floating type."""
-    return 2.0 ** (np.finfo(dtype).nmant + 1)
 
 
 def texts(array: np.ndarray, as_bytes: bool = False) -> pa.Array:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from serving.embedded.json_arrays import Block, Unusual, joined, loads, texts, whole_numbers
+from serving.embedded.json_arrays import Block, Unusual, joined, loads, texts
 from serving.servable import Refused, TensorSpec
 
 #: What stands in a request under the key of its inputs, and in its answer under that of its outputs.
@@ -88,7 +88,7 @@ def _request(document: dict, inputs_of: Callable[[str], Mapping[str, TensorSpec]
     if ROW in document:
         rows = document[ROW]
         if not isinstance(rows, list | Block):
-            raise _wrong(document, "Excepting 'instances' to be an list/array")
+            raise _wrong(document, "Expecting 'instances' to be an list/array")
         if rows == []:
             raise _wrong(document, "No values in 'instances' array")
         return Request(signature, _from_rows(rows, specs), ROW)
@@ -157,7 +157,9 @@ def _tensor(value, dtype: np.dtype) -> np.ndarray:
     leaves: list = []
     _collect(value, 0, shape, dtype, leaves)
     array = np.empty(len(leaves), dtype)
-    array[:] = leaves
+    # As in TensorFlow Serving a number too large for its floating type is infinite.
+    with np.errstate(over="ignore"):
+        array[:] = leaves
     return array.reshape(shape)
 
 
@@ -191,15 +193,7 @@ def _scalar(value, dtype: np.dtype):
         raise _type_error(value, dtype)
     if dtype.kind in "iu" and not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
         raise _type_error(value, dtype)
-    if dtype.kind == "f" and _loses(value, dtype):
-        raise _invalid(f"Cannot convert JSON value: {_quoted(value)} to {_name(dtype)} without loss of precision.")
     return value
-
-
-def _loses(value: float, dtype: np.dtype) -> bool:
-    if isinstance(value, int):
-        return abs(value) >= whole_numbers(dtype)
-    return float(np.finfo(dtype).max) < abs(value) < np.inf
 
 
 def _text(value, dtype: np.dtype) -> bytes:

@@ -178,19 +178,15 @@ class Models:
         raise Refused("NOT_FOUND", f"Servable not found for request: {asked}")
 
     def status(self, spec: Spec) -> list[VersionStatus]:
-        """How the versions of a model fare, newest first; or the one that `spec` names. Refused where there is
-        no such model or version."""
+        """How the versions of a model fare, newest first; or the one whose number `spec` gives. As in TensorFlow
+        Serving a label is not looked at. Refused where there is no such model or version."""
         states = self.states(spec.name)
+        if spec.version is not None:
+            states = [status for status in states if status.version == spec.version]
+            if not states:
+                raise Refused("NOT_FOUND", f"Could not find version {spec.version} of model {spec.name}")
         if not states:
             raise Refused("NOT_FOUND", f"Could not find any versions of model {spec.name}")
-        number = spec.version
-        if spec.label is not None:
-            number = self.labels(spec.name).get(spec.label)
-            if number is None:
-                raise Refused("INVALID_ARGUMENT", f"Unrecognized servable version label: {spec.label}")
-        states = [status for status in states if number in (None, status.version)]
-        if not states:
-            raise Refused("NOT_FOUND", f"Could not find version {number} of model {spec.name}")
         return states
 
     @contextmanager

@@ -127,6 +127,9 @@ class Rest:
             return web.Response(body=self._metrics.page(), content_type="text/plain")
         if not path.lower().startswith("/v1/"):
             return _error(404, f"There is nothing at {path}")
+        if request.method == "OPTIONS":
+            # What a browser asks before it sends a request to another host; without CORS the answer allows nothing.
+            return web.Response(status=200 if re.search("https?://", request.headers.get("Origin", "")) else 400)
         if request.method == "POST" and (found := _POST.fullmatch(path)) and found[1]:
             return await self._ask(request, _spec(found), found[4].lower())
         if request.method == "GET" and (found := _GET.fullmatch(path)):
@@ -163,7 +166,7 @@ class Rest:
             if method != "predict":
                 return await self._wrong_method(spec, body, method)
             answer, headers = await self._predict(spec, body), {}
-            if len(answer) > _LARGE and "gzip" in request.headers.get("Accept-Encoding", "").lower():
+            if len(answer) > _LARGE and _takes_gzip(request.headers.get("Accept-Encoding", "")):
                 answer = await self._work(len(answer), gzip.compress, answer, 1)
                 headers = {"Content-Encoding": "gzip"}
             return await self._send(
@@ -289,6 +292,15 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
     if not inflating.eof:
         raise Refused("INVALID_ARGUMENT", "The request's body is not compressed as its Content-Encoding says.")
     return text
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Whether a client that sent this Accept-Encoding reads gzip; a weight of 0 means that it does not."""
+    for part in accepted.lower().split(","):
+        name, _, weight = part.partition(";")
+        if name.strip() == "gzip":
+            return not re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight)
+    return False
 
 
 def _silent() -> logging.Logger:

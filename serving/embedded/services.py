@@ -42,9 +42,15 @@ RECEIVED_AT_ONCE = 32
 SLOW, ARRIVING = 1.0, 60.0
 
 
-def add_services(server: grpc.aio.Server, models: Models, keeper: Keeper) -> None:
-    """Let `server` answer PredictionService and ModelService."""
-    prediction, model = PredictionService(models, keeper.threads), ModelService(models, keeper)
+def add_services(
+    server: grpc.aio.Server, models: Models, keeper: Keeper, *, as_content: bool = False, admin: bool = False
+) -> None:
+    """Let `server` answer PredictionService and ModelService.
+
+    `as_content` sends the numbers of answers in `tensor_content`; `admin` lets clients change what is served.
+    """
+    prediction = PredictionService(models, keeper.threads, as_content)
+    model = ModelService(models, keeper, admin)
     handlers = {
         # Taken as a stream of one request, which is the same on the wire, it can be refused before it is received.
         "Predict": grpc.stream_unary_rpc_method_handler(prediction.predict),
@@ -113,8 +119,8 @@ class _Inputs:
 class PredictionService:
     """The calls that ask a model something."""
 
-    def __init__(self, models: Models, threads: Threads | None = None):
-        self._models, self._threads = models, threads
+    def __init__(self, models: Models, threads: Threads | None = None, as_content: bool = False):
+        self._models, self._threads, self._as_content = models, threads, as_content
         self._receiving = asyncio.Semaphore(RECEIVED_AT_ONCE)
 
     async def predict(self, _, context) -> bytes:
@@ -132,7 +138,7 @@ class PredictionService:
                 version, names, part = await self._models.ask(asked, inputs.read, wanted, deadline)
         except Refused as refusal:
             await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
-        return wire.write(version.name, version.number, asked.spec.signature, names, part)
+        return wire.write(version.name, version.number, asked.spec.signature, names, part, self._as_content)
 
     async def _receive(self, context):
         """The request, unless so much waits already that it would be refused anyway."""
@@ -225,15 +231,21 @@ def _wrong_method(version: Version, spec: Spec, kind: str, method: str) -> Refus
 class ModelService:
     """The calls about the models themselves."""
 
-    def __init__(self, models: Models, keeper: Keeper):
-        self._models, self._keeper = models, keeper
+    def __init__(self, models: Models, keeper: Keeper, admin: bool):
+        self._models, self._keeper, self._admin = models, keeper, admin
 
     async def status(self, request):
         """GetModelStatus."""
         return status_of(self._models, spec_of(request))
 
     async def reload(self, request):
-        """HandleReloadConfigRequest: other models, versions or labels."""
+        """HandleReloadConfigRequest: other models, versions or labels. Refused unless the server allows it: whoever
+        reaches the port could unload the model, or load a program of their own."""
+        if not self._admin:
+            raise Refused(
+                "PERMISSION_DENIED",
+                "HandleReloadConfigRequest is off; start the server with --admin, or change its models.config.",
+            )
         await self._keeper.replace(models_of(request.config))
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()

@@ -59,6 +59,18 @@ import click
     metavar="FILE",
     help="SSLConfig of TensorFlow Serving, with the server's key and certificates: serve over TLS, or mutual TLS.",
 )
+@click.option(
+    "--enable_serialization_as_tensor_content",
+    "--tensor-content",
+    "tensor_content",
+    is_flag=True,
+    help="Send the numbers of answers as bytes (tensor_content) instead of one by one (float_val).",
+)
+@click.option(
+    "--admin",
+    is_flag=True,
+    help="Let every client change what is served (HandleReloadConfigRequest).  [embedded server only]",
+)
 @click.option("--embedded", is_flag=True, help="Use the embedded server even where TensorFlow Serving is installed.")
 def command(
     folder: str | None,
@@ -73,6 +85,8 @@ def command(
     no_rest: bool,
     monitoring: Path | None,
     ssl_config: Path | None,
+    tensor_content: bool,
+    admin: bool,
     embedded: bool,
 ) -> None:
     """Serve the exported model in DIR over gRPC and REST, until Ctrl-C.
@@ -119,6 +133,7 @@ def command(
             batching=batching,
             poll=poll,
             max_message_mb=max_message_mb,
+            tensor_content=tensor_content,
         )
     else:
         server = import_quietly("serving.server")
@@ -134,4 +149,6 @@ def command(
             rest_port=rest,
             monitoring=monitoring,
             tls=tls,
+            tensor_content=tensor_content,
+            admin=admin,
         )

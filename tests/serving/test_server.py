@@ -70,6 +70,24 @@ def test_the_official_client_gets_the_keras_models_numbers(stub, classifier, flu
         assert (spec.name, spec.version.value, spec.signature_name) == ("morph", 3, signature or "serving_default")
 
 
+def test_numbers_are_sent_one_by_one_or_as_bytes(stub, model_dir, flux):
+    import tensorflow as tf
+
+    from serving.server import Server
+
+    with Server(model_dir, tensor_content=True) as other, grpc.insecure_channel(other.address) as opened:
+        by_content = official(opened).Predict(predict_request(flux)).outputs
+    by_value = stub.Predict(predict_request(flux)).outputs
+    for name, field in (("probabilities", "float_val"), ("anomaly", "bool_val")):
+        assert by_value[name].tensor_content == b""
+        assert len(getattr(by_value[name], field)) == np.prod(tf.make_ndarray(by_value[name]).shape)
+        assert by_content[name].tensor_content
+        assert not getattr(by_content[name], field)
+        np.testing.assert_allclose(
+            tf.make_ndarray(by_value[name]).astype(float), tf.make_ndarray(by_content[name]).astype(float), atol=1e-5
+        )
+
+
 def test_the_official_client_gets_the_description(stub):
     import tensorflow as tf
 
@@ -203,6 +221,7 @@ def test_the_model_status_is_told(channel):
     request.model_spec.version.value = 9
     assert error_of(stub.GetModelStatus, request) == ("NOT_FOUND", "Could not find version 9 of model morph")
     request.model_spec.name = "other"
+    request.model_spec.ClearField("version")
     assert error_of(stub.GetModelStatus, request) == ("NOT_FOUND", "Could not find any versions of model other")
 
 

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from morph.errors import BadInput
 from serving.deploy.checks import Skipped, check
 from serving.deploy.deployment import Deployment
+from serving.export import version_number
 
 
 @check("models.config")
@@ -22,7 +23,7 @@ def models_config(deployment: Deployment) -> str:
         )
     if not model.base_path.startswith(("/", "gs://")):
         raise BadInput(f"models.config: base_path '{model.base_path}' must be absolute, or begin with gs://.")
-    if PurePosixPath(model.base_path).name.isdigit():
+    if version_number(PurePosixPath(model.base_path).name) is not None:
         raise BadInput(f"models.config: base_path '{model.base_path}' is one version; give the folder above it.")
     return f"serves {model.name} from {model.base_path}"
 

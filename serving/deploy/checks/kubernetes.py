@@ -178,11 +178,17 @@ def ports_and_probes(deployment: Deployment) -> str:
     rest = {name for name, number in ports.items() if number == int(given["rest_api_port"])} | {
         int(given["rest_api_port"])
     }
-    for probe in ("startupProbe", "readinessProbe"):
-        request = container.get(probe, {}).get("httpGet", {})
-        # Stock TensorFlow Serving has no other address that says how the model is.
-        if request.get("path") != f"/v1/models/{deployment.name}" or request.get("port") not in rest:
-            raise BadInput(f"{where}: {probe} must get /v1/models/{deployment.name} on the REST port.")
+    request = container.get("startupProbe", {}).get("httpGet", {})
+    # Stock TensorFlow Serving has no other address that says how the model is.
+    if request.get("path") != f"/v1/models/{deployment.name}" or request.get("port") not in rest:
+        raise BadInput(f"{where}: startupProbe must get /v1/models/{deployment.name} on the REST port.")
+    asked = " ".join(map(str, _at(container, "readinessProbe.exec.command") or []))
+    wanted = (f"/{given['rest_api_port']}", f"/v1/models/{deployment.name} ", '"AVAILABLE"')
+    if not all(part in asked for part in wanted):
+        # The status is answered with 200 without a model too.
+        raise BadInput(
+            f'{where}: readinessProbe must look for "AVAILABLE" in /v1/models/{deployment.name} on the REST port.'
+        )
     alive = container.get("livenessProbe", {}).get("tcpSocket", {}).get("port")
     if alive not in (*ports, *ports.values()):
         raise BadInput(f"{where}: livenessProbe must open one of the container's ports {ports}.")

@@ -12,7 +12,7 @@ from serving.deploy.deployment import Deployment, pod
 
 #: PromQL's own words, which look like metrics.
 _KEYWORDS = """
-abs and avg bool bottomk by ceil clamp_max clamp_min count delta floor group_left group_right histogram_quantile
+abs absent and avg bool bottomk by ceil clamp_max clamp_min count delta floor group_left group_right histogram_quantile
 ignoring increase irate label_values max max_over_time min offset on or quantile rate scalar sum time topk unless
 vector without le
 """

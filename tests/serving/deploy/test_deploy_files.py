@@ -170,6 +170,13 @@ MISTAKES = [
         "targetPort 'http' is none",
     ),
     ("ports and probes", "kubernetes/deployment.yaml", "/v1/models/morph", "/healthz", "startupProbe must get"),
+    (
+        "ports and probes",
+        "kubernetes/deployment.yaml",
+        """'"state": "AVAILABLE"'""",
+        "model_version_status",
+        "readinessProbe must look for",
+    ),
     ("ports and probes", "kubernetes/deployment.yaml", "port: grpc\n", "port: live\n", "livenessProbe must open"),
     (
         "autoscaler and disruption budget",

@@ -114,7 +114,7 @@ def test_another_configuration_is_taken_by_request(three):
             reload(text)
         return caught.value.code().name, caught.value.details()
 
-    with Ask(three, models_config=three / "models.config") as ask:
+    with Ask(three, models_config=three / "models.config", admin=True) as ask:
         assert refused(config(three, "all { }", {"stable": 2})) == (
             "FAILED_PRECONDITION",
             "Request to assign label to version 2 of model small, which is not currently available for inference",
@@ -130,13 +130,23 @@ def test_another_configuration_is_taken_by_request(three):
             ask.version()
 
 
+def test_nobody_changes_what_is_served_unless_the_server_allows_it(folder):
+    from tensorflow_serving.apis import model_management_pb2
+
+    with Ask(folder) as ask:
+        with pytest.raises(grpc.RpcError, match="start the server with --admin") as caught:
+            ask.models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest())
+        assert caught.value.code().name == "PERMISSION_DENIED"
+        assert ask.version() == 1
+
+
 def test_a_version_that_is_being_copied_is_not_touched_when_the_configuration_changes(folder, exported, monkeypatch):
     from google.protobuf import text_format
     from tensorflow_serving.apis import model_management_pb2
 
     # Only the request looks at the folder.
     monkeypatch.setitem(globals(), "POLL", 1000.0)
-    with Ask(folder) as ask:
+    with Ask(folder, admin=True) as ask:
         shutil.copytree(exported["2"], folder / "small" / "2", ignore=shutil.ignore_patterns("variables.data*"))
         request = model_management_pb2.ReloadConfigRequest()
         text_format.Parse(config(folder, "latest { num_versions: 2 }"), request.config)

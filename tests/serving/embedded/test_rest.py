@@ -84,6 +84,8 @@ def test_the_status_and_the_metadata_are_tensorflow_servings(ask):
     available = {"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     assert (status, answer) == (200, {"model_version_status": [available]})
     assert ask("GET", "/v1/models/morph/versions/3") == (status, answer)
+    # TensorFlow Serving does not look at the label here.
+    assert ask("GET", "/v1/models/morph/labels/none") == (status, answer)
     status, answer = ask("GET", "/v1/models/morph/metadata")
     assert status == 200
     assert answer["model_spec"] == {"name": "morph", "signature_name": "", "version": "3"}
@@ -92,6 +94,22 @@ def test_the_status_and_the_metadata_are_tensorflow_servings(ask):
     assert signature["inputs"]["image"]["dtype"] == "DT_UINT8"
     sizes = [dim["size"] for dim in signature["inputs"]["image"]["tensor_shape"]["dim"]]
     assert sizes == ["-1", "64", "64", "3"]
+
+
+@pytest.mark.parametrize(("accepted", "encoding"), [("gzip", "gzip"), ("br, gzip;q=0.5", "gzip"), ("gzip;q=0", None)])
+def test_an_answer_is_compressed_only_for_who_accepts_it(connection, flux, accepted, encoding):
+    body = json.dumps({"instances": flux.tolist(), "signature_name": "reconstruct"})
+    connection.request("POST", PREDICT, body, {"Accept-Encoding": accepted})
+    response = connection.getresponse()
+    response.read()
+    assert response.headers["Content-Encoding"] == encoding
+
+
+@pytest.mark.parametrize(("headers", "status"), [({"Origin": "https://a.example"}, 200), ({}, 400)])
+def test_options_are_answered_without_a_body(connection, headers, status):
+    connection.request("OPTIONS", PREDICT, headers=headers)
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (status, b"")
 
 
 PREDICT = "/v1/models/morph:predict"
@@ -103,7 +121,6 @@ EXAMPLES = {"examples": [{"x": 1}]}
     [
         ("GET", "/v1/models/other", None, 404, "Could not find any versions of model other"),
         ("GET", "/v1/models/morph/versions/9", None, 404, "Could not find version 9 of model morph"),
-        ("GET", "/v1/models/morph/labels/x", None, 400, "Unrecognized servable version label: x"),
         ("GET", "/v1/models/morph/versions/99999999999999999999", None, 400, "Failed to convert version: 9999"),
         ("GET", "/v1/models/other/metadata", None, 404, "Servable not found for request: Latest(other)"),
         ("GET", "/v1/models", None, 400, "Missing model name in request."),

@@ -66,6 +66,25 @@ def test_a_half_copied_version_is_refused_until_its_files_are_there(folder, expo
         assert ask.version() == 2
 
 
+def test_versions_are_numbered_as_tensorflow_serving_reads_them(folder, exported):
+    for name in ("00000123", "\u00b2", "99999999999999999999"):
+        shutil.copytree(exported["3"], folder / "small" / name)
+    shutil.copytree(exported["3"], folder / "small" / "1.5")
+    with Ask(folder) as ask:
+        assert ask.states() == {123: "AVAILABLE"}
+
+
+def test_a_damaged_warm_up_is_refused(folder, exported):
+    with Ask(folder) as ask:
+        shutil.copytree(exported["2"], folder / "building")
+        (folder / "building" / "assets.extra").mkdir()
+        (folder / "building" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"1234567")
+        (folder / "building").rename(folder / "small" / "2")
+        ask.wait(lambda: ask.states().get(2, "").startswith("END"))
+        assert "is damaged (truncated record); export it again" in ask.states()[2]
+        assert ask.version() == 1
+
+
 def test_a_folder_without_a_saved_model_is_no_version(folder, exported):
     with Ask(folder) as ask:
         shutil.copytree(exported["2"], folder / "small" / "2", ignore=shutil.ignore_patterns("saved_model.pb"))

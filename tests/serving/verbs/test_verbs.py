@@ -253,6 +253,7 @@ for option in (
     "monitoring_config_file",
     "grpc_channel_arguments",
     "allow_version_labels_for_unavailable_models",
+    "enable_serialization_as_tensor_content",
 ):
     parser.add_argument(f"--{{option}}", required=True)
 options = parser.parse_args()
