@@ -1,9 +1,10 @@
 """Colour composites: JPEG and PNG pictures of single galaxies."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from morph.errors import BadInput
 from morph.images.size import Shape, measure
@@ -15,6 +16,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 #: Pillow's modes that hold eight bits a channel or fewer.
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
 
+#: Modes of grey pictures with 16 bits.
+DEEP_GREY = ("I;16", "I;16B", "I;16L", "I")
+
+#: Pixels of the largest picture: more than any galaxy on one, few enough for half a gigabyte.
+MOST_PIXELS = 25_000_000
+
 #: The smallest crop, in pixels of the picture: below it there is nothing to see.
 SMALLEST_CROP = 12
 
@@ -22,17 +29,20 @@ SMALLEST_CROP = 12
 def read(path: str | Path) -> np.ndarray:
     """The picture at `path`: uint8 [height, width, 3], R, G, B.
 
-    BadInput when the file is missing, is no picture, is cut short or is smaller than `SMALLEST_CROP`.
+    Grey of 16 bits is scaled to 8 by the bits that it uses; transparent pixels become sky; a picture stands as its
+    EXIF says. BadInput when the file is missing, is no picture, is cut short, is smaller than `SMALLEST_CROP`, has
+    more than `MOST_PIXELS`, 16 bits a channel in colour, several pictures, or nothing that is not transparent.
     """
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"There is no image at '{path}'.")
     try:
-        with Image.open(path) as picture:
-            if picture.mode not in EIGHT_BIT:
-                # Pillow would clip what is brighter than 255 to white.
-                raise BadInput(f"'{path}' has pixels of kind {picture.mode}; save it with 8 bits a channel.")
-            pixels = np.asarray(picture.convert("RGB"))
+        with warnings.catch_warnings():
+            # Pillow warns of pictures that the limit here allows, or refuses with a sentence.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                _check(picture, path)
+                pixels = _decode(picture, path)
     except BadInput:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
@@ -43,6 +53,50 @@ def read(path: str | Path) -> np.ndarray:
             f"a galaxy needs at least {SMALLEST_CROP} x {SMALLEST_CROP}."
         )
     return pixels
+
+
+def _check(picture: Image.Image, path: Path) -> None:
+    """BadInput for what would not be read right, before any pixel is."""
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        raise BadInput(
+            f"'{path}' has {width} x {height} px; a picture of one galaxy may have {MOST_PIXELS // 10**6} million: "
+            "cut the galaxy out, or make the picture smaller."
+        )
+    if (frames := getattr(picture, "n_frames", 1)) > 1:
+        raise BadInput(f"'{path}' holds {frames} pictures; save the one that shows the galaxy by itself.")
+    if picture.mode not in (*EIGHT_BIT, *DEEP_GREY):
+        raise BadInput(f"'{path}' has pixels of kind {picture.mode}; save it with 8 bits a channel.")
+    if picture.mode not in DEEP_GREY and any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ())):
+        # Pillow would drop the lower eight bits, and with them all of what a 12-bit camera saw of the sky.
+        raise BadInput(
+            f"'{path}' has 16 bits a channel in colour, which cannot be read; scale its values to 0 ... 255 "
+            "and save it with 8 bits a channel."
+        )
+
+
+def _decode(picture: Image.Image, path: Path) -> np.ndarray:
+    """The picture the right way up, as viewers show it: uint8 [height, width, 3]."""
+    upright = ImageOps.exif_transpose(picture)
+    if picture.mode in DEEP_GREY:
+        values = np.asarray(upright).astype("float32")
+        if values.min() < 0:
+            raise BadInput(f"'{path}' has negative pixels; give flux as FITS, or save it with 8 bits a channel.")
+        # A camera of 10 or 12 bits fills the lower part of 16: white is the most that its bits can hold.
+        white = max(2 ** int(np.ceil(np.log2(float(values.max()) + 1))) - 1, 255)
+        return np.repeat(np.rint(values * (255 / white)).astype("uint8")[..., None], 3, axis=-1)
+    if not upright.has_transparency_data:
+        return np.asarray(upright.convert("RGB"))
+    layers = np.asarray(upright.convert("RGBA"))
+    colours, alpha = layers[..., :3], layers[..., 3:] / np.float32(255)
+    seen = layers[..., 3] > 127
+    if not seen.any():
+        raise BadInput(f"All of '{path}' is transparent; save it without its alpha channel.")
+    # What is hidden is no data: sky stands there, the darker half of what is seen.
+    light = colours[seen].astype("float32")
+    brightness = light.sum(axis=-1)
+    sky = np.median(light[brightness <= np.median(brightness)], axis=0)
+    return np.rint(colours * alpha + sky * (1 - alpha)).astype("uint8")
 
 
 def crop(pixels: np.ndarray, size: int = NETWORK_SIZE, shape: Shape | None = None) -> tuple[np.ndarray, Shape, float]:
