@@ -1,4 +1,4 @@
-"""Tables put together at random from what the standards allow: read as astropy reads them, or refused.
+"""Tables put together at random from what the standards allow: read as astropy wrote them.
 
 MORPH_EXAMPLES=1000 makes as many of each kind by hand.
 """
@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from morph.catalogues.catalogue import read_catalogue
-from morph.errors import BadInput
 from training.sources.tables import read_table
 
 MANY = settings(
@@ -76,7 +75,9 @@ def check(path, expected, atol: float = 1e-10) -> None:
 @given(data=st.data(), rows=galaxies())
 def test_text(tmp_path, data, rows):
     delimiter = data.draw(st.sampled_from(",;\t| "))
-    quoting = data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]))
+    # Blanks as delimiters cannot hold empty fields without quotes; astropy misses them, too.
+    quotings = [csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC, *([csv.QUOTE_MINIMAL] if delimiter != " " else [])]
+    quoting = data.draw(st.sampled_from(quotings))
     end = data.draw(st.sampled_from(["\n", "\r\n"]))
     before = data.draw(st.sampled_from(["", "#Table1\n", "# made, by hand\n\n"]))
     index = data.draw(st.booleans())
@@ -90,11 +91,7 @@ def test_text(tmp_path, data, rows):
         columns = (rows["objid"], rows["ra"].tolist(), rows["dec"].tolist(), redshifts, rows["note"])
         for i, row in enumerate(zip(*columns, strict=True)):
             writer.writerow([*([i] if index else []), *row])
-    try:
-        check(tmp_path / "a.csv", rows)
-    except BadInput:
-        # Blanks as delimiters cannot hold empty fields, unless everything is quoted.
-        assert (delimiter, quoting == csv.QUOTE_ALL) == (" ", False)
+    check(tmp_path / "a.csv", rows)
 
 
 @MANY
