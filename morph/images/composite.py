@@ -1,4 +1,4 @@
-"""Colour composites: JPEG and PNG pictures of single galaxies."""
+"""Colour composites: JPEG, PNG, TIFF and WebP pictures of single galaxies."""
 
 import warnings
 from pathlib import Path
@@ -11,7 +11,7 @@ from morph.images.size import Shape, measure
 from morph.images.stretch import from_composite
 from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
 #: Pillow's modes that hold eight bits a channel or fewer.
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
@@ -46,7 +46,7 @@ def read(path: str | Path) -> np.ndarray:
     except BadInput:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise BadInput(f"'{path}' cannot be read as a picture ({error}); use JPEG, PNG or FITS.") from None
+        raise BadInput(f"'{path}' cannot be read as a picture ({error}); use JPEG, PNG, TIFF, WebP or FITS.") from None
     if min(pixels.shape[:2]) < SMALLEST_CROP:
         raise BadInput(
             f"'{path}' is {pixels.shape[1]} x {pixels.shape[0]} px; "

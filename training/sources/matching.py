@@ -21,7 +21,7 @@ _ID_COLUMNS = (*ID_COLUMNS, *PICTURE_COLUMNS)
 #: that shows its shape, and several times the astrometry's error.
 NEAR = 1.0
 
-_SUFFIX = re.compile(r"\.(jpe?g|png|fits?|fits?\.fz|fits?\.gz)$", re.I)
+_SUFFIX = re.compile(r"\.(jpe?g|png|tiff?|webp|fits?|fits?\.fz|fits?\.gz)$", re.I)
 _POSITION = re.compile(r"ra(?P<ra>\d+(?:\.\d+)?)_?dec(?P<dec>[-+]?\d+(?:\.\d+)?)", re.I)
 
 

@@ -106,3 +106,13 @@ def test_a_truncated_picture_is_one_sentence(tmp_path, rgb):
     (tmp_path / "cut.jpg").write_bytes(content[: len(content) * 2 // 3])
     with pytest.raises(BadInput, match="cannot be read as a picture"):
         composite.read(tmp_path / "cut.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".tiff", ".webp"])
+def test_tiff_and_webp_are_found_in_folders(tmp_path, rgb, suffix):
+    from serving.pictures import find_pictures
+
+    options = {"lossless": True} if suffix == ".webp" else {}
+    Image.fromarray(rgb).save(tmp_path / f"galaxy{suffix}", **options)
+    assert find_pictures([str(tmp_path)]) == ([[tmp_path / f"galaxy{suffix}"]], [])
+    np.testing.assert_array_equal(composite.read(tmp_path / f"galaxy{suffix}"), rgb)
