@@ -30,6 +30,15 @@ _PIECE = 1 << 20
 _NO_JSON = r"(?:^|[\[,\s])-?(?:[+.]|0[0-9])|\.(?:[^0-9]|$)"
 
 
+#: The most text besides long arrays of numbers, in bytes, and the most values in it: Python's json holds Python's lock
+#: while it reads them, and makes many times their size of objects.
+MOST_TEXT, MOST_VALUES = 4 << 20, 100_000
+
+
+class TooMuch(Exception):
+    """A body holds more values than are worth reading one by one."""
+
+
 class Unusual(Exception):
     """This is no plain array of numbers: Python's json has to read it."""
 
@@ -104,32 +113,42 @@ def loads(body: bytes):
         return value
 
     if not blocks:
-        return json.loads(body)
+        return loads_plainly(body)
     try:
-        return restored(json.loads(b"".join([*parts, body[done:]])))
+        return restored(loads_plainly(b"".join([*parts, body[done:]])))
     except ValueError:
         # Either what looked like an array was part of a string, or the body is wrong and json says where.
-        return json.loads(body)
+        return loads_plainly(body)
+
+
+def loads_plainly(body: bytes):
+    """What Python's json makes of a body. TooMuch where it holds more than `MOST_TEXT` bytes or `MOST_VALUES` values:
+    they are counted before any is read."""
+    if len(body) > MOST_TEXT:
+        raise TooMuch
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES:
+        raise TooMuch
+    return json.loads(body)
 
 
 def _blocks(body: bytes) -> Iterator[tuple[int, int]]:
     """Where in a body long texts stand between brackets, with no string and no object inside."""
     position = 0
+    marks = dict.fromkeys((b'"', b"{", b"}"), -1)
     for _ in range(_MOST):
-        near = _next_mark(body, position, position + _LONG)
-        stop = _next_mark(body, position, len(body)) if near is None else near
-        end = len(body) if stop is None else stop
-        if near is None:
+        # Where each mark comes next is kept until it is passed, so that the body is searched once.
+        for mark, place in marks.items():
+            if place < position:
+                found = body.find(mark, position)
+                marks[mark] = len(body) if found < 0 else found
+        end = min(marks.values())
+        if end - position >= _LONG:
             first, last = body.find(b"[", position, end), body.rfind(b"]", position, end)
             if 0 <= first < last - _LONG:
                 yield first, last + 1
         position = end + 1
         if position >= len(body):
             return
-
-
-def _next_mark(body: bytes, start: int, stop: int) -> int | None:
-    return min((place for mark in (b'"', b"{", b"}") if (place := body.find(mark, start, stop)) >= 0), default=None)
 
 
 def _translated(text: bytes, table: bytes | None, without: bytes = b"") -> bytes:

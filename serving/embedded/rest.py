@@ -54,7 +54,7 @@ _CODES = {
 }
 
 #: The largest body, and the most that all bodies together may hold before more are turned away; bytes.
-MAX_BODY, MAX_BODIES = 256 << 20, 1 << 30
+MAX_BODY, MAX_BODIES = 64 << 20, 256 << 20
 
 #: Seconds for a connection's next request to come, header and all; for its body to arrive; for it to be answered, as
 #: TensorFlow Serving has it; for its answer to be fetched.
@@ -209,7 +209,11 @@ class Rest:
                     raise Refused("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
                 return signatures[name].inputs
 
-            asked = await self._work(len(body), read_request, body, inputs_of)
+            try:
+                async with asyncio.timeout(ANSWERING):
+                    asked = await self._work(len(body), read_request, body, inputs_of)
+            except TimeoutError:
+                raise Refused("DEADLINE_EXCEEDED", "Deadline Exceeded") from None
             request.spec = replace(spec, signature=asked.signature or "serving_default")
             _, names, part = await self._models.ask(request, lambda signature: asked.inputs, (), deadline)
             outputs = part.cut(names)

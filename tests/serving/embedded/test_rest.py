@@ -171,6 +171,24 @@ def test_a_body_over_the_limit_is_refused_before_it_is_all_there(ask, server, mo
     assert ask("POST", PREDICT, gzip.compress(b" " * 10_000_000)[:900], Content_Encoding="gzip") == refused
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances": [' + b",".join([b'{"b64": ""}'] * 1_500_000) + b"]}",
+        b'{"signature_name": "describe", "instances": [[' + b",".join([b'""'] * 1_500_000) + b"]]}",
+        b'{"instances": [' + b",".join([b"[01]"] * 1_500_000) + b"]}",
+        b'{"instances": ["' + b"x" * 30_000_000 + b'"]}',
+    ],
+    ids=["objects", "strings", "wrong numbers", "one string"],
+)
+def test_a_small_body_that_unpacks_into_many_values_is_refused_at_once(ask, body):
+    packed = gzip.compress(body, 1)
+    begun = time.monotonic()
+    status, answer = ask("POST", PREDICT, packed, Content_Encoding="gzip")
+    assert (status, "values" in answer["error"]) == (400, True)
+    assert time.monotonic() - begun < 5
+
+
 def test_bodies_together_hold_no_more_than_the_limit(ask, monkeypatch):
     from serving.embedded import rest
 
