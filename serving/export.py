@@ -19,7 +19,7 @@ import numpy as np
 
 from morph.errors import BadInput
 from serving.batching import BatchingParameters
-from serving.deploy.write import write_configurations
+from serving.deploy.write import must_be_name, write_configurations
 from serving.remote import Remote, is_url, local
 
 DEPLOY = Path(__file__).parent / "deploy"
@@ -64,6 +64,7 @@ def export_model(
 
     if keras.backend.backend() != "tensorflow":
         raise BadInput(f"Export needs Keras's TensorFlow backend, not {keras.backend.backend()}; unset KERAS_BACKEND.")
+    must_be_name(name)
     if is_url(to):
         remote = Remote(str(to))
         version = _free_version(remote.versions(name), version, f"{remote}/{name}")

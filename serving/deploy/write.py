@@ -1,7 +1,10 @@
 """The files of a deployment, written beside an exported model."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from morph.errors import BadInput
 
 TEMPLATES = Path(__file__).parent
 
@@ -21,11 +24,21 @@ KINDS: dict[str, dict[str, str]] = {
 }
 
 
+def must_be_name(name: str) -> None:
+    """Raise BadInput unless a model's name can stand in models.config and name a Service of Kubernetes (RFC 1123),
+    with the ten characters of `-dashboard` behind it."""
+    if not re.fullmatch("[a-z]([-a-z0-9]{0,51}[a-z0-9])?", name):
+        raise BadInput(
+            f"The name '{name}' does not do; use up to 53 of a-z, 0-9 and '-', beginning with a letter, such as morph."
+        )
+
+
 def write_configurations(to: Path, name: str) -> list[Path]:
     """Write the three configurations for the model `name` into the folder `to`; a file that exists is left alone.
 
-    Returns the files written.
+    Returns the files written. Raises BadInput where the name does not do.
     """
+    must_be_name(name)
     return _write(((TEMPLATES / file, to / file) for file in CONFIGURATIONS), name)
 
 

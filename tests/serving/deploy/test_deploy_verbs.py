@@ -76,3 +76,11 @@ def test_the_arithmetic_of_a_survey_is_shown(morph):
         "10 servers take 8.3 hours\n"
     )
     assert len(morph("deploy", "size", "--rate", "1000")[1].splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["Morph", "my_model", 'a"b', "a/b", "-a", "1a", "a" * 54, ""])
+def test_a_name_that_cannot_name_a_service_is_refused(morph, tmp_path, name):
+    status, _, said = morph("deploy", "write", str(tmp_path), "--name", name)
+    assert status == 2
+    assert f"The name '{name}' does not do" in said
+    assert not list(tmp_path.iterdir())
