@@ -74,7 +74,10 @@ def read_pictures(groups: Sequence[Sequence[Path]], size: int, layout: FitsLayou
             else:
                 # Two folders may hold a galaxy of one name each.
                 name = path.stem if stems.count(path.stem) == 1 else str(path)
-                yield Picture(name, composite.stamp_from_file(path, size)[0])
+                picture = _picture(name, composite.read(path), size)
+                if "no_data" in picture.flags:
+                    raise BadInput(f"'{path}' shows nothing but one colour where its galaxy should be.")
+                yield picture
         except BadInput as error:
             yield error
 
@@ -88,11 +91,17 @@ def cut(image: np.ndarray, size: int, survey: str) -> Picture:
             f"An image of {image.shape[1]} x {image.shape[0]} px; a galaxy needs at least {least} x {least}."
         )
     if image.dtype == np.uint8:
-        return Picture("", composite.crop(image, size)[0])
+        return _picture("", image, size)
     from morph.images.fits import Cutout
+    from morph.images.repeats import measured
 
-    stamp = Cutout("", survey, image, pixel_scale=1.0).stamp(size)
+    stamp = Cutout("", survey, measured(image), pixel_scale=1.0).stamp(size)
     return Picture("", stamp.image, _names(stamp.flags))
+
+
+def _picture(name: str, pixels: np.ndarray, size: int) -> Picture:
+    stamp, shape, scale = composite.crop(pixels, size)
+    return Picture(name, stamp, _names(composite.flags_of(pixels, shape, scale, size)))
 
 
 def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator[Picture | BadInput]:
@@ -102,7 +111,10 @@ def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator
     for cutout in read_cutouts(group, layout.survey, layout.bands, layout.zero_point):
         stamp = cutout.stamp(size)
         if stamp.flags & Flag.NO_DATA:
-            yield BadInput(f"'{group[0]}' ({cutout.id}) has no data where its galaxy should be.")
+            yield BadInput(
+                f"'{group[0]}' ({cutout.id}) has no data where its galaxy should be: its pixels there are blank, "
+                "masked, or one number repeated."
+            )
         else:
             yield Picture(cutout.id, stamp.image, _names(stamp.flags))
 

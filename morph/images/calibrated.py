@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from morph.images.pixels import Plane
+from morph.images.repeats import without_data
 
 #: Rows: flux, which pixels are saturated, and inverse variance if known and asked for.
 PixelRows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
@@ -75,6 +76,12 @@ class Calibrated:
                 saturated[:] = flux >= level if level > 0 and not highest < level else False
                 if not np.isfinite([lowest, highest]).all():
                     np.copyto(flux, np.nan, where=np.isinf(flux))
+                blank, flat_tops = without_data(flux)
+                if len(flat_tops):
+                    saturated.flat[flat_tops] = True
+                if len(blank):
+                    # What is saturated is measured as far as it can be.
+                    flux.flat[blank[~saturated.flat[blank]]] = np.nan
                 flux *= scale
                 if mask is not None:
                     places, bits = mask.marked(start, stop)

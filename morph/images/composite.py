@@ -7,6 +7,8 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from morph.errors import BadInput
+from morph.images.flags import MASKED_PART, Flag
+from morph.images.repeats import without_data
 from morph.images.size import Shape, measure
 from morph.images.stretch import from_composite
 from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
@@ -24,6 +26,12 @@ MOST_PIXELS = 25_000_000
 
 #: The smallest crop, in pixels of the picture: below it there is nothing to see.
 SMALLEST_CROP = 12
+
+#: What a star or a galaxy too bright for the picture is shown as.
+WHITE = 0xFFFFFF
+
+#: A colour that fills more of a picture than this is that of its sky.
+MOST_UNCOVERED = 0.5
 
 
 def read(path: str | Path) -> np.ndarray:
@@ -117,17 +125,47 @@ def crop(pixels: np.ndarray, size: int = NETWORK_SIZE, shape: Shape | None = Non
     shape : what was measured, in pixels of the picture.
     scale : pixels of the picture per pixel of the stamp.
     """
-    height, width = pixels.shape[:2]
     if shape is None:
-        shape = measure(from_composite(pixels).mean(axis=-1))
-    wanted = FIELD * shape.radius * size / NETWORK_SIZE
-    side = float(np.clip(wanted, SMALLEST_CROP, min(height, width)))
-    left = float(np.clip(shape.x + 0.5 - side / 2, 0, width - side))
-    top = float(np.clip(shape.y + 0.5 - side / 2, 0, height - side))
+        blank = uncovered(pixels)
+        mask = blank if blank.mean() <= MOST_UNCOVERED else None
+        shape = measure(from_composite(pixels).mean(axis=-1), mask=mask)
+    left, top, side = _box(pixels, shape, FIELD * shape.radius * size / NETWORK_SIZE)
     # Shrinking averages pixels; enlarging interpolates them.
     method = Image.Resampling.BOX if side > 1.5 * size else Image.Resampling.BICUBIC
     picture = Image.fromarray(pixels).resize((size, size), method, box=(left, top, left + side, top + side))
     return np.asarray(picture), shape, side / size
+
+
+def uncovered(pixels: np.ndarray) -> np.ndarray:
+    """Where a picture shows no sky, but the one colour of a border, a gap or a corner: bool [height, width].
+
+    The sky of a picture may be one colour, too. It is in many small pieces then, and no piece is taken for a gap.
+    """
+    red, green, blue = np.moveaxis(pixels.astype("int32"), -1, 0)
+    colour = (red << 16) | (green << 8) | blue
+    found = np.zeros(colour.shape, dtype=bool)
+    found.flat[without_data(colour)[0]] = True
+    return found & (colour != WHITE)
+
+
+def flags_of(pixels: np.ndarray, shape: Shape, scale: float, size: int) -> Flag:
+    """The flags MASKED and NO_DATA of a `crop`, whose shape and scale these are: how much of it is `uncovered`.
+
+    A sky without any noise is flagged, too: nobody can tell it from no sky at all.
+    """
+    left, top, side = _box(pixels, shape, scale * size)
+    rows, columns = (slice(round(start), max(round(start + side), round(start) + 1)) for start in (top, left))
+    missing = uncovered(pixels)[rows, columns].mean()
+    return Flag.NO_DATA if missing == 1 else Flag.MASKED if missing > MASKED_PART else Flag(0)
+
+
+def _box(pixels: np.ndarray, shape: Shape, side: float) -> tuple[float, float, float]:
+    """The left and upper edge and the side of a crop, which stays within the picture."""
+    height, width = pixels.shape[:2]
+    side = float(np.clip(side, SMALLEST_CROP, min(height, width)))
+    left = float(np.clip(shape.x + 0.5 - side / 2, 0, width - side))
+    top = float(np.clip(shape.y + 0.5 - side / 2, 0, height - side))
+    return left, top, side
 
 
 def stamp_from_file(path: str | Path, size: int = STAMP_SIZE) -> tuple[np.ndarray, Shape, float]:

@@ -21,7 +21,8 @@ class Flag(enum.IntFlag):
     SATURATED = 8
     #: The galaxy is too small to show any structure.
     TOO_SMALL = 16
-    #: There is nothing to look at: off the tile, masked away, or with an unusable position or size.
+    #: There is nothing to look at: off the tile, never observed there, masked away, or with an unusable position or
+    #: size.
     NO_DATA = 32
 
 
@@ -68,7 +69,7 @@ def judge(
     good = np.isfinite(inside)
     present = good.any(axis=(0, 1))
     flag = Flag(0)
-    if not present.all():
+    if present.any() and not present.all():
         flag |= Flag.MISSING_BAND
     if saturated is not None and saturates(saturated, x, y, radius):
         flag |= Flag.SATURATED

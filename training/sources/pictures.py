@@ -69,7 +69,8 @@ def cut(name: str, pixels: np.ndarray, pixel_scale: float | None) -> Stamp:
         measured["pixel_scale"] = scale * pixel_scale
         if shape.found:
             measured["radius"] = shape.radius * pixel_scale
-    return Stamp(name, image, ra, dec, measured, shape.found)
+    flags = composite.flags_of(pixels, shape, scale, STAMP_SIZE)
+    return Stamp(name, image, ra, dec, measured, shape.found, flags)
 
 
 def _cut_file(path: Path, pixel_scale: float | None) -> Stamp:

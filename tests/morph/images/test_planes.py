@@ -61,7 +61,7 @@ def test_packed_and_unnamed_planes_are_read_as_the_plain_ones(tmp_path, options)
 
 def test_planes_of_other_surveys_are_not_taken_for_des_masks(tmp_path):
     """Rubin's MASK marks detected pixels too: nonzero is not bad there."""
-    hdus = [fits.PrimaryHDU(), fits.ImageHDU(np.ones((20, 20), "f4"), name="IMAGE")]
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(counts_of("g")[:20, :20], name="IMAGE")]
     hdus.append(fits.ImageHDU(np.full((20, 20), 32, "i4"), name="MASK"))
     fits.HDUList(hdus).writeto(tmp_path / "coadd.fits")
     planes = Planes.open(tmp_path / "coadd.fits")

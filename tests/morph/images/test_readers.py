@@ -289,7 +289,7 @@ def test_a_turned_or_mirrored_image_keeps_its_parity(tmp_path):
 
 def test_a_mask_that_says_what_its_bits_are_is_believed(tmp_path):
     """Rubin's and HSC's: detected pixels are marked, and are good."""
-    image = fits.ImageHDU(np.ones((60, 60), "f4"), sky_of(), name="IMAGE")
+    image = fits.ImageHDU(counts_of("r")[:60, :60], sky_of(), name="IMAGE")
     bits = np.full((60, 60), 1 << 5, "i4")
     bits[10, 20], bits[30, 40], bits[50, 5] = 1, 1 << 8, 1 << 1
     bits_of = {"MP_BAD": 0, "MP_SAT": 1, "HIERARCH MP_DETECTED": 5, "HIERARCH MP_NO_DATA": 8}

@@ -1,0 +1,102 @@
+"""Pixels without data that are stored as a number: 0 in what SWarp and others write, -999, or any other constant.
+
+Noise never gives one value many times in a row. How often it gives it twice, the row itself shows: never in floating
+point, often in whole numbers. A run of one value that is longer than this allows is no measurement. Each row is judged
+by itself, so that the answer does not depend on how many rows are read at a time.
+"""
+
+import numpy as np
+
+#: A run that noise would make this rarely is none of its making. A survey's tile has 1e8 pixels.
+CHANCE = 1e-15
+
+#: Pixels of the shortest run that can be without data, and of those that are never taken for noise.
+SHORTEST = 4
+LONG = 16
+
+#: Equal neighbours, and neighbours, that a row is taken to have beside those it has: few pixels without say little.
+UNSEEN = 0.5, 16
+
+#: No flux is so large; some programs mark what they do not know with such a value.
+LARGEST = 1e20
+
+
+def without_data(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of rows that belong to runs of one value which noise cannot have made.
+
+    A run brighter than all else in its row, and within it, is a saturated star's flat top: it is measured, and is
+    told apart.
+
+    Parameters
+    ----------
+    rows : [..., rows, width], any real number; NaN belongs to no run.
+
+    Returns
+    -------
+    blank : int [m], flat indices of the pixels without data.
+    flat_tops : int [k], of those on flat tops.
+    """
+    nothing = np.empty(0, dtype=int)
+    width = rows.shape[-1]
+    if width < SHORTEST or not rows.size:
+        return nothing, nothing
+    equal = rows[..., 1:] == rows[..., :-1]
+    # Most images have no equal neighbours at all.
+    if not equal.any():
+        return nothing, nothing
+    equal, pixels = equal.reshape(-1, width - 1), rows.reshape(-1, width)
+    repeating = np.flatnonzero(equal.any(axis=1))
+    row, first, length = _runs(equal[repeating])
+    row = repeating[row]
+    impossible = length >= _longest(row, length, width, len(pixels))
+    row, first, length = row[impossible], first[impossible], length[impossible]
+    if not len(row):
+        return nothing, nothing
+    top = _is_top(pixels, row, first, length)
+    begin = row * width + first
+    return _spread(begin[~top], length[~top]), _spread(begin[top], length[top])
+
+
+def measured(flux: np.ndarray) -> np.ndarray:
+    """A copy of an image, float [height, width, bands], that is NaN where a band has no data."""
+    planes = np.array(np.moveaxis(flux, -1, 0), order="C")
+    planes.flat[without_data(planes)[0]] = np.nan
+    return np.moveaxis(planes, 0, -1)
+
+
+def _runs(equal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The runs of equal pixels: their row, their first pixel and their length; `equal` is bool [rows, width - 1]."""
+    edges = np.zeros((len(equal), equal.shape[1] + 2), dtype="int8")
+    edges[:, 1:-1] = equal
+    steps = np.diff(edges, axis=1)
+    row, first = np.nonzero(steps == 1)
+    _, last = np.nonzero(steps == -1)
+    return row, first, last - first + 1
+
+
+def _longest(row: np.ndarray, length: np.ndarray, width: int, rows: int) -> np.ndarray:
+    """The least length of each run, pixels, that the noise of its row cannot have made."""
+    pairs = length - 1.0
+    # What a row's noise does is read from all but its long runs, and its longest, which may be what is looked for.
+    longest = np.zeros(rows)
+    np.maximum.at(longest, row, pairs)
+    short = length < LONG
+    left_out = np.bincount(row, np.where(short, 0, pairs), rows) + np.where(longest < LONG - 1, longest, 0)
+    seen = np.bincount(row, pairs, rows) - left_out
+    of_all = width - 1 - left_out
+    share = (seen + UNSEEN[0]) / (of_all + UNSEEN[1])
+    return np.maximum(np.log(CHANCE) / np.log(share[row]) + 1, SHORTEST)
+
+
+def _is_top(pixels: np.ndarray, row: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Which runs are the brightest in their row, and do not touch its ends: bool [runs]."""
+    value = pixels[row, first]
+    brightest = np.fmax.reduce(pixels[row], axis=1)
+    inside = (first > 0) & (first + length < pixels.shape[1])
+    return inside & (value >= brightest) & (value > 0) & (value < LARGEST)
+
+
+def _spread(begin: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """The flat indices of all pixels of runs."""
+    ends = np.cumsum(length)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(begin - ends + length, length)
