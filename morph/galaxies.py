@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from morph.beforehand import check_folder
 from morph.errors import BadInput
-from morph.questions import TREE, VOTE_COLUMNS, question_of
+from morph.questions import TREE, VOTE_COLUMNS, column_name, question_of, vote_column
 from morph.stamps import STAMP_SIZE
 
 KINDS = {"flux": np.float32, "composite": np.uint8}
@@ -70,7 +70,7 @@ def _schema(size: int, kind: str, about: dict) -> pa.Schema:
         pa.field("ra", pa.float64(), metadata={"unit": "deg"}),
         pa.field("dec", pa.float64(), metadata={"unit": "deg"}),
         pa.field("image", pa.fixed_shape_tensor(value, [size, size, 3])),
-        pa.field("votes", pa.struct([pa.field(name, pa.float32()) for name in VOTE_COLUMNS])),
+        pa.field("votes", pa.struct([pa.field(column_name(name), pa.float32()) for name in VOTE_COLUMNS])),
         pa.field("vote_kind", pa.string(), metadata={"description": "raw or debiased; null: no votes, or not known"}),
     ]
     fields += [pa.field(name, pa.float32(), metadata={"unit": unit}) for name, unit in PROPERTIES.items()]
@@ -153,7 +153,8 @@ class GalaxiesWriter:
             _nullable([row.dec for row in rows], pa.float64()),
             pa.FixedShapeTensorArray.from_numpy_ndarray(images),
             pa.StructArray.from_arrays(
-                [_nullable(votes[:, j], pa.float32()) for j in range(len(VOTE_COLUMNS))], names=list(VOTE_COLUMNS)
+                [_nullable(votes[:, j], pa.float32()) for j in range(len(VOTE_COLUMNS))],
+                names=list(map(column_name, VOTE_COLUMNS)),
             ),
             pa.array([(row.vote_kind or None) if np.isfinite(row.votes).any() else None for row in rows], pa.string()),
         ]
@@ -384,10 +385,10 @@ def _columns_of(table: pa.Table) -> dict[str, np.ndarray]:
         columns[name] = table[name].to_numpy(zero_copy_only=False).astype("float64" if name in ("ra", "dec") else "f4")
     votes = table["votes"].combine_chunks()
     rows = np.full((len(table), len(VOTE_COLUMNS)), np.nan, dtype="float32")
-    present = {field.name for field in votes.type}
+    present = {vote_column(field.name): field.name for field in votes.type}
     for j, name in enumerate(VOTE_COLUMNS):
         if name in present:
-            rows[:, j] = votes.field(name).to_numpy(zero_copy_only=False)
+            rows[:, j] = votes.field(present[name]).to_numpy(zero_copy_only=False)
     columns["votes"] = rows
     if "vote_kind" in table.column_names:
         columns["vote_kind"] = table["vote_kind"].fill_null("").to_numpy(zero_copy_only=False).astype("<U8")

@@ -26,7 +26,7 @@ class Question:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The answers' names in tables, `<question>_<answer>`."""
+        """The answers' full names, `<question>_<answer>`; `column_name` of one is its column in a table."""
         return tuple(f"{self.name}_{answer}" for answer in self.answers)
 
 
@@ -104,6 +104,25 @@ COARSE: dict[str, tuple[str, ...]] = {
 }
 
 VOTE_COLUMNS: tuple[str, ...] = ANSWERS + tuple(COARSE)
+
+
+def column_name(name: str) -> str:
+    """The column of a question or an answer in every table that is written: the name with underscores for hyphens.
+
+    SQL, `DataFrame.query` and TOPCAT take such a name without quotes. JSON and the decision tree keep the hyphens.
+    """
+    return name.replace("-", "_")
+
+
+#: The columns of the answers in every table, in the order of `ANSWERS`.
+ANSWER_COLUMNS: tuple[str, ...] = tuple(map(column_name, ANSWERS))
+
+_SPELLINGS = {spelling: name for name in VOTE_COLUMNS for spelling in (name, column_name(name))}
+
+
+def vote_column(name: str) -> str | None:
+    """The vote column that a table or a mapping means, spelled with hyphens or underscores; None when it is none."""
+    return _SPELLINGS.get(name)
 
 
 def membership() -> np.ndarray:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from morph.questions import ANSWERS
+from morph.questions import ANSWER_COLUMNS
 
 SMALL = ("--galaxies", "150", "--labels", "40", "--epochs", "2", "--tile-size", "500")
 
@@ -36,7 +36,7 @@ def test_quickstart_goes_the_whole_way(tmp_path: Path) -> None:
 
     scores = ds.dataset(made / "scores", format="parquet").to_table()
     assert len(scores) > 0
-    assert set(ANSWERS) <= set(scores.column_names)
+    assert set(ANSWER_COLUMNS) <= set(scores.column_names)
 
     with sqlite3.connect(tmp_path / "mlruns" / "mlflow.db") as database:
         runs = {name for (name,) in database.execute("select name from runs")}

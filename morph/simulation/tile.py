@@ -28,7 +28,7 @@ from rich.progress import Progress
 
 from morph.beforehand import check_folder
 from morph.errors import BadInput
-from morph.questions import ANSWERS
+from morph.questions import ANSWER_COLUMNS
 from morph.signals import stops_like_ctrl_c
 from morph.simulation.coadd import PLANES, Tilename, pack_band
 from morph.simulation.field import MAGNITUDES, Camera, Measured, Source, Star, divide, draw_field, draw_strip
@@ -289,5 +289,5 @@ def _write_truth(path: Path, rows: list[Measured], camera: Survey, seed: int) ->
         "kind": ["merger" if row.scene.companions else row.scene.kind for row in rows],
         "redshift": np.array([row.scene.redshift for row in rows], dtype="float32"),
     }
-    columns |= {answer: pa.array(votes[:, k], mask=np.isnan(votes[:, k])) for k, answer in enumerate(ANSWERS)}
+    columns |= {answer: pa.array(votes[:, k], mask=np.isnan(votes[:, k])) for k, answer in enumerate(ANSWER_COLUMNS)}
     pq.write_table(pa.table(columns), path)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
-from morph.questions import ANSWERS
+from morph.questions import ANSWER_COLUMNS
 from morph.shift.compare import ENOUGH, NO_MEMORY, Shift, compare
 from morph.shift.picture import picture
 from morph.shift.sample import Sample
@@ -60,7 +60,9 @@ def sample_of_scores(paths: Sequence[Path], survey: str) -> Sample:
 def _of_file(path: Path, most: int, survey: str) -> Sample:
     # Files of before pixels were measured have no such column.
     appearance = "appearance" in pq.read_schema(path).names
-    table = pq.read_table(path, columns=[*ANSWERS, "embedding", "flags", *(["appearance"] if appearance else [])])
+    table = pq.read_table(
+        path, columns=[*ANSWER_COLUMNS, "embedding", "flags", *(["appearance"] if appearance else [])]
+    )
     embedding = _matrix(table["embedding"])
     pixels = _matrix(table["appearance"]) if appearance else np.full((len(table), len(NAMES)), np.nan)
     usable = (table["flags"].to_numpy() == 0) & np.isfinite(embedding).all(axis=1)
@@ -68,7 +70,7 @@ def _of_file(path: Path, most: int, survey: str) -> Sample:
     order = np.random.default_rng(0).permutation(len(table))
     order = order[np.argsort(~measured[order], kind="stable")]
     rows = order[usable[order]][:most]
-    probabilities = np.column_stack([table[name].to_numpy(zero_copy_only=False)[rows] for name in ANSWERS])
+    probabilities = np.column_stack([table[name].to_numpy(zero_copy_only=False)[rows] for name in ANSWER_COLUMNS])
     simulated = bool(read_about(path).get("simulated"))
     return Sample.of(embedding[rows], probabilities, pixels[rows], survey, flux=True, simulated=simulated)
 

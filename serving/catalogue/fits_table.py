@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from astropy.io import fits
 
-from serving.catalogue.friendly import plain
 from serving.catalogue.score_files import ScoreFiles, when
 from serving.catalogue.whole import whole
 
@@ -42,7 +41,7 @@ def write_fits(scores: ScoreFiles, path: Path) -> None:
     """Write all rows into one binary table, whole or not at all.
 
     A list is a vector column, and text is as wide as its longest value needs. A number that is not known is NaN, a yes
-    or no that is not known an empty cell. Hyphens in names are underscores, which TOPCAT's expressions take. Units,
+    or no that is not known an empty cell. Units,
     UCDs (TUCD) and descriptions (TCOMM) stand in the header, and what was run on what as its history.
 
     Raises BadInput when a score file cannot be read or the table not be written.
@@ -89,7 +88,7 @@ def _header(columns: list[_Column], width: int, scores: ScoreFiles) -> fits.Head
     header["PCOUNT"], header["GCOUNT"], header["TFIELDS"] = 0, 1, len(columns)
     header["EXTNAME"] = "SCORES"
     for number, column in enumerate(columns, 1):
-        header[f"TTYPE{number}"] = plain(column.name)
+        header[f"TTYPE{number}"] = column.name
         header[f"TFORM{number}"] = column.form
         for key, word in (("TUNIT", "unit"), ("TUCD", "ucd"), ("TCOMM", "description")):
             if word in column.words:

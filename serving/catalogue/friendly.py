@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from morph.questions import TREE, Question
+from morph.questions import ANSWER_COLUMNS, TREE, Question, column_name
 from morph.wording import NOTHING, word
 
 #: A question has an answer where at least half of the volunteers would have been asked it: who looks for bars wants
@@ -19,8 +19,8 @@ AFTER = ("anomaly_score", "anomaly", "flags")
 #: What `friendly` needs of a score file.
 NEEDED = (
     *KEPT,
-    *TREE.columns,
-    *(f"{question.name}_concentration" for question in TREE),
+    *ANSWER_COLUMNS,
+    *(column_name(f"{question.name}_concentration") for question in TREE),
     *AFTER,
 )
 
@@ -37,16 +37,16 @@ def friendly(scores: pa.Table) -> pa.Table:
     `KEPT`; ``summary``, the answers in words; for each question its most likely answer, that answer's probability and
     the probability's standard error (of the Dirichlet distribution; null where its concentration is unknown), null
     where fewer than `ASKED` of the volunteers would be asked; `AFTER`; ``clean``, whether nothing is wrong with the
-    stamp. Hyphens are underscores, which every tool takes in a column's name.
+    stamp.
     """
     columns: dict[str, pa.Array | pa.ChunkedArray] = {name: scores[name] for name in KEPT}
     fields = [scores.schema.field(name) for name in KEPT]
-    p = columns_of(scores, TREE.columns)
+    p = columns_of(scores, ANSWER_COLUMNS)
     asked = reach(p)
     chosen, answers = [], []
     for question in TREE:
-        name = plain(question.name)
-        worth = columns_of(scores, [f"{question.name}_concentration"])[0]
+        name = column_name(question.name)
+        worth = columns_of(scores, [f"{name}_concentration"])[0]
         shares = p[TREE.slices[question.name]]
         # Comparisons with NaN are false.
         best = np.where(asked[question.name] >= ASKED, shares.argmax(axis=0), -1)
@@ -70,14 +70,9 @@ def friendly(scores: pa.Table) -> pa.Table:
 
 def text_widths() -> dict[str, int]:
     """How long the texts that `friendly` adds can become, by column."""
-    widths = {plain(question.name): max(map(len, question.answers)) for question in TREE}
+    widths = {column_name(question.name): max(map(len, question.answers)) for question in TREE}
     longest = (max(len(word(question.name, answer)) for answer in question.answers) for question in TREE)
     return {**widths, "summary": sum(length + len(", ") for length in longest)}
-
-
-def plain(name: str) -> str:
-    """A column's name as every tool takes it."""
-    return name.replace("-", "_")
 
 
 def columns_of(scores: pa.Table, names: Sequence[str]) -> np.ndarray:

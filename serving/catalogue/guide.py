@@ -10,7 +10,7 @@ from serving.catalogue.score_files import ScoreFiles, chosen_from, when
 _FILES = {
     "report.html": "what was found, as one page of pictures",
     "friendly.parquet": "one row a galaxy: its most likely answers, their probabilities and errors",
-    "scores.fits": "all columns as one FITS binary table, for TOPCAT; hyphens in names are underscores there",
+    "scores.fits": "all columns as one FITS binary table, for TOPCAT",
     "hats": "all columns as a HATS collection, for LSDB",
     "about.json": "what was run on what, for programs",
 }

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
+from morph.questions import column_name
 from serving.catalogue.astropy_words import astropy_words, widths
 
 #: Under which key of the Parquet schema the provenance stands, as JSON.
@@ -74,12 +75,13 @@ class Scores:
 
 def answer_columns(description: dict[str, Any]) -> list[str]:
     """The columns of a model's answers, `<question>_<answer>`, in the order of its probabilities."""
-    return [f"{question['name']}_{answer}" for question in description["questions"] for answer in question["answers"]]
+    questions = description["questions"]
+    return [column_name(f"{question['name']}_{answer}") for question in questions for answer in question["answers"]]
 
 
 def concentration_columns(description: dict[str, Any]) -> list[str]:
     """The columns of what a model's answers are worth, `<question>_concentration`, in the order of its questions."""
-    return [f"{question['name']}_concentration" for question in description["questions"]]
+    return [column_name(f"{question['name']}_concentration") for question in description["questions"]]
 
 
 def schema(description: dict[str, Any], embedding_size: int, about: dict[str, Any]) -> pa.Schema:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from morph.images.cutouts import Flag
-from morph.questions import TREE
+from morph.questions import ANSWER_COLUMNS, TREE
 from serving.catalogue.friendly import columns_of, reach
 from serving.catalogue.partitions import CELLS, FINEST, number
 
@@ -47,7 +47,7 @@ EDGES = {"mag_r": np.arange(10, 28.5, 0.5), "radius": 0.5 * 1.25 ** np.arange(22
 
 #: What a tally needs of a score file.
 NEEDED = (
-    *("id", "ra", "dec", "tile", "mag_r", "radius", *TREE.columns),
+    *("id", "ra", "dec", "tile", "mag_r", "radius", *ANSWER_COLUMNS),
     *("reconstruction_error", "anomaly_score", "anomaly", "flags"),
 )
 
@@ -99,7 +99,7 @@ class Tally:
     def add(self, scores: pa.Table, file: int) -> None:
         """Add the rows of a score file, with the columns `NEEDED`; `file` is its number."""
         flags = scores["flags"].to_numpy()
-        p = columns_of(scores, TREE.columns)
+        p = columns_of(scores, ANSWER_COLUMNS)
         score, error = columns_of(scores, ("anomaly_score", "reconstruction_error"))
         clean = (flags == 0) & np.isfinite(p).all(axis=0)
         anomaly = scores["anomaly"].fill_null(False).to_numpy()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from morph.errors import BadInput
+from morph.questions import column_name
 
 if TYPE_CHECKING:
     import astropy.table
@@ -68,7 +69,8 @@ class Answers(dict[str, np.ndarray]):
         if any(self.ids):
             columns["id"] = np.array(self.ids, dtype=str)
             columns["flags"] = np.array([" ".join(each) for each in self.flags], dtype=str)
-        names = [f"{q['name']}_{answer}" for q in self.description["questions"] for answer in q["answers"]]
+        questions = self.description["questions"]
+        names = [column_name(f"{q['name']}_{answer}") for q in questions for answer in q["answers"]]
         for output, values in self.items():
             if output in PER_ANSWER:
                 for name, column in zip(names, values.T, strict=True):

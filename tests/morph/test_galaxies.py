@@ -1,12 +1,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from morph.errors import BadInput
 from morph.galaxies import PROPERTIES, Galaxies, GalaxiesWriter, Galaxy, split_position
-from morph.questions import VOTE_COLUMNS, empty_votes, set_votes
+from morph.questions import VOTE_COLUMNS, column_name, empty_votes, set_votes
 
 SIZE = 8
 
@@ -221,3 +222,14 @@ def test_impossible_votes_are_refused(tmp_path, votes):
     bad = replace(galaxy("a"), votes=np.full(len(VOTE_COLUMNS), votes, "float32"))
     with pytest.raises(BadInput, match="'a' has votes below 0"), GalaxiesWriter(tmp_path / "set", "flux", 8) as writer:
         writer.add(bad)
+
+
+def test_votes_are_written_with_underscores_and_read_in_either_spelling(tmp_path):
+    written = write(tmp_path / "set", ["a"])
+    part = tmp_path / "set" / "part-00000.parquet"
+    table = pq.read_table(part)
+    assert [field.name for field in table.schema.field("votes").type] == list(map(column_name, VOTE_COLUMNS))
+    place, votes = table.schema.get_field_index("votes"), table["votes"].combine_chunks()
+    older = pa.StructArray.from_arrays(votes.flatten(), names=list(VOTE_COLUMNS))
+    pq.write_table(table.set_column(place, "votes", older).replace_schema_metadata(table.schema.metadata), part)
+    np.testing.assert_array_equal(Galaxies.open(tmp_path / "set").votes, written.votes)

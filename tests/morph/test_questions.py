@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from morph.questions import (
+    ANSWER_COLUMNS,
     ANSWERS,
     COARSE,
     GALAXY10_CLASSES,
@@ -12,11 +13,13 @@ from morph.questions import (
     TREE,
     VOTE_COLUMNS,
     chain,
+    column_name,
     empty_votes,
     membership,
     question_membership,
     question_of,
     set_votes,
+    vote_column,
 )
 
 
@@ -119,3 +122,12 @@ def test_chain_works_on_batches_and_leaves_its_input_alone():
     fractions = np.full((2, 5, len(ANSWERS)), 0.5)
     assert chain(fractions).shape == fractions.shape
     assert (fractions == 0.5).all()
+
+
+def test_columns_have_underscores_and_stay_apart():
+    assert column_name("smooth-or-featured_featured-or-disk") == "smooth_or_featured_featured_or_disk"
+    assert len(set(map(column_name, VOTE_COLUMNS))) == len(VOTE_COLUMNS)
+    assert all(name.isidentifier() for name in ANSWER_COLUMNS)
+    for name in VOTE_COLUMNS:
+        assert vote_column(name) == vote_column(column_name(name)) == name
+    assert vote_column("smooth-or_featured") is None

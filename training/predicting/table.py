@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from morph.beforehand import check_file
 from morph.errors import BadInput
-from morph.questions import ANSWERS, TREE
+from morph.questions import ANSWER_COLUMNS, TREE
 from training.predicting.modalities import BANDS
 from training.predicting.predict import Predicted, described
 
@@ -80,9 +80,9 @@ def _interval(name: str, draws: np.ndarray, unit: str) -> Iterator[tuple[pa.Fiel
 
 def _votes(concentration: np.ndarray) -> Iterator[tuple[pa.Field, pa.Array]]:
     p = probabilities(concentration)
-    for j, answer in enumerate(ANSWERS):
+    for j, answer in enumerate(ANSWER_COLUMNS):
         yield _numbers(answer, p[:, j], "probability of this answer, given that the question is asked")
-    order = {"order": json.dumps(ANSWERS)}
+    order = {"order": json.dumps(ANSWER_COLUMNS)}
     yield _list("concentration", concentration, "Dirichlet concentrations of the answers in 'order'", order)
 
 

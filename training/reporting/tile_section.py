@@ -13,7 +13,7 @@ from morph.images.cutouts import Flag
 from morph.images.stretch import BAND_WEIGHTS, to_composite
 from morph.images.tiles import Tile
 from morph.page import Section, escape, facts, picture, short, simulated_mark, table
-from morph.questions import ANSWERS
+from morph.questions import ANSWER_COLUMNS
 from morph.style import COLOURS, style, svg
 from training.evaluation.four_classes import FOUR_CLASSES, four_classes
 
@@ -29,7 +29,7 @@ def read_scores(path: str | Path) -> pa.Table:
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     if not files:
         raise BadInput(f"There are no scores in '{path}'; make some with `morph score TILE --out {path}`.")
-    needed = {"id", "ra", "dec", "tile", "x", "y", "anomaly_score", "anomaly", "flags", *ANSWERS}
+    needed = {"id", "ra", "dec", "tile", "x", "y", "anomaly_score", "anomaly", "flags", *ANSWER_COLUMNS}
     try:
         tables = [pq.read_table(file, columns=None) for file in files]
     except (pa.ArrowInvalid, OSError) as error:
@@ -53,7 +53,7 @@ def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = F
     flags = np.nan_to_num(_column(scores, "flags")).astype(int)
     anomaly = np.nan_to_num(_column(scores, "anomaly")).astype(bool)
     usable = (flags & int(Flag.NO_DATA)) == 0
-    p = np.column_stack([_column(scores, name) for name in ANSWERS])
+    p = np.column_stack([_column(scores, name) for name in ANSWER_COLUMNS])
     usable &= np.isfinite(p).all(axis=1)
     names = sorted(set(scores["tile"].to_pylist()))
     kinds = np.bincount(four_classes(p[usable]).argmax(axis=1), minlength=len(FOUR_CLASSES))

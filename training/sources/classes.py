@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from morph.errors import BadInput
-from morph.questions import GALAXY10_CLASSES, GALAXY_ZOO_1_CLASSES, GALAXY_ZOO_1_VOTES, RING_CLASSES, VOTE_COLUMNS
+from morph.questions import (
+    GALAXY10_CLASSES,
+    GALAXY_ZOO_1_CLASSES,
+    GALAXY_ZOO_1_VOTES,
+    RING_CLASSES,
+    VOTE_COLUMNS,
+    vote_column,
+)
 from morph.vote_kinds import DEBIASED, RAW
 from training.sources.labels import Labels, assemble
 from training.sources.measures import kind_of
@@ -121,13 +128,15 @@ def read_mapping(path: str | Path) -> dict[str, tuple[str, ...]]:
     mapping = {}
     for name, answers in raw.items():
         answers = [answers] if isinstance(answers, str) else answers
+        known = []
         for answer in answers if isinstance(answers, list) else [answers]:
-            if answer not in VOTE_COLUMNS:
+            if (column := vote_column(str(answer))) is None:
                 near = get_close_matches(str(answer), VOTE_COLUMNS, n=1, cutoff=0.0)[0]
                 raise BadInput(
                     f"The mapping '{path}' has '{answer}' for '{name}', which is no answer; did you mean '{near}'?"
                 )
-        mapping[str(name)] = tuple(answers)
+            known.append(column)
+        mapping[str(name)] = tuple(known)
     return mapping
 
 

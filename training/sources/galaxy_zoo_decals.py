@@ -2,7 +2,7 @@
 
 Tables: Walmsley et al. (2022, 2023). The question may carry its campaign (`bar-dr5_strong`, `bar-dr12_yes`,
 `bar-gz2_yes`), and the answer its measure (`_fraction`, `_debiased`; none for counts). Campaigns asked slightly
-different questions of different volunteers, so their votes on one galaxy add up.
+different questions of different volunteers, so their votes on one galaxy add up. Hyphens may be underscores.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from morph.questions import TREE, VOTE_COLUMNS, question_of
+from morph.questions import TREE, VOTE_COLUMNS, column_name, question_of
 from training.sources.galaxy_zoo_2 import VOLUNTEERS
 from training.sources.labels import Labels, add, assemble
 from training.sources.measures import choose_kind, kind_of
@@ -35,8 +35,11 @@ OTHER_NAMES = {
 }
 
 _KNOWN = {**{name: name for name in VOTE_COLUMNS}, **OTHER_NAMES}
-_QUESTIONS = "|".join(sorted({question_of(name) for name in _KNOWN}, key=len, reverse=True))
-_COLUMN = re.compile(rf"^({_QUESTIONS})(-[a-z0-9]+)?_([a-z0-9-]+)(_count|_fraction|_debiased)?$", re.I)
+_SPELLED = {column_name(name): name for name in _KNOWN}
+_QUESTIONS = "|".join(sorted({question_of(name).replace("-", "[-_]") for name in _KNOWN}, key=len, reverse=True))
+#: Where all is underscores, what stands between question and answer is a campaign only if it has a number (dr5, gz2).
+_CAMPAIGN = r"-[a-z0-9]+|_[a-z]+\d+"
+_COLUMN = re.compile(rf"^({_QUESTIONS})({_CAMPAIGN})?_([a-z0-9_-]+?)(_count|_fraction|_debiased)?$", re.I)
 
 #: Counts first, then the volunteers' fractions, then those corrected for distance.
 MEASURES = ("count", "fraction", "debiased")
@@ -48,7 +51,7 @@ def published(table: Table, kind: str | None = None) -> Labels | None:
     for column in table.columns:
         if match := _COLUMN.match(column.lower()):
             question, campaign, answer, measure = match.groups()
-            if (name := f"{question}_{answer}") in _KNOWN:
+            if name := _SPELLED.get(column_name(f"{question}_{answer}")):
                 campaigns[campaign or ""][(measure or "_count")[1:]][name] = column
     if not campaigns:
         return None
@@ -98,7 +101,8 @@ def _counts(table: Table, campaign: str, fractions: dict[str, np.ndarray]) -> di
         if not names:
             continue
         own_name = question_of(names[0])
-        total = table.find((f"{own_name}{campaign}_total-votes",))
+        name = f"{own_name}{campaign}_total-votes"
+        total = table.find((name, column_name(name)))
         if total is not None:
             asked[question.name] = table.counts(total)
         elif not question.asked_after:

@@ -6,7 +6,7 @@ answers before it, so where only one path leads there, the row says those as wel
 
 import numpy as np
 
-from morph.questions import TREE, VOTE_COLUMNS, question_of
+from morph.questions import TREE, VOTE_COLUMNS, column_name, question_of
 from training.sources.classes import normalise
 from training.sources.labels import Labels, assemble
 from training.sources.tables import Table
@@ -138,7 +138,7 @@ def vote_column(question: str, answer: str) -> str | None:
     The question may also be given by its name in the shared tree.
     """
     for name, (words, answers) in TEXTS.items():
-        if words in question.lower() or question == name:
+        if words in question.lower() or column_name(question) == column_name(name):
             column = answers.get(normalise(answer)) or f"{name}_{answer}"
             return column if column in VOTE_COLUMNS else None
     return None

@@ -6,7 +6,7 @@ from astropy.table import Table
 
 from morph.errors import BadInput
 from morph.images.tiles import Tile
-from morph.questions import ANSWERS
+from morph.questions import ANSWER_COLUMNS
 from morph.simulation.coadd import Mask, Tilename
 from morph.simulation.tile import simulate_tile
 
@@ -50,8 +50,8 @@ def test_catalogue_magnitudes_and_sizes_are_those_of_the_light(tile, opened):
 def test_the_truth_has_votes_for_every_galaxy_of_the_catalogue(tile):
     truth = pq.read_table(tile.truth)
     assert truth["id"].to_pylist() == [str(i) for i in Table.read(tile.catalogue)["COADD_OBJECT_ID"]]
-    assert set(ANSWERS) <= set(truth.column_names)
-    assert min(truth["smooth-or-featured_smooth"].to_pylist()) >= 0
+    assert set(ANSWER_COLUMNS) <= set(truth.column_names)
+    assert min(truth["smooth_or_featured_smooth"].to_pylist()) >= 0
 
 
 def test_saturated_pixels_are_masked_and_weightless(tmp_path):

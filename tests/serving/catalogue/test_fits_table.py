@@ -29,7 +29,7 @@ def test_every_row_and_column_is_there(written):
         table = file[1].data
         assert len(table) == len(scores) == 121
         for name in set(scores.column_names) - {"picture"}:
-            given, read = scores[name], table[name.replace("-", "_")]
+            given, read = scores[name], table[name]
             if name in ("embedding", "appearance"):
                 expected = np.array(given.to_pylist(), dtype="float32")
                 np.testing.assert_array_equal(read, expected)

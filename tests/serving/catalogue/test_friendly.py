@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from invented import write_tile
 
-from morph.questions import ANSWERS, TREE, chain
+from morph.questions import ANSWER_COLUMNS, TREE, chain, column_name
 from serving.catalogue.friendly import NEEDED, columns_of, friendly, reach
 
 
@@ -20,16 +20,17 @@ def scores(tmp_path_factory) -> pa.Table:
 def certain(scores: pa.Table, **answers: str) -> pa.Table:
     """The same rows, where the first galaxy's named questions (with underscores) have these answers for certain."""
     for question in TREE:
-        wanted = answers.get(question.name.replace("-", "_"))
-        for column in question.columns if wanted else ():
+        wanted = answers.get(column_name(question.name))
+        for answer in question.columns if wanted else ():
+            column = column_name(answer)
             values = scores[column].to_numpy().copy()
-            values[0] = float(column == f"{question.name}_{wanted}")
+            values[0] = float(answer == f"{question.name}_{wanted}")
             scores = scores.set_column(scores.column_names.index(column), scores.field(column), pa.array(values))
     return scores
 
 
 def test_the_chance_to_be_asked_is_the_trees(scores):
-    p = columns_of(scores, ANSWERS)
+    p = columns_of(scores, ANSWER_COLUMNS)
     tree = chain(p.T).T
     for question in TREE:
         np.testing.assert_allclose(reach(p)[question.name], tree[TREE.slices[question.name]].sum(axis=0), rtol=1e-5)
@@ -61,11 +62,11 @@ def test_a_certain_galaxy_in_words(scores):
 def test_the_error_is_the_dirichlets(scores):
     table = friendly(scores)
     p, error = (table[f"smooth_or_featured{name}"].to_numpy() for name in ("_probability", "_error"))
-    worth = scores["smooth-or-featured_concentration"].to_numpy()
+    worth = scores["smooth_or_featured_concentration"].to_numpy()
     answered = np.isfinite(p)
     random = np.random.default_rng(0)
     row = int(np.flatnonzero(answered)[0])
-    alpha = worth[row] * columns_of(scores, TREE["smooth-or-featured"].columns)[:, row]
+    alpha = worth[row] * columns_of(scores, list(map(column_name, TREE["smooth-or-featured"].columns)))[:, row]
     drawn = random.dirichlet(alpha, 40_000)[:, alpha.argmax()]
     np.testing.assert_allclose(error[row], drawn.std(), rtol=0.02)
 
@@ -73,7 +74,7 @@ def test_the_error_is_the_dirichlets(scores):
 def test_a_galaxy_without_answers_has_none(scores):
     row = friendly(scores).slice(9, 1).to_pylist()[0]
     assert row["summary"] is None
-    assert all(row[question.name.replace("-", "_")] is None for question in TREE)
+    assert all(row[column_name(question.name)] is None for question in TREE)
     assert row["clean"] is False
     assert row["ra"] is not None
 

@@ -7,10 +7,10 @@ import pytest
 
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
-from morph.questions import ANSWERS, TREE
+from morph.questions import ANSWER_COLUMNS, ANSWERS, TREE, column_name
 from serving.catalogue.scores import PROPERTIES, Scores, masked_part, read_about, write_scores
 
-WORTH = [f"{question.name}_concentration" for question in TREE]
+WORTH = [column_name(f"{question.name}_concentration") for question in TREE]
 ABOUT = {"model": "morph", "model_version": "7", "survey": "des"}
 
 
@@ -44,11 +44,11 @@ def test_the_columns_are_the_contracts(tmp_path, description):
     schema = pq.read_schema(tmp_path / "a.parquet")
     before, after = ["id", "ra", "dec", "tile", "x", "y"], ["embedding", "reconstruction_error", "anomaly_score"]
     measured = ["mag_g", "mag_r", "mag_i", "radius", "snr", "masked"]
-    tree = [f"{name}_tree" for name in ANSWERS]
+    tree = [f"{name}_tree" for name in ANSWER_COLUMNS]
     assert schema.names == [
         *before,
         *measured,
-        *ANSWERS,
+        *ANSWER_COLUMNS,
         *tree,
         *WORTH,
         *after,
@@ -60,7 +60,7 @@ def test_the_columns_are_the_contracts(tmp_path, description):
         "model_version",
     ]
     assert schema.field("embedding").type == pa.list_(pa.float32(), 64)
-    assert {schema.field(name).type for name in ANSWERS} == {pa.float32()}
+    assert {schema.field(name).type for name in ANSWER_COLUMNS} == {pa.float32()}
     assert schema.field("anomaly").type == pa.bool_()
 
 
@@ -75,9 +75,9 @@ def test_what_is_written_is_read(tmp_path, description):
     for row in (0, 2):
         np.testing.assert_array_equal(table["embedding"][row].as_py(), given.outputs["embedding"][row])
         np.testing.assert_allclose(table["appearance"][row].as_py(), given.appearance[row], rtol=1e-6)
-        written = [table[name][row].as_py() for name in ANSWERS]
+        written = [table[name][row].as_py() for name in ANSWER_COLUMNS]
         np.testing.assert_array_equal(written, given.outputs["probabilities"][row])
-        down = [table[f"{name}_tree"][row].as_py() for name in ANSWERS]
+        down = [table[f"{name}_tree"][row].as_py() for name in ANSWER_COLUMNS]
         np.testing.assert_array_equal(down, given.outputs["tree_probabilities"][row])
     assert table["anomaly"].to_pylist() == [False, None, True]
     assert table["mag_r"].to_pylist() == [20, 21, 22]
@@ -100,8 +100,8 @@ def test_a_galaxy_that_was_not_asked_about_has_null_answers(tmp_path, descriptio
     (row,) = pq.read_table(tmp_path / "a.parquet").slice(1, 1).to_pylist()
     assert row.pop("embedding") == [None] * 64
     empty = {name for name, value in row.items() if value is None}
-    tree = {f"{name}_tree" for name in ANSWERS}
-    assert empty == {*ANSWERS, *tree, *WORTH, "reconstruction_error", "anomaly_score", "anomaly", "picture"}
+    tree = {f"{name}_tree" for name in ANSWER_COLUMNS}
+    assert empty == {*ANSWER_COLUMNS, *tree, *WORTH, "reconstruction_error", "anomaly_score", "anomaly", "picture"}
 
 
 def test_units_descriptions_and_provenance_stand_in_the_schema(tmp_path, description):

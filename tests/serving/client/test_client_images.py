@@ -9,6 +9,7 @@ from astropy.nddata import CCDData, NDData
 from astropy.utils.masked import Masked
 
 from morph.errors import BadInput
+from morph.questions import ANSWER_COLUMNS
 from serving.client import Answers, MorphClient
 from serving.client.images import Images, batch, is_ready, pixels
 from serving.pictures import FitsLayout
@@ -195,7 +196,9 @@ def test_files_of_every_kind_are_answered_together(client, classifier, flux, com
     np.testing.assert_allclose(
         table["bar_weak"][2], client.named(classifier.answer(composites)["probabilities"])[1]["bar"]["weak"], atol=1e-5
     )
-    assert {"bar_weak_tree", "bar_weak_concentration", "anomaly"} <= set(answers.to_arrow().column_names)
+    columns = {f"{name}{ending}" for name in ANSWER_COLUMNS for ending in ("", "_tree", "_concentration")}
+    assert columns | {"anomaly"} <= set(answers.to_arrow().column_names)
+    assert not [name for name in table.colnames if "-" in name]
     again = client.classify(tmp_path / "b_g.fits", ["anomaly"], layout=FitsLayout("des", zero_point=25.0))
     assert list(again) == ["anomaly"]
 

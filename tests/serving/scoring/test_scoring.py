@@ -15,7 +15,7 @@ from morph.images.cutouts import Flag, cut
 from morph.images.signal import signal_to_noise
 from morph.images.sources import locate, read_catalogue
 from morph.images.tiles import Tile, find_tiles, tile_name
-from morph.questions import ANSWERS
+from morph.questions import ANSWER_COLUMNS
 from serving.catalogue.scores import read_about
 from serving.scoring import endpoints, pipeline
 from serving.scoring.answerers import Answerer, LocalModel, RemoteModel
@@ -41,7 +41,7 @@ def scored(tiles_folder, catalogue, local, tmp_path_factory):
 
 
 def answers_of(table) -> np.ndarray:
-    return np.array([table[name].to_numpy() for name in ANSWERS]).T
+    return np.array([table[name].to_numpy() for name in ANSWER_COLUMNS]).T
 
 
 # --- Answers ---------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_galaxies_without_data_have_their_flag_and_no_answers(tiles, local, tmp_
     table = pq.read_table(tmp_path / f"{NAMES[0]}.parquet")
     lost = table.slice(1, 1).to_pylist()[0]
     assert lost["flags"] & Flag.NO_DATA
-    assert lost["smooth-or-featured_smooth"] is None
+    assert lost["smooth_or_featured_smooth"] is None
     assert set(lost["embedding"]) == {None}
     assert lost["ra"] == pytest.approx(galaxies["ra"][1])
     assert np.isfinite(answers_of(table.take([0, 2]))).all()

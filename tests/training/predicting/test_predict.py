@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.model.classifier import Classifier
-from morph.questions import ANSWERS, TREE, empty_votes, set_votes
+from morph.questions import ANSWER_COLUMNS, ANSWERS, TREE, column_name, empty_votes, set_votes
 from training.predicting import table as predicted_table
 from training.predicting.modalities import MODALITIES, known, parse
 from training.predicting.predict import choose, described, predict
@@ -127,9 +127,9 @@ def test_a_posterior_is_ninety_nine_quantiles_that_the_column_explains(everythin
 def test_votes_are_probabilities_that_sum_to_one(classifier, measured):
     table = predicted_table.table(predict(classifier, measured, ["image"], ["votes"], draws=20), {"made_by": "a test"})
     for question in TREE:
-        total = sum(table[column].to_numpy() for column in question.columns)
+        total = sum(table[column].to_numpy() for column in map(column_name, question.columns))
         np.testing.assert_allclose(total, 1, rtol=1e-5)
-    assert json.loads(table.schema.field("concentration").metadata[b"order"]) == list(ANSWERS)
+    assert json.loads(table.schema.field("concentration").metadata[b"order"]) == list(ANSWER_COLUMNS)
 
 
 def test_fits_and_csv_hold_what_parquet_holds(everything, tmp_path):

@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from morph.errors import BadInput
 from morph.images.tiles import Tile
-from morph.questions import ANSWERS, TREE
+from morph.questions import ANSWER_COLUMNS, TREE
 from training.comparison.compare import compare, compare_all
 from training.reporting.report import write_report
 from training.reporting.sections import likely_path, various
@@ -50,7 +50,7 @@ def scores(random_probabilities) -> pa.Table:
         "dec": -40 + random.random(n) / 10,
     }
     columns |= {"tile": ["DES0200-4000"] * n, "x": random.random(n) * 100, "y": random.random(n) * 100}
-    columns |= {name: p[:, i].astype("float32") for i, name in enumerate(ANSWERS)}
+    columns |= {name: p[:, i].astype("float32") for i, name in enumerate(ANSWER_COLUMNS)}
     columns |= {"reconstruction_error": np.ones(n, "float32"), "anomaly_score": random.random(n).astype("float32")}
     columns |= {
         "anomaly": np.arange(n) < 2,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from morph.errors import BadInput
-from morph.questions import VOTE_COLUMNS, question_of
+from morph.questions import VOTE_COLUMNS, column_name, question_of
 from training.sources.classes import read_mapping
 from training.sources.labels import Labels
 from training.sources.schemes import recognise
@@ -179,6 +179,35 @@ def test_decals_counts(table):
         "merging_none": 29,
     }
     assert asked(labels) == {"smooth-or-featured", "bar", "merging"}
+
+
+@pytest.mark.parametrize("spell", [str, column_name])
+def test_decals_columns_may_have_underscores_for_hyphens(table, spell):
+    columns = {
+        "smooth-or-featured-dr5_smooth_fraction": [0.25],
+        "smooth-or-featured-dr5_featured-or-disk_fraction": [0.75],
+        "smooth-or-featured-dr5_total-votes": [8],
+        "spiral-arm-count-dr5_more-than-4_fraction": [0.5],
+        "spiral-arm-count-dr5_cant-tell_fraction": [0.5],
+        "spiral-arm-count-dr5_total-votes": [2],
+        "bulge-size-dr5_none_fraction": [1.0],
+        "bulge-size-dr5_just-noticeable_fraction": [0.0],
+        "bulge-size-dr5_total-votes": [3],
+    }
+    read = votes(recognise(table({spell(name): values for name, values in columns.items()})))
+    assert read == {
+        "smooth-or-featured_smooth": 2,
+        "smooth-or-featured_featured-or-disk": 6,
+        "spiral-arm-count_more-than-4": 1,
+        "spiral-arm-count_cant-tell": 1,
+        "bulge-size_none": 3,
+    }
+
+
+@pytest.mark.parametrize("spell", [str, column_name])
+def test_every_vote_column_is_read_in_either_spelling(table, spell):
+    columns = {spell(name): [float(number)] for number, name in enumerate(VOTE_COLUMNS, 1)}
+    assert votes(recognise(table(columns))) == {name: number for number, name in enumerate(VOTE_COLUMNS, 1)}
 
 
 @pytest.mark.parametrize("measure", ["fraction", "debiased"])
