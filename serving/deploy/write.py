@@ -1,6 +1,7 @@
 """The files of a deployment, written beside an exported model."""
 
 import re
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -66,6 +67,13 @@ def _write(pairs: Iterable[tuple[Path, Path]], name: str) -> list[Path]:
     for source, target in pairs:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(source.read_text().replace("{name}", name))
+            target.write_text(source.read_text().replace("{alerts}", _alerts()).replace("{name}", name))
+            target.chmod(target.stat().st_mode | (source.stat().st_mode & 0o111))
             written.append(target)
     return written
+
+
+def _alerts() -> str:
+    """The groups of alerts, as they stand below the `spec` of a PrometheusRule."""
+    text = (TEMPLATES / "monitoring" / "alerts.yaml").read_text()
+    return textwrap.indent(text[text.index("groups:") :].rstrip(), "  ")

@@ -40,7 +40,7 @@ def _serving(deployment: Deployment) -> dict[str, Any]:
 def compose_files(deployment: Deployment) -> str:
     files = sorted(path.name for path in deployment.folder.glob("compose*.yaml"))
     for file in files:
-        if unknown := set(deployment.mapping(file)) - _TOP:
+        if unknown := {key for key in deployment.mapping(file) if not key.startswith("x-")} - _TOP:
             raise BadInput(f"{file}: Compose knows no '{sorted(unknown)[0]}' at the top.")
         for name, service in _services(deployment, file).items():
             where = f"{file}, service '{name}'"
@@ -113,6 +113,30 @@ def compose_tls(deployment: Deployment) -> str:
     if given.get("ssl_config_file") not in {target for _, target in mounts(extra)}:
         raise BadInput("compose.tls.yaml: --ssl_config_file must name the ssl.config that is mounted.")
     return "compose.tls.yaml adds ssl.config"
+
+
+#: What of a service asks for more rights than the others need -> why that is so.
+_NEED_RIGHTS = {"dcgm-exporter": "the GPU's counters"}
+
+
+@check("Compose containers")
+def compose_containers(deployment: Deployment) -> str:
+    services = _services(deployment)
+    for name, service in services.items():
+        where = f"{FILE}, service '{name}'"
+        limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
+        right = {
+            "cap_drop: [ALL]": service.get("cap_drop") == ["ALL"],
+            "no-new-privileges": "no-new-privileges:true" in service.get("security_opt", []),
+            "limits of cpus, memory and pids": {"cpus", "memory", "pids"} <= limits.keys(),
+        }
+        if name not in _NEED_RIGHTS:
+            user = str(service.get("user", "root"))
+            right["read_only: true"] = service.get("read_only") is True
+            right["a user who is not root"] = not re.match("(root|0)(:|$)", user)
+        if missing := [what for what, there in right.items() if not there]:
+            raise BadInput(f"{where}: give it {missing[0]}.")
+    return f"{len(services)} services with limits and without rights that they do not need"
 
 
 def mounts(service: dict[str, Any]) -> list[tuple[str, str]]:

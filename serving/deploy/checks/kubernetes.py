@@ -16,6 +16,7 @@ _EXTENSIONS = {
     ("kustomize.config.k8s.io/v1beta1", "Kustomization"): ("resources",),
     ("kustomize.config.k8s.io/v1alpha1", "Component"): (),
     ("monitoring.coreos.com/v1", "PodMonitor"): ("metadata.name", "spec.selector", "spec.podMetricsEndpoints"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"): ("metadata.name", "spec.groups"),
     ("keda.sh/v1alpha1", "ScaledObject"): ("metadata.name", "spec.scaleTargetRef.name", "spec.triggers"),
 }
 

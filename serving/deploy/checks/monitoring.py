@@ -42,13 +42,16 @@ def prometheus(deployment: Deployment) -> str:
         raise Skipped("In Kubernetes Prometheus is the cluster's.")
     config = deployment.mapping("monitoring/prometheus.yml")
     services = deployment.mapping("compose.yaml").get("services", {})
-    for job in config.get("scrape_configs", []):
-        for static in job.get("static_configs", []):
+    alerted = config.get("alerting", {}).get("alertmanagers", [])
+    for verb, places in (("watches", config.get("scrape_configs", [])), ("alerts", alerted)):
+        for static in (static for place in places for static in place.get("static_configs", [])):
             for target in static.get("targets", []):
                 if target.partition(":")[0] not in services:
                     raise BadInput(
-                        f"monitoring/prometheus.yml watches '{target}', which is no service of compose.yaml."
+                        f"monitoring/prometheus.yml {verb} '{target}', which is no service of compose.yaml."
                     )
+    if not alerted:
+        raise BadInput("monitoring/prometheus.yml names no Alertmanager (`alerting`), so that alerts reach nobody.")
     for file in config.get("rule_files", []):
         if not deployment.has(f"monitoring/{file}"):
             raise BadInput(f"monitoring/prometheus.yml names the rules '{file}', which are not there.")
@@ -88,6 +91,29 @@ def alerts(deployment: Deployment) -> str:
             raise BadInput("monitoring/alerts.yaml: every rule needs alert (or record) and expr.")
         _check_query(rule["expr"], f"monitoring/alerts.yaml, {rule.get('alert')},")
     return f"{len(rules)} rules"
+
+
+@check("whom alerts reach")
+def whom_alerts_reach(deployment: Deployment) -> str:
+    found = []
+    if deployment.has("compose.yaml"):
+        config = deployment.mapping("monitoring/alertmanager.yml")
+        receivers = {each.get("name"): [key for key in each if key != "name"] for each in config.get("receivers", [])}
+        routes = [config.get("route", {})]
+        for route in routes:
+            routes += route.get("routes", [])
+            if "receiver" in route and not receivers.get(route["receiver"]):
+                raise BadInput(f"monitoring/alertmanager.yml: the receiver '{route['receiver']}' reaches nobody.")
+        if "receiver" not in routes[0]:
+            raise BadInput("monitoring/alertmanager.yml: `route` needs a receiver.")
+        found.append("Alertmanager's " + ", ".join(map(str, receivers)))
+    if deployment.has("kustomization.yaml"):
+        groups = deployment.mapping("monitoring/alerts.yaml").get("groups")
+        for rule in deployment.objects("PrometheusRule"):
+            if rule.content["spec"].get("groups") != groups:
+                raise BadInput(f"{rule.file}: its groups are not those of monitoring/alerts.yaml; copy them.")
+            found.append(str(rule))
+    return ", ".join(found) or "whoever reads monitoring/alerts.yaml"
 
 
 @check("autoscaler's query")

@@ -56,3 +56,16 @@ def test_the_alerts_fire_when_they_should(folder):
     (rules.parent / "tests.yaml").write_text(yaml.safe_dump({"rule_files": ["alerts.yaml"], "tests": tests}))
     tried = subprocess.run([PROMTOOL, "test", "rules", "tests.yaml"], cwd=rules.parent, capture_output=True, text=True)
     assert tried.returncode == 0, tried.stdout + tried.stderr
+
+
+def test_kubernetes_gets_the_same_alerts(folder):
+    """What kustomize puts together holds the rules of alerts.yaml, for the operator's Prometheus."""
+    import yaml
+
+    rule = yaml.safe_load((folder / "kubernetes" / "pod-monitor" / "prometheus-rule.yaml").read_text())
+    alone = yaml.safe_load((folder / "monitoring" / "alerts.yaml").read_text())
+    assert (rule["apiVersion"], rule["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert rule["spec"] == alone
+    assert len(rule["spec"]["groups"][0]["rules"]) == 5
+    named = yaml.safe_load((folder / "kubernetes" / "pod-monitor" / "kustomization.yaml").read_text())
+    assert "prometheus-rule.yaml" in named["resources"]
