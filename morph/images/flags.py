@@ -26,6 +26,15 @@ class Flag(enum.IntFlag):
     NO_DATA = 32
 
 
+#: Flags that leave a stamp clean: one band is enough to answer.
+HARMLESS = Flag.MISSING_BAND
+
+
+def is_clean(flags: np.ndarray) -> np.ndarray:
+    """Whether nothing is wrong with stamps, but for a band that may be missing: bool [n] of flags int [n]."""
+    return (np.asarray(flags) & ~int(HARMLESS)) == 0
+
+
 #: Up to a twentieth of the stamp masked (a bleed trail, a few cosmic rays), the galaxy's shape still shows.
 MASKED_PART = 0.05
 

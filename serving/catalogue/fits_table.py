@@ -1,12 +1,14 @@
 """The catalogue as one FITS binary table, for TOPCAT and whatever else reads FITS; of any length, a tile at a time."""
 
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from astropy.io import fits
 
 from serving.catalogue.score_files import ScoreFiles, when
@@ -26,6 +28,13 @@ NUMBERS = {
     pa.int64(): (">i8", "K"),
 }
 
+#: What stands for a cell that is not known in columns of whole numbers, and of yes or no. Readers take FITS's own
+#: logical NULL for no, so that yes, no and unknown are 1, 0 and this.
+UNKNOWN = {pa.bool_(): -1, pa.int32(): -(2**31), pa.int64(): -(2**63)}
+
+#: Values of a provenance entry that the header lists at most; entries that name each tile have more.
+MOST = 8
+
 
 @dataclass(frozen=True)
 class _Column:
@@ -35,14 +44,16 @@ class _Column:
     stored: tuple
     form: str
     words: dict[str, str]
+    unknown: int | None = None
 
 
 def write_fits(scores: ScoreFiles, path: Path) -> None:
     """Write all rows into one binary table, whole or not at all.
 
-    A list is a vector column, and text is as wide as its longest value needs. A number that is not known is NaN, a yes
-    or no that is not known an empty cell. Units,
-    UCDs (TUCD) and descriptions (TCOMM) stand in the header, and what was run on what as its history.
+    A list is a vector column, and text is as wide as its longest value needs. A number that is not known is NaN. Yes
+    and no are 1 and 0; what is not known of them, or of a whole number, is the header's TNULL. Units, UCDs (TUCD) and
+    descriptions (TCOMM) stand in the header, what was run on what as its history, and every entry of the score files'
+    provenance on a card of its own, in JSON where it is no plain value.
 
     Raises BadInput when a score file cannot be read or the table not be written.
     """
@@ -65,13 +76,14 @@ def _column(field: pa.Field, widths: dict[str, int]) -> _Column:
         width = widths[field.name]
         return _Column(field.name, (f"S{width}",), f"{width}A", words)
     if pa.types.is_boolean(field.type):
-        return _Column(field.name, ("S1",), "L", words)
+        words["description"] = f"1 if {words.get('description', 'yes')}, else 0; -1 if not scored"
+        return _Column(field.name, (">i2",), "I", words, UNKNOWN[field.type])
     if pa.types.is_fixed_size_list(field.type):
         stored, letter = NUMBERS[field.type.value_type]
         size = field.type.list_size
         return _Column(field.name, (stored, (size,)), f"{size}{letter}", words)
     stored, letter = NUMBERS[field.type]
-    return _Column(field.name, (stored,), letter, words)
+    return _Column(field.name, (stored,), letter, words, UNKNOWN.get(field.type))
 
 
 def _primary() -> fits.Header:
@@ -93,12 +105,35 @@ def _header(columns: list[_Column], width: int, scores: ScoreFiles) -> fits.Head
         for key, word in (("TUNIT", "unit"), ("TUCD", "ucd"), ("TCOMM", "description")):
             if word in column.words:
                 header[f"{key}{number}"] = _short(column.words[word])
+        if column.unknown is not None:
+            header[f"TNULL{number}"] = column.unknown
+    for name, values in scores.provenance.items():
+        if 0 < len(values) <= MOST:
+            header[_keyword(name, header)] = (_card(values), name)
     for run in scores.runs:
         header["HISTORY"] = f"{run.get('software')}: {run['galaxies']} galaxies of {run['tiles']} tiles"
         header["HISTORY"] = f"by model {run.get('model')} {run.get('model_version')}, {when(run)}"
     if scores.simulated:
         header["HISTORY"] = "Some of the tiles are simulated."
     return header
+
+
+def _keyword(name: str, header: fits.Header) -> str:
+    """A provenance entry's keyword: its name as far as a keyword goes, numbered where another has the same."""
+    short = re.sub(r"[^A-Z0-9]", "", name.upper())[:8]
+    numbered = (f"{short[: 8 - len(str(k))]}{k}" for k in range(2, 100))
+    return short if short not in header else next(keyword for keyword in numbered if keyword not in header)
+
+
+def _card(values: Sequence[Any]) -> str | bool | int | float:
+    """The values that an entry has in the score files, as one."""
+    value = values[0] if len(values) == 1 else list(values)
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value)
+    # FITS headers are ASCII, without control characters.
+    plain = text.encode("ascii", "replace").decode() if isinstance(value, str) else text
+    return value if isinstance(value, (bool, int, float)) else re.sub(r"[^ -~]", "?", plain)
 
 
 def _short(text: str) -> str:
@@ -113,7 +148,9 @@ def _rows(table: pa.Table, columns: list[_Column], kind: np.dtype) -> np.ndarray
         if pa.types.is_string(values.type):
             rows[column.name] = np.char.encode(values.fill_null("").to_numpy(False).astype(str), "ascii", "replace")
         elif pa.types.is_boolean(values.type):
-            rows[column.name] = pc.if_else(values, "T", "F").fill_null("").to_numpy(False).astype("S1")
+            rows[column.name] = values.cast(pa.int16()).fill_null(column.unknown).to_numpy(False)
+        elif pa.types.is_integer(values.type):
+            rows[column.name] = values.fill_null(column.unknown).to_numpy(False)
         elif pa.types.is_fixed_size_list(values.type):
             cells = values.flatten().to_numpy(zero_copy_only=False)
             rows[column.name] = cells.reshape(len(table), values.type.list_size)

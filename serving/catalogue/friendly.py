@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from morph.images.flags import is_clean
 from morph.questions import ANSWER_COLUMNS, TREE, Question, column_name
 from morph.wording import NOTHING, word
 
@@ -37,7 +38,7 @@ def friendly(scores: pa.Table) -> pa.Table:
     `KEPT`; ``summary``, the answers in words; for each question its most likely answer, that answer's probability and
     the probability's standard error (of the Dirichlet distribution; null where its concentration is unknown), null
     where fewer than `ASKED` of the volunteers would be asked; `AFTER`; ``clean``, whether nothing is wrong with the
-    stamp.
+    stamp, though a band may be missing.
     """
     columns: dict[str, pa.Array | pa.ChunkedArray] = {name: scores[name] for name in KEPT}
     fields = [scores.schema.field(name) for name in KEPT]
@@ -63,8 +64,8 @@ def friendly(scores: pa.Table) -> pa.Table:
     columns["summary"] = _in_words(chosen)
     columns |= {field.name: values for field, values in answers}
     columns |= {name: scores[name] for name in AFTER}
-    fields.append(_field("clean", pa.bool_(), "nothing is wrong with the stamp: flags is 0"))
-    columns["clean"] = pa.array(scores["flags"].to_numpy() == 0)
+    fields.append(_field("clean", pa.bool_(), "nothing is wrong with the stamp, though a band may be missing"))
+    columns["clean"] = pa.array(is_clean(scores["flags"].to_numpy()))
     return pa.table(list(columns.values()), schema=pa.schema(fields))
 
 

@@ -38,7 +38,9 @@ Here is what was made from them:
 
 ## What to keep in mind
 
-- `flags` other than 0 say that something is wrong with a galaxy's stamp; `clean` is true where nothing is.
+- `flags` other than 0 say that something is wrong with a galaxy's stamp; `clean` is true where nothing is,
+  though a band may be missing (flag 4): one band is enough to answer. The p-value's reference has all three bands, so
+  a galaxy that lacks one has a small p-value for that alone.
 - A probability is the share of volunteers expected to give that answer, given that they are asked the question. In the
   friendly file a question has an answer where at least half of them would be asked it.
 - A concentration n says what a question's probabilities are worth: p is uncertain by sqrt(p (1 - p) / (1 + n)), which

@@ -29,7 +29,7 @@ FAILURES = 40
 _FLAGS = {
     Flag.EDGE: "the stamp reaches over the tile's edge",
     Flag.MASKED: "many of the stamp's pixels are bad in some band",
-    Flag.MISSING_BAND: "a band is missing",
+    Flag.MISSING_BAND: "a band is missing (answered from the others)",
     Flag.SATURATED: "pixels of the galaxy itself are saturated",
     Flag.TOO_SMALL: "too small to show any structure",
     Flag.NO_DATA: "nothing to look at; it has no answers",
@@ -122,8 +122,8 @@ def _strangest(tally: Tally, scores: ScoreFiles) -> Section | None:
         "and then a small p-value is not rare."
     )
     sheet = (
-        f"<p>The strangest{simulated_mark(scores.simulated)} whose stamps have no flag, each at its own scale and "
-        f'brightness:</p><div class="sheet">{figures}</div>'
+        f"<p>The strangest{simulated_mark(scores.simulated)} whose stamps have all bands and no flag, each at its own "
+        f'scale and brightness:</p><div class="sheet">{figures}</div>'
     )
     body = f"<p>{text}</p>{_plot(report_figures.p_values(tally), '30rem')}{sheet if figures else ''}"
     return Section("The strangest objects", body)
@@ -146,7 +146,10 @@ def _wrong(tally: Tally, failed: Sequence[Failed]) -> Section:
     def row(what: str, count: int) -> list[str]:
         return [what, f"{count:,}", f"{100 * count / max(tally.galaxies, 1):.2f}"]
 
-    rows = [row("nothing", tally.clean), *(row(text, tally.flags[flag]) for flag, text in _FLAGS.items())]
+    rows = [
+        row("nothing, or a missing band at most", tally.clean),
+        *(row(text, tally.flags[flag]) for flag, text in _FLAGS.items()),
+    ]
     body = table(["what is wrong with the stamp", "galaxies", "%"], rows)
     if failed:
         more = f"<p>And {len(failed) - FAILURES:,} more.</p>" if len(failed) > FAILURES else ""

@@ -41,12 +41,14 @@ class ScoreFiles:
     schema : the columns that they have together, with units and descriptions.
     runs : what was run on what: each provenance that occurs, with ``tiles``, ``galaxies``, ``created`` (first and
         last) and ``simulated`` (whether any tile is) of the files that have it.
+    provenance : every entry of the files' provenance, with each value that it has once.
     """
 
     paths: tuple[Path, ...]
     rows: tuple[int, ...]
     schema: pa.Schema
     runs: tuple[dict[str, Any], ...]
+    provenance: dict[str, list[Any]]
 
     @classmethod
     def open(cls, folder: str | Path) -> "ScoreFiles":
@@ -58,17 +60,21 @@ class ScoreFiles:
         schemas: dict[pa.Schema, None] = {}
         rows: list[int] = []
         runs: dict[str, dict[str, Any]] = {}
+        values: dict[str, dict[str, Any]] = {}
         for path in paths:
             about = read_about(path)
             with pq.ParquetFile(path) as file:
                 schemas[file.schema_arrow.remove_metadata()] = None
                 rows.append(file.metadata.num_rows)
             _count(runs, about, rows[-1])
+            for name, value in about.items():
+                values.setdefault(name, {}).setdefault(json.dumps(value, sort_keys=True), value)
         try:
             schema = pa.unify_schemas(list(schemas))
         except pa.ArrowInvalid as error:
             raise BadInput(f"The score files in '{folder}' have columns that do not fit together ({error}).") from None
-        return cls(tuple(paths), tuple(rows), schema, tuple(runs.values()))
+        provenance = {name: list(each.values()) for name, each in values.items()}
+        return cls(tuple(paths), tuple(rows), schema, tuple(runs.values()), provenance)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from morph.images.cutouts import Flag
+from morph.images.flags import is_clean
 from morph.questions import ANSWER_COLUMNS, TREE
 from serving.catalogue.friendly import columns_of, reach
 from serving.catalogue.partitions import CELLS, FINEST, number
@@ -68,7 +69,8 @@ class Strange:
 class Tally:
     """Sums over galaxies, to which tables are added one after the other.
 
-    Morphology, p-values and the strangest are those of galaxies with nothing wrong (`clean`); counts are of all.
+    Morphology is that of galaxies with nothing wrong (`clean`; a band may be missing), p-values and the strangest
+    those of such galaxies with all bands, as in the p-value's reference; counts are of all.
 
     Attributes
     ----------
@@ -77,7 +79,7 @@ class Tally:
     galaxies_in, asked_in, chosen_in : {column of `EDGES`: galaxies [bins], and as above for `CURVES`, [curves, bins]}.
     p_values : [STEPS].
     cells : HEALPix cells of order `serving.catalogue.partitions.CELLS`, each once per table; counts : of galaxies,
-        clean ones and anomalies among those, [3, n] each.
+        those with all bands and nothing wrong, and anomalies among those, [3, n] each.
     dots : ra, dec and featured probability, [3, n] each; empty once there are more than `DOTS` galaxies.
     """
 
@@ -101,16 +103,17 @@ class Tally:
         flags = scores["flags"].to_numpy()
         p = columns_of(scores, ANSWER_COLUMNS)
         score, error = columns_of(scores, ("anomaly_score", "reconstruction_error"))
-        clean = (flags == 0) & np.isfinite(p).all(axis=0)
+        clean = is_clean(flags) & np.isfinite(p).all(axis=0)
+        judged = clean & (flags == 0)
         anomaly = scores["anomaly"].fill_null(False).to_numpy()
         self.galaxies += len(flags)
         self.clean += int(clean.sum())
         self.anomalies += int(anomaly.sum())
         self.flags += Counter({flag: int(((flags & flag) != 0).sum()) for flag in Flag})
-        self.p_values += np.histogram(score[clean], STEPS, (0, 1))[0]
+        self.p_values += np.histogram(score[judged], STEPS, (0, 1))[0]
         self._add_morphology(p[:, clean], *columns_of(scores, tuple(EDGES))[:, clean])
-        self._add_places(scores, p, clean, anomaly)
-        self._add_strangest(scores, score, error, np.flatnonzero(clean), file)
+        self._add_places(scores, p, clean, judged, anomaly)
+        self._add_strangest(scores, score, error, np.flatnonzero(judged), file)
 
     @property
     def strangest(self) -> list[Strange]:
@@ -141,11 +144,13 @@ class Tally:
                 self.asked_in[name][k] += np.bincount(bins, reached, count)[1:-1]
                 self.chosen_in[name][k] += np.bincount(bins, reached * share, count)[1:-1]
 
-    def _add_places(self, scores: pa.Table, p: np.ndarray, clean: np.ndarray, anomaly: np.ndarray) -> None:
+    def _add_places(
+        self, scores: pa.Table, p: np.ndarray, clean: np.ndarray, judged: np.ndarray, anomaly: np.ndarray
+    ) -> None:
         ra, dec = scores["ra"].to_numpy(), scores["dec"].to_numpy()
         place = number(ra, dec)
         known = place >= 0
-        weights = np.stack([np.ones(len(ra)), clean, clean & anomaly])[:, known]
+        weights = np.stack([np.ones(len(ra)), judged, judged & anomaly])[:, known]
         cells, counts = merge(place[known] >> 2 * (FINEST - CELLS), weights)
         self.cells.append(cells)
         self.counts.append(counts)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from morph.errors import BadInput
 from morph.images.cutouts import Flag
+from morph.images.flags import is_clean
 from morph.images.stretch import BAND_WEIGHTS, to_composite
 from morph.images.tiles import Tile
 from morph.page import Section, escape, facts, picture, short, simulated_mark, table
@@ -74,8 +75,12 @@ def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = F
         body.append(_pictures(scores, tile, usable))
     body.append(f'<div class="plot">{svg(footprint(scores, p, usable, anomaly))}</div>')
     rows = [[_flag_name(flag), f"{int(((flags & flag) > 0).sum()):,}"] for flag in Flag]
-    clean = int((flags == 0).sum())
-    body.append(table(["what is wrong with the stamp", "objects"], [["nothing", f"{clean:,}"], *rows]))
+    clean = int(is_clean(flags).sum())
+    body.append(
+        table(
+            ["what is wrong with the stamp", "objects"], [["nothing, or a missing band at most", f"{clean:,}"], *rows]
+        )
+    )
     return Section("Tiles scored" + (" (simulated)" if simulated else ""), "".join(body))
 
 

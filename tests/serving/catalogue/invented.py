@@ -1,6 +1,7 @@
 """Score files with invented answers, for tests of what is made from them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,11 +68,11 @@ def invented_scores(name: str, ra: np.ndarray, dec: np.ndarray, stamps: np.ndarr
     )
 
 
-def write_tile(folder: Path, name: str, ra: np.ndarray, dec: np.ndarray) -> None:
-    """One score file with `invented_scores`."""
+def write_tile(folder: Path, name: str, ra: np.ndarray, dec: np.ndarray, about: dict[str, Any] | None = None) -> None:
+    """One score file with `invented_scores`; `about` adds to its provenance."""
     folder.mkdir(exist_ok=True)
     scores = invented_scores(name, ra, dec, np.random.default_rng(0).random((4, 16, 16, 3), "float32"))
-    write_scores(folder / f"{name}.parquet", name, scores, DESCRIPTION, {**ABOUT, "tile": name})
+    write_scores(folder / f"{name}.parquet", name, scores, DESCRIPTION, {**ABOUT, "tile": name, **(about or {})})
 
 
 def write_tiles(folder: Path, tiles: int = 3, galaxies: int = 40, size: float = 0.05) -> Path:

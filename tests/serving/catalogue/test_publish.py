@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +13,7 @@ from astropy.table import Table
 from invented import summary_of, write_tile, write_tiles
 
 from morph.errors import BadInput
+from morph.images.cutouts import Flag
 from serving.catalogue import publish as publishing
 from serving.catalogue.publish import catalogue_folder, publish
 from serving.catalogue.score_files import ScoreFiles
@@ -165,3 +167,22 @@ def test_a_tally_of_parts_is_that_of_the_whole(published):
         np.testing.assert_array_equal(one, other)
     # Every galaxy that is clean gives one answer to the first question.
     np.testing.assert_allclose(parts.chosen[:3].sum(), parts.clean, rtol=1e-5)
+
+
+def test_a_survey_in_one_band_is_in_the_report(tmp_path):
+    out = write_tiles(tmp_path / "scores", tiles=1)
+    (path,) = out.glob("*.parquet")
+    table = pq.read_table(path)
+    place = table.schema.get_field_index("flags")
+    flags = pa.array(table["flags"].to_numpy() | int(Flag.MISSING_BAND), pa.int32())
+    pq.write_table(table.set_column(place, table.schema.field(place), flags), path)
+    found = Tally()
+    found.add(pq.read_table(path, columns=list(NEEDED)), 0)
+    assert found.clean == 36, "every tenth has no data"
+    assert found.asked[0] == 36
+    assert (found.p_values.sum(), found.strangest) == (0, []), "the reference of p-values has three bands"
+    publish(summary_of(out), out)
+    assert pq.read_table(catalogue_folder(out) / "friendly.parquet")["clean"].to_pylist().count(True) == 36
+    page = (catalogue_folder(out) / "report.html").read_text()
+    assert "36 galaxies" in re.sub("<[^>]*>", "", page)
+    assert "90.0 %" in page
