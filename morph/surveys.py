@@ -8,6 +8,7 @@ Pan-STARRS; Kuijken et al. (2019) for KiDS; the Euclid overview (Mellier et al. 
 are published for a signal-to-noise of 5 are brighter here by 2.5 log10(2).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,6 +131,23 @@ SURVEYS = {
 }
 
 
+#: Images of no survey that is known. Their pixel scale and zero point are their headers', their seeing is measured.
+UNKNOWN = Survey("unknown", "survey not known", ("g", "r", "i"), np.nan, np.nan, (np.nan,) * 3, (np.nan,) * 3)
+
+#: The channels of images of no known survey that lack i but have z, as the Legacy Surveys' do.
+WITH_Z = ("g", "r", "z")
+
+
+def channels_of(survey: Survey, bands: Iterable[str]) -> tuple[str, str, str]:
+    """The bands that fill the channels g, r, i of an image that has some `bands`, from blue to red.
+
+    >>> channels_of(UNKNOWN, "grz")
+    ('g', 'r', 'z')
+    """
+    there = set(bands)
+    return WITH_Z if survey is UNKNOWN and "z" in there and "i" not in there else survey.bands
+
+
 #: Surveys whose galaxies and images can be simulated: their populations of galaxies are known.
 SIMULATED = ("sdss", "des", "decals", "lsst")
 
@@ -143,7 +161,12 @@ def get_simulated(name: str) -> Survey:
 
 
 def get_survey(name: str) -> Survey:
-    """The survey called `name`; BadInput names the known ones when there is none."""
+    """The survey called `name`; BadInput names the known ones when there is none.
+
+    ``unknown`` is no survey that is known: nothing is assumed of its images.
+    """
+    if name.lower() == UNKNOWN.name:
+        return UNKNOWN
     try:
         return SURVEYS[name.lower()]
     except KeyError:

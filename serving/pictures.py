@@ -23,11 +23,20 @@ class Picture:
 
 @dataclass(frozen=True)
 class FitsLayout:
-    """What FITS headers may leave out; see `morph.images.fits.read_cutouts`."""
+    """What FITS headers may leave out; see `morph.images.fits.read_cutouts`.
 
-    survey: str
+    Attributes
+    ----------
+    survey : whose bands fill the channels; None as the files say.
+    bands : of a cube's planes, or of a file's images, in order, such as "grz".
+    zero_point : AB magnitude of one count; "none" to go on without.
+    unit : of the pixels, such as "nJy".
+    """
+
+    survey: str | None = None
     bands: str | None = None
-    zero_point: float | None = None
+    zero_point: float | str | None = None
+    unit: str | None = None
 
 
 def find_pictures(names: Sequence[str]) -> tuple[list[list[Path]], list[BadInput]]:
@@ -107,8 +116,10 @@ def _picture(name: str, pixels: np.ndarray, size: int) -> Picture:
 def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator[Picture | BadInput]:
     from morph.images.fits import read_cutouts
     from morph.images.flags import Flag
+    from morph.images.zero_points import Calibration
 
-    for cutout in read_cutouts(group, layout.survey, layout.bands, layout.zero_point):
+    calibration = Calibration.parse(layout.zero_point, layout.unit)
+    for cutout in read_cutouts(group, layout.survey, layout.bands, calibration):
         stamp = cutout.stamp(size)
         if stamp.flags & Flag.NO_DATA:
             yield BadInput(

@@ -183,7 +183,7 @@ class Catalogue:
         if (size := roles.values.get("radius")) is not None:
             columns["radius"] = radii(rows, size, self.survey, np.asarray(columns["redshift"]))
             if size.size == "pixels":
-                columns["radius_pixels"] = np.asarray(columns["radius"]) / self.survey.pixel_scale
+                columns["radius_pixels"] = self._in_pixels(columns["radius"], numbers(rows[size.column]) * size.factor)
         if roles.tilename:
             columns["tilename"] = texts(rows[roles.tilename])
         else:
@@ -191,6 +191,12 @@ class Catalogue:
             columns["tilename"] = pa.array([tile] * len(rows), pa.string())
         columns["id"] = self._ids(rows, table, roles, columns)
         return pa.table(columns, schema=SCHEMA)
+
+    def _in_pixels(self, radius: np.ndarray, written: np.ndarray) -> np.ndarray:
+        """Sizes in pixels of images whose scale the survey knows, or as they are `written` where it does not."""
+        if np.isfinite(self.survey.pixel_scale):
+            return np.asarray(radius) / self.survey.pixel_scale
+        return np.where(written > 0, written, np.nan)
 
     def _ids(self, rows: pa.Table, table: TableFile, roles: Roles, columns: dict) -> pa.Array:
         """Ids that are unique in the catalogue; those that are empty are named by position."""

@@ -11,7 +11,7 @@ import sep
 from astropy.table import Table
 
 from morph.errors import BadInput
-from morph.images.photometry import magnitudes, point_source_radius
+from morph.images.photometry import magnitudes, smallest_radius
 from morph.images.reading import Readers
 from morph.images.size import MIN_AREA, THRESHOLD, half_light_radii
 from morph.images.tiles import Tile
@@ -66,7 +66,7 @@ def detect(tile: Tile, smallest: float | None = None, readers: Readers | None = 
 
     Raises BadInput when the tile is too crowded for its sources to be told apart.
     """
-    smallest = point_source_radius(get_survey(tile.survey)) if smallest is None else smallest
+    smallest = smallest_radius(get_survey(tile.survey), tile.pixel_scale) if smallest is None else smallest
     height = tile.shape[0]
     starts = np.arange(0, height, ROWS)
     stops = np.minimum(starts + ROWS, height)
@@ -114,7 +114,9 @@ def _sources(strip: Strip, smallest: float) -> np.ndarray:
     keep = (light / (np.sqrt(np.pi) * within) >= LEAST_SIGNAL) & (radius >= smallest)
     x, y, radius = sources["x"][keep], sources["y"][keep], radius[keep]
     brightness = [
-        magnitudes(image.bands[band], x, y, radius) if band in image.bands else np.full(len(x), np.nan)
+        magnitudes(image.bands[band], x, y, radius)
+        if band in image.bands and tile.zero_points[band].known
+        else np.full(len(x), np.nan)
         for band in tile.channels
     ]
     return np.column_stack([x, y + strip.start, radius, light[keep], *brightness])

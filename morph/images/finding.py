@@ -8,7 +8,7 @@ from morph.errors import BadInput
 from morph.images.planes import BANDS, is_fits
 from morph.images.readers import READERS, Holds, Named, Plain, Reader, named, reader_of
 from morph.images.readers.peek import Told, told_by
-from morph.surveys import SURVEYS
+from morph.surveys import SURVEYS, UNKNOWN, WITH_Z, Survey
 
 #: A tile's files in one folder: the folder, the reader's class, and what the files' names share.
 Key = tuple[Path, type[Reader], str]
@@ -118,6 +118,21 @@ def bands_left_out(tiles: Iterable[Sequence[Path]]) -> list[str]:
     told = (named(path)[1] for paths in tiles for path in paths)
     known = {band for survey in SURVEYS.values() for band in survey.bands} | set(BANDS)
     return sorted({name.band for name in told if name.band and name.holds is Holds.IMAGE} - known)
+
+
+def wanted_bands(survey: Survey) -> tuple[str, ...]:
+    """The bands that are read of a survey's images; of images of no known survey, z too, which may stand for i."""
+    return tuple(dict.fromkeys([*survey.bands, *(WITH_Z if survey is UNKNOWN else ())]))
+
+
+def none_wanted(what: str, paths: Sequence[Path], survey: Survey) -> BadInput:
+    """The error about files that hold none of a survey's bands."""
+    found = [band for path in paths if (band := named(path)[1].band or ((told := told_by(path)) and told.band))]
+    whose = "" if survey is UNKNOWN else f" of survey '{survey.name}'"
+    return BadInput(
+        f"{what} has no image in {', '.join(wanted_bands(survey))}; give at least one of the bands{whose} (found: "
+        f"{', '.join(dict.fromkeys(found)) or 'none'}), or name those of its images with --bands."
+    )
 
 
 def _survey_in_header(paths: Sequence[Path]) -> str | None:

@@ -17,9 +17,9 @@ from astropy.coordinates import angular_separation
 from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
-from numpy.typing import ArrayLike
 
 from morph.images import headers
+from morph.images.frames import to_pixels, to_sky
 
 #: A range of right ascension and one of declination, degrees.
 Bounds = tuple[tuple[float, float], tuple[float, float]]
@@ -75,9 +75,9 @@ class Footprint:
     def circle(self) -> tuple[float, float, float]:
         """A circle on the sky that holds the image: right ascension, declination and radius, degrees."""
         height, width = self.shape
-        ra, dec = self.wcs.all_pix2world((width - 1) / 2, (height - 1) / 2, 0)
+        ra, dec = to_sky(self.wcs, (width - 1) / 2, (height - 1) / 2)
         x, y = [-0.5, width - 0.5, -0.5, width - 0.5], [-0.5, -0.5, height - 0.5, height - 0.5]
-        corners = np.radians(self.wcs.all_pix2world(x, y, 0))
+        corners = np.radians(to_sky(self.wcs, x, y))
         away = angular_separation(*corners, np.radians(ra), np.radians(dec))
         return float(ra), float(dec), MARGIN * float(np.degrees(away.max()))
 
@@ -181,10 +181,3 @@ def in_rectangle(
     else:
         within = (ra >= west % 360) | (ra < east % 360)
     return within & (dec >= south) & (dec < north)
-
-
-def to_pixels(wcs: WCS, ra: ArrayLike, dec: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Places (pixels, 0-based) of positions (degrees); that of one does not depend on the others'."""
-    # Distorted images (SIP) are inverted by steps that need not end far away from them. `adaptive` ends them for each
-    # position by itself; otherwise one more step for all would be taken where any position needs it.
-    return wcs.all_world2pix(ra, dec, 0, quiet=True, adaptive=True)

@@ -8,10 +8,7 @@ from astropy.io import fits
 
 from morph.errors import BadInput
 from morph.images.headers import with_primary
-from morph.images.pixels import Plane, first_line
-
-#: Endings of files that another program compressed whole: what they lack shows when they are unpacked.
-WRAPPED = (".gz", ".bz2")
+from morph.images.pixels import Plane, first_line, is_wrapped
 
 #: FITS files are made of blocks of so many bytes.
 BLOCK = 2880
@@ -19,11 +16,12 @@ BLOCK = 2880
 
 @dataclass(frozen=True)
 class Image:
-    """One image of a file: its EXTNAME, its header (with what the primary header says for all) and its pixels."""
+    """One image of a file: its EXTNAME and EXTVER, its header (with what the primary says for all) and its pixels."""
 
     name: str
     header: fits.Header = field(repr=False)
     plane: Plane
+    version: int = 1
 
 
 def images_in(path: str | Path) -> list[Image]:
@@ -44,7 +42,7 @@ def images_in(path: str | Path) -> list[Image]:
             with fits.open(path) as hdus:
                 primary = hdus[0].header
                 found = [
-                    Image(hdu.name, with_primary(hdu.header, primary), Plane(path, number, hdu.shape))
+                    Image(hdu.name, with_primary(hdu.header, primary), Plane(path, number, hdu.shape), hdu.ver)
                     for number, hdu in enumerate(hdus)
                     if hdu.is_image and len(hdu.shape) >= 2
                 ]
@@ -62,7 +60,8 @@ def images_in(path: str | Path) -> list[Image]:
 
 def _check_whole(path: Path) -> None:
     """BadInput when the file ends before its last HDU does, or goes on with something that is no HDU."""
-    if path.name.lower().endswith(WRAPPED):
+    # What a file that is compressed as a whole lacks shows when it is unpacked.
+    if is_wrapped(path):
         return
     size = path.stat().st_size
     end = 0

@@ -1,4 +1,4 @@
-"""What the header of a FITS image says: the magnitude of one count, and where it lies on the sky.
+"""What the header of a FITS image says: its cards, and where the image lies on the sky.
 
 A header that says nothing is no error here; one that says nonsense is, since whatever is measured would be wrong.
 """
@@ -13,10 +13,10 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from morph.errors import BadInput
 from morph.images.bands import CARDS
-from morph.surveys import NANOMAGGY_ZERO_POINT
+from morph.images.frames import frame_of
 
-#: Headers that hold the magnitude of one count, in the order in which they are believed.
-ZERO_POINT_KEYS = (
+#: Cards that hold the AB magnitude of one count, in the order in which they are believed.
+ZERO_POINT_CARDS = (
     "MAGZERO",
     "MAGZPT",
     "MAGZP",
@@ -26,33 +26,28 @@ ZERO_POINT_KEYS = (
     "PHOTZP",
     "PHOT_ZP",
     "ABZP",
+    "MZP_AB",
     "ZP",
 )
-
-#: Zero points that a unit implies.
-UNIT_ZERO_POINTS = {
-    **dict.fromkeys(("nanomaggy", "nanomaggies", "nanomaggy/pixel", "nmgy"), NANOMAGGY_ZERO_POINT),
-    "njy": 31.4,
-    "ujy": 23.9,
-    "mjy": 16.4,
-    "jy": 8.9,
-}
+#: Cards that name the system of the magnitudes in the cards above.
+SYSTEM_CARDS = ("MAGSYS", "PHOTSYS", "PHOT_SYS", "ZPSYS", "MAGTYPE")
 
 #: What a primary header may say for all the images behind it.
 INHERITED = (
-    *ZERO_POINT_KEYS,
+    *ZERO_POINT_CARDS,
+    *SYSTEM_CARDS,
     *CARDS,
     *("FLUXMAG0", "BUNIT", "TILENAME", "SATURATE", "SOFTNAME"),
-    *("TELESCOP", "INSTRUME", "OBJECT", "EXPTIME", "PHOTFLAM", "PHOTPLAM", "PIXAR_SR", "MZP_AB", "FPA.ZP"),
+    *("TELESCOP", "INSTRUME", "OBJECT", "EXPTIME", "PHOTFLAM", "PHOTPLAM", "PIXAR_SR", "FPA.ZP"),
     *("BRICK", "BRICKNAM", "TILEID", "SKYCELL", "FPA.INSTRUMENT"),
     *(f"LSST BUTLER DATAID {key}" for key in ("TRACT", "PATCH", "INSTRUMENT")),
 )
 
-#: No zero point is fainter than this, and none of a survey's coadds is negative.
-LARGEST_ZERO_POINT = 60.0
-
 #: Pixel scales between which a header's can be believed, arcsec.
 PIXEL_SCALES = (0.005, 30.0)
+
+#: Axes of the frames that astropy turns into ICRS. It takes ecliptic longitudes for right ascensions.
+FRAMES = (("RA", "DEC"), ("GLON", "GLAT"))
 
 
 def value(header: fits.Header, key: str) -> bool | int | float | str | None:
@@ -81,32 +76,12 @@ def with_primary(header: fits.Header, primary: fits.Header) -> fits.Header:
     return header
 
 
-def zero_point(header: fits.Header, path: Path) -> float | None:
-    """The AB magnitude of one count: from a zero point, or FLUXMAG0 (counts of magnitude 0), or the unit.
-
-    None where none of them is there, or is 0, as in images that nobody has calibrated. BadInput when the zero point is
-    there and is no magnitude.
-    """
-    for key in ZERO_POINT_KEYS:
-        if key not in header or value(header, key) == 0:
-            continue
-        found = number(header, key)
-        if found is None or not 0 < found < LARGEST_ZERO_POINT:
-            raise BadInput(
-                f"{key} in the header of '{path}' is no magnitude ({_as_written(header, key)}); correct it."
-            )
-        return found
-    flux = number(header, "FLUXMAG0")
-    if flux is not None and flux > 0:
-        return float(2.5 * np.log10(flux))
-    return UNIT_ZERO_POINTS.get(str(value(header, "BUNIT")).lower())
-
-
 def celestial(header: fits.Header, path: Path) -> WCS:
-    """The equatorial coordinate system of an image.
+    """The celestial coordinate system of an image, longitude first; `morph.images.frames` makes ICRS of it.
 
-    BadInput when the header has none, or one that cannot be right: without a reference point or a scale, degenerate,
-    or with pixels outside `PIXEL_SCALES`. wcslib takes 0 for what is missing, and that is a place on the sky too.
+    BadInput when the header has none, one of a frame that astropy does not know, or one that cannot be right: without
+    a reference point or a scale, degenerate, or with pixels outside `PIXEL_SCALES`. wcslib takes 0 for what is
+    missing, and that is a place on the sky too.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # wcslib reports every harmless repair of a header
@@ -114,7 +89,7 @@ def celestial(header: fits.Header, path: Path) -> WCS:
             wcs = WCS(header)
             if not wcs.has_celestial:
                 raise BadInput(f"'{path}' has no sky coordinates (WCS) in its header; a tile needs them.")
-            wcs = wcs.celestial
+            wcs = _longitude_first(wcs.celestial)
             wrong = _wrong_cards(header) or _wrong_axes(wcs)
         except BadInput:
             raise
@@ -140,10 +115,32 @@ def _wrong_cards(header: fits.Header) -> str | None:
     return None
 
 
+def _longitude_first(wcs: WCS) -> WCS:
+    """The same coordinates with the longitude as their first axis; the pixels' axes stay as they are."""
+    if wcs.wcs.lng == 0:
+        return wcs
+    turned = wcs.deepcopy()
+    turned.wcs.ctype, turned.wcs.cunit = list(wcs.wcs.ctype)[::-1], list(wcs.wcs.cunit)[::-1]
+    turned.wcs.crval = wcs.wcs.crval[::-1]
+    if wcs.wcs.has_cd():
+        turned.wcs.cd = wcs.wcs.cd[::-1]
+    else:
+        turned.wcs.cdelt, turned.wcs.pc = wcs.wcs.cdelt[::-1], wcs.wcs.get_pc()[::-1]
+    axes = {1: 2, 2: 1}
+    turned.wcs.set_pv([(axes[axis], number, value) for axis, number, value in wcs.wcs.get_pv()])
+    turned.wcs.set()
+    return turned
+
+
 def _wrong_axes(wcs: WCS) -> str | None:
     """What is wrong with the axes of sky coordinates that wcslib could read."""
-    if not wcs.wcs.ctype[0].startswith("RA"):
-        return f"they are {wcs.wcs.ctype[0]}, {wcs.wcs.ctype[1]}, not right ascension and declination"
+    longitude, latitude = (name.partition("-")[0] for name in wcs.wcs.ctype)
+    if (longitude, latitude) not in FRAMES:
+        return f"they are {longitude}, {latitude}, neither right ascension and declination nor galactic"
+    try:
+        frame_of(wcs)
+    except ValueError:
+        return f"their frame is {wcs.wcs.radesys}, which is not one of ICRS, FK5, FK4 and FK4-NO-E"
     scales = proj_plane_pixel_scales(wcs) * 3600
     smallest, largest = PIXEL_SCALES
     if not (np.isfinite(scales).all() and (scales > smallest).all() and (scales < largest).all()):
@@ -153,6 +150,9 @@ def _wrong_axes(wcs: WCS) -> str | None:
     return None
 
 
-def _as_written(header: fits.Header, key: str) -> str:
+def as_written(header: fits.Header, key: str) -> str:
     """A value as it stands in the header, whether FITS allows it or not."""
-    return header.cards[key].image.partition("=")[2].partition("/")[0].strip()
+    try:
+        return header.cards[key].image.partition("=")[2].partition("/")[0].strip()
+    except (ValueError, fits.VerifyError):  # bytes that FITS does not allow
+        return "not readable"

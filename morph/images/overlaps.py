@@ -15,12 +15,13 @@ import numpy as np
 from morph.images.footprints import Footprint, Overlap, overlaps
 from morph.images.readers import reader_of
 from morph.images.tiles import Tile
+from morph.images.zero_points import UNCALIBRATED
 
 #: Tiles whose headers are read at once; most of the time goes by waiting for the disk.
 AT_ONCE = 8
 
 
-def find_overlaps(groups: Sequence[Sequence[Path]], survey: str = "des") -> dict[str, Overlap]:
+def find_overlaps(groups: Sequence[Sequence[Path]], survey: str | None = None) -> dict[str, Overlap]:
     """With which others each tile may overlap, by its name; tiles of surveys with a rule are left out.
 
     So is a tile that cannot be opened: nobody knows where it is, so what else shows its sky answers for it.
@@ -37,9 +38,9 @@ def find_overlaps(groups: Sequence[Sequence[Path]], survey: str = "des") -> dict
     return overlaps([footprint for footprint in found if footprint is not None])
 
 
-def _footprint(group: Sequence[Path], survey: str) -> Footprint | None:
+def _footprint(group: Sequence[Path], survey: str | None) -> Footprint | None:
     try:
-        with Tile.open(group, survey) as tile:
+        with Tile.open(group, survey, calibration=UNCALIBRATED) as tile:
             # Corners of an image of the whole sky may be nowhere.
             return tile.footprint if np.isfinite(tile.footprint.circle).all() else None
     # Whatever is wrong with a tile is told when it is scored.

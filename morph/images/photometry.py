@@ -4,6 +4,7 @@ import numpy as np
 import sep
 from numpy.typing import ArrayLike
 
+from morph.images.flags import SMALLEST_RADIUS
 from morph.surveys import Survey, magnitude
 
 #: Half-light radius of a Moffat profile with the slope of real seeing (beta = 3), in units of its full width at
@@ -12,8 +13,18 @@ MOFFAT_HALF_LIGHT = 0.631
 
 
 def point_source_radius(survey: Survey) -> float:
-    """Half-light radius of a point source in the survey's middle band, arcsec."""
+    """Half-light radius of a point source in the survey's middle band, arcsec; NaN where its seeing is not known."""
     return MOFFAT_HALF_LIGHT * survey.seeing[1]
+
+
+def smallest_radius(survey: Survey, pixel_scale: float) -> float:
+    """The half-light radius, arcsec, below which nothing on an image is larger than a point source.
+
+    The survey's point sources'; where its seeing is not known, that of the sharpest point source that pixels of
+    `pixel_scale` (arcsec) can sample.
+    """
+    known = point_source_radius(survey)
+    return known if np.isfinite(known) else SMALLEST_RADIUS * pixel_scale
 
 
 def intensity(image: np.ndarray) -> np.ndarray:

@@ -19,14 +19,23 @@ from morph.images.scaling import ScaledRows, Scaling
 class Plane:
     """One image of one file: nothing is open and no pixel is held, so it can be sent to another process.
 
-    `hdu` is its number in the file. `shape` is [h, w], or [n, h, w] for a cube. `scalings` undo, one after the other,
-    what was done to the pixels before they were stored.
+    Attributes
+    ----------
+    hdu : its number in the file.
+    shape : [h, w], or [n, h, w] for a cube.
+    scalings : undo, one after the other, what was done to the pixels before they were stored.
+    index : which plane of a cube this is; None for an image, and for a whole cube.
     """
 
     path: Path
     hdu: int
     shape: tuple[int, ...]
     scalings: tuple[Scaling, ...] = ()
+    index: int | None = None
+
+    def at(self, index: int) -> "Plane":
+        """One plane of a cube."""
+        return replace(self, shape=self.shape[1:], index=index)
 
     def scaled(self, *scalings: Scaling) -> "Plane":
         """The same pixels, which were stored in another way."""
@@ -52,12 +61,9 @@ class Plane:
             with self.blamed(), warnings.catch_warnings():
                 # Astropy warns of a truncated file; it is an error as soon as rows are missing.
                 warnings.simplefilter("ignore")
-                rows = packed_rows(self.path, self.hdu) if self.path.suffix == ".fz" else None
+                rows = None if is_wrapped(self.path) else packed_rows(self.path, self.hdu)
                 if rows is None:
-                    # A memory map is quicker, but its pages count as this process's memory until the file is closed:
-                    # those of compressed planes are few.
-                    hdus = files.enter_context(fits.open(self.path, memmap=self.path.suffix == ".fz"))
-                    rows = _Section(hdus[self.hdu])
+                    rows = _Section(_hdu_of(self, files), self.index)
             if rows.shape != self.shape:
                 raise BadInput(f"'{self.path}' has changed since it was opened; start again.")
             for scaling in self.scalings:
@@ -76,14 +82,34 @@ class Plane:
             raise BadInput(f"'{self.path}' is cut short or damaged ({first_line(error)}); get it again.") from None
 
 
-class _Section(Rows):
-    """Rows as astropy reads them."""
+def is_wrapped(path: Path) -> bool:
+    """Whether another program compressed the whole file, by its first bytes: gzip, bzip2, xz, zip or compress."""
+    with path.open("rb") as file:
+        return file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d"))
 
-    def __init__(self, hdu: fits.ImageHDU | fits.CompImageHDU):
-        self.shape, self._section = hdu.shape, hdu.section
+
+def _hdu_of(plane: Plane, files: ExitStack) -> fits.ImageHDU | fits.CompImageHDU:
+    """The image's HDU, in a file that `files` closes.
+
+    A memory map is quicker, but its pages count as this process's memory until the file is closed: those of
+    compressed planes are few. Astropy maps none whose whole numbers are scaled or have a blank.
+    """
+    if not is_wrapped(plane.path):
+        hdu = files.enter_context(fits.open(plane.path, memmap=True))[plane.hdu]
+        if isinstance(hdu, fits.CompImageHDU) and not any(key in hdu.header for key in ("BSCALE", "BZERO", "BLANK")):
+            return hdu
+    return files.enter_context(fits.open(plane.path, memmap=False))[plane.hdu]
+
+
+class _Section(Rows):
+    """Rows as astropy reads them, of one plane of a cube where `index` is given."""
+
+    def __init__(self, hdu: fits.ImageHDU | fits.CompImageHDU, index: int | None = None):
+        self.shape = hdu.shape if index is None else hdu.shape[1:]
+        self._section, self._index = hdu.section, ... if index is None else index
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
-        pixels = self._section[..., start:stop, :]
+        pixels = self._section[self._index, start:stop, :]
         # FITS is big-endian: plain pixels are copied here, and decompressed ones are not.
         return np.array(pixels, dtype=pixels.dtype.newbyteorder("="), copy=None)
 

@@ -8,7 +8,7 @@ Surveys with other layouts have readers of their own (`morph.images.readers`).
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from morph.images.bands import band_of
 from morph.images.calibrated import Calibrated
 from morph.images.hdus import Image, images_in
 from morph.images.pixels import Plane
-from morph.surveys import to_nanomaggies
+from morph.images.zero_points import HEADERS, Calibration, ZeroPoint, unknown, zero_point_in
 
 #: Endings of FITS files, the longest first.
 SUFFIXES = tuple(f".{kind}{packed}" for packed in (".fz", ".gz", ".bz2", "") for kind in ("fits", "fit"))
@@ -69,7 +69,8 @@ class Planes:
     science, mask, weights : where the pixels are; None where there is no such plane.
     bad_bits : a pixel with any of these bits in the mask is bad.
     saturated_bits : a pixel with any of these bits in the mask is saturated.
-    survey_zero_point : magnitude of one count in the survey's files, where the header does not say it.
+    survey_zero_point : of the survey whose files these are, where the header does not say it; None where no survey's
+        rule is known.
     mask_is_whole : whether every pixel without weight is bad by the mask too, and weights tell nothing more of that.
     """
 
@@ -79,7 +80,7 @@ class Planes:
     weights: Plane | None = None
     bad_bits: int = -1
     saturated_bits: int = SATURATED_BIT
-    survey_zero_point: float | None = None
+    survey_zero_point: ZeroPoint | None = None
     mask_is_whole: bool = False
 
     @classmethod
@@ -103,6 +104,11 @@ class Planes:
                     "give one image a file."
                 )
 
+    def at(self, index: int) -> "Planes":
+        """One plane of a cube, with those of its mask and its weights."""
+        mask, weights = (None if plane is None else plane.at(index) for plane in (self.mask, self.weights))
+        return replace(self, science=self.science.at(index), mask=mask, weights=weights)
+
     @property
     def path(self) -> Path:
         """The file of the image."""
@@ -118,13 +124,23 @@ class Planes:
         """The band from the file's name, or else from the header's BAND or FILTER; None if nothing tells."""
         return split_name(self.path)[1] or band_of(self.header)
 
-    def zero_point(self, default: float) -> float:
-        """Magnitude of one count: from the header's zero point, or its unit, or the survey's, or else `default`.
+    def zero_point(self, given: Calibration = HEADERS) -> ZeroPoint:
+        """The magnitude of one count: as given, by the header, or by a rule of the survey whose files these are.
 
-        BadInput when the header's is no magnitude.
+        BadInput when none of them says it, or the header's is not a magnitude.
         """
-        found = headers.zero_point(self.header, self.path)
-        return next(zero for zero in (found, self.survey_zero_point, default) if zero is not None)
+        area = self.pixel_area()
+        found = given.of(area, self.path) or zero_point_in(self.header, self.path, area) or self.survey_zero_point
+        if found is None:
+            raise unknown(self.header, self.path)
+        return found
+
+    def pixel_area(self) -> float | None:
+        """The solid angle of a pixel, steradian; None where the header does not say it."""
+        wcs = self.wcs()
+        if wcs is None:
+            return None
+        return abs(float(np.linalg.det(wcs.pixel_scale_matrix))) * np.radians(1) ** 2
 
     def wcs(self) -> WCS | None:
         """The celestial coordinate system, or None when the header holds none that can be right."""
@@ -133,11 +149,11 @@ class Planes:
         except BadInput:
             return None
 
-    def read(self, zero_point: float) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, zero_point: ZeroPoint) -> tuple[np.ndarray, np.ndarray]:
         """All rows; see `read_rows`."""
         return self.read_rows(0, self.shape[-2], zero_point)
 
-    def read_rows(self, start: int, stop: int, zero_point: float) -> tuple[np.ndarray, np.ndarray]:
+    def read_rows(self, start: int, stop: int, zero_point: ZeroPoint) -> tuple[np.ndarray, np.ndarray]:
         """The image's rows from `start` to `stop` (exclusive), and which of their pixels are saturated.
 
         Returns
@@ -152,13 +168,13 @@ class Planes:
             fill(start, flux, saturated)
         return flux, saturated
 
-    def weight(self, zero_point: float) -> np.ndarray | None:
+    def weight(self, zero_point: ZeroPoint) -> np.ndarray | None:
         """The inverse variance, float32, nanomaggies to the power -2; None when the file has no weights."""
         if self.weights is None:
             return None
         return self.calibrated(zero_point).inverse_variance(self.weights.rows(0, self.shape[-2]))
 
-    def calibrated(self, zero_point: float) -> Calibrated:
+    def calibrated(self, zero_point: ZeroPoint) -> Calibrated:
         """The pixels in units of flux."""
         return Calibrated(
             self.science,
@@ -168,13 +184,15 @@ class Planes:
             self.saturated_bits,
             self.mask_is_whole and self.mask is not None,
             saturation=headers.number(self.header, "SATURATE"),
-            nanomaggies=float(to_nanomaggies(np.ones(()), zero_point)),
+            nanomaggies=zero_point.nanomaggies,
         )
 
 
 def _find(images: Sequence[Image]) -> tuple[Image, Image | None, Image | None]:
     """The science, mask and weight images: by EXTNAME, or by order where nothing is named."""
-    names = {image.name: image for image in images}
+    names: dict[str, Image] = {}
+    for image in images:
+        names.setdefault(image.name, image)
     if "SCI" in names:
         return names["SCI"], names.get("MSK"), names.get("WGT")
     first, *others = images

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from morph.images.photometry import intensity, point_source_radius
+from morph.images.photometry import intensity, smallest_radius
 from morph.images.size import measure
 from morph.images.tiles import Tile
 from morph.images.walk import Strip
@@ -45,4 +45,6 @@ def _measure_one(strip: Strip, x: float, y: float) -> float:
         if not shape.found or FIELD * shape.radius <= window or window >= LARGEST_WINDOW:
             break
         window *= 2
-    return shape.radius if shape.found else point_source_radius(get_survey(tile.survey)) / tile.pixel_scale
+    if shape.found:
+        return shape.radius
+    return smallest_radius(get_survey(tile.survey), tile.pixel_scale) / tile.pixel_scale

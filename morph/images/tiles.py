@@ -19,11 +19,13 @@ from numpy.typing import ArrayLike
 from morph.errors import BadInput
 from morph.images import headers
 from morph.images.calibrated import Calibrated, FillRows
-from morph.images.finding import find_tiles, tile_name
-from morph.images.footprints import Footprint, Overlap, in_rectangle, to_pixels
+from morph.images.finding import find_tiles, none_wanted, survey_of, tile_name, wanted_bands
+from morph.images.footprints import Footprint, Overlap, in_rectangle
+from morph.images.frames import to_pixels, to_sky
 from morph.images.planes import Planes
-from morph.images.readers import Reader, named, reader_of
-from morph.surveys import get_survey
+from morph.images.readers import Reader, reader_of
+from morph.images.zero_points import HEADERS, Calibration
+from morph.surveys import UNKNOWN, channels_of, get_survey
 
 __all__ = ["Tile", "find_tiles", "tile_name"]
 
@@ -44,26 +46,34 @@ class Tile:
     name : the files' common name without band and processing run.
     tilename : the survey's name of the tile (header TILENAME), empty if unknown. A cutout of a tile has a `name`
         of its own and its tile's `tilename`.
-    survey : the survey's name.
-    channels : the survey's three bands, from blue to red.
+    survey : the survey's name; ``unknown`` where neither the caller nor the files say it.
+    channels : the three bands that fill the network's channels, from blue to red.
     bands : those of them that the tile has.
     wcs : astropy's celestial coordinate system.
     shape : height and width, pixels.
     pixel_scale : arcsec per pixel.
     paths : {band: file}.
+    zero_points : {band: `ZeroPoint`}, the AB magnitude of one count in each file, and where it is known from.
     footprint : the sky that it shows.
     neighbours : names of the tiles that may show some of the same sky, where it was opened as one of several.
     """
 
     def __init__(
-        self, name: str, survey: str, planes: dict[str, Planes], reader: Reader, overlap: Overlap | None = None
+        self,
+        name: str,
+        survey: str,
+        planes: dict[str, Planes],
+        reader: Reader,
+        overlap: Overlap | None = None,
+        calibration: Calibration = HEADERS,
     ):
         self.name = name
         self.survey = get_survey(survey).name
-        self.channels = get_survey(survey).bands
+        self.channels = channels_of(get_survey(survey), planes)
         self._planes = {band: planes[band] for band in self.channels if band in planes}
         self.bands = tuple(self._planes)
         self.paths = {band: plane.path for band, plane in self._planes.items()}
+        self.zero_points = {band: plane.zero_point(calibration) for band, plane in self._planes.items()}
         first = self._planes[self.bands[0]]
         self.shape: tuple[int, int] = (first.shape[0], first.shape[1])
         self._grids = self._band_grids()
@@ -81,14 +91,27 @@ class Tile:
 
     @classmethod
     def open(
-        cls, path: str | Path | Sequence[str | Path], survey: str = "des", overlap: Overlap | None = None
+        cls,
+        path: str | Path | Sequence[str | Path],
+        survey: str | None = None,
+        overlap: Overlap | None = None,
+        calibration: Calibration = HEADERS,
+        bands: Sequence[str] = (),
     ) -> "Tile":
         """The tile that a file, folder or glob names, or that consists of the listed files.
 
-        `overlap` is where it is one of several that are told apart by their edges (`morph.images.overlaps`).
+        Parameters
+        ----------
+        survey : as the files say if not given; ``unknown`` where they do not.
+        overlap : where it is one of several that are told apart by their edges (`morph.images.overlaps`).
+        calibration : what the caller says of the counts, before the headers are asked.
+        bands : those of the images in a file, in order, as the caller names them.
 
-        BadInput when a file is missing, is no FITS, is cut short or has no sky coordinates, when bands differ in size
-        or cover different sky, or when no band of the survey is there. One or two missing bands are no error.
+        Raises
+        ------
+        BadInput : a file is missing, is not FITS, is cut short or has no sky coordinates; bands differ in size or
+            cover different sky; the zero point of a band is not known; no band of the survey is there. One or two
+            missing bands are no error.
         """
         if isinstance(path, (str, Path)):
             groups = find_tiles([path])
@@ -99,16 +122,12 @@ class Tile:
         paths = [Path(p) for p in path]
         if not paths:
             raise BadInput("A tile needs at least one FITS file; none was given.")
-        wanted = get_survey(survey).bands
+        known = get_survey(survey or survey_of([paths]) or UNKNOWN.name)
         reader, name = reader_of(paths), tile_name(paths)
-        planes = reader.open(paths, wanted)
+        planes = reader.open(paths, wanted_bands(known), bands)
         if not planes:
-            there = dict.fromkeys(band for path in paths if (band := named(path)[1].band))
-            raise BadInput(
-                f"Tile '{name}' has no image in {', '.join(wanted)}; give at least one of the bands of survey "
-                f"'{get_survey(survey).name}' (found: {', '.join(there) or 'none'})."
-            )
-        return cls(name, survey, planes, reader, overlap)
+            raise none_wanted(f"Tile '{name}'", paths, known)
+        return cls(name, known.name, planes, reader, overlap, calibration)
 
     def _band_grids(self) -> dict[str, WCS]:
         """The sky coordinates of each band. BadInput when a band has none, or another size than the others."""
@@ -180,11 +199,13 @@ class Tile:
         return to_pixels(self._grids[band], *self.sky(x, y))
 
     def sky(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Right ascension and declination (degrees) of places on the tile's grid (pixels, 0-based)."""
-        return self.wcs.all_pix2world(x, y, 0)
+        """Right ascension (0 <= ra < 360) and declination (ICRS, degrees) of places on the tile's grid (pixels,
+        0-based)."""
+        return to_sky(self.wcs, x, y)
 
     def pixels(self, ra: ArrayLike, dec: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Places on the tile's grid (pixels, 0-based) of positions (degrees); NaN where they are not on its plane.
+        """Places on the tile's grid (pixels, 0-based) of positions (ICRS, degrees); NaN where they are not on
+        its plane.
 
         A tangent plane shows the far side of the sky on top of the near one: ask for positions near the tile.
         """
@@ -202,14 +223,10 @@ class Tile:
         bounds = self.footprint.bounds
         return owned if bounds is None else owned & in_rectangle(ra, dec, *bounds)
 
-    def zero_point(self, band: str) -> float:
-        """Magnitude of one count in the band's file: its header's, or else the survey's."""
-        return self.stored(band).zero_point(get_survey(self.survey).zero_point)
-
     def plane(self, band: str) -> np.ndarray:
         """The flux in a band: float32 [h, w], nanomaggies per pixel, NaN where a pixel is bad. Kept once read."""
         if band not in self._flux:
-            flux, saturated = self.stored(band).read(self.zero_point(band))
+            flux, saturated = self.stored(band).read(self.zero_points[band])
             with self._lock:
                 self._flux[band] = flux
                 self._saturated = saturated if self._saturated is None else self._saturated | saturated
@@ -225,7 +242,7 @@ class Tile:
         Where the file has no weights, one value measured from the image's own noise (scaled median absolute
         deviation of its pixels).
         """
-        weight = self.stored(band).weight(self.zero_point(band))
+        weight = self.stored(band).weight(self.zero_points[band])
         flux = self.plane(band)
         if weight is None:
             good = flux[np.isfinite(flux)]
@@ -266,7 +283,7 @@ class Tile:
 
     def calibrated(self, band: str) -> Calibrated:
         """Where a band's pixels are, and what they mean."""
-        return self.stored(band).calibrated(self.zero_point(band))
+        return self.stored(band).calibrated(self.zero_points[band])
 
     def stored(self, band: str) -> Planes:
         """Where a band's pixels are. BadInput when the tile has no such band."""

@@ -81,7 +81,7 @@ class Images:
             groups, complaints = find_pictures([os.fspath(name)])
             if complaints:
                 raise complaints[0]
-            layout = self._layout or FitsLayout(self._description["survey"])
+            layout = self._layout or FitsLayout()
             for picture in read_pictures(groups, self._description["size"], layout):
                 if isinstance(picture, BadInput):
                     raise picture

@@ -9,6 +9,7 @@ from typing import Any
 from morph import __version__
 from morph.catalogues.index import Galaxies
 from morph.images.footprints import Overlap
+from morph.images.zero_points import HEADERS, Calibration
 from serving.scoring.answerers import Source
 
 
@@ -22,6 +23,7 @@ class Job:
     catalogue : the galaxies; None where they are to be detected.
     overlaps : with which others the tiles overlap that are told apart by their edges, by name.
     verify : whether files are compared with their checksums first.
+    calibration, bands : what the caller says of the images, see `Tile.open`.
     token : of the run that holds the folder `out` (see `serving.scoring.hold`); empty where nobody does.
     """
 
@@ -33,6 +35,8 @@ class Job:
     overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     verify: bool = False
     token: str = ""
+    calibration: Calibration = HEADERS
+    bands: tuple[str, ...] = ()
 
     def path(self, tile: str) -> Path:
         return self.out / f"{tile}.parquet"
@@ -54,5 +58,6 @@ class Job:
             "source": repr(self.source),
             "catalogue": catalogue,
             "selection": selection,
+            "calibration": " ".join([str(self.calibration), *self.bands]).strip(),
             "verified": self.verify,
         }

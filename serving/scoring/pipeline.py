@@ -180,7 +180,7 @@ def _walk(
 def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[_Batch | _Sheet | Elsewhere]:
     overlap = job.overlaps.get(tile_name(group))
     images = fingerprint(group, overlap)
-    with Tile.open(group, job.survey, overlap) as tile:
+    with Tile.open(group, job.survey, overlap, job.calibration, job.bands) as tile:
         listed = None if job.catalogue is None else job.catalogue.of(tile)
         if listed is not None and not len(listed):
             yield Elsewhere(tile.name)
@@ -193,6 +193,12 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
             "tilename": tile.tilename,
             "files": {band: path.name for band, path in tile.paths.items()},
             "images": images,
+            "bands": list(tile.bands),
+            "channels": list(tile.channels),
+            "zero_points": {
+                band: {"magnitude": point.magnitude if point.known else None, "source": point.source}
+                for band, point in tile.zero_points.items()
+            },
             "pixel_scale": tile.pixel_scale,
             "simulated": tile.simulated,
         }

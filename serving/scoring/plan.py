@@ -14,9 +14,11 @@ import numpy as np
 from morph.catalogues.catalogue import Catalogue
 from morph.catalogues.index import Galaxies
 from morph.errors import BadInput
+from morph.images.finding import wanted_bands
 from morph.images.readers import Holds, named
 from morph.images.tiles import Tile, tile_name
-from morph.surveys import get_survey
+from morph.images.zero_points import HEADERS, Calibration
+from morph.surveys import UNKNOWN, get_survey
 from serving.deploy.size import Estimate, in_words
 from serving.scoring.answerers import Source
 from serving.scoring.rates import Rates, measure
@@ -92,13 +94,15 @@ def plan(
     workers: int = 1,
     gpus: int = 0,
     out: Path | None = None,
+    calibration: Calibration = HEADERS,
 ) -> Plan:
     """What scoring tiles will take.
 
     Parameters
     ----------
     tiles : groups of files, as `find_tiles` makes them, or a list of tiles that are not on disk.
-    catalogue, source, survey, where, workers, out : as for `serving.scoring.run.score`; nothing is written to `out`.
+    catalogue, source, survey, where, workers, out, calibration : as for `serving.scoring.run.score`; nothing is
+        written to `out`.
     per_tile : galaxies on a tile, where no catalogue counts them.
     gpus : of a cluster for which to work it out.
 
@@ -117,10 +121,10 @@ def plan(
         galaxies = None
         if catalogue is not None and per_tile is None:
             galaxies = Galaxies.read(catalogue, survey, where, names, Path(folder) / "galaxies.arrow")
-        opened = _look(left, survey, galaxies)
+        opened = _look(left, survey, galaxies, calibration)
         middle = opened[len(opened) // 2]
         find = catalogue is None and per_tile is None
-        rates = measure(middle.group, survey, galaxies, source, find)
+        rates = measure(middle.group, survey, galaxies, source, find, calibration)
     whole = len(opened) == len(left)
     if per_tile is not None:
         each, counted = per_tile, f"{per_tile:,.0f} a tile, as told"
@@ -153,6 +157,8 @@ def _of_list(
     workers: int,
     gpus: int,
 ) -> Plan:
+    if survey == UNKNOWN.name:
+        raise BadInput("The survey of a list of tiles is not known; name it with --survey.")
     if per_tile is not None:
         galaxies, counted = per_tile * len(tiles), f"{per_tile:,.0f} a tile, as told"
     elif catalogue is not None:
@@ -186,13 +192,13 @@ class _Look:
     galaxies: int
 
 
-def _look(groups: list[list[Path]], survey: str, galaxies: Galaxies | None) -> list[_Look]:
+def _look(groups: list[list[Path]], survey: str, galaxies: Galaxies | None, calibration: Calibration) -> list[_Look]:
     """Some of the tiles, from the first to the last; those that cannot be opened are left out."""
     chosen = np.unique(np.linspace(0, len(groups) - 1, min(LOOKED_AT, len(groups))).astype(int))
     opened, problem = [], None
     for group in (groups[i] for i in chosen):
         try:
-            with Tile.open(group, survey) as tile:
+            with Tile.open(group, survey, calibration=calibration) as tile:
                 count = 0 if galaxies is None else len(galaxies.of(tile))
                 opened.append(_Look(group, tile.name, tile.shape[0] * tile.shape[1], count))
         except BadInput as error:
@@ -205,7 +211,7 @@ def _look(groups: list[list[Path]], survey: str, galaxies: Galaxies | None) -> l
 
 def _size(group: Sequence[Path], survey: str) -> int:
     """Bytes of a tile's files, other bands than the survey's three left out."""
-    wanted = (None, *get_survey(survey).bands)
+    wanted = (None, *wanted_bands(get_survey(survey)))
     told = ((path, named(path)[1]) for path in group)
     return sum(p.stat().st_size for p, said in told if said.band in wanted and said.holds is not Holds.OTHER)
 

@@ -17,10 +17,11 @@ from astropy.table import Table
 from morph.catalogues.index import Galaxies
 from morph.errors import BadInput
 from morph.images.cutouts import cut_from
-from morph.images.photometry import point_source_radius
+from morph.images.photometry import smallest_radius
 from morph.images.sources import detect
 from morph.images.tiles import Tile
 from morph.images.walk import walk
+from morph.images.zero_points import HEADERS, UNCALIBRATED, Calibration
 from morph.surveys import get_survey
 from serving.scoring.ahead import spread
 from serving.scoring.answerers import Answerer, RemoteModel, Source
@@ -71,7 +72,14 @@ class Rates:
     detected: float = np.nan
 
 
-def measure(group: list[Path], survey: str, galaxies: Galaxies | None, source: Source, find: bool = False) -> Rates:
+def measure(
+    group: list[Path],
+    survey: str,
+    galaxies: Galaxies | None,
+    source: Source,
+    find: bool = False,
+    calibration: Calibration = HEADERS,
+) -> Rates:
     """Read and cut some rows of a tile, let the model answer, and write what it says into a temporary folder.
 
     Parameters
@@ -82,7 +90,11 @@ def measure(group: list[Path], survey: str, galaxies: Galaxies | None, source: S
 
     Raises BadInput when the tile cannot be read, or nobody answers.
     """
-    with source.open() as answerer, Tile.open(group, survey) as tile, tempfile.TemporaryDirectory() as folder:
+    with (
+        source.open() as answerer,
+        Tile.open(group, survey, calibration=calibration) as tile,
+        tempfile.TemporaryDirectory() as folder,
+    ):
         height, width = tile.shape
         first = max(0, (height - ROWS) // 2)
         last = min(first + ROWS, height)
@@ -121,7 +133,7 @@ def _some(tile: Tile, first: int, last: int, galaxies: Galaxies | None) -> tuple
     known = np.asarray(galaxies.of(tile)["radius"], dtype=float) if galaxies is not None else np.empty(0)
     known = known[np.isfinite(known)]
     if not len(known):
-        known = np.array([TYPICAL * point_source_radius(get_survey(tile.survey))])
+        known = np.array([TYPICAL * smallest_radius(get_survey(tile.survey), tile.pixel_scale)])
     return x, y, random.choice(known, CUT) / tile.pixel_scale
 
 
@@ -141,7 +153,7 @@ def _stored(
     for count in (CUT // 4, CUT):
         table = Table({"id": [f"{tile.name}-{i}" for i in range(count)], "ra": ra[:count], "dec": dec[:count]})
         table["radius"], table["tilename"] = radius[:count] * tile.pixel_scale, tile.tilename or tile.name
-        job = Job(source, answerer.description, folder, survey, Galaxies.of_table(table))
+        job = Job(source, answerer.description, folder, survey, Galaxies.of_table(table), calibration=UNCALIBRATED)
         (result,) = score_tiles([group], job, answerer, lambda tiles, galaxies: None)
         if not isinstance(result, Scored):
             raise BadInput(getattr(result, "reason", f"Nothing on tile '{tile.name}' can be scored."))

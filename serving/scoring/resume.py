@@ -26,6 +26,7 @@ SAME = {
     "model_version": "model version",
     "catalogue": "catalogue",
     "selection": "selection",
+    "calibration": "zero point, unit or bands",
 }
 
 #: The last bytes of a Parquet file.

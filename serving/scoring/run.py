@@ -21,7 +21,8 @@ from morph.errors import BadInput
 from morph.images.overlaps import find_overlaps
 from morph.images.reading import Readers
 from morph.images.tiles import find_tiles, tile_name
-from morph.surveys import get_survey
+from morph.images.zero_points import HEADERS, Calibration
+from morph.surveys import UNKNOWN, get_survey
 from serving.scoring.answerers import Source
 from serving.scoring.hold import hold
 from serving.scoring.job import Job
@@ -46,7 +47,7 @@ def score(
     catalogue: str | Path | Table | None,
     source: Source,
     out: str | Path,
-    survey: str = "des",
+    survey: str = UNKNOWN.name,
     workers: int = 1,
     overwrite: bool = False,
     advance: Advance = lambda tiles, galaxies: None,
@@ -54,6 +55,8 @@ def score(
     token: str | None = None,
     where: str | None = None,
     verify: bool = False,
+    calibration: Calibration = HEADERS,
+    bands: Sequence[str] = (),
 ) -> Summary:
     """Score tiles: one Parquet file each in the folder `out` (see `serving.catalogue.scores`).
 
@@ -63,7 +66,7 @@ def score(
     catalogue : the galaxies, by file (whatever `Catalogue` takes) or as `read_catalogue` makes it; None to detect them
         on the tiles.
     source : who answers: `LocalModel` or `RemoteModel`.
-    survey : the tiles' survey.
+    survey : the tiles' survey; ``unknown`` where nobody knows it.
     workers : processes; with more than one, tiles are spread over them by Dask.
     overwrite : score again what is there already.
     advance : called with the number of tiles and galaxies that have been finished since the last call; first, with
@@ -73,6 +76,7 @@ def score(
         as this takes.
     where : which of the catalogue's rows are wanted (see `morph.catalogues.selection`); all if not given.
     verify : whether each file is compared with its checksums first (`morph.images.checksums`).
+    calibration, bands : what the caller says of the images, before their headers are asked; see `Tile.open`.
 
     Raises
     ------
@@ -99,7 +103,18 @@ def score(
             rows = galaxies.left_out.table().to_pylist()
             _write_table(out / LEFT_OUT, ("id", "ra", "dec", "reason"), (row.values() for row in rows))
         summary.remembered = answerer.remembered
-        job = Job(source, answerer.description, out, survey, galaxies, find_overlaps(groups, survey), verify, holder)
+        job = Job(
+            source,
+            answerer.description,
+            out,
+            survey,
+            galaxies,
+            find_overlaps(groups, survey),
+            verify,
+            holder,
+            calibration,
+            tuple(bands),
+        )
         tell_of_others(groups, job)
         advance(0, 0)
         if not overwrite:

@@ -12,7 +12,11 @@ import pyarrow.parquet as pq
 from morph.catalogues.catalogue import LeftOut
 from morph.images.cutouts import Flag
 from morph.shift.sample import Sample
-from serving.catalogue.scores import readable
+from morph.surveys import UNKNOWN
+from serving.catalogue.scores import read_about, readable
+
+#: How many sources of zero points a summary lists.
+SOURCES = 6
 
 #: How many of the strangest galaxies a summary names.
 STRANGEST = 5
@@ -132,3 +136,19 @@ def summarise(path: Path, table: pa.Table, before: bool = False) -> Scored:
         [(float(score[i]), table["id"][int(i)].as_py(), path.stem) for i in strangest if np.isfinite(score[i])],
         before,
     )
+
+
+def images_in_words(survey: str, summary: Summary) -> list[str]:
+    """What the scored images are: their survey, and where their zero points are known from."""
+    points: Counter[tuple[str, str]] = Counter()
+    for tile in summary.scored:
+        for band, point in read_about(tile.path).get("zero_points", {}).items():
+            value = "not known" if point["magnitude"] is None else f"{point['magnitude']:.3f}"
+            points[f"{value} by {point['source']}", band] += 1
+    by_source: dict[str, list[str]] = {}
+    for source, band in points:
+        by_source.setdefault(source, []).append(band)
+    said = "; ".join(f"{', '.join(sorted(bands))}: {source}" for source, bands in list(by_source.items())[:SOURCES])
+    more = f"; {len(by_source) - SOURCES} more" if len(by_source) > SOURCES else ""
+    whose = "no known survey" if survey == UNKNOWN.name else f"survey {survey}"
+    return [f"Images of {whose}; zero points {said}{more}."] if points else []

@@ -19,9 +19,10 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--model", default="morph", show_default=True, help="The model's name on the server.")
 @click.option("--version", type=int, help="The version that answers [the server's highest].")
 @click.option("--label", help="The version that answers, by its label on the server, such as stable.")
-@click.option("--survey", help="FITS: whose bands and zero point hold where headers say nothing [the model's].")
+@click.option("--survey", help="FITS: the survey, whose bands fill the channels [as the files say].")
 @click.option("--bands", help="FITS: the bands of a cube's planes, in order, such as grz.")
-@click.option("--zero-point", type=float, help="FITS: magnitude of one count, instead of the header's.")
+@click.option("--zero-point", metavar="MAG|none", help="FITS: AB magnitude of one count, instead of the header's.")
+@click.option("--unit", help="FITS: the unit of the pixels, such as nJy, instead of the header's.")
 @click.option("--embedding/--no-embedding", default=None, help="Print the embedding [in JSON, and not in the table].")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds that the server may take for one message.")
 @click.option("--tls", is_flag=True, help="Speak TLS, and trust the certificates that gRPC knows.")
@@ -39,7 +40,8 @@ def command(
     label: str | None,
     survey: str | None,
     bands: str | None,
-    zero_point: float | None,
+    zero_point: str | None,
+    unit: str | None,
     embedding: bool | None,
     timeout: float,
     tls: bool,
@@ -59,12 +61,14 @@ def command(
         morph classify galaxies/ --server 127.0.0.1:8500
         morph classify *_r.fits --survey decals --server 127.0.0.1:8500 --json > answers.jsonl
     """
+    from morph.images.zero_points import Calibration
     from morph.surveys import get_survey
     from serving.client import MorphClient
     from serving.pictures import FitsLayout, find_pictures, read_pictures
 
     if survey:
         get_survey(survey)
+    Calibration.parse(zero_point, unit)
     if bool(certificate) != bool(key):
         raise BadInput("A client's certificate and its key belong together; give --certificate and --key.")
     client = MorphClient(
@@ -84,7 +88,7 @@ def command(
     if groups:
         with client:
             description = client.describe()
-            layout = FitsLayout(survey or description["survey"], bands, zero_point)
+            layout = FitsLayout(survey, bands, zero_point, unit)
             pictures = _only_good(read_pictures(groups, description["size"], layout), complaints)
             answers = _answers(client, pictures, as_json if embedding is None else embedding)
             good = _print_lines(answers) if as_json else _print_table(answers, description)

@@ -40,8 +40,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--survey",
-    help="The tiles' survey: sdss, des, decals, lsst, hsc, panstarrs, kids or euclid [as the files tell, or des].",
+    help="The tiles' survey: sdss, des, decals, lsst, hsc, panstarrs, kids or euclid [as the files say].",
 )
+@click.option("--zero-point", metavar="MAG|none", help="AB magnitude of one count, instead of the headers'.")
+@click.option("--unit", help="The unit of the pixels, such as nJy or MJy/sr, instead of the headers'.")
+@click.option("--bands", metavar="LETTERS", help="Of the images in a file, or of a cube's planes, in order.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes to use.")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler instead.")
 @click.option("--hats", is_flag=True, help="Also write the catalogue in HATS, for LSDB.")
@@ -69,6 +72,9 @@ def command(
     servers: tuple[str, ...],
     engine: str,
     survey: str | None,
+    zero_point: str | None,
+    unit: str | None,
+    bands: str | None,
     workers: int,
     scheduler: str | None,
     hats: bool,
@@ -100,18 +106,28 @@ def command(
 
     from morph.beforehand import check_folder
     from morph.images.finding import bands_left_out, find_tiles, survey_of
+    from morph.images.zero_points import Calibration
     from morph.shift.words import lines
     from morph.signals import stops_like_ctrl_c
-    from morph.surveys import get_survey
+    from morph.surveys import UNKNOWN, get_survey
     from serving.catalogue.distance import tell_distance
     from serving.catalogue.publish import catalogue_folder, publish
     from serving.scoring.hold import hold
     from serving.scoring.progress import Progress
     from serving.scoring.run import FAILED, score
+    from serving.scoring.summary import images_in_words
 
+    calibration = Calibration.parse(zero_point, unit)
     if dry_run:
         source = _source(model if servers else model or "models:/morph@sdss", servers, engine)
-        how = {"where": where, "per_tile": galaxies_per_tile, "workers": workers, "gpus": gpus or 0, "out": out}
+        how = {
+            "calibration": calibration,
+            "where": where,
+            "per_tile": galaxies_per_tile,
+            "workers": workers,
+            "gpus": gpus or 0,
+            "out": out,
+        }
         return _plan(tiles, survey, catalog, source=source, **how)
     if gpus or galaxies_per_tile:
         raise BadInput("--gpus and --galaxies-per-tile are for a plan; add --dry-run.")
@@ -120,7 +136,7 @@ def command(
     # Before a model is loaded, so that a wrong name is told at once.
     check_folder(out, "--out")
     groups = find_tiles(tiles)
-    survey = get_survey(survey or survey_of(groups) or "des").name
+    survey = get_survey(survey or survey_of(groups) or UNKNOWN.name).name
     if left_out := bands_left_out(groups):
         click.echo(
             f"morph: images in {', '.join(left_out)} are left out; no model here was trained on them.", err=True
@@ -128,13 +144,29 @@ def command(
     source = _source(model, servers, engine)
     with stops_like_ctrl_c(), hold(out) as token:
         with Progress(len(groups)) as progress:
-            what = (groups, catalog, source, out, survey)
-            summary = score(*what, workers, overwrite, progress.advance, scheduler, token, where, verify)
+            summary = score(
+                groups,
+                catalog,
+                source,
+                out,
+                survey,
+                workers,
+                overwrite,
+                progress.advance,
+                scheduler,
+                token,
+                where,
+                verify,
+                calibration,
+                bands or "",
+            )
         if not summary.galaxies and (old := catalogue_folder(out)).exists():
             click.echo(f"morph: '{old}' is from an earlier run; of its galaxies none has scores now.", err=True)
         if not summary.scored and not summary.elsewhere and len(summary.failed) == 1:
             raise BadInput(summary.failed[0].reason)
         _print(summary, out, progress.seconds)
+        for line in images_in_words(survey, summary):
+            click.echo(line)
         if summary.galaxies:
             for line in lines(tell_distance(summary, out, survey)):
                 click.echo(line)
@@ -154,7 +186,7 @@ def command(
 def _plan(tiles: tuple[str, ...], survey: str | None, catalog: Path | None, **how) -> None:
     """The plan of a run, on standard output."""
     from morph.images.finding import find_tiles, survey_of
-    from morph.surveys import get_survey
+    from morph.surveys import UNKNOWN, get_survey
     from serving.scoring.plan import lines, plan
     from serving.scoring.tile_list import TileList, is_list
 
@@ -164,7 +196,7 @@ def _plan(tiles: tuple[str, ...], survey: str | None, catalog: Path | None, **ho
     else:
         what = find_tiles(tiles)
         survey = survey or survey_of(what)
-    for line in lines(plan(what, catalog, survey=get_survey(survey or "des").name, **how)):
+    for line in lines(plan(what, catalog, survey=get_survey(survey or UNKNOWN.name).name, **how)):
         click.echo(line)
 
 

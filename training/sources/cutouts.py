@@ -13,7 +13,7 @@ from morph.galaxies import PROPERTIES
 from morph.images.fits import Cutout, find_cutouts, read_cutouts
 from morph.images.planes import Planes, is_fits
 from morph.images.tiles import tile_name
-from morph.surveys import get_survey
+from morph.images.zero_points import HEADERS, Calibration
 from training.progress import each, track
 from training.sources.known import Known, know
 from training.sources.labels import Labels
@@ -28,14 +28,14 @@ LARGEST = 2048
 
 @dataclass(frozen=True)
 class Headers:
-    """What the caller says of the files; None leaves it to their headers, and then to the survey.
+    """What the caller says of the files, before their headers are asked.
 
     `bands` are those of a cube's planes, such as "grz"; `pixel_scale` is in arcsec.
     """
 
     survey: str
     bands: str | None = None
-    zero_point: float | None = None
+    calibration: Calibration = HEADERS
     pixel_scale: float | None = None
 
 
@@ -103,7 +103,7 @@ def _read(group: list[Path], headers: Headers) -> list[Cutout]:
             f"'{group[0]}' has {shape[-1]} x {shape[-2]} pixels, a tile and not one galaxy; "
             "name its galaxies with --catalog, or find them with --detect."
         )
-    return read_cutouts(group, headers.survey, headers.bands, headers.zero_point, headers.pixel_scale)
+    return read_cutouts(group, headers.survey, headers.bands, headers.calibration, headers.pixel_scale)
 
 
 def _cut(group: list[Path], headers: Headers) -> list[Stamp]:
@@ -116,7 +116,7 @@ def _cut(group: list[Path], headers: Headers) -> list[Stamp]:
 
 def _stamp(cutout: Cutout) -> Stamp:
     stamp = cutout.stamp()
-    bands = zip(get_survey(cutout.survey).bands, stamp.magnitudes, strict=True)
+    bands = zip(cutout.channels, stamp.magnitudes, strict=True)
     properties = {f"mag_{band}": value for band, value in bands if f"mag_{band}" in PROPERTIES}
     properties["pixel_scale"] = stamp.pixel_scale
     if stamp.shape.found:

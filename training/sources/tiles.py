@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.table import Table as Catalogue
@@ -13,6 +14,7 @@ from morph.images.cutouts import SMALLEST_RADIUS, Flag, cut
 from morph.images.photometry import magnitudes
 from morph.images.sources import detect, locate, read_catalogue
 from morph.images.tiles import Tile, find_tiles
+from morph.images.zero_points import HEADERS, Calibration
 from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 from training.progress import track
 from training.sources.known import Known, know
@@ -35,6 +37,8 @@ def import_tiles(
     labels: Labels | None = None,
     id_column: str | None = None,
     keep_unlabelled: bool = False,
+    calibration: Calibration = HEADERS,
+    bands: Sequence[str] = (),
 ) -> None:
     """Write the galaxies of a catalogue that lie on tiles as a dataset of flux; see `import_pictures`.
 
@@ -46,7 +50,8 @@ def import_tiles(
     BadInput : a tile or the catalogue cannot be used, labels match no galaxy, or none lies on any tile.
     """
     groups = find_tiles(paths)
-    galaxies = read_catalogue(catalogue, survey) if catalogue is not None else _detected(groups, survey)
+    about: dict[str, Any] = {"survey": survey, "calibration": calibration, "bands": bands}
+    galaxies = read_catalogue(catalogue, survey) if catalogue is not None else _detected(groups, about)
     if "left_out" in galaxies.meta:
         for line in galaxies.meta["left_out"].lines():
             report.say(line)
@@ -57,17 +62,17 @@ def import_tiles(
         known = know(table, labels, dict(zip(names, places, strict=True)), id_column, report)
         keep = set(known.wanted(names, keep_unlabelled, report))
         galaxies = galaxies[[name in keep for name in names]]
-    source = _Cutter(groups, survey, galaxies)
+    source = _Cutter(groups, about, galaxies)
     write(source.stamps(), to, "flux", survey, known, keep, report)
     for name in galaxies["id"][[name not in source.seen for name in galaxies["id"]]]:
         report.skip("galaxies that lie on none of the tiles", str(name))
 
 
-def _detected(groups: list[list[Path]], survey: str) -> Catalogue:
+def _detected(groups: list[list[Path]], about: dict[str, Any]) -> Catalogue:
     """The sources that stand out on the tiles."""
     found = []
     for group in groups:
-        with Tile.open(group, survey) as tile:
+        with Tile.open(group, **about) as tile:
             sources = detect(tile)
             sources["tilename"] = [tile.name] * len(sources)
             found.append(sources)
@@ -79,8 +84,8 @@ def _detected(groups: list[list[Path]], survey: str) -> Catalogue:
 class _Cutter:
     """Cuts a catalogue's galaxies from tiles. `seen` are the ids that lay on any tile so far."""
 
-    def __init__(self, groups: list[list[Path]], survey: str, galaxies: Catalogue):
-        self.groups, self.survey, self.galaxies = groups, survey, galaxies
+    def __init__(self, groups: list[list[Path]], about: dict[str, Any], galaxies: Catalogue):
+        self.groups, self.about, self.galaxies = groups, about, galaxies
         self.seen: set[str] = set()
 
     def stamps(self) -> Iterator[Stamp]:
@@ -88,7 +93,7 @@ class _Cutter:
         # A stamp that a tile's edge cuts waits for a neighbouring tile that shows it whole.
         waiting: dict[str, Stamp] = {}
         for group in track(self.groups, "Cutting tiles", len(self.groups)):
-            with Tile.open(group, self.survey) as tile:
+            with Tile.open(group, **self.about) as tile:
                 rows = locate(tile, self.galaxies)
                 self.seen.update(str(name) for name in rows["id"])
                 rows = rows[[str(name) not in done for name in rows["id"]]]
@@ -116,7 +121,7 @@ def _cut(tile: Tile, rows: Catalogue) -> Iterator[Stamp]:
     scale = np.fmax(radius, SMALLEST_RADIUS) * FIELD / NETWORK_SIZE * tile.pixel_scale
     properties = {"radius": rows["radius"], "pixel_scale": scale}
     for band in tile.bands:
-        if f"mag_{band}" in PROPERTIES:
+        if f"mag_{band}" in PROPERTIES and tile.zero_points[band].known:
             properties[f"mag_{band}"] = magnitudes(tile.plane(band), x, y, radius)
     for name in PROPERTIES:
         if name in rows.colnames and np.isfinite(rows[name]).any():

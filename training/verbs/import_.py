@@ -28,7 +28,8 @@ HDF5 = (".h5", ".hdf5")
 @click.option("--catalog", type=click.Path(path_type=Path), help="IMAGES are tiles, and these the galaxies on them.")
 @click.option("--detect", is_flag=True, help="IMAGES are tiles; take every source that stands out on them.")
 @click.option("--bands", metavar="LETTERS", help="Of the planes of FITS cubes, such as grz, if no header says.")
-@click.option("--zero-point", type=float, metavar="MAG", help="Magnitude of one count, instead of the header's.")
+@click.option("--zero-point", metavar="MAG|none", help="AB magnitude of one count, instead of the header's.")
+@click.option("--unit", help="The unit of the pixels, such as nJy or MJy/sr, instead of the header's.")
 @click.option("--pixel-scale", type=float, metavar="ARCSEC", help="Arcsec per pixel, if no header says.")
 def command(
     images: tuple[str, ...],
@@ -42,7 +43,8 @@ def command(
     catalog: Path | None,
     detect: bool,
     bands: str | None,
-    zero_point: float | None,
+    zero_point: str | None,
+    unit: str | None,
     pixel_scale: float | None,
 ) -> None:
     """Turn IMAGES into a galaxies dataset: files, folders or patterns in quotes.
@@ -63,6 +65,7 @@ def command(
     morph import DES0356-5248_*.fits.fz --catalog galaxies.fits --labels labels.csv --survey des --to tile
     """
     from morph.galaxies import Galaxies, check_target
+    from morph.images.zero_points import Calibration
     from morph.surveys import get_survey
     from training.sources.classes import read_mapping
     from training.sources.cutouts import Headers, find_fits, import_cutouts
@@ -80,8 +83,9 @@ def command(
         raise BadInput(
             "--mapping, --votes, --id-column and --keep-unlabelled are about labels; give those with --labels TABLE."
         )
-    if (catalog or detect) and (bands or zero_point is not None or pixel_scale):
-        raise BadInput("--bands, --zero-point and --pixel-scale are for cutouts; tiles say these in their headers.")
+    if (catalog or detect) and pixel_scale:
+        raise BadInput("--pixel-scale is for cutouts; tiles have sky coordinates in their headers.")
+    calibration = Calibration.parse(zero_point, unit)
     report = Report()
     paths = expand(images)
     hdf5 = [path for path in paths if path.suffix.lower() in HDF5]
@@ -98,7 +102,7 @@ def command(
     elif catalog or detect:
         if catalog and detect:
             raise BadInput("Give --catalog or --detect, not both.")
-        import_tiles(paths, catalog, to, survey, report, *about, keep_unlabelled)
+        import_tiles(paths, catalog, to, survey, report, *about, keep_unlabelled, calibration, bands or "")
     else:
         pictures, fits = find_pictures(paths), find_fits(paths, leave=labels)
         if pictures and fits:
@@ -107,11 +111,11 @@ def command(
                 f"import one kind at a time, for instance '{images[0]}/*{pictures[0].suffix}'."
             )
         if pictures:
-            if bands or zero_point is not None:
-                raise BadInput("--bands and --zero-point are for FITS images; these are pictures.")
+            if bands or zero_point is not None or unit:
+                raise BadInput("--bands, --zero-point and --unit are for FITS images; these are pictures.")
             import_pictures(pictures, to, survey, report, *about, pixel_scale, keep_unlabelled)
         elif fits:
-            headers = Headers(survey, bands, zero_point, pixel_scale)
+            headers = Headers(survey, bands, calibration, pixel_scale)
             import_cutouts(paths, to, headers, report, *about, keep_unlabelled)
         else:
             raise BadInput(f"There are no images in '{images[0]}'; give JPEG, PNG or FITS files, or their folder.")

@@ -19,7 +19,7 @@ import click
 @click.option("--experiment", metavar="NAME", help="Compare the newest runs of this MLflow experiment.")
 @click.option("--scores", type=click.Path(path_type=Path), help="A score file, or a folder of them.")
 @click.option("--tile", metavar="TILE", help="The images of one of the scored tiles: a file, a folder or a glob.")
-@click.option("--survey", default="des", show_default=True, help="The survey of that tile.")
+@click.option("--survey", help="The survey of that tile [as its files say].")
 @click.option("--title", default="What the model sees", show_default=True, help="The page's title.")
 @click.option("--to", type=click.Path(path_type=Path), default="report.html", show_default=True, help="The file.")
 def command(
@@ -30,7 +30,7 @@ def command(
     experiment: str | None,
     scores: Path | None,
     tile: str | None,
-    survey: str,
+    survey: str | None,
     title: str,
     to: Path,
 ) -> None:
@@ -44,6 +44,7 @@ def command(
     """
     from morph.galaxies import Galaxies
     from morph.images.tiles import Tile
+    from morph.images.zero_points import UNCALIBRATED
     from morph.model.store import load_model
     from training.comparison.compare import compare_all
     from training.comparison.contestants import find
@@ -53,7 +54,7 @@ def command(
     galaxies = part_of(Galaxies.open(dataset), split) if dataset else None
     comparisons = compare_all(find(runs, experiment)) if runs or experiment else []
     classifier = load_model(model) if model else None
-    opened = Tile.open(tile, survey) if tile else None
+    opened = Tile.open(tile, survey, calibration=UNCALIBRATED) if tile else None
     written = write_report(
         to,
         classifier=classifier,

@@ -63,6 +63,28 @@ def weights_among(images: Sequence[Image], science: Plane) -> Plane | None:
     return next((as_weights(found[holds], holds) for holds in order if holds in found), None)
 
 
+#: Names of extensions that are neither images of the sky nor weights: masks, and what describes the image.
+NOT_SKY = (
+    "MSK",
+    "MASK",
+    "DQ",
+    "FLAG",
+    "FLAGS",
+    "BPM",
+    "UNCERT",
+    "CON",
+    "WMAP",
+    "VAR_POISSON",
+    "VAR_RNOISE",
+    "VAR_FLAT",
+)
+
+
+def is_companion(image: Image) -> bool:
+    """Whether an extension holds the mask or the weights of an image, by its name."""
+    return image.name in NOT_SKY or image.name in EXTENSIONS
+
+
 def _kind(image: Image) -> Holds | None:
     if image.name == "UNCERT":
         return UNCERTAINTIES.get(str(headers.value(image.header, "UTYPE")))

@@ -6,6 +6,7 @@ and mask: Abbott et al. (2018, 2021); Morganson et al. (2018); `coadd_assemble` 
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,10 +47,10 @@ class DES(Reader):
     def tilename(self, header: fits.Header, name: str) -> str:
         return str(headers.value(header, "TILENAME") or name)
 
-    def images(self, path: Path) -> dict[str | None, Planes]:
+    def images(self, path: Path, labels: Sequence[str] = ()) -> dict[str | None, Planes]:
         # The survey's `coadd_assemble` marks in MSK what has no weight in any exposure. WGT adds up the same weights
         # and those of bad pixels on bright stars, so it is 0 nowhere else: a third of the reading is saved.
-        return {band: replace(planes, mask_is_whole=True) for band, planes in super().images(path).items()}
+        return {band: replace(planes, mask_is_whole=True) for band, planes in super().images(path, labels).items()}
 
     def bounds(self, header: fits.Header) -> Bounds | None:
         return unique_area(header)

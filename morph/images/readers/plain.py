@@ -6,21 +6,19 @@ or the name of the extension. Files of a survey that were renamed are known by t
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from astropy.io import fits
 
-from morph.errors import BadInput
 from morph.images import headers
-from morph.images.bands import band_of
 from morph.images.footprints import Bounds
-from morph.images.hdus import Image, images_in
-from morph.images.planes import BANDS, Planes
+from morph.images.hdus import images_in
+from morph.images.planes import Planes
 from morph.images.readers.des import unique_area
 from morph.images.readers.names import plainly_named
 from morph.images.readers.reader import Named, Reader
 from morph.images.readers.rubin import with_named_planes
+from morph.images.readers.several import by_band, of_cube
 
 
 class Plain(Reader):
@@ -51,32 +49,11 @@ class Plain(Reader):
         # Cutouts of DES coadds have names of their own, and the headers of their tiles.
         return unique_area(header)
 
-    def images(self, path: Path) -> dict[str | None, Planes]:
+    def images(self, path: Path, labels: Sequence[str] = ()) -> dict[str | None, Planes]:
         images = images_in(path)
-        bands = {band: image for image in images if (band := _band(image))}
-        if len(bands) > 1:
-            return {band: Planes(image.header, image.plane) for band, image in bands.items()}
         reader = self.of_header(images[0].header)
-        if reader is None:
-            planes = with_named_planes(images)
-        else:
-            planes = reader.planes(images)
-            planes = replace(planes, survey_zero_point=reader.calibration(planes.header))
-        if planes.mask is None and planes.weights is None:
-            _one_field(images, path)
-        return {None: planes}
-
-
-def _band(image: Image) -> str | None:
-    return image.name if image.name in BANDS else band_of(image.header)
-
-
-def _one_field(images: Sequence[Image], path: Path) -> None:
-    """BadInput when a file holds images of several places, such as the detectors of a camera."""
-    places = {
-        tuple(headers.number(image.header, key) for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"))
-        for image in images
-        if headers.number(image.header, "CRVAL1") is not None
-    }
-    if len(places) > 1:
-        raise BadInput(f"'{path}' holds {len(places)} images of different sky; give one image a file.")
+        found: dict[str | None, Planes] = {}
+        for band, some in by_band(images, path, labels).items():
+            planes = with_named_planes(some) if reader is None else reader.calibrated(reader.planes(some))
+            found |= of_cube(planes, labels) if band is None else {band: planes}
+        return found

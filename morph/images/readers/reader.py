@@ -20,6 +20,8 @@ from morph.images.footprints import Bounds
 from morph.images.hdus import Image, images_in
 from morph.images.planes import Planes
 from morph.images.readers.companions import WEIGHTS, Holds, as_weights
+from morph.images.readers.several import of_cube
+from morph.images.zero_points import ZeroPoint
 
 __all__ = ["Holds", "Named", "Reader"]
 
@@ -99,16 +101,35 @@ class Reader(ABC):
         """An image of a file of its own that holds a mask or weights, as it is to be read."""
         return image
 
-    def images(self, path: Path) -> dict[str | None, Planes]:
-        """The bands in one image file, with the planes that lie in the same file; None is the file's only band."""
-        planes = self.planes(images_in(path))
-        return {None: replace(planes, survey_zero_point=self.calibration(planes.header))}
+    def calibrated(self, planes: Planes) -> Planes:
+        """An image with the zero point that its survey's rule gives, which holds where its header gives none."""
+        magnitude = self.calibration(planes.header)
+        if magnitude is None:
+            return planes
+        rule = f"rule of {self.survey or type(self).__name__}'s files"
+        return replace(planes, survey_zero_point=ZeroPoint(magnitude, rule))
 
-    def open(self, paths: Sequence[Path], wanted: Sequence[str]) -> dict[str, Planes]:
+    def images(self, path: Path, labels: Sequence[str] = ()) -> dict[str | None, Planes]:
+        """The bands in one image file, with the planes that lie in the same file; None is the file's only band.
+
+        `labels` are the caller's names of a file's images, in order.
+        """
+        return of_cube(self.calibrated(self.planes(images_in(path))), labels)
+
+    def open(
+        self, paths: Sequence[Path], wanted: Sequence[str], labels: Sequence[str] = (), cubes: bool = False
+    ) -> dict[str, Planes]:
         """Those of the wanted bands that a tile's files hold, each with its mask and its weights.
 
-        BadInput when a file is missing, damaged or no image, when the band of an image is not known or its name and
-        its header disagree, or when two are of one band.
+        Parameters
+        ----------
+        labels : the bands of the images in a file, in order, as the caller names them.
+        cubes : whether a cube of many galaxies in one band is returned as it is.
+
+        Raises
+        ------
+        BadInput : a file is missing, damaged or no image; the band of an image is not known, or its name and its
+            header disagree; two are of one band; an image is a cube of one band.
         """
         found: dict[str, Planes] = {}
         beside: dict[tuple[Holds, str | None], Path] = {}
@@ -117,8 +138,8 @@ class Reader(ABC):
             named = self.named(path) or Named("")
             if named.holds is not Holds.IMAGE:
                 beside[named.holds, named.band] = path
-            elif named.band is None or named.band in wanted or not path.is_file():
-                for band, planes in self._of_one_file(path, named).items():
+            elif labels or named.band is None or named.band in wanted or not path.is_file():
+                for band, planes in self._of_one_file(path, named, labels, cubes).items():
                     if band in found:
                         raise BadInput(
                             f"'{found[band].path}' and '{path}' are both band {band} of one tile; keep one."
@@ -130,16 +151,20 @@ class Reader(ABC):
             _tell_of_other_instruments([*((planes.path, band) for band, planes in found.items()), *others], wanted)
         return {band: self._complete(planes, band, beside) for band, planes in found.items() if band in wanted}
 
-    def _of_one_file(self, path: Path, named: Named) -> dict[str, Planes]:
+    def _of_one_file(self, path: Path, named: Named, labels: Sequence[str], cubes: bool) -> dict[str, Planes]:
         bands = {}
-        for one, planes in self.images(path).items():
-            if len(planes.shape) != 2:
-                raise BadInput(f"'{path}' holds a cube {planes.shape}, not one image; `morph import` reads cubes.")
-            told = band_of(planes.header)
+        for one, planes in self.images(path, labels).items():
+            if len(planes.shape) != 2 + (cubes and len(planes.shape) == 3):
+                raise BadInput(
+                    f"'{path}' holds a cube {planes.shape}; name its bands in order with --bands if they are its "
+                    "planes. Cubes of many galaxies are for `morph import` and `morph classify`."
+                )
+            told = None if one else band_of(planes.header)
             band = one or named.band or told
             if band is None:
                 raise BadInput(
-                    f"The band of '{path}' is not known; set BAND in its header or end its name in _g.fits."
+                    f"The band of '{path}' is not known; set BAND in its header, end its name in _g.fits, or name it "
+                    "with --bands."
                 )
             # A band of another instrument may stand for one of the letters if the user says so by the name.
             if told and len(told) == 1 and len(band) == 1 and told != band:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from astropy.io import fits
 
 from morph.images import headers
@@ -19,9 +18,6 @@ from morph.images.hdus import Image
 from morph.images.planes import Planes
 from morph.images.readers.companions import weights_among
 from morph.images.readers.reader import Named, Reader
-
-#: AB magnitude of a flux of 1 MJy.
-MEGAJANSKY = 8.9 - 2.5 * 6
 
 
 class SpaceTelescope(Reader):
@@ -38,8 +34,6 @@ class SpaceTelescope(Reader):
 
     def calibration(self, header: fits.Header) -> float | None:
         unit = str(headers.value(header, "BUNIT")).lower().replace(" ", "")
-        if unit == "mjy/sr":
-            return _of_surface_brightness(header)
         flam, plam = (headers.number(header, key) for key in ("PHOTFLAM", "PHOTPLAM"))
         if not flam or not plam or flam <= 0 or plam <= 0:
             return None
@@ -55,12 +49,3 @@ class SpaceTelescope(Reader):
         science = [image for image in images if image.name == "SCI"] or list(images)
         planes = Planes.of(science[:1])
         return replace(planes, weights=weights_among(images, planes.science))
-
-
-def _of_surface_brightness(header: fits.Header) -> float | None:
-    """The magnitude of a pixel of 1 MJy/sr: by its area on the sky, which mosaics' own pixels have by their WCS."""
-    area = headers.number(header, "PIXAR_SR")
-    matrix = headers.celestial(header, Path("")).pixel_scale_matrix if "CTYPE1" in header else None
-    if matrix is not None:
-        area = abs(float(np.linalg.det(matrix))) * math.radians(1) ** 2
-    return MEGAJANSKY - 2.5 * math.log10(area) if area else None

@@ -8,6 +8,10 @@ from drawn_tiles import write_band
 from morph.errors import BadInput
 from morph.images.checksums import verify
 from morph.images.planes import Planes
+from morph.images.zero_points import ZeroPoint
+
+#: The zero point of drawn tiles.
+AB30 = ZeroPoint(30.0, "test")
 
 
 @pytest.fixture(params=["fits", "fits.gz", "fits.fz"])
@@ -35,9 +39,9 @@ def test_what_was_written_is_right(path):
 
 @pytest.mark.parametrize("path", ["fits.fz"], indirect=True)
 def test_a_flipped_bit_that_unpacks_is_told(path):
-    before, _ = Planes.open(path).read(30.0)
+    before, _ = Planes.open(path).read(AB30)
     flip(path, 1, 0.7)
-    after, _ = Planes.open(path).read(30.0)
+    after, _ = Planes.open(path).read(AB30)
     assert np.sum(after != before) > 0
     with pytest.raises(
         BadInput, match=r"with_r.fits.fz' is damaged: 'SCI' does not have its checksum; get it again\.$"

@@ -7,6 +7,10 @@ from drawn_tiles import COUNTS, NOISE, SIZE, counts_of, write_band
 
 from morph.errors import BadInput
 from morph.images.planes import Planes, split_name
+from morph.images.zero_points import ZeroPoint
+
+#: The zero point of drawn tiles.
+AB30 = ZeroPoint(30.0, "test")
 
 
 @pytest.mark.parametrize(
@@ -30,7 +34,7 @@ def test_flux_is_in_nanomaggies_and_nan_where_bad(tmp_path):
     mask[11, 20] = 2
     weight[30, 40] = 0
     planes = Planes.open(write_band(tmp_path, "r", mask=mask, weight=weight))
-    flux, saturated = planes.read(planes.zero_point(0))
+    flux, saturated = planes.read(planes.zero_point())
     assert flux.dtype == np.float32
     assert list(zip(*np.nonzero(np.isnan(flux)), strict=True)) == [(10, 20), (11, 20), (30, 40)]
     assert np.argwhere(saturated).tolist() == [[11, 20]]
@@ -40,8 +44,8 @@ def test_flux_is_in_nanomaggies_and_nan_where_bad(tmp_path):
 
 def test_weights_are_inverse_variances_of_the_flux(tmp_path):
     planes = Planes.open(write_band(tmp_path, "i"))
-    flux, _ = planes.read(30.0)
-    weight = planes.weight(30.0)
+    flux, _ = planes.read(AB30)
+    weight = planes.weight(AB30)
     corner = (flux * np.sqrt(weight))[190:, 190:]
     assert corner.std() == pytest.approx(1, rel=0.1)
 
@@ -52,11 +56,11 @@ def test_packed_and_unnamed_planes_are_read_as_the_plain_ones(tmp_path, options)
     mask[5, 6] = 32
     planes = Planes.open(write_band(tmp_path, "g", mask=mask, **options))
     plain = Planes.open(write_band(tmp_path, "g", name="plain", mask=mask))
-    flux, expected = planes.read(30.0)[0], plain.read(30.0)[0]
+    flux, expected = planes.read(AB30)[0], plain.read(AB30)[0]
     assert np.isnan(flux).sum() == np.isnan(expected).sum() == 1
     # fpack rounds floats to a sixteenth of the noise.
     np.testing.assert_allclose(flux, expected, atol=NOISE["g"] / COUNTS / 8)
-    assert planes.weight(30.0).shape == (SIZE, SIZE)
+    assert planes.weight(AB30).shape == (SIZE, SIZE)
 
 
 def test_planes_of_other_surveys_are_not_taken_for_des_masks(tmp_path):
@@ -65,16 +69,17 @@ def test_planes_of_other_surveys_are_not_taken_for_des_masks(tmp_path):
     hdus.append(fits.ImageHDU(np.full((20, 20), 32, "i4"), name="MASK"))
     fits.HDUList(hdus).writeto(tmp_path / "coadd.fits")
     planes = Planes.open(tmp_path / "coadd.fits")
-    assert np.isfinite(planes.read(22.5)[0]).all()
+    assert np.isfinite(planes.read(ZeroPoint(22.5, "test"))[0]).all()
 
 
 @pytest.mark.parametrize(
     ("header", "zero_point"),
-    [({"MAGZERO": 31.0}, 31.0), ({"BUNIT": "nanomaggy"}, 22.5), ({"BUNIT": "nJy"}, 31.4), ({"MAGZERO": 0.0}, 27.0)],
+    [({"MAGZERO": 31.0}, 31.0), ({"BUNIT": "nanomaggy"}, 22.5), ({"BUNIT": "nJy"}, 31.4), ({"FLUXMAG0": 1e12}, 30.0)],
 )
-def test_zero_point_from_header_unit_or_default(tmp_path, header, zero_point):
+def test_zero_point_from_header_or_unit(tmp_path, header, zero_point):
     header = {"MAGZERO": None, **header}
-    assert Planes.open(write_band(tmp_path, "r", **header)).zero_point(27.0) == zero_point
+    planes = Planes.open(write_band(tmp_path, "r", **header))
+    assert planes.zero_point().magnitude == pytest.approx(zero_point, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +110,7 @@ def test_a_truncated_file_is_refused(tmp_path, packed, kept):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole))])
     with pytest.raises(BadInput, match=r"cut short|damaged"):
-        Planes.open(path).read(30.0)
+        Planes.open(path).read(AB30)
 
 
 def test_a_truncated_gzip_file_is_refused(tmp_path):
@@ -114,7 +119,7 @@ def test_a_truncated_gzip_file_is_refused(tmp_path):
     path = tmp_path / "tile_g.fits.gz"
     path.write_bytes(gzip.compress(write_band(tmp_path, "g").read_bytes())[:50_000])
     with pytest.raises(BadInput, match=r"cut short|damaged"):
-        Planes.open(path).read(30.0)
+        Planes.open(path).read(AB30)
 
 
 def test_a_file_without_an_image_is_refused(tmp_path):

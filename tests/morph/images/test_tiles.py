@@ -38,7 +38,7 @@ def test_what_a_tile_knows(tile):
     assert tile.bands == ("g", "r", "i")
     assert tile.shape == (SIZE, SIZE)
     assert tile.pixel_scale == pytest.approx(SCALE, rel=1e-6)
-    assert tile.zero_point("g") == 30.0
+    assert tile.zero_points["g"].magnitude == 30.0
     assert not tile.mask("r").any()
     sky = tile.plane("g")[190:, 190:]
     assert sky.std() * np.sqrt(tile.weight("g")[0, 0]) == pytest.approx(1, rel=0.1)
