@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from morph.errors import BadInput
 from morph.images.fpack import packed_rows
+from morph.images.regrid import NearestRows, Regrid, SquareRows
 from morph.images.rows import Rows
 from morph.images.scaling import ScaledRows, Scaling
 
@@ -25,6 +26,8 @@ class Plane:
     shape : [h, w], or [n, h, w] for a cube.
     scalings : undo, one after the other, what was done to the pixels before they were stored.
     index : which plane of a cube this is; None for an image, and for a whole cube.
+    regrid : to square pixels, on whose grid `shape` is then; None where the pixels are square as they are stored.
+    nearest : whether a pixel on that grid is the nearest one (of masks and weights) and not a share of all (of flux).
     """
 
     path: Path
@@ -32,6 +35,12 @@ class Plane:
     shape: tuple[int, ...]
     scalings: tuple[Scaling, ...] = ()
     index: int | None = None
+    regrid: Regrid | None = None
+    nearest: bool = False
+
+    def squared(self, regrid: Regrid, nearest: bool = False) -> "Plane":
+        """The same image on a grid of square pixels."""
+        return replace(self, shape=regrid.shape, regrid=regrid, nearest=nearest)
 
     def at(self, index: int) -> "Plane":
         """One plane of a cube."""
@@ -64,10 +73,12 @@ class Plane:
                 rows = None if is_wrapped(self.path) else packed_rows(self.path, self.hdu)
                 if rows is None:
                     rows = _Section(_hdu_of(self, files), self.index)
-            if rows.shape != self.shape:
+            if rows.shape != (self.shape if self.regrid is None else self.regrid.stored):
                 raise BadInput(f"'{self.path}' has changed since it was opened; start again.")
             for scaling in self.scalings:
                 rows = ScaledRows(rows, scaling)
+            if self.regrid is not None:
+                rows = (NearestRows if self.nearest else SquareRows)(rows, self.regrid)
             yield _Checked(self, rows)
 
     @contextmanager

@@ -21,6 +21,7 @@ from morph.images.bands import band_of
 from morph.images.calibrated import Calibrated
 from morph.images.hdus import Image, images_in
 from morph.images.pixels import Plane
+from morph.images.regrid import Regrid
 from morph.images.zero_points import HEADERS, Calibration, ZeroPoint, unknown, zero_point_in
 
 #: Endings of FITS files, the longest first.
@@ -108,6 +109,21 @@ class Planes:
         """One plane of a cube, with those of its mask and its weights."""
         mask, weights = (None if plane is None else plane.at(index) for plane in (self.mask, self.weights))
         return replace(self, science=self.science.at(index), mask=mask, weights=weights)
+
+    def squared(self) -> "Planes":
+        """The same field on a grid of square pixels; itself where its pixels are square, or its header says nothing.
+
+        BadInput when the pixels are not square and distorted beside.
+        """
+        wcs = self.wcs() if len(self.shape) == 2 else None
+        regrid = None if wcs is None else Regrid.of(wcs.pixel_scale_matrix, (self.shape[0], self.shape[1]))
+        if regrid is None:
+            return self
+        mask, weights = (
+            None if plane is None else plane.squared(regrid, nearest=True) for plane in (self.mask, self.weights)
+        )
+        header, science = regrid.header(self.header, self.path), self.science.squared(regrid)
+        return replace(self, header=header, science=science, mask=mask, weights=weights)
 
     @property
     def path(self) -> Path:

@@ -67,8 +67,8 @@ def resample_many(windows: np.ndarray, x: np.ndarray, y: np.ndarray, side: np.nd
     """
     count, height, bands, width = windows.shape
     smooth = bool((side < size).all())
-    rows = _weights(y, side, size, height, smooth)
-    columns = _weights(x, side, size, width, smooth)
+    rows = weights_along(y, side, size, height, smooth)
+    columns = weights_along(x, side, size, width, smooth)
     # The bands lie side by side for the one product and one above the other for the other.
     flux = rows @ windows.reshape(count, height, bands * width)
     flux = flux.reshape(count, size * bands, width) @ columns.swapaxes(1, 2)
@@ -93,10 +93,10 @@ def weights(centre: float, side: float, size: int) -> np.ndarray:
 def _axis(centre: float, side: float, size: int, smooth: bool) -> tuple[int, np.ndarray]:
     """The first input pixel that a square needs along one axis, and its weights: float32 [size, input pixels]."""
     first, last = (int(end(np.array(centre), np.array(side))) for end in (first_pixel, last_pixel))
-    return first, _weights(np.array([centre - first]), np.array([side]), size, last - first, smooth)[0]
+    return first, weights_along(np.array([centre - first]), np.array([side]), size, last - first, smooth)[0]
 
 
-def _weights(centre: np.ndarray, side: np.ndarray, size: int, count: int, smooth: bool) -> np.ndarray:
+def weights_along(centre: np.ndarray, side: np.ndarray, size: int, count: int, smooth: bool) -> np.ndarray:
     """How much of each of `count` input pixels each output pixel takes along one axis: float32 [n, size, count].
 
     `centre` is in pixels from the first of them.

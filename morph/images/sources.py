@@ -42,7 +42,7 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
     ra, dec = np.array(catalogue["ra"], dtype=float), np.array(catalogue["dec"], dtype=float)
     if "x" in catalogue.colnames:
         in_pixels = np.isfinite(np.asarray(catalogue["x"], dtype=float)) & ~np.isfinite(ra)
-        x[in_pixels], y[in_pixels] = catalogue["x"][in_pixels], catalogue["y"][in_pixels]
+        x[in_pixels], y[in_pixels] = tile.of_stored(catalogue["x"][in_pixels], catalogue["y"][in_pixels])
         if in_pixels.any():
             ra[in_pixels], dec[in_pixels] = tile.sky(x[in_pixels], y[in_pixels])
     on_tile = _on_image(tile, x, y)

@@ -203,6 +203,17 @@ class Tile:
         0-based)."""
         return to_sky(self.wcs, x, y)
 
+    def of_stored(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Places on the tile's grid of places on its first image as it is stored; another where that has pixels that
+        are not square (pixels, 0-based, both)."""
+        regrid = self._planes[self.bands[0]].science.regrid
+        return (np.asarray(x), np.asarray(y)) if regrid is None else regrid.to_square(np.asarray(x), np.asarray(y))
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the images are stored in pixels that are not square, and read on a grid of square ones."""
+        return any(plane.science.regrid is not None for plane in self._planes.values())
+
     def pixels(self, ra: ArrayLike, dec: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Places on the tile's grid (pixels, 0-based) of positions (ICRS, degrees); NaN where they are not on
         its plane.

@@ -200,6 +200,7 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
                 for band, point in tile.zero_points.items()
             },
             "pixel_scale": tile.pixel_scale,
+            "resampled": tile.resampled,
             "simulated": tile.simulated,
         }
         sheet = _Sheet.blank(tile.name, galaxies, about, job.description)

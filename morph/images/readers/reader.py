@@ -149,7 +149,8 @@ class Reader(ABC):
                 others.append((path, named.band))
         if not set(found) & set(wanted):
             _tell_of_other_instruments([*((planes.path, band) for band, planes in found.items()), *others], wanted)
-        return {band: self._complete(planes, band, beside) for band, planes in found.items() if band in wanted}
+        wanted_ones = {band: planes for band, planes in found.items() if band in wanted}
+        return {band: self._complete(planes, band, beside).squared() for band, planes in wanted_ones.items()}
 
     def _of_one_file(self, path: Path, named: Named, labels: Sequence[str], cubes: bool) -> dict[str, Planes]:
         bands = {}

@@ -88,7 +88,9 @@ def test_a_cube_of_galaxies_gives_one_each(morph, tmp_path):
     for band, flux in FLUX.items():
         cube = np.stack([counts(flux * (i + 1), seed=i) for i in range(3)])
         fits.PrimaryHDU(cube).writeto(tmp_path / f"{band}.fits")
-    status, _, _ = morph("import", tmp_path / "*.fits", "--survey", "des", "--to", tmp_path / "set")
+    status, _, _ = morph(
+        "import", tmp_path / "*.fits", "--survey", "des", "--zero-point", "30", "--to", tmp_path / "set"
+    )
     assert status == 0
     totals = Galaxies.open(tmp_path / "set").images.sum(axis=(1, 2))
     np.testing.assert_allclose(totals, np.outer([1, 2, 3], list(FLUX.values())), rtol=0.03)
@@ -96,7 +98,7 @@ def test_a_cube_of_galaxies_gives_one_each(morph, tmp_path):
 
 def test_a_cube_of_bands_is_read_by_its_letters(morph, tmp_path):
     fits.PrimaryHDU(np.stack([counts(flux) for flux in FLUX.values()])).writeto(tmp_path / "galaxy.fits")
-    known = ("import", tmp_path / "galaxy.fits", "--survey", "des", "--to", tmp_path / "set")
+    known = ("import", tmp_path / "galaxy.fits", "--survey", "des", "--zero-point", 30, "--to", tmp_path / "set")
     status, _, error = morph(*known)
     assert status == 2
     assert "--bands" in error
@@ -115,7 +117,7 @@ def test_a_truncated_cutout_among_others_is_told_and_left_out(morph, cutouts, tm
 
 def test_a_cutout_without_data_is_told_and_left_out(morph, cutouts, tmp_path):
     for band in FLUX:
-        fits.PrimaryHDU(np.full((80, 80), np.nan, "float32"), sky(80)).writeto(
+        fits.PrimaryHDU(np.full((80, 80), np.nan, "float32"), sky(80) + fits.Header({"MAGZERO": 30.0})).writeto(
             cutouts / f"north_{band}.fits", overwrite=True
         )
     _, output, _ = morph("import", cutouts, "--survey", "des", "--to", tmp_path / "set")
@@ -166,7 +168,7 @@ def test_labels_reach_the_sources_of_a_tile_by_position(morph, tile, write, tmp_
         (["{tile}", "--catalog", "{folder}/far.csv"], "None of the 1 galaxies of the catalogue lies on any"),
         (["{tile}", "--catalog", "{folder}/none.csv"], "There is no catalogue at"),
         (["{tile}", "--catalog", "{folder}/far.csv", "--detect"], "not both"),
-        (["{tile}", "--detect", "--zero-point", "30"], "tiles say these in their headers"),
+        (["{tile}", "--detect", "--pixel-scale", "0.2"], "--pixel-scale is for cutouts"),
         (["{folder}/words_g.fits"], "Not one galaxy can be imported"),
         (["{cutouts}", "{folder}/picture.png"], "import one kind at a time"),
     ],
@@ -185,7 +187,9 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(morph, tile, cutouts, writ
 
 @pytest.mark.real
 def test_the_real_cubes_are_forty_six_galaxies(morph, real_data, tmp_path):
-    status, _, _ = morph("import", real_data / "des-galaxies", "--survey", "des", "--to", tmp_path / "set")
+    status, _, _ = morph(
+        "import", real_data / "des-galaxies", "--survey", "des", "--zero-point", "30", "--to", tmp_path / "set"
+    )
     assert status == 0
     galaxies = Galaxies.open(tmp_path / "set")
     assert len(galaxies) == 46

@@ -139,7 +139,7 @@ def test_galaxy10_file(morph, draw, tmp_path):
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/strange.csv"], "--mapping"),
         (["{pictures}", "--survey", "sdss", "--mapping", "{folder}/map.json"], "--labels"),
         (["{pictures}", "{folder}/again", "--survey", "sdss"], "both called '0101'"),
-        (["{pictures}", "--survey", "sdss", "--bands", "gri"], "--bands and --zero-point are for FITS"),
+        (["{pictures}", "--survey", "sdss", "--bands", "gri"], "--bands, --zero-point and --unit are for FITS"),
         (["{folder}/bad.h5", "--survey", "decals"], "cannot be read as HDF5"),
     ],
 )
