@@ -203,12 +203,20 @@ def readable(path: str | Path) -> Iterator[None]:
 
 
 def read_about(path: str | Path) -> dict[str, Any]:
-    """The provenance of a score file. BadInput when the file is damaged or no score file."""
+    """The provenance of a score file. BadInput when the file is damaged, no score file, or of an earlier version whose
+    answers have columns of other names: read together with today's, they would be null."""
     with readable(path):
-        metadata = pq.read_schema(path).metadata or {}
+        schema = pq.read_schema(path)
+    metadata = schema.metadata or {}
     about = json.loads(metadata[KEY]) if KEY in metadata else {}
     if "model_version" not in about:
         raise BadInput(f"'{path}' is not a score file of `morph score`.")
+    old = [name for name in schema.names if name != column_name(name)]
+    if old:
+        raise BadInput(
+            f"'{path}' is of an earlier version of morph, with columns like '{old[0]}' (now '{column_name(old[0])}'); "
+            "choose another --out, or score its tile again with --overwrite."
+        )
     return about
 
 

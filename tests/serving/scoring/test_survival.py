@@ -14,6 +14,7 @@ from pathlib import Path
 
 import dask
 import distributed  # noqa: F401  # before its settings are changed, or they are lost with the change
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 from killing import Trial, cluster, differences
@@ -221,6 +222,21 @@ def test_a_strange_table_in_the_folder_is_told_before_a_tile_is_scored(tiles_fol
     with pytest.raises(BadInput, match=r"mine\.parquet' is not a score file"):
         score(tiles_folder, catalogue, Sleeping(), tmp_path)
     assert files(tmp_path) == ["mine.parquet"]
+
+
+def test_scores_of_before_columns_had_underscores_are_not_mixed(tiles_folder, catalogue, whole, tmp_path):
+    scores = pq.read_table(whole / f"{NAMES[0]}.parquet")
+    names = [name.replace("smooth_or_featured", "smooth-or-featured") for name in scores.column_names]
+    old = scores.rename_columns(names).replace_schema_metadata(scores.schema.metadata)
+    for name in (NAMES[0], "of-another-tile"):
+        path = tmp_path / name / f"{name}.parquet"
+        path.parent.mkdir()
+        pq.write_table(old, path)
+        with pytest.raises(BadInput, match=r"columns like 'smooth-or-featured_smooth' \(now 'smooth_or_.*--overwrite"):
+            score(tiles_folder, catalogue, Sleeping(), path.parent)
+        assert files(path.parent) == [path.name]
+    score(tiles_folder, catalogue, Sleeping(), tmp_path / NAMES[0], overwrite=True)
+    assert differences(tmp_path / NAMES[0], whole) == []
 
 
 def test_a_folder_in_which_nothing_can_be_written_is_one_sentence(tiles_folder):
