@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
-from scipy.interpolate import CubicSpline
 
 from morph.errors import BadInput
 from morph.images.repeats import without_data
@@ -107,6 +106,8 @@ class SquareRows(Rows):
         return np.where(enough, flux / np.where(enough, np.minimum(covered, 1), 1), np.nan).astype("float32")
 
     def _along_columns(self, rows: np.ndarray, start: int, smooth: bool) -> np.ndarray:
+        from scipy.interpolate import CubicSpline  # a client that reads other images does without
+
         grid = self._regrid
         height, width = grid.stored[1], grid.shape[1]
         total = np.zeros((len(rows), height + 1))
