@@ -34,6 +34,7 @@ KINDS = {"flux": np.float32, "composite": np.uint8}
 PROPERTIES = {
     "mag_g": "mag",
     "mag_r": "mag",
+    # The magnitude in the third channel: z where the survey has z there (Legacy Surveys), else i.
     "mag_i": "mag",
     "radius": "arcsec",
     "redshift": "",

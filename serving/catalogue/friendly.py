@@ -1,5 +1,6 @@
 """The friendly catalogue: the columns that most people want, with plain names and one answer a question."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,10 +15,10 @@ from morph.wording import NOTHING, word
 ASKED = 0.5
 
 #: Columns that are taken over as they are.
-KEPT = ("id", "ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "radius", "snr")
+KEPT = ("id", "ra", "dec", "tile", "radius", "snr")
 AFTER = ("anomaly_score", "anomaly", "flags")
 
-#: What `friendly` needs of a score file.
+#: What `friendly` needs of a score file, beside its magnitudes (`magnitudes`).
 NEEDED = (
     *KEPT,
     *ANSWER_COLUMNS,
@@ -26,22 +27,28 @@ NEEDED = (
 )
 
 
+def magnitudes(schema: pa.Schema) -> list[str]:
+    """The columns of magnitudes, one for each band that was measured."""
+    return [name for name in schema.names if re.fullmatch("mag_[a-z]", name)]
+
+
 def friendly(scores: pa.Table) -> pa.Table:
     """The friendly rows of some scores.
 
     Parameters
     ----------
-    scores : rows of a score file with the columns `NEEDED`.
+    scores : rows of a score file with the columns `NEEDED` and its `magnitudes`.
 
     Returns
     -------
-    `KEPT`; ``summary``, the answers in words; for each question its most likely answer, that answer's probability and
-    the probability's standard error (of the Dirichlet distribution; null where its concentration is unknown), null
-    where fewer than `ASKED` of the volunteers would be asked; `AFTER`; ``clean``, whether nothing is wrong with the
-    stamp, though a band may be missing.
+    `KEPT` and the magnitudes; ``summary``, the answers in words; for each question its most likely answer, that
+    answer's probability and the probability's standard error (of the Dirichlet distribution; null where its
+    concentration is unknown), null where fewer than `ASKED` of the volunteers would be asked; `AFTER`; ``clean``,
+    whether nothing is wrong with the stamp, though a band may be missing.
     """
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {name: scores[name] for name in KEPT}
-    fields = [scores.schema.field(name) for name in KEPT]
+    kept = [*KEPT[:4], *magnitudes(scores.schema), *KEPT[4:]]
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {name: scores[name] for name in kept}
+    fields = [scores.schema.field(name) for name in kept]
     p = columns_of(scores, ANSWER_COLUMNS)
     asked = reach(p)
     chosen, answers = [], []

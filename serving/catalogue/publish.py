@@ -94,11 +94,12 @@ def catalogue_folder(out: Path) -> Path:
 def _write_friendly(scores: ScoreFiles, path: Path, about: dict[str, Any]) -> Tally:
     """The friendly file, and what the rows add up to: both from one reading."""
     found = Tally()
-    schema = with_about(friendly.friendly(scores.schema_of(friendly.NEEDED).empty_table()).schema, about)
+    needed = [*friendly.NEEDED, *friendly.magnitudes(scores.schema)]
+    schema = with_about(friendly.friendly(scores.schema_of(needed).empty_table()).schema, about)
     words = astropy_words(schema, {**scores.widths(["id", "tile"]), **friendly.text_widths()}, about)
     schema = schema.with_metadata({**schema.metadata, **words})
     texts = [field.name for field in schema if pa.types.is_string(field.type) and field.name != "id"]
-    columns = sorted({*friendly.NEEDED, *tally.NEEDED})
+    columns = list(dict.fromkeys([*needed, *tally.NEEDED]))
     waiting: list[pa.Table] = []
     with whole(path) as building, pq.ParquetWriter(building, schema, compression="zstd", use_dictionary=texts) as file:
         for number, table in enumerate(ahead(scores.tables(columns), WAITING)):

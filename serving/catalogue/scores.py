@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
 from morph.questions import column_name
+from morph.surveys import CHANNELS, get_survey
 from serving.catalogue.astropy_words import astropy_words, widths
 
 #: Under which key of the Parquet schema the provenance stands, as JSON.
@@ -23,9 +24,10 @@ KEY = b"morph"
 #: Columns that say the same again and again, and those that people select by. A dictionary of numbers that are all
 #: different makes a file larger and takes three times as long to write.
 REPEATED = ["tile", "model", "model_version"]
-SOUGHT = ["ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "radius", "snr", "anomaly_score", "flags"]
+SOUGHT = ["ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "mag_z", "radius", "snr", "anomaly_score", "flags"]
 
-#: What was measured of a galaxy, or of its stamp, rather than answered: unit, description and UCD.
+#: What was measured of a galaxy, or of its stamp, rather than answered: unit, description and UCD. A channel's
+#: column is named after the survey's band in it (`property_columns`).
 PROPERTIES = {
     "mag_g": ("mag", "magnitude in g (AB), from the catalogue or measured on the tile", "phot.mag;em.opt.B"),
     "mag_r": ("mag", "magnitude in r (AB), from the catalogue or measured on the tile", "phot.mag;em.opt.R"),
@@ -73,6 +75,22 @@ class Scores:
     pictures: Sequence[bytes | None] = ()
 
 
+def property_columns(survey: str) -> dict[str, str]:
+    """The column of each of `PROPERTIES`: what is measured in a channel is named after the survey's band there.
+
+    >>> property_columns("decals")["mag_i"]
+    'mag_z'
+    """
+    bands = {f"_{channel}": f"_{band}" for channel, band in zip(CHANNELS, get_survey(survey).bands, strict=True)}
+    return {name: name[:-2] + bands.get(name[-2:], name[-2:]) for name in PROPERTIES}
+
+
+def _property_fields(survey: str) -> Iterator[pa.Field]:
+    for name, column in property_columns(survey).items():
+        unit, what, ucd = PROPERTIES[name]
+        yield _field(column, pa.float32(), what.replace(f" in {name[-1]} ", f" in {column[-1]} "), unit, ucd)
+
+
 def answer_columns(description: dict[str, Any]) -> list[str]:
     """The columns of a model's answers, `<question>_<answer>`, in the order of its probabilities."""
     questions = description["questions"]
@@ -97,7 +115,7 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
         _field("tile", pa.string(), "the tile it was cut from", ucd="meta.id;obs.field"),
         _field("x", pa.float64(), "column in the tile, 0-based", "pixel", "pos.cartesian.x"),
         _field("y", pa.float64(), "row in the tile, 0-based", "pixel", "pos.cartesian.y"),
-        *(_field(name, pa.float32(), what, unit, ucd) for name, (unit, what, ucd) in PROPERTIES.items()),
+        *_property_fields(about["survey"]),
         *(_field(name, pa.float32(), p, ucd=chance) for name in answer_columns(description)),
         *(_field(f"{name}_tree", pa.float32(), tree, ucd=chance) for name in answer_columns(description)),
         *(_field(name, pa.float32(), worth, ucd="stat.param") for name in concentration_columns(description)),

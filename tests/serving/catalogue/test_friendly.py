@@ -14,7 +14,7 @@ from serving.catalogue.friendly import NEEDED, columns_of, friendly, reach
 def scores(tmp_path_factory) -> pa.Table:
     folder = tmp_path_factory.mktemp("friendly")
     write_tile(folder, "DES0000-0000", np.linspace(10, 11, 60), np.linspace(-1, 1, 60))
-    return pq.read_table(folder / "DES0000-0000.parquet", columns=list(NEEDED))
+    return pq.read_table(folder / "DES0000-0000.parquet", columns=[*NEEDED, "mag_g", "mag_r", "mag_i"])
 
 
 def certain(scores: pa.Table, **answers: str) -> pa.Table:

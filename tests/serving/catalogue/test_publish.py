@@ -186,3 +186,14 @@ def test_a_survey_in_one_band_is_in_the_report(tmp_path):
     page = (catalogue_folder(out) / "report.html").read_text()
     assert "36 galaxies" in re.sub("<[^>]*>", "", page)
     assert "90.0 %" in page
+
+
+def test_scores_of_surveys_with_other_bands_keep_each_magnitude(tmp_path):
+    out = write_tiles(tmp_path / "scores", tiles=1, galaxies=5)
+    write_tile(out, "brick", np.full(5, 10.0), np.zeros(5), {"survey": "decals"})
+    publish(summary_of(out), out, fits=True)
+    folder = catalogue_folder(out)
+    for table in (pq.read_table(folder / "friendly.parquet"), Table.read(folder / "scores.fits")):
+        names = table.column_names if hasattr(table, "column_names") else table.colnames
+        assert [name for name in names if name.startswith("mag_")].count("mag_z") == 1
+        assert {"mag_g", "mag_r", "mag_i", "mag_z"} <= set(names)

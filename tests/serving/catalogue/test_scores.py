@@ -146,3 +146,11 @@ def test_a_file_that_is_no_score_file_is_said(tmp_path):
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "other.parquet")
     with pytest.raises(BadInput, match="not a score file"):
         read_about(tmp_path / "other.parquet")
+
+
+def test_magnitudes_are_named_after_the_band_that_was_measured(tmp_path, description):
+    write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "survey": "decals"})
+    table = pq.read_table(tmp_path / "a.parquet")
+    assert [name for name in table.column_names if name.startswith("mag_")] == ["mag_g", "mag_r", "mag_z"]
+    assert table["mag_z"].to_pylist() == [20, 21, 22]
+    assert table.schema.field("mag_z").metadata[b"description"].startswith(b"magnitude in z (AB)")
