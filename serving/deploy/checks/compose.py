@@ -5,7 +5,7 @@ from typing import Any
 
 from morph.errors import BadInput
 from serving.deploy.checks import check
-from serving.deploy.checks.server import check_image, check_options, options
+from serving.deploy.checks.server import check_image, check_options, options, proxy
 from serving.deploy.deployment import Deployment
 
 FILE = "compose.yaml"
@@ -15,7 +15,7 @@ _TOP = {"name", "services", "volumes", "networks", "configs", "secrets", "includ
 _SERVICE_KEYS = """
 image entrypoint command environment env_file ports expose volumes deploy healthcheck restart stop_grace_period
 stop_signal read_only tmpfs cap_add cap_drop security_opt depends_on profiles user networks secrets configs labels
-shm_size ulimits extra_hosts hostname init logging runtime gpus mem_limit cpus
+network_mode shm_size ulimits extra_hosts hostname init logging runtime gpus mem_limit cpus
 """
 _SERVICE = frozenset(_SERVICE_KEYS.split())
 _HEALTH = {"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"}
@@ -24,9 +24,10 @@ _DURATION = re.compile(r"(\d+(h|m|s|ms|us))+")
 
 def _services(deployment: Deployment, file: str = FILE) -> dict[str, dict[str, Any]]:
     services = deployment.mapping(file).get("services")
-    if not isinstance(services, dict) or not all(isinstance(service, dict) for service in services.values()):
+    if not isinstance(services, dict) or not all(isinstance(service or {}, dict) for service in services.values()):
         raise BadInput(f"{file}: 'services' must name services.")
-    return services
+    # One that a file takes out is null there.
+    return {name: service for name, service in services.items() if service is not None}
 
 
 def _serving(deployment: Deployment) -> dict[str, Any]:
@@ -93,15 +94,21 @@ def compose_server(deployment: Deployment) -> str:
     mounted = {target: source.removeprefix("./") for source, target in mounts(service)}
     check_options(given, mounted, deployment, where)
     inside = {str(port).rpartition(":")[2] for port in service.get("ports", [])}
-    for option in ("port", "rest_api_port"):
-        if given[option] not in inside:
-            raise BadInput(
-                f"{where}: the server listens on {given[option]}, and ports has {', '.join(sorted(inside))}."
-            )
+    reached = {"gRPC": given["port"], "REST": given["rest_api_port"]}
+    if "proxy" in _services(deployment):
+        listens, asks, _ = proxy(deployment)
+        if str(asks) != given["port"]:
+            raise BadInput(f"{where}: the server listens on {given['port']}, and envoy.yaml asks {asks}.")
+        if given["port"] in inside:
+            raise BadInput(f"{where}: ports has {asks}, the server's own, which is the proxy's alone to ask.")
+        reached["gRPC"] = str(listens)
+    for port in reached.values():
+        if port not in inside:
+            raise BadInput(f"{where}: the server listens on {port}, and ports has {', '.join(sorted(inside))}.")
     test = " ".join(map(str, service.get("healthcheck", {}).get("test", [])))
     if f"/{given['rest_api_port']}" not in test or f"/v1/models/{deployment.name} " not in test:
         raise BadInput(f"{where}: the health check must ask /v1/models/{deployment.name} on {given['rest_api_port']}.")
-    return f"{service['image']}, gRPC on {given['port']}, REST on {given['rest_api_port']}"
+    return f"{service['image']}, " + ", ".join(f"{what} on {port}" for what, port in reached.items())
 
 
 @check("Compose TLS")

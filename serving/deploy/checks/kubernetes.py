@@ -5,7 +5,7 @@ from typing import Any
 
 from morph.errors import BadInput
 from serving.deploy.checks import Skipped, check
-from serving.deploy.checks.server import check_image, check_options, options
+from serving.deploy.checks.server import check_image, check_options, options, proxy
 from serving.deploy.deployment import Deployment, Manifest, pod
 
 #: The release whose schemas the objects must fit.
@@ -171,11 +171,16 @@ def ports_and_probes(deployment: Deployment) -> str:
     for option in ("port", "rest_api_port"):
         if int(given[option]) not in ports.values():
             raise BadInput(f"{where}: the server listens on {given[option]}, and the container's ports are {ports}.")
+    everyone = {
+        port.get("name", port["containerPort"]): port["containerPort"]
+        for each in pod(deployment.server)["containers"]
+        for port in each.get("ports", [])
+    }
     for service in deployment.objects("Service"):
         for port in service.content["spec"].get("ports", []):
             target = port.get("targetPort", port["port"])
-            if target not in (*ports, *ports.values()):
-                raise BadInput(f"{service}: targetPort '{target}' is none of the container's ports {ports}.")
+            if target not in (*everyone, *everyone.values()):
+                raise BadInput(f"{service}: targetPort '{target}' is none of the containers' ports {everyone}.")
     rest = {name for name, number in ports.items() if number == int(given["rest_api_port"])} | {
         int(given["rest_api_port"])
     }
@@ -193,7 +198,35 @@ def ports_and_probes(deployment: Deployment) -> str:
     alive = container.get("livenessProbe", {}).get("tcpSocket", {}).get("port")
     if alive not in (*ports, *ports.values()):
         raise BadInput(f"{where}: livenessProbe must open one of the container's ports {ports}.")
-    return ", ".join(f"{name} {number}" for name, number in ports.items())
+    return ", ".join(f"{name} {number}" for name, number in everyone.items())
+
+
+@check("who may ask")
+def who_may_ask(deployment: Deployment) -> str:
+    own = int(options(deployment.container.get("command", []), str(deployment.server))["port"])
+    opened: set[int] = set()
+    for policy in deployment.objects("NetworkPolicy"):
+        for rule in policy.content["spec"].get("ingress") or []:
+            opened |= {port.get("port") for port in rule.get("ports", [])}
+            if not rule.get("from"):
+                raise BadInput(f"{policy.file}: {policy} lets every pod in; say under `from` who may ask.")
+            if not rule.get("ports"):
+                raise BadInput(f"{policy.file}: {policy} opens every port; name them under `ports`.")
+    if not opened:
+        raise BadInput("No NetworkPolicy says who may ask: every pod of the cluster reaches the server.")
+    proxied = [each for each in pod(deployment.server)["containers"] if each["name"] == "proxy"]
+    if not proxied:
+        return "those whom the network policy names, for everything that the server answers"
+    listens, asks, passed = proxy(deployment)
+    if listens not in {port["containerPort"] for port in proxied[0].get("ports", [])}:
+        raise BadInput(
+            f"{deployment.server}: envoy.yaml listens on {listens}, which is no port of the container 'proxy'."
+        )
+    if asks != own:
+        raise BadInput(f"{deployment.server}: the server listens on {own}, and envoy.yaml asks {asks}.")
+    if own in opened:
+        raise BadInput(f"The NetworkPolicy opens {own}, the server's own port, beside the proxy.")
+    return f"{', '.join(passed)}, for those whom the network policy names"
 
 
 @check("autoscaler and disruption budget")

@@ -38,6 +38,25 @@ def options(words: list[str], where: str) -> dict[str, str]:
     return found
 
 
+def proxy(deployment: Deployment) -> tuple[int, int, list[str]]:
+    """What envoy.yaml says: the port that it listens on, the one that it asks, and the paths that it lets through."""
+    config = deployment.mapping("envoy.yaml").get("static_resources", {})
+    try:
+        listener = config["listeners"][0]
+        cluster = config["clusters"][0]["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+        passed = [each["match"].get("prefix") or each["match"]["path"] for each in routes if "route" in each]
+        ports = [each["address"]["socket_address"]["port_value"] for each in (listener, cluster)]
+    except (KeyError, IndexError, TypeError):
+        raise BadInput(
+            "envoy.yaml must hold a listener with routes and a cluster, as `morph deploy write` has it."
+        ) from None
+    if open_to_all := [path for path in passed if "/tensorflow.serving.ModelService/".startswith(path)]:
+        raise BadInput(f"envoy.yaml lets '{open_to_all[0]}' through, and with it HandleReloadConfigRequest.")
+    return ports[0], ports[1], passed
+
+
 def check_options(given: dict[str, str], mounted: dict[str, str], deployment: Deployment, where: str) -> None:
     """Raise BadInput unless the server reads the deployment's files from where they are mounted.
 
