@@ -33,6 +33,8 @@ STRAIGHT = 5.0
 PRIOR = 10.0
 
 _INFINITE = 3e38
+#: Exponent of the smallest factor of an extrapolated p-value: float32 holds no more than 1e-38.
+_SMALLEST = 70.0
 #: What stands for evidence that is not a number: far beyond all others, and its square is still finite.
 _WILD = 1e9
 
@@ -83,7 +85,8 @@ class Anomaly(keras.layers.Layer):
 
     def call(self, evidence, kind: str = "flux"):
         """The p-values, [n], of evidence from images of the given kind (see `morph.galaxies.KINDS`)."""
-        return _exceeded(self.joint[list(KINDS).index(kind)], self._statistic(evidence))
+        reference, value = self.joint[list(KINDS).index(kind)], self._statistic(evidence)
+        return _exceeded(reference, value) * _beyond(reference, value)
 
     def learn(self, normal: np.ndarray, strange: np.ndarray, what: np.ndarray) -> None:
         """Learn what is strange.
@@ -116,7 +119,8 @@ class Anomaly(keras.layers.Layer):
         """Set the p-value on held-out normal galaxies.
 
         Nothing that `learn` saw may be among them: what is strange was settled without them, which makes the p-value
-        exact. The smallest is one in n + 1, so fewer than 100 galaxies can flag nothing at 1 %.
+        exact down to one in n + 1, where nothing in the reference is as strange; so fewer than 100 galaxies can flag
+        nothing at 1 %, unless it lies beyond all of them. Below that it is extrapolated (`_beyond`).
 
         Parameters
         ----------
@@ -188,6 +192,23 @@ def _exceeded(reference, value):
     # A tie must not be broken by rounding.
     below = ops.cast(ops.searchsorted(reference, value * (1 - 1e-6), side="left"), "float32")
     return (1.0 + QUANTILES - below) / (1.0 + QUANTILES)
+
+
+def _beyond(reference, value):
+    """What the p-value of galaxies beyond the whole reference is multiplied by: 1 at its strangest galaxy, and from
+    there the exponential tail that fits the reference's strangest tenth (its mean excess; Pickands 1975).
+
+    They would all have the same p-value otherwise.
+    """
+    known = reference < 0.5 * _INFINITE
+    finite = ops.where(known, reference, 0.0)
+    start = finite[int(0.9 * QUANTILES)]
+    excess = ops.where(known, ops.maximum(finite - start, 0.0), 0.0)
+    count = ops.sum(ops.cast(excess > 0, "float32"))
+    mean = ops.maximum(ops.sum(excess) / ops.maximum(count, 1.0), 1e-3)
+    # Where nothing is known, nothing is beyond it.
+    top = ops.where(ops.any(known), ops.max(finite), _INFINITE)
+    return ops.exp(-ops.clip((value - top) / mean, 0.0, _SMALLEST))
 
 
 def _steps(reference: np.ndarray) -> np.ndarray:

@@ -74,6 +74,30 @@ def test_further_from_normal_is_never_less_anomalous():
     assert 0 < p[-1] < 0.002, "never zero"
 
 
+def test_p_values_go_on_beyond_the_reference(taught):
+    direction = toy(1, seed=3) - 3
+    evidence = 3 + direction * np.geomspace(1, 1e4, 400)[:, None].astype("float32")
+    p = p_values(taught, evidence)
+    statistic = ops.convert_to_numpy(taught._statistic(ops.convert_to_tensor(evidence)))
+    top = np.sort(ops.convert_to_numpy(taught.joint)[0])[-2]
+    beyond = np.sort(p[statistic > top])[::-1]
+    assert len(beyond) > 200
+    assert beyond[0] <= 1 / 1025
+    assert np.mean(np.diff(beyond) < 0) > 0.98, "few are tied"
+    assert (np.diff(p[np.argsort(statistic)]) <= 0).all(), "the strangest keep their order"
+
+
+def test_the_extrapolated_tail_is_right():
+    """With a reference of a few hundred, how often do thousands of others fall below p that it cannot resolve?"""
+    rates = []
+    for seed in range(20):
+        layer = Anomaly(SIZE)
+        layer.learn(toy(2000, seed=0), toy(0, seed=0), np.zeros(0))
+        layer.calibrate({"flux": toy(250, seed=200 + seed)})
+        rates.append(np.mean(p_values(layer, toy(20_000, seed=300 + seed)) < 0.001))
+    assert 0.0003 < np.mean(rates) < 0.003
+
+
 def test_numbers_that_are_none_are_strange(taught):
     evidence = toy(3, seed=4)
     evidence[0, 0], evidence[1, 1], evidence[2, 2] = np.nan, np.inf, -np.inf
