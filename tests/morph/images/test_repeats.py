@@ -90,9 +90,8 @@ def test_the_answer_does_not_depend_on_how_many_rows_are_read(tmp_path, monkeypa
     counts[100:200, 150:] = 0
     monkeypatch.setattr("drawn_tiles.counts_of", lambda *_: counts)
     planes = Planes.open(write_band(tmp_path, "r", packed=packed))
-    found = np.concatenate(
-        [planes.read_rows(i, min(i + rows, SIZE), planes.zero_point())[0] for i in range(0, SIZE, rows)]
-    )
+    pieces = [planes.read_rows(i, min(i + rows, SIZE), planes.zero_point())[0] for i in range(0, SIZE, rows)]
+    found = np.concatenate(pieces)
     expected = np.zeros((SIZE, SIZE), dtype=bool)
     expected[100:200, 150:] = True
     # Of pixels as coarse as packing makes them, one in a hundred is as its neighbour by chance.
