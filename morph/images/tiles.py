@@ -203,6 +203,11 @@ class Tile:
         0-based)."""
         return to_sky(self.wcs, x, y)
 
+    def zero_point(self, band: str) -> float:
+        """AB magnitude of one count of a band's file; NaN where the caller goes on without. See `zero_points`."""
+        self.stored(band)
+        return self.zero_points[band].magnitude
+
     def of_stored(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Places on the tile's grid of places on its first image as it is stored; another where that has pixels that
         are not square (pixels, 0-based, both)."""

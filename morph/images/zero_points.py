@@ -7,6 +7,7 @@ becomes flux by the solid angle of a pixel.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +119,19 @@ class Calibration:
                 )
             return ZeroPoint(found, f"option --unit {self.unit}")
         return None
+
+
+def in_words(points: Mapping[str, ZeroPoint]) -> str:
+    """The zero points of some bands, and where they are known from.
+
+    >>> in_words({"g": ZeroPoint(30.0, "header MAGZERO"), "r": ZeroPoint(30.0, "header MAGZERO")})
+    'g, r: 30.000 by header MAGZERO'
+    """
+    bands: dict[str, list[str]] = {}
+    for band, point in points.items():
+        said = f"{point.magnitude:.3f} by {point.source}" if point.known else "none, as --zero-point says"
+        bands.setdefault(said, []).append(band)
+    return "; ".join(f"{', '.join(names)}: {said}" for said, names in bands.items())
 
 
 #: Headers are believed.

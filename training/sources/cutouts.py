@@ -13,7 +13,7 @@ from morph.galaxies import PROPERTIES
 from morph.images.fits import Cutout, find_cutouts, read_cutouts
 from morph.images.planes import Planes, is_fits
 from morph.images.tiles import tile_name
-from morph.images.zero_points import HEADERS, Calibration
+from morph.images.zero_points import HEADERS, Calibration, in_words
 from training.progress import each, track
 from training.sources.known import Known, know
 from training.sources.labels import Labels
@@ -122,4 +122,5 @@ def _stamp(cutout: Cutout) -> Stamp:
     if stamp.shape.found:
         properties["radius"] = stamp.radius
     place = (cutout.ra, cutout.dec) if np.isfinite(cutout.ra) else position(cutout.id)
-    return Stamp(cutout.id, stamp.image, *place, properties, stamp.shape.found, stamp.flags)
+    words = in_words(cutout.zero_points)
+    return Stamp(cutout.id, stamp.image, *place, properties, stamp.shape.found, stamp.flags, zero_points=words)

@@ -25,6 +25,9 @@ FLAGS = {
 
 CLEAN = Flag(0)
 
+#: How many different sets of zero points are listed.
+ZERO_POINTS = 5
+
 
 @dataclass(frozen=True)
 class Stamp:
@@ -38,6 +41,7 @@ class Stamp:
     properties : as in `Galaxy`.
     found : whether a galaxy stood out; without one the stamp is cut by a guess.
     flags : what is wrong with it.
+    zero_points : of its image, in words; empty for pictures.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Stamp:
     found: bool = True
     flags: Flag = CLEAN
     error: str = ""
+    zero_points: str = ""
 
 
 def write(
@@ -65,6 +70,7 @@ def write(
     BadInput : there is no stamp to write, or two of one id.
     """
     flagged: Counter[Flag] = Counter()
+    calibrated: Counter[str] = Counter()
     written = guessed = 0
     first_error = "there are none"
     with GalaxiesWriter(to, kind, about={"source": "images", "votes": known.vote_kind}) as writer:
@@ -78,11 +84,16 @@ def write(
             elif keep is None or stamp.name in keep:
                 guessed += not stamp.found
                 flagged.update(flag for flag in FLAGS if flag & stamp.flags)
+                calibrated.update([stamp.zero_points] if stamp.zero_points else [])
                 writer.add(_galaxy(stamp, survey, known))
                 written += 1
         if not written:
             raise BadInput(f"Not one galaxy can be imported: {first_error.rstrip('.')}.")
     report.say(f"Galaxies: {written:,}, of survey {survey}.")
+    for zero_points, count in calibrated.most_common(ZERO_POINTS):
+        report.say(f"Zero points of {count:,} of them: {zero_points}.")
+    if len(calibrated) > ZERO_POINTS:
+        report.say(f"{len(calibrated) - ZERO_POINTS:,} more sets of zero points.")
     for flag, count in flagged.items():
         report.say(f"{count:,} of them {FLAGS[flag]}.")
     if guessed:

@@ -14,7 +14,7 @@ from morph.images.cutouts import SMALLEST_RADIUS, Flag, cut
 from morph.images.photometry import magnitudes
 from morph.images.sources import detect, locate, read_catalogue
 from morph.images.tiles import Tile, find_tiles
-from morph.images.zero_points import HEADERS, Calibration
+from morph.images.zero_points import HEADERS, Calibration, in_words
 from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 from training.progress import track
 from training.sources.known import Known, know
@@ -126,6 +126,8 @@ def _cut(tile: Tile, rows: Catalogue) -> Iterator[Stamp]:
     for name in PROPERTIES:
         if name in rows.colnames and np.isfinite(rows[name]).any():
             properties[name] = rows[name]
+    words = in_words(tile.zero_points)
     for i, row in enumerate(rows):
         measured = {name: float(values[i]) for name, values in properties.items()}
-        yield Stamp(str(row["id"]), images[i], row["ra"], row["dec"], measured, flags=Flag(int(flags[i])))
+        place, flag = (row["ra"], row["dec"]), Flag(int(flags[i]))
+        yield Stamp(str(row["id"]), images[i], *place, measured, flags=flag, zero_points=words)
