@@ -17,7 +17,6 @@ from morph.shift.section import section_of_scores
 from morph.style import svg
 from morph.wording import word
 from serving.catalogue import report_figures
-from serving.catalogue.partitions import CELLS
 from serving.catalogue.score_files import ScoreFiles, chosen_from, when
 from serving.catalogue.tally import Strange, Tally
 from serving.catalogue.whole import whole
@@ -60,12 +59,10 @@ def _surveys(scores: ScoreFiles) -> str:
 
 def _lead(scores: ScoreFiles, tally: Tally, failed: Sequence[Failed]) -> str:
     models = sorted({f"{run['model']} {run['model_version']}" for run in scores.runs})
-    cells, _ = tally.sky()
-    square = len(cells) * 4 * np.pi * np.rad2deg(1) ** 2 / (12 * 4**CELLS)
     numbers = [
         (f"{tally.galaxies:,}", "galaxies"),
         (f"{len(scores):,}", "tile" if len(scores) == 1 else "tiles"),
-        (f"{square:,.3g}", "square degrees with galaxies"),
+        *([(f"{scores.area:,.3g}", "square degrees")] if np.isfinite(scores.area) else []),
         (f"{100 * tally.clean / max(tally.galaxies, 1):.1f} %", "with nothing wrong"),
         (f"{tally.anomalies:,}", "flagged as strange"),
     ]

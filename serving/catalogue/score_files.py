@@ -41,6 +41,7 @@ class ScoreFiles:
     schema : the columns that they have together, with units and descriptions.
     runs : what was run on what: each provenance that occurs, with ``tiles``, ``galaxies``, ``created`` (first and
         last) and ``simulated`` (whether any tile is) of the files that have it.
+    area : of the sky on all tiles, square degrees; NaN where a file of an earlier version does not say.
     provenance : every entry of the files' provenance, with each value that it has once.
     """
 
@@ -48,6 +49,7 @@ class ScoreFiles:
     rows: tuple[int, ...]
     schema: pa.Schema
     runs: tuple[dict[str, Any], ...]
+    area: float
     provenance: dict[str, list[Any]]
 
     @classmethod
@@ -61,12 +63,14 @@ class ScoreFiles:
         rows: list[int] = []
         runs: dict[str, dict[str, Any]] = {}
         values: dict[str, dict[str, Any]] = {}
+        area = 0.0
         for path in paths:
             about = read_about(path)
             with pq.ParquetFile(path) as file:
                 schemas[file.schema_arrow.remove_metadata()] = None
                 rows.append(file.metadata.num_rows)
             _count(runs, about, rows[-1])
+            area += about.get("area", float("nan"))
             for name, value in about.items():
                 values.setdefault(name, {}).setdefault(json.dumps(value, sort_keys=True), value)
         try:
@@ -74,7 +78,7 @@ class ScoreFiles:
         except pa.ArrowInvalid as error:
             raise BadInput(f"The score files in '{folder}' have columns that do not fit together ({error}).") from None
         provenance = {name: list(each.values()) for name, each in values.items()}
-        return cls(tuple(paths), tuple(rows), schema, tuple(runs.values()), provenance)
+        return cls(tuple(paths), tuple(rows), schema, tuple(runs.values()), area, provenance)
 
     def __len__(self) -> int:
         return len(self.paths)

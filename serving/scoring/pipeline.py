@@ -17,6 +17,7 @@ from astropy.table import Table
 from morph.errors import BadInput
 from morph.images.appearance import STATISTICS, measure
 from morph.images.checksums import verify
+from morph.images.coverage import area
 from morph.images.cutouts import Flag
 from morph.images.reading import Readers
 from morph.images.signal import signal_to_noise
@@ -200,6 +201,7 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
                 for band, point in tile.zero_points.items()
             },
             "pixel_scale": tile.pixel_scale,
+            "area": area(tile),
             "resampled": tile.resampled,
             "simulated": tile.simulated,
         }

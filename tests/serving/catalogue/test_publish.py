@@ -197,3 +197,12 @@ def test_scores_of_surveys_with_other_bands_keep_each_magnitude(tmp_path):
         names = table.column_names if hasattr(table, "column_names") else table.colnames
         assert [name for name in names if name.startswith("mag_")].count("mag_z") == 1
         assert {"mag_g", "mag_r", "mag_i", "mag_z"} <= set(names)
+
+
+def test_the_report_adds_up_the_tiles_areas(tmp_path):
+    out = tmp_path / "scores"
+    for k in range(2):
+        write_tile(out, f"DES000{k}-0000", np.linspace(10, 10.1, 5), np.zeros(5), {"area": 0.024})
+    publish(summary_of(out), out)
+    text = re.sub("<[^>]*>", " ", (catalogue_folder(out) / "report.html").read_text())
+    assert re.search(r"0\.048\s+square degrees", text)
