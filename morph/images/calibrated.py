@@ -51,6 +51,11 @@ class Calibrated:
     saturation: float | None
     nanomaggies: float
 
+    @property
+    def tells_saturation(self) -> bool:
+        """Whether header or mask say which pixels are saturated."""
+        return bool(self.saturation) or (self.mask is not None and self.saturated_bits != 0)
+
     def inverse_variance(self, stored: np.ndarray) -> np.ndarray:
         """What a plane of weights holds: float32, nanomaggies to the power -2, 0 where there is none."""
         weight = np.nan_to_num(stored.astype("float32"), posinf=0, neginf=0)

@@ -24,6 +24,10 @@ class Flag(enum.IntFlag):
     #: There is nothing to look at: off the tile, never observed there, masked away, or with an unusable position or
     #: size.
     NO_DATA = 32
+    #: It shows too little to be classified: a signal-to-noise below 20, or no larger than the tile's point sources.
+    UNRESOLVED = 64
+    #: It lies within the light of a much brighter source, or along a saturated star's bleed trail.
+    PIECE = 128
 
 
 #: Flags that leave a stamp clean: one band is enough to answer.

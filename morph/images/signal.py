@@ -47,9 +47,37 @@ def signal_to_noise(stamps: np.ndarray, radius: np.ndarray) -> np.ndarray:
     return found
 
 
+def light_and_noise(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The flux within the half-light radius, its noise if pixels were independent, sky and noise of a pixel: [n, 3].
+
+    NaN where a band has no data.
+    """
+    within, _ = _places(stamps.shape[1])
+    found = [_of_band(stamps, channel, within) for channel in range(stamps.shape[-1])]
+    return tuple(np.stack(each, axis=1) for each in zip(*found, strict=True))  # type: ignore[return-value]
+
+
+def noise_of_sums(step: np.ndarray, size: int) -> np.ndarray:
+    """By how much resampling makes the flux within the half-light radius noisier than independent pixels would: [n].
+
+    `step` is image pixels across a stamp pixel.
+    """
+    return np.interp(np.log(step), np.log(STEPS), _noise_of_sums(size))
+
+
 def _in_band(stamps: np.ndarray, channel: int, radius: np.ndarray) -> np.ndarray:
+    flux, noise, _, _ = _of_band(stamps, channel, _places(stamps.shape[1])[0])
+    noise = noise * noise_of_sums(np.asarray(side(np.maximum(radius, SMALLEST_RADIUS), 1)), stamps.shape[1])
+    known = np.full(len(stamps), np.nan, dtype="float32")
+    return np.divide(flux, noise, where=noise > 0, out=known, casting="same_kind")
+
+
+def _of_band(
+    stamps: np.ndarray, channel: int, within: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Flux within, its noise if pixels were independent, sky and noise of a pixel, of one band: [n]."""
     count, size, _, bands = stamps.shape
-    within, border = _places(size)
+    _, border = _places(size)
     pixels = stamps.reshape(count, size * size * bands)
     sky = np.sort(pixels.take(border * bands + channel, axis=1), axis=1)  # NaN comes last
     light = pixels.take(within * bands + channel, axis=1)
@@ -60,9 +88,8 @@ def _in_band(stamps: np.ndarray, channel: int, radius: np.ndarray) -> np.ndarray
     seen = np.isfinite(light)
     area = seen.sum(axis=1)
     flux = np.where(seen, light - median[:, None], 0).sum(axis=1)
-    step = side(np.maximum(radius, SMALLEST_RADIUS), 1)
-    noise = 1.4826 * (median - quartile) * np.sqrt(area) * np.interp(np.log(step), np.log(STEPS), _noise_of_sums(size))
-    return np.divide(flux, noise, where=noise > 0, out=np.full(count, np.nan, dtype="float32"), casting="same_kind")
+    noise = 1.4826 * (median - quartile)
+    return np.where(area > 0, flux, np.nan), noise * np.sqrt(area), median, noise
 
 
 @cache

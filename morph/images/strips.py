@@ -1,17 +1,18 @@
 """All galaxies of a tile, cut in one walk from its bottom to its top."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from morph.images import saturation
 from morph.images.cutouts import cut_from, on_tile, rows_needed, usable
 from morph.images.flags import Flag
 from morph.images.radii import LARGEST_WINDOW, radii_on
 from morph.images.reading import Readers
 from morph.images.tiles import Tile
-from morph.images.walk import walk
+from morph.images.walk import Strip, walk
 from morph.stamps import FIELD, NETWORK_SIZE
 
 #: Galaxies that are handed over together, at most.
@@ -43,6 +44,7 @@ def stamps(
     size: int = NETWORK_SIZE,
     threads: int | None = None,
     readers: Readers | None = None,
+    look: Callable[[Strip], None] | None = None,
 ) -> Iterator[Stamps]:
     """Cut galaxies at the given places, each once, in an order of their own but always in the same one.
 
@@ -57,6 +59,7 @@ def stamps(
     threads : that read rows, see `morph.images.walk.walk`. One takes the least time of the processor, and is right
         where a model keeps all cores busy.
     readers : processes that read rows instead.
+    look : is shown every strip before its galaxies are handed over.
 
     Raises BadInput when a file turns out to be damaged.
     """
@@ -73,6 +76,9 @@ def stamps(
     walked = np.flatnonzero(known | measured)
     larger = []
     for strip, ready in walk(tile, low[walked], high[walked], threads=threads, readers=readers):
+        saturation.mark(strip)
+        if look is not None:
+            look(strip)
         for some in _pieces(walked[ready]):
             new = some[measured[some]]
             radius[new] = radii_on(strip, x[new], y[new])

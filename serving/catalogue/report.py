@@ -32,6 +32,8 @@ _FLAGS = {
     Flag.SATURATED: "pixels of the galaxy itself are saturated",
     Flag.TOO_SMALL: "too small to show any structure",
     Flag.NO_DATA: "nothing to look at; it has no answers",
+    Flag.UNRESOLVED: "too faint, or too small for the seeing, to be classified",
+    Flag.PIECE: "within the light of a much brighter source",
 }
 
 

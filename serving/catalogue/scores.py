@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
+from morph.images.measures import COLUMNS
 from morph.questions import column_name
 from morph.surveys import CHANNELS, get_survey
 from serving.catalogue.astropy_words import astropy_words, widths
@@ -39,6 +40,7 @@ PROPERTIES = {
         "from the stamp's border, as if the image's pixels were independent",
         "stat.snr;phot.flux",
     ),
+    **COLUMNS,
     "masked": ("", "share of the stamp's pixels without data, in the worst of its bands", "stat.value;instr.det"),
 }
 
@@ -60,6 +62,7 @@ class Scores:
     properties : {name: [n]} of `PROPERTIES`, in their units, NaN where unknown; what is left out is null.
     pictures : [n] JPEG files of the few strangest galaxies, None for the others; see `serving.catalogue.thumbnails`.
         Empty where there are none.
+    bands : [n], the bands that each galaxy has data in; empty where that is not known.
     """
 
     ids: Sequence[str]
@@ -73,6 +76,7 @@ class Scores:
     answered: np.ndarray
     properties: dict[str, np.ndarray] = field(default_factory=dict)
     pictures: Sequence[bytes | None] = ()
+    bands: Sequence[str] = ()
 
 
 def property_columns(survey: str) -> dict[str, str]:
@@ -130,6 +134,7 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
         _field("anomaly", pa.bool_(), f"anomaly_score below {description['anomaly_threshold']:g}", ucd="meta.code"),
         _field("appearance", pa.list_(pa.float32(), len(NAMES)), f"of some galaxies' pixels: {', '.join(NAMES)}"),
         _field("picture", pa.binary(), "a JPEG picture of the tile's few strangest galaxies"),
+        _field("bands", pa.string(), "bands with data on the stamp", ucd="instr.bandpass"),
         _field("flags", pa.int32(), _flags_in_words(), ucd="meta.code.qual"),
         _field("model", pa.string(), "name of the model", ucd="meta.software"),
         _field("model_version", pa.string(), "version on a server, or digest of the weights", ucd="meta.version"),
@@ -173,6 +178,7 @@ def write_scores(
         pa.array(scores.outputs["anomaly"] == 1, pa.bool_(), mask=missing),
         pa.FixedSizeListArray.from_arrays(_array(scores.appearance.ravel(), pa.float32()), len(NAMES)),
         pa.array(scores.pictures or [None] * count, pa.binary()),
+        pa.array(scores.bands or [""] * count, pa.string()),
         pa.array(scores.flags, pa.int32()),
         pa.array([description["name"]] * count, pa.string()),
         pa.array([str(description["version"])] * count, pa.string()),

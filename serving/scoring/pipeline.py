@@ -32,6 +32,7 @@ from serving.scoring.ahead import ahead, spread
 from serving.scoring.answerers import Answerer, Answers
 from serving.scoring.hold import held_by
 from serving.scoring.job import Job
+from serving.scoring.light import Light
 from serving.scoring.resume import fingerprint
 from serving.scoring.summary import Elsewhere, Failed, Result, Scored, summarise
 
@@ -82,12 +83,15 @@ def score_tiles(
 class _Sheet:
     """A tile's rows, filled in as its galaxies are cut and answered.
 
-    `about` is what the score file says of the tile. What is not known of a row is NaN.
+    `about` is what the score file says of the tile, `detected` whether its galaxies were found on it. What is not
+    known of a row is NaN.
     """
 
     tile: str
     galaxies: Table
     about: dict[str, Any]
+    light: Light
+    detected: bool
     flags: np.ndarray
     radius: np.ndarray
     snr: np.ndarray
@@ -98,7 +102,9 @@ class _Sheet:
     strangest: Strangest = field(default_factory=Strangest)
 
     @classmethod
-    def blank(cls, tile: str, galaxies: Table, about: dict[str, Any], description: dict[str, Any]) -> "_Sheet":
+    def blank(
+        cls, tile: Tile, galaxies: Table, about: dict[str, Any], description: dict[str, Any], detected: bool
+    ) -> "_Sheet":
         count = len(galaxies)
         answers = sum(len(question["answers"]) for question in description["questions"])
         widths = dict.fromkeys(("probabilities", "tree_probabilities", "concentration"), answers)
@@ -109,9 +115,11 @@ class _Sheet:
 
         outputs = {name: unknown(widths[name]) if name in widths else unknown() for name in OUTPUTS}
         return cls(
-            tile,
+            tile.name,
             galaxies,
             about,
+            Light(tile, galaxies),
+            detected,
             flags=np.zeros(count, dtype="int32"),
             radius=np.full(count, np.nan),
             snr=unknown(),
@@ -127,12 +135,12 @@ class _Sheet:
 
     def note(self, cut: Stamps, pixel_scale: float) -> None:
         """Keep what the pixels say of some galaxies."""
-        self.flags[cut.rows] = cut.flags
         self.radius[cut.rows] = cut.radius * pixel_scale
-        self.snr[cut.rows] = signal_to_noise(cut.stamps, cut.radius)
+        self.snr[cut.rows] = signal = signal_to_noise(cut.stamps, cut.radius)
+        self.flags[cut.rows] = cut.flags | self.light.note(cut, signal)
         self.masked[cut.rows] = masked_part(cut.stamps)
         every = max(1, len(self.galaxies) // MEASURED)
-        chosen = np.flatnonzero((cut.flags == 0) & (cut.rows % every == 0))
+        chosen = np.flatnonzero((self.flags[cut.rows] == 0) & (cut.rows % every == 0))
         if len(chosen):
             scale = self.radius[cut.rows[chosen]] * FIELD / cut.stamps.shape[1]
             self.appearance[cut.rows[chosen]] = measure(cut.stamps[chosen], scale)
@@ -205,11 +213,12 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
             "resampled": tile.resampled,
             "simulated": tile.simulated,
         }
-        sheet = _Sheet.blank(tile.name, galaxies, about, job.description)
+        sheet = _Sheet.blank(tile, galaxies, about, job.description, listed is None)
         radius = np.asarray(galaxies["radius"], dtype=float) / tile.pixel_scale
         size = int(job.description["size"])
         # Where no process reads, one thread takes the least time of the processors, which the model keeps busy.
-        cut = stamps(tile, galaxies["x"], galaxies["y"], radius, size, threads=1, readers=readers)
+        look = sheet.light.points.look
+        cut = stamps(tile, galaxies["x"], galaxies["y"], radius, size, threads=1, readers=readers, look=look)
         yield from _batches(sheet, cut, tile.pixel_scale)
         yield sheet
 
@@ -238,26 +247,33 @@ def _batches(sheet: _Sheet, strips: Iterable[Stamps], pixel_scale: float) -> Ite
 
 
 def _write(sheet: _Sheet, job: Job) -> Scored:
-    def column(name: str) -> np.ndarray:
-        return np.asarray(sheet.galaxies[name], dtype=float)
+    flags, of_star = sheet.light.flags(sheet.snr, sheet.radius, sheet.flags)
+    # A row that was found where there is no light, or on a saturated star's rays, is no source; a catalogue's stays.
+    keep = np.flatnonzero(~(of_star | (sheet.snr < 0)) if sheet.detected else np.full(len(flags), True))
+    galaxies, pictures = sheet.galaxies[keep], sheet.pictures()
 
-    measured = {"radius": sheet.radius, "snr": sheet.snr, "masked": sheet.masked}
+    def column(name: str) -> np.ndarray:
+        return np.asarray(galaxies[name], dtype=float)
+
+    measured = {"radius": sheet.radius, "snr": sheet.snr, "masked": sheet.masked, **sheet.light.columns(sheet.snr)}
     scores = Scores(
-        ids=[str(name) for name in sheet.galaxies["id"]],
+        ids=[str(name) for name in galaxies["id"]],
         ra=column("ra"),
         dec=column("dec"),
         x=column("x"),
         y=column("y"),
-        flags=sheet.flags,
-        appearance=sheet.appearance,
-        outputs=sheet.outputs,
-        answered=(sheet.flags & Flag.NO_DATA) == 0,
-        properties={name: measured[name] if name in measured else column(name) for name in PROPERTIES},
-        pictures=sheet.pictures(),
+        flags=flags[keep],
+        appearance=sheet.appearance[keep],
+        outputs={name: values[keep] for name, values in sheet.outputs.items()},
+        answered=(flags[keep] & Flag.NO_DATA) == 0,
+        properties={name: measured[name][keep] if name in measured else column(name) for name in PROPERTIES},
+        pictures=[pictures[row] for row in keep.tolist()],
+        bands=[sheet.light.bands[row] for row in keep.tolist()],
     )
     # A worker may outlive the job that it works for, and the folder may be another's by then.
     if job.token and held_by(job.out) != job.token:
         raise BadInput(f"The job that scored tile '{sheet.tile}' does not hold '{job.out}' any more.")
     path = job.path(sheet.tile)
-    about = {**job.about(), **sheet.about}
+    seeing = sheet.light.psf_fwhm
+    about = {**job.about(), **sheet.about, "psf_fwhm": float(seeing) if np.isfinite(seeing) else None}
     return summarise(path, write_scores(path, sheet.tile, scores, job.description, about))

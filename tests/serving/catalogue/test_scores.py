@@ -1,5 +1,7 @@
 """The score file: the contract's columns, what stands beside them, and nothing where writing fails."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,6 +9,7 @@ import pytest
 
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
+from morph.images.measures import COLUMNS
 from morph.questions import ANSWER_COLUMNS, ANSWERS, TREE, column_name
 from serving.catalogue.scores import PROPERTIES, Scores, masked_part, read_about, write_scores
 
@@ -43,7 +46,7 @@ def test_the_columns_are_the_contracts(tmp_path, description):
     write_scores(tmp_path / "a.parquet", "a", scores(), description, ABOUT)
     schema = pq.read_schema(tmp_path / "a.parquet")
     before, after = ["id", "ra", "dec", "tile", "x", "y"], ["embedding", "reconstruction_error", "anomaly_score"]
-    measured = ["mag_g", "mag_r", "mag_i", "radius", "snr", "masked"]
+    measured = ["mag_g", "mag_r", "mag_i", "radius", "snr", *COLUMNS, "masked"]
     tree = [f"{name}_tree" for name in ANSWER_COLUMNS]
     assert schema.names == [
         *before,
@@ -55,6 +58,7 @@ def test_the_columns_are_the_contracts(tmp_path, description):
         "anomaly",
         "appearance",
         "picture",
+        "bands",
         "flags",
         "model",
         "model_version",
@@ -151,6 +155,7 @@ def test_a_file_that_is_no_score_file_is_said(tmp_path):
 def test_magnitudes_are_named_after_the_band_that_was_measured(tmp_path, description):
     write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "survey": "decals"})
     table = pq.read_table(tmp_path / "a.parquet")
-    assert [name for name in table.column_names if name.startswith("mag_")] == ["mag_g", "mag_r", "mag_z"]
+    assert [name for name in table.column_names if re.fullmatch("mag_.", name)] == ["mag_g", "mag_r", "mag_z"]
+    assert {"flux_z", "flux_err_z", "mag_err_z"} <= set(table.column_names)
     assert table["mag_z"].to_pylist() == [20, 21, 22]
     assert table.schema.field("mag_z").metadata[b"description"].startswith(b"magnitude in z (AB)")
