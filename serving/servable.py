@@ -248,9 +248,11 @@ class Servable:
         try:
             saved = saved_model_pb2.SavedModel.FromString((location.folder / "saved_model.pb").read_bytes())
             self._model = SavedModel(location.folder, threads=threads)
+            #: Everything that the model says of its signatures, that of its initialization among them.
+            self.definitions = dict(saved.meta_graphs[0].signature_def)
             self.signatures = {
                 name: Signature(name, definition, self._model, max_rows)
-                for name, definition in saved.meta_graphs[0].signature_def.items()
+                for name, definition in self.definitions.items()
                 if not name.startswith("__")
             }
         except (OSError, DecodeError, IndexError, KeyError, ValueError, BadInput) as error:

@@ -234,8 +234,8 @@ class Models:
         """
         version = request.version = self.find(request.spec)
         signature = version.signature(request.spec.signature)
-        names = signature.wanted(wanted)
         inputs = read(signature)
+        names = signature.wanted(wanted)
         request.rows = signature.check(inputs)
         with version.in_use():
             request.part = await version.batchers[signature.name].submit(inputs, request.rows, deadline)

@@ -119,7 +119,8 @@ class Rest:
             return _error(500, str(error).strip() or type(error).__name__)
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        path = request.rel_url.raw_path
+        # As in TensorFlow Serving a query is a part of the path, and so of the model's name.
+        path = request.rel_url.raw_path_qs
         if request.method == "GET" and path in ("/healthz/live", "/healthz/ready"):
             good = path == "/healthz/live" or is_ready(self._models)
             return web.Response(text="ok\n" if good else "no\n", status=200 if good else 503)
@@ -131,12 +132,17 @@ class Rest:
             # What a browser asks before it sends a request to another host; without CORS the answer allows nothing.
             return web.Response(status=200 if re.search("https?://", request.headers.get("Origin", "")) else 400)
         if request.method == "POST" and (found := _POST.fullmatch(path)) and found[1]:
-            return await self._ask(request, _spec(found), found[4].lower())
-        if request.method == "GET" and (found := _GET.fullmatch(path)):
+            spec = _spec(found)
+            # The path may be written in capitals; the method is compared as it is, after the version was read.
+            if found[4] in ("classify", "regress", "predict"):
+                return await self._ask(request, spec, found[4])
+        elif request.method == "GET" and (found := _GET.fullmatch(path)):
             if not found[1]:
                 raise Refused("INVALID_ARGUMENT", "Missing model name in request.")
             spec = _spec(found)
-            return _json(await self._metadata(spec) if found[4] else _plain(status_of(self._models, spec)))
+            return _json(
+                await self._metadata(spec) if found[4] == "metadata" else _plain(status_of(self._models, spec))
+            )
         raise Refused("INVALID_ARGUMENT", f"Malformed request: {request.method} {path}")
 
     async def _metadata(self, spec: Spec) -> dict:
@@ -317,9 +323,10 @@ def _silent() -> logging.Logger:
 def _spec(found: re.Match) -> Spec:
     """The model that a path names."""
     name, number, label = (unquote(part) if part else None for part in found.group(1, 2, 3))
-    version = int(number) if number and len(number) < 20 else None
+    digits = number.lstrip("0") or "0" if number else ""
+    version = int(digits) if digits and len(digits) < 20 else None
     if number and (version is None or version >= 1 << 63):
-        raise Refused("INVALID_ARGUMENT", f"Failed to convert version: {number[:40]} to numeric.")
+        raise Refused("INVALID_ARGUMENT", f"Failed to convert version: {number} to numeric.")
     return Spec(name or "", version, label)
 
 

@@ -76,9 +76,15 @@ def _handler(call: Callable, request_type) -> grpc.RpcMethodHandler:
         try:
             return (await call(_parse(request_type, content))).SerializeToString()
         except Refused as refusal:
-            await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
+            await context.abort(grpc.StatusCode[refusal.status], _cut(refusal.sentence))
 
     return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def _cut(sentence: str) -> str:
+    """What a status says: 1,024 bytes at most, as TensorFlow Serving has it."""
+    text = sentence.encode()
+    return sentence if len(text) <= 1024 else text[:1024].decode(errors="ignore") + "...TRUNCATED"
 
 
 def _parse(kind, content: bytes):
@@ -137,7 +143,7 @@ class PredictionService:
                 del request
                 version, names, part = await self._models.ask(asked, inputs.read, wanted, deadline)
         except Refused as refusal:
-            await context.abort(grpc.StatusCode[refusal.status], refusal.sentence)
+            await context.abort(grpc.StatusCode[refusal.status], _cut(refusal.sentence))
         return wire.write(version.name, version.number, asked.spec.signature, names, part, self._as_content)
 
     async def _receive(self, context):
@@ -183,25 +189,22 @@ class PredictionService:
 
     async def multi_inference(self, request):
         """MultiInference, which no signature of the contract answers."""
-        for task in request.tasks:
-            spec = _spec(task.model_spec)
-            if not spec.name:
-                raise Refused("INVALID_ARGUMENT", "Found ModelSpec with an empty model name.")
-            version = self._models.find(spec)
-            if spec.signature not in version.servable.signatures:
-                raise Refused("INVALID_ARGUMENT", f"Requested signature not found in model graph: {spec.signature}")
-            kinds = {_CLASSIFY: "classification", _REGRESS: "regression"}
-            if task.method_name not in kinds:
-                raise Refused("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
-            raise _wrong_method(version, spec, kinds[task.method_name], task.method_name)
-        raise Refused("INVALID_ARGUMENT", "The request has no tasks.")
+        task = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
+        spec = _spec(task.model_spec)
+        version = self._models.find(spec)
+        if spec.signature not in version.servable.signatures:
+            raise Refused("INVALID_ARGUMENT", f"Requested signature not found in model graph: {spec.signature}")
+        kinds = {_CLASSIFY: "classification", _REGRESS: "regression"}
+        if task.method_name not in kinds:
+            raise Refused("UNIMPLEMENTED", f"Unsupported signature method_name: {task.method_name}")
+        raise _wrong_method(version, spec, kinds[task.method_name], task.method_name)
 
 
 def signatures_of(version: Version) -> get_model_metadata_pb2.SignatureDefMap:
     """The signatures of a version, as GetModelMetadata sends them."""
     signatures = get_model_metadata_pb2.SignatureDefMap()
-    for name, signature in version.servable.signatures.items():
-        signatures.signature_def[name].CopyFrom(signature.definition)
+    for name, definition in version.servable.definitions.items():
+        signatures.signature_def[name].CopyFrom(definition)
     return signatures
 
 

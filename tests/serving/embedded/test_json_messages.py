@@ -142,8 +142,10 @@ def test_a_damaged_array_is_read_as_pythons_json_reads_it(data):
     for _ in range(data.draw(st.integers(0, 3))):
         at = data.draw(st.integers(12, len(text)))
         text = text[:at] + data.draw(st.sampled_from(list('[],{}"- 1Nx:\n\\+.0'))) + text[at:]
+    # As in TensorFlow Serving the first of two equal keys counts, and what follows the document does not.
+    decoder = json.JSONDecoder(object_pairs_hook=lambda pairs: dict(reversed(pairs)))
     try:
-        expected = np.array(json.loads(text)["inputs"], "float32")
+        expected = np.array(decoder.raw_decode(text)[0]["inputs"], "float32")
     except (ValueError, TypeError, KeyError):
         refusal(text.encode(), IMAGE)
     else:

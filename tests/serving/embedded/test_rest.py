@@ -44,7 +44,7 @@ def ask(connection):
 def test_predict_gives_the_numbers_of_grpc(ask, client, flux, composites):
     images = flux.tolist()
     expected = client.classify(flux, ["probabilities", "embedding", "anomaly"])
-    for path in ("/v1/models/morph:predict", "/v1/models/morph/versions/3:predict", "/V1/MODELS/morph:PREDICT"):
+    for path in ("/v1/models/morph:predict", "/v1/models/morph/versions/3:predict", "/V1/MODELS/morph:predict"):
         status, answer = ask("POST", path, {"instances": images})
         assert status == 200
         for name in ("probabilities", "embedding", "anomaly"):
