@@ -139,10 +139,11 @@ def summarise(path: Path, table: pa.Table, before: bool = False) -> Scored:
 
 
 def images_in_words(survey: str, summary: Summary) -> list[str]:
-    """What the scored images are: their survey, and where their zero points are known from."""
+    """What the scored images are: their survey, their area, and where their zero points are known from."""
     points: Counter[tuple[str, str]] = Counter()
-    for tile in summary.scored:
-        for band, point in read_about(tile.path).get("zero_points", {}).items():
+    provenance = [read_about(tile.path) for tile in summary.scored]
+    for about in provenance:
+        for band, point in about.get("zero_points", {}).items():
             value = "not known" if point["magnitude"] is None else f"{point['magnitude']:.3f}"
             points[f"{value} by {point['source']}", band] += 1
     by_source: dict[str, list[str]] = {}
@@ -151,4 +152,7 @@ def images_in_words(survey: str, summary: Summary) -> list[str]:
     said = "; ".join(f"{', '.join(sorted(bands))}: {source}" for source, bands in list(by_source.items())[:SOURCES])
     more = f"; {len(by_source) - SOURCES} more" if len(by_source) > SOURCES else ""
     whose = "no known survey" if survey == UNKNOWN.name else f"survey {survey}"
-    return [f"Images of {whose}; zero points {said}{more}."] if points else []
+    # Files of an earlier version do not hold it.
+    degrees = sum(float(about.get("area", np.nan)) for about in provenance)
+    area = f", {degrees:.3g} square degrees with data" if np.isfinite(degrees) else ""
+    return [f"Images of {whose}{area}; zero points {said}{more}."] if points else []

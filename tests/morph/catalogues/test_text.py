@@ -68,6 +68,7 @@ def test_every_dialect_is_the_same_table(tmp_path, name):
         .replace("\n0", "\nñ,0")
         .encode("latin-1"),
     ],
+    ids=["utf-16", "gzip", "latin-1"],
 )
 def test_the_content_decides_how_it_is_read(tmp_path, written):
     (tmp_path / "a.cat").write_bytes(written)
