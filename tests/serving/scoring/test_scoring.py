@@ -301,7 +301,8 @@ def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, catalogue,
     assert (status, errors) == (0, "")
     assert "Scored 2 tiles with 14 galaxies" in output
     assert "the strangest:" in output
-    assert re.search(r"Images of survey des, [\d.e-]+ square degrees with data; zero points .*: 30\.000 by header", output)
+    area = r"Images of survey des, [\d.e-]+ square degrees with data; "
+    assert re.search(area + r"zero points .*: 30\.000 by header", output)
     status, output, _ = morph(*arguments)
     assert status == 0
     assert "2 tiles had been scored before" in output
