@@ -100,7 +100,7 @@ def _decode(picture: Image.Image, path: Path) -> np.ndarray:
     seen = layers[..., 3] > 127
     if not seen.any():
         raise BadInput(f"All of '{path}' is transparent; save it without its alpha channel.")
-    # What is hidden is no data: sky stands there, the darker half of what is seen.
+    # Hidden pixels hold no data: the sky, from the darker half of what is seen, stands there.
     light = colours[seen].astype("float32")
     brightness = light.sum(axis=-1)
     sky = np.median(light[brightness <= np.median(brightness)], axis=0)

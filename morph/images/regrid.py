@@ -84,17 +84,27 @@ class Regrid:
         return squared
 
 
-class SquareRows(Rows):
-    """Rows of flux on the square grid; NaN where less than half of a pixel has data."""
+class _Regridded(Rows):
+    """Rows on the square grid, made of rows of the stored image."""
 
     def __init__(self, rows: Rows, regrid: Regrid):
         self._rows, self._regrid = rows, regrid
         self.shape = regrid.shape
 
+    def stored(self, start: int, stop: int) -> tuple[int, np.ndarray]:
+        """The stored rows that rows `start` to `stop` of the grid need, and the number of the first."""
+        height, step = self._regrid.stored[0], self._regrid.d
+        low = min(max(int(np.floor(step * start)) - REACH, 0), height - 1)
+        return low, self._rows(low, min(int(np.ceil(step * stop)) + REACH, height))
+
+
+class SquareRows(_Regridded):
+    """Rows of flux on the square grid; NaN where less than half of a pixel has data."""
+
     def __call__(self, start: int, stop: int) -> np.ndarray:
         grid = self._regrid
-        low, high = _span(grid, start, stop)
-        stored = self._rows(low, high).astype("float64")
+        low, stored = self.stored(start, stop)
+        stored = stored.astype("float64")
         # What stands for missing data would be one value no more once it is resampled.
         stored.flat[without_data(stored)[0]] = np.nan
         known = np.isfinite(stored)
@@ -109,44 +119,32 @@ class SquareRows(Rows):
         from scipy.interpolate import CubicSpline  # a client that reads other images does without
 
         grid = self._regrid
-        height, width = grid.stored[1], grid.shape[1]
-        total = np.zeros((len(rows), height + 1))
+        columns, width = grid.stored[1], grid.shape[1]
+        total = np.zeros((len(rows), columns + 1))
         np.cumsum(rows, axis=1, out=total[:, 1:])
         found = np.empty((len(rows), width))
         for k, one in enumerate(total):
-            edges = np.clip(grid.a * np.arange(width + 1) + grid.b * (start + k + 0.5) + grid.c, 0, height)
+            edges = np.clip(grid.a * np.arange(width + 1) + grid.b * (start + k + 0.5) + grid.c, 0, columns)
             before = (
-                CubicSpline(np.arange(height + 1), one)(edges)
+                CubicSpline(np.arange(columns + 1), one)(edges)
                 if smooth
-                else np.interp(edges, np.arange(height + 1), one)
+                else np.interp(edges, np.arange(columns + 1), one)
             )
             found[k] = np.diff(before)
         return found
 
 
-class NearestRows(Rows):
+class NearestRows(_Regridded):
     """Rows of a mask or of weights on the square grid: each pixel's is the nearest one's, 0 outside the image."""
-
-    def __init__(self, rows: Rows, regrid: Regrid):
-        self._rows, self._regrid = rows, regrid
-        self.shape = regrid.shape
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
         grid = self._regrid
-        low, high = _span(grid, start, stop)
-        stored = self._rows(low, high)
+        low, stored = self.stored(start, stop)
         row = np.arange(start, stop) + 0.5
         y = np.clip((grid.d * row).astype(int) - low, 0, len(stored) - 1)
         x = np.floor(grid.a * (np.arange(grid.shape[1]) + 0.5) + grid.b * row[:, None] + grid.c).astype(int)
         inside = (x >= 0) & (x < grid.stored[1]) & ((grid.d * row) < grid.stored[0])[:, None]
         return np.where(inside, stored[y[:, None], np.clip(x, 0, grid.stored[1] - 1)], 0).astype(stored.dtype)
-
-
-def _span(grid: Regrid, start: int, stop: int) -> tuple[int, int]:
-    """The first row of the stored image that rows of the square grid need, and the one after the last."""
-    height = grid.stored[0]
-    low = max(int(np.floor(grid.d * start)) - REACH, 0)
-    return min(low, height - 1), min(int(np.ceil(grid.d * stop)) + REACH, height)
 
 
 def _along_rows(stored: np.ndarray, middle: float, side: float, count: int, smooth: bool) -> np.ndarray:
