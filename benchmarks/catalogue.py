@@ -69,7 +69,7 @@ def cutting(folder: Path) -> float:
     from morph.simulation.tile import simulate_tile
 
     piece = simulate_tile(folder, PIECE, galaxies=round(GALAXIES * PIECE**2 / FULL**2), progress=False)
-    catalogue = read_catalogue(piece.catalogue)
+    catalogue = read_catalogue(piece.catalogue, "des")
 
     def cut() -> int:
         with Tile.open(piece.paths) as tile:

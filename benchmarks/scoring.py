@@ -78,7 +78,7 @@ class Watch:
 def whole(made: SimulatedTile, source: Source, repeats: int, out: Path) -> Verdict:
     """Reading, the model's passes and the whole job, in turns."""
     cores = len(os.sched_getaffinity(0))
-    galaxies = read_catalogue(made.catalogue)
+    galaxies = read_catalogue(made.catalogue, "des")
     ratios, parts, told = [], [], []
     with source.open() as answerer, Tile.open(list(made.paths)) as tile:
         x, y = tile.wcs.wcs_world2pix(galaxies["ra"], galaxies["dec"], 0)

@@ -22,7 +22,7 @@ from morph.catalogues.selection import Selection
 from morph.catalogues.tables import open_tables
 from morph.catalogues.values import check_digits, degrees, identifiers, measured, numbers, texts, unknown_values
 from morph.errors import BadInput
-from morph.surveys import get_survey, magnitude
+from morph.surveys import UNKNOWN, get_survey, magnitude
 
 #: A catalogue's columns here. `x` and `y` (pixels, 0-based) stand where a catalogue has no positions on the sky, and
 #: `radius_pixels` where its sizes are in pixels: `radius` is then right for images at the survey's own scale.
@@ -102,7 +102,8 @@ class Catalogue:
 
     Parameters
     ----------
-    survey : whose pixel scale holds for sizes in pixels, and whose seeing is added to sizes without it.
+    survey : whose pixel scale holds for sizes in pixels, and whose seeing is added to sizes without it; None where it
+        is not known. Sizes in pixels then stay in pixels, sizes without seeing are left out, and `left_out` notes so.
     where : which rows are wanted, see `morph.catalogues.selection.Selection`; all if not given.
     tiles : names of the tiles to be scored. A file that is called like one of them lists that tile's galaxies.
 
@@ -118,9 +119,11 @@ class Catalogue:
         or names no column.
     """
 
-    def __init__(self, path: str | Path, survey: str = "des", where: str | None = None, tiles: Sequence[str] = ()):
+    def __init__(
+        self, path: str | Path, survey: str | None = None, where: str | None = None, tiles: Sequence[str] = ()
+    ):
         self.path = Path(path)
-        self.survey = get_survey(survey)
+        self.survey = get_survey(survey or UNKNOWN.name)
         self.where = Selection(where) if where and where.strip() else None
         self._tiles = {name for name in tiles if name}
         files = open_tables(self.path)
@@ -267,7 +270,7 @@ class Catalogue:
         return max(parts & self._tiles, key=len, default="")
 
 
-def read_catalogue(path: str | Path, survey: str = "des", where: str | None = None) -> Table:
+def read_catalogue(path: str | Path, survey: str | None = None, where: str | None = None) -> Table:
     """The galaxies of a catalogue, whole, in its order; see `Catalogue` for what is read and what is left out.
 
     Columns are found by their usual names, whatever their case (see `morph.catalogues.columns`; a plain `id` before
@@ -277,10 +280,11 @@ def read_catalogue(path: str | Path, survey: str = "des", where: str | None = No
     Returns
     -------
     Table with `id` (str), `ra`, `dec` (deg), `x`, `y` (pixels, 0-based, where there are no positions on the sky),
-    `radius` (observed half-light radius, arcsec, NaN where the catalogue has none), `radius_pixels` (the same in the
-    image's pixels, where the catalogue says it so), `mag_g`, `mag_r`, `mag_i` (the survey's three bands), `redshift`
-    (NaN where unknown) and `tilename` (empty where unknown). Its `meta` holds `source`, `radius_column`, `left_out` (a
-    `LeftOut`) and `digest` (a hash of what is scored: ids, positions and sizes).
+    `radius` (observed half-light radius, arcsec, NaN where the catalogue has none, or has it in pixels of images of no
+    known survey), `radius_pixels` (the same in the image's pixels, where the catalogue says it so), `mag_g`, `mag_r`,
+    `mag_i` (the survey's three bands), `redshift` (NaN where unknown) and `tilename` (empty where unknown). Its `meta`
+    holds `source`, `radius_column`, `left_out` (a `LeftOut`) and `digest` (a hash of what is scored: ids, positions
+    and sizes).
 
     Raises BadInput as `Catalogue` does.
     """
@@ -332,7 +336,11 @@ class Digest:
         """Go on with these rows of `SCHEMA`."""
         self._parts["id"].update("".join(f"{name}\n" for name in chunk["id"].to_pylist()).encode())
         for name in _IDENTITY:
-            self._parts[name].update(np.ascontiguousarray(chunk[name].to_numpy(), dtype="<f8").tobytes())
+            values = chunk[name].to_numpy()
+            if name == "radius":
+                # Sizes in pixels of images of no known survey are no angles yet.
+                values = np.where(np.isnan(values), chunk["radius_pixels"].to_numpy(), values)
+            self._parts[name].update(np.ascontiguousarray(values, dtype="<f8").tobytes())
 
     def __str__(self) -> str:
         whole = hashlib.sha256("".join(part.hexdigest() for part in self._parts.values()).encode())

@@ -71,7 +71,7 @@ class Galaxies:
     def read(
         cls,
         path: str | Path,
-        survey: str = "des",
+        survey: str | None = None,
         where: str | None = None,
         tiles: Sequence[str] = (),
         to: str | Path | None = None,

@@ -110,7 +110,7 @@ def find_roles(table: TableFile, survey: Survey) -> Roles:
         in_nanomaggies = "nanomagg" in table.units.get(first([f"flux_{band}"]), "")
         if values[name] is None and (first(BRICK_COLUMNS) or in_nanomaggies):
             values[name] = quantity([f"flux_{band}"], "flux")
-    notes = _physical_sizes(values)
+    notes = _sizes(values, survey)
     return Roles(
         id=_id(table.schema, there),
         ra=ra,
@@ -123,11 +123,28 @@ def find_roles(table: TableFile, survey: Survey) -> Roles:
     )
 
 
-def _physical_sizes(values: dict[str, Quantity | None]) -> tuple[str, ...]:
-    """What to say of sizes in kpc, which become angles where there are redshifts and are left out elsewhere."""
-    radius, redshift = values["radius"], values["redshift"]
-    if radius is None or radius.size != "kpc":
+def _sizes(values: dict[str, Quantity | None], survey: Survey) -> tuple[str, ...]:
+    """What to say of sizes that are no angles as they stand; those that cannot become angles are left out."""
+    radius = values["radius"]
+    if radius is None:
         return ()
+    if radius.size == "kpc":
+        return _physical_sizes(values, radius)
+    if radius.size == "pixels" and not np.isfinite(survey.pixel_scale):
+        return (
+            f"The sizes in '{radius.column}' (pixels) are taken as those of the images, since no survey is named.",
+        )
+    if radius.kind == "radius before seeing" and not np.isfinite(point_source_radius(survey)):
+        values["radius"] = None
+        return (
+            f"The sizes in '{radius.column}' (before seeing) are not used: no survey is named whose seeing to add.",
+        )
+    return ()
+
+
+def _physical_sizes(values: dict[str, Quantity | None], radius: Quantity) -> tuple[str, ...]:
+    """What to say of sizes in kpc, which become angles where there are redshifts and are left out elsewhere."""
+    redshift = values["redshift"]
     if redshift is None:
         values["radius"] = None
         return (f"The sizes in '{radius.column}' (kpc) are not used: there are no redshifts to convert them by.",)

@@ -33,7 +33,7 @@ def write(path, columns):
 
 @pytest.mark.parametrize("suffix", ["fits", "parquet", "csv", "tsv", "ecsv", "vot", "txt", "cat"])
 def test_every_format_says_the_same(tmp_path, suffix):
-    table = read_catalogue(write(tmp_path / f"gold.{suffix}", DES))
+    table = read_catalogue(write(tmp_path / f"gold.{suffix}", DES), "des")
     assert table["id"].tolist() == ["1500000001", "1500000002", "1500000003"]
     assert table["tilename"].tolist() == ["DES0356-5248"] * 3
     assert table["ra"].tolist() == DES["RA"]
@@ -63,8 +63,29 @@ def test_the_digest_follows_the_content_and_not_the_file(tmp_path):
     ],
 )
 def test_sizes_come_as_observed_half_light_radii(tmp_path, columns, arcsec):
-    table = read_catalogue(write(tmp_path / "a.ecsv", {"id": ["a"], "ra": [10.0], "dec": [0.0], **columns}))
+    table = read_catalogue(write(tmp_path / "a.ecsv", {"id": ["a"], "ra": [10.0], "dec": [0.0], **columns}), "des")
     np.testing.assert_allclose(table["radius"], [arcsec])
+
+
+@pytest.mark.parametrize("survey", [None, "unknown"])
+def test_sizes_that_need_a_survey_are_not_taken_for_those_of_any(tmp_path, survey):
+    place = {"id": ["a"], "ra": [10.0], "dec": [0.0]}
+    pixels = read_catalogue(write(tmp_path / "a.ecsv", {**place, "flux_radius": [4.0]}), survey)
+    assert np.isnan(pixels["radius"]).all()
+    assert pixels["radius_pixels"].tolist() == [4.0]
+    assert pixels.meta["left_out"].lines() == [
+        "The sizes in 'flux_radius' (pixels) are taken as those of the images, since no survey is named."
+    ]
+    larger = read_catalogue(write(tmp_path / "b.ecsv", {**place, "flux_radius": [5.0]}), survey)
+    assert pixels.meta["digest"] != larger.meta["digest"]
+    model = read_catalogue(write(tmp_path / "c.ecsv", {**place, "shape_r": [1.0]}), survey)
+    assert np.isnan(model["radius"]).all()
+    assert model.meta["left_out"].lines() == [
+        "The sizes in 'shape_r' (before seeing) are not used: no survey is named whose seeing to add."
+    ]
+    angles = read_catalogue(write(tmp_path / "d.ecsv", {**place, "radius": [1.5]}), survey)
+    assert angles["radius"].tolist() == [1.5]
+    assert angles.meta["left_out"].lines() == []
 
 
 def test_galaxies_without_an_id_are_named_by_their_position(tmp_path):

@@ -64,13 +64,13 @@ def test_a_folder_or_a_glob_of_tables_is_one_catalogue(tmp_path, suffix):
 
 def test_sextractors_own_formats_are_read(tmp_path):
     (tmp_path / "a.cat").write_text(ASCII_HEAD)
-    text = read_catalogue(tmp_path / "a.cat")
+    text = read_catalogue(tmp_path / "a.cat", "des")
     table = Table(
         {"NUMBER": [1, 2], "ALPHA_J2000": [10.0, 11.0], "DELTA_J2000": [1.0, 2.0], "FLUX_RADIUS": [4.0, 5.0]}
     )
     head = fits.BinTableHDU(Table({"Field Header Card": ["SIMPLE"]}), name="LDAC_IMHEAD")
     fits.HDUList([fits.PrimaryHDU(), head, fits.BinTableHDU(table, name="LDAC_OBJECTS")]).writeto(tmp_path / "b.ldac")
-    ldac = read_catalogue(tmp_path / "b.ldac")
+    ldac = read_catalogue(tmp_path / "b.ldac", "des")
     for found in (text, ldac):
         assert found["id"].tolist() == ["1", "2"]
         assert found["ra"].tolist() == [10.0, 11.0]

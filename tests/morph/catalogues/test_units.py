@@ -60,7 +60,7 @@ def test_positions_come_in_degrees(tmp_path, columns):
     ],
 )
 def test_sizes_come_in_arcsec(tmp_path, column, arcsec):
-    found = read_catalogue(written(tmp_path / "a.fits", R50=column, Z_SPEC=0.2))
+    found = read_catalogue(written(tmp_path / "a.fits", R50=column, Z_SPEC=0.2), "des")
     np.testing.assert_allclose(found["radius"], [arcsec], rtol=1e-6)
 
 
