@@ -83,10 +83,10 @@ def read_pictures(groups: Sequence[Sequence[Path]], size: int, layout: FitsLayou
             else:
                 # Two folders may hold a galaxy of one name each.
                 name = path.stem if stems.count(path.stem) == 1 else str(path)
-                picture = _picture(name, composite.read(path), size)
-                if "no_data" in picture.flags:
+                stamp, _, _, flags = composite.stamp_from_file(path, size)
+                if flags & composite.Flag.NO_DATA:
                     raise BadInput(f"'{path}' shows nothing but one colour where its galaxy should be.")
-                yield picture
+                yield Picture(name, stamp, _names(flags))
         except BadInput as error:
             yield error
 
@@ -100,17 +100,13 @@ def cut(image: np.ndarray, size: int, survey: str) -> Picture:
             f"An image of {image.shape[1]} x {image.shape[0]} px; a galaxy needs at least {least} x {least}."
         )
     if image.dtype == np.uint8:
-        return _picture("", image, size)
+        stamp, shape, scale = composite.crop(image, size)
+        return Picture("", stamp, _names(composite.flags_of(image, shape, scale, size)))
     from morph.images.fits import Cutout
     from morph.images.repeats import measured
 
-    stamp = Cutout("", survey, measured(image), pixel_scale=1.0).stamp(size)
-    return Picture("", stamp.image, _names(stamp.flags))
-
-
-def _picture(name: str, pixels: np.ndarray, size: int) -> Picture:
-    stamp, shape, scale = composite.crop(pixels, size)
-    return Picture(name, stamp, _names(composite.flags_of(pixels, shape, scale, size)))
+    made = Cutout("", survey, measured(image), pixel_scale=1.0).stamp(size)
+    return Picture("", made.image, _names(made.flags))
 
 
 def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator[Picture | BadInput]:

@@ -8,6 +8,8 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.images import composite
+from morph.images.flags import Flag
+from morph.images.size import Shape
 from morph.stamps import STAMP_SIZE
 from training.progress import each, track
 from training.sources.known import Known, know
@@ -63,20 +65,23 @@ def import_pictures(
 def cut(name: str, pixels: np.ndarray, pixel_scale: float | None) -> Stamp:
     """The stamp of the galaxy in one picture (uint8 [h, w, 3], `pixel_scale` arcsec per pixel if known)."""
     image, shape, scale = composite.crop(pixels, STAMP_SIZE)
-    ra, dec = position(name)
-    measured = {}
-    if pixel_scale is not None:
-        measured["pixel_scale"] = scale * pixel_scale
-        if shape.found:
-            measured["radius"] = shape.radius * pixel_scale
-    flags = composite.flags_of(pixels, shape, scale, STAMP_SIZE)
-    return Stamp(name, image, ra, dec, measured, shape.found, flags)
+    return _stamp(name, image, shape, scale, composite.flags_of(pixels, shape, scale, STAMP_SIZE), pixel_scale)
 
 
 def _cut_file(path: Path, pixel_scale: float | None) -> Stamp:
     """As `cut`, for a file; never raises for a bad one."""
     name = stem(path.name)
     try:
-        return cut(name, composite.read(path), pixel_scale)
+        return _stamp(name, *composite.stamp_from_file(path), pixel_scale)
     except BadInput as error:
         return Stamp(name, None, error=str(error))
+
+
+def _stamp(name: str, image: np.ndarray, shape: Shape, scale: float, flags: Flag, pixel_scale: float | None) -> Stamp:
+    ra, dec = position(name)
+    measured = {}
+    if pixel_scale is not None:
+        measured["pixel_scale"] = scale * pixel_scale
+        if shape.found:
+            measured["radius"] = shape.radius * pixel_scale
+    return Stamp(name, image, ra, dec, measured, shape.found, flags)

@@ -91,7 +91,7 @@ def test_the_crop_never_leaves_the_picture():
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_flat_picture_is_cropped_by_a_guess(tmp_path, level):
     Image.fromarray(np.full((80, 100, 3), level, "uint8")).save(tmp_path / "flat.png")
-    stamp, shape, _ = stamp_from_file(tmp_path / "flat.png")
+    stamp, shape, _, _ = stamp_from_file(tmp_path / "flat.png")
     assert not shape.found
     assert (stamp == level).all()
 

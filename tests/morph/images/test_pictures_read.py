@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from morph.errors import BadInput
-from morph.images import composite
+from morph.images import composite, picture_files
+from morph.stamps import NETWORK_SIZE
 
 
 @pytest.fixture
@@ -70,10 +71,93 @@ def test_deep_grey_is_scaled_by_the_bits_that_it_uses(tmp_path, rgb, factor):
     np.testing.assert_allclose(composite.read(tmp_path / "deep.png").astype(int), rgb.astype(int), atol=1)
 
 
-def test_deep_colour_is_refused_before_it_is_cut_to_eight_bits(tmp_path, rgb):
-    path = png(tmp_path / "deep.png", rgb.shape, 16, 2, [(row.astype(">u2") * 16).tobytes() for row in rgb])
-    with pytest.raises(BadInput, match="16 bits a channel in colour"):
-        composite.read(path)
+def tiff(path, values, compression=1, order="<"):
+    """A TIFF file of one strip, without any alpha channel but a fourth one; compression 8 is zlib's."""
+    height, width, bands = values.shape
+    data = values.astype(f"{order}u2").tobytes()
+    data = zlib.compress(data) if compression == 8 else data
+    extra = [(338, 3, [2])] if bands == 4 else []
+    head = 8 + len(data)
+    tags = [
+        *((256, 4, [width]), (257, 4, [height]), (258, 3, [16] * bands), (259, 3, [compression]), (262, 3, [2])),
+        *((273, 4, [8]), (277, 3, [bands]), (278, 4, [height]), (279, 4, [len(data)]), *extra),
+    ]
+    more, entries, place = b"", b"", head + 2 + 12 * len(tags) + 4
+    for tag, kind, numbers in tags:
+        packed = struct.pack(f"{order}{len(numbers)}{'H' if kind == 3 else 'I'}", *numbers)
+        if len(packed) > 4:
+            packed, more = struct.pack(f"{order}I", place + len(more)), more + packed
+        entries += struct.pack(f"{order}HHI", tag, kind, len(numbers)) + packed.ljust(4, b"\0")
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", head)
+    path.write_bytes(start + data + struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + more)
+    return path
+
+
+def deep_png(path, values):
+    kind = {2: 4, 3: 2, 4: 6}[values.shape[-1]]
+    return png(path, values.shape, 16, kind, [row.astype(">u2").tobytes() for row in values])
+
+
+DEEP = {
+    "png": deep_png,
+    "plain-tif": tiff,
+    "big-endian-tif": lambda path, values: tiff(path, values, order=">"),
+    "packed-tif": lambda path, values: tiff(path, values, compression=8),
+    "packed-big-endian-tif": lambda path, values: tiff(path, values, compression=8, order=">"),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("factor", [1.0, 16.0])
+def test_deep_colour_is_read_to_its_last_bit_and_rounded(tmp_path, kind, alpha, factor):
+    """All 65,536 values of a channel, or the 4,096 of a camera of 12 bits, each as near to its share as 8 bits go."""
+    count = int(65536 / factor)
+    values = np.stack([np.arange(count), np.arange(count)[::-1], np.full(count, 7)], axis=-1).reshape(-1, 64, 3)
+    layers = np.dstack([values, np.full(values.shape[:2], 65535)]) if alpha else values
+    path = DEEP[kind](tmp_path / f"deep.{kind[-3:]}", layers)
+    np.testing.assert_array_equal(composite.read(path), np.rint(values * (255 / (count - 1))))
+
+
+def test_deep_pixels_that_are_hidden_are_sky(tmp_path, rgb):
+    alpha = np.where(np.arange(80) < 20, 0, 65535) * np.ones((60, 1), int)
+    grey = np.dstack([rgb[..., 0].astype(int) * 257, alpha])
+    colour = np.dstack([rgb.astype(int) * 257, alpha])
+    for name, layers in (("la.png", grey), ("rgba.png", colour)):
+        found = composite.read(deep_png(tmp_path / name, layers))
+        np.testing.assert_array_equal(found[:, 20:], rgb[:, 20:])
+        assert abs(np.median(found[:, :20].astype(int)) - 13) <= 4
+    assert composite.read(deep_png(tmp_path / "turned.png", colour)).shape == (60, 80, 3)
+
+
+def test_large_jpeg_pictures_are_read_at_a_fraction_of_their_size(tmp_path, monkeypatch):
+    y, x = np.mgrid[:1200, :1600]
+    light = 200 * np.exp(-np.hypot(x - 820, (y - 590) * 1.5) / 90) + 12
+    light = np.clip(light + np.random.default_rng(0).normal(0, 3, light.shape), 0, 255).astype("uint8")
+    Image.fromarray(np.repeat(light[..., None], 3, axis=-1)).save(tmp_path / "large.jpg", quality=95)
+    with Image.open(tmp_path / "large.jpg") as picture:
+        expected, shape, scale = composite.crop(np.asarray(picture.reduce(4)))
+    monkeypatch.setattr(picture_files, "MOST_PIXELS", 200_000)
+    found, in_file, scale_in_file, _ = composite.stamp_from_file(tmp_path / "large.jpg", NETWORK_SIZE)
+    assert picture_files.read_reduced(tmp_path / "large.jpg")[0].shape == (300, 400, 3)
+    assert (in_file.x, in_file.y) == pytest.approx((4 * shape.x + 1.5, 4 * shape.y + 1.5), abs=0.5)
+    assert (in_file.radius, scale_in_file) == pytest.approx((4 * shape.radius, 4 * scale), rel=0.02)
+    assert np.abs(found.astype(int) - expected).mean() < 2
+    with pytest.raises(BadInput, match="1600 x 1200 px"):
+        composite.read(tmp_path / "large.jpg")
+
+
+def test_what_a_large_picture_would_lose_is_not_lost_in_silence(tmp_path, monkeypatch):
+    monkeypatch.setattr(picture_files, "MOST_PIXELS", 200_000)
+    y, x = np.mgrid[:1200, :1600]
+    light = np.clip(200 * np.exp(-np.hypot(x - 800, y - 600) / 4) + 12, 0, 255).astype("uint8")
+    noisy = Image.fromarray(light + np.random.default_rng(0).integers(0, 6, light.shape, dtype="uint8"))
+    noisy.save(tmp_path / "small-galaxy.jpg")
+    with pytest.raises(BadInput, match=r"read 4 times smaller, .*; cut the galaxy out"):
+        composite.stamp_from_file(tmp_path / "small-galaxy.jpg")
+    noisy.save(tmp_path / "progressive.jpg", progressive=True)
+    with pytest.raises(BadInput, match="1600 x 1200 px"):
+        composite.stamp_from_file(tmp_path / "progressive.jpg")
 
 
 def test_one_bit_and_cmyk(tmp_path, rgb):
