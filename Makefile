@@ -1,4 +1,5 @@
-# Two commands set everything up: `make quickstart` and `make test`. Each installs what it needs into .venv.
+# Two commands set everything up: `make quickstart` and `make test`. Each installs what it needs into .venv,
+# and so does `make docs`, which builds the documentation into docs/_build/html.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -14,7 +15,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 
 # images, or for other servers. Each says at its top what it measures.
 BENCHMARKS := catalogue client cutting fast_path forward kills scoring server sizing soak ten_million
 
-.PHONY: quickstart test lint types unit bench weights lock clean
+.PHONY: quickstart test docs lint types unit bench weights lock clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/morph quickstart
@@ -30,6 +31,10 @@ types: $(VENV)/installed-test
 
 unit: $(VENV)/installed-test
 	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+# A warning is an error: a link that leads nowhere, a docstring that cannot be read.
+docs: $(VENV)/installed-docs
+	$(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 # One that misses what it promises ends with status 1; the others are run all the same.
 bench: $(VENV)/installed-test
@@ -54,9 +59,13 @@ $(VENV)/installed-test: requirements-test.lock $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --requirement requirements-test.lock
 	touch $@
 
+$(VENV)/installed-docs: requirements-docs.lock $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --requirement requirements-docs.lock
+	touch $@
+
 # New versions of everything, tried together in a fresh environment; commit the result when `make test` passes.
 lock:
 	.ci/lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info quickstart
+	rm -rf $(VENV) build dist *.egg-info quickstart docs/_build docs/reference/api

@@ -1,4 +1,4 @@
-"""The shipped weights on real surveys: every command and what it printed, as docs/real-data.md.
+"""The shipped weights on real surveys: every command and what it printed, as docs/explanation/real-surveys.md.
 
     MORPH_DATA=... python benchmarks/real_surveys.py
 
@@ -19,7 +19,7 @@ from rich.console import Console
 from morph.quickstart import running_server
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "real-data.md"
+PAGE = ROOT / "docs" / "explanation" / "real-surveys.md"
 
 #: Where the transcript says something, and then what is typed. `{server}` is a running server's address.
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (

@@ -3,8 +3,8 @@
     python benchmarks/sizing.py [MODEL] [--write]
 
 The model runs in TensorFlow's C++ session, without a server, on all cores; sizes are timed in turns, so that
-whatever else the machine does falls on all of them. `--write` puts the result into docs/serving.md. Ends by itself in
-about two minutes.
+whatever else the machine does falls on all of them. `--write` puts the result into docs/how-to/deploy.md. Ends by
+itself in about two minutes.
 """
 
 import io
@@ -29,7 +29,7 @@ ROUNDS = 7
 #: Per hour, of two such cores in a cloud: an assumption, for the arithmetic's sake.
 PRICE = 0.10
 
-PAGE = Path(__file__).parents[1] / "docs" / "serving.md"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "deploy.md"
 BEGIN, END = "<!-- made by benchmarks/sizing.py -->\n", "<!-- end -->\n"
 
 EXPORT = """

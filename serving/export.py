@@ -1,4 +1,4 @@
-"""Export: a `Classifier` as a SavedModel that TensorFlow Serving runs as it is.
+"""Export: a `Classifier` as a SavedModel that TensorFlow Serving runs as it is::
 
     MODEL_DIR/
       models.config, batching_parameters.txt, monitoring.config

@@ -11,7 +11,7 @@ import pytest
 from morph.catalogues.selection import Selection
 from serving.verbs.score import command
 
-PAGE = Path(__file__).parents[1] / "docs" / "scoring.md"
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "score.md"
 COMMANDS = [
     shlex.split(text.replace("\\\n", " "))[3:]
     for text in re.findall(r"```console\n(\$ morph score (?:.*\n)+?)```", PAGE.read_text())

@@ -2,7 +2,7 @@
 
 The crop that the network sees follows the galaxy's own half-light radius, measured here on every image in
 the same way, whether it came as FITS or as a JPEG. Nothing else may decide it: a network whose crops follow a
-survey's pixel scale learns the scale instead of the shape (see docs/science.md).
+survey's pixel scale learns the scale instead of the shape (see docs/explanation/methods.md).
 """
 
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ QUANTILES = 1024
 #: How many kinds of strangeness there is room for.
 PLACES = 16
 #: Weight of the distance in the sum. At 0 planted anomalies are found best and real artefacts worst; at 1 the other
-#: way round (docs/science.md).
+#: way round (docs/explanation/methods.md).
 DISTANCE_WEIGHT = 0.5
 #: Standard deviations beyond which evidence grows as a logarithm: one wild number must not drown all others.
 STRAIGHT = 5.0

@@ -13,7 +13,7 @@ and only where they are enough do the priors let go: anything else tells of the 
 
 A Dirichlet is not quite how volunteers scatter, and its likelihood pays for a wrong width with a wrong mean. Where the
 priors let go, the cross-entropy of the vote fractions, which asks for the mean alone, is added. What this is worth was
-measured (`docs/science.md`).
+measured (`docs/explanation/methods.md`).
 """
 
 from collections.abc import Mapping, Sequence

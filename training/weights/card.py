@@ -65,14 +65,14 @@ _TAIL = """
 ## Limits
 
 - Galaxy Zoo 1 gives one hard, noisy label a galaxy: part of what counts as error here is the label's.
-- It answers as volunteers see the picture (raw votes), not as they would nearer by (debiased; `docs/science.md`).
+- It answers as volunteers see the picture (raw votes), not as they would nearer by (debiased; `docs/explanation/methods.md`).
 - Few galaxies carry votes on bars, spiral arms, bulges and odd features; those heads lean on simulated galaxies, and
   the small samples above have wide intervals. Mergers are the rarest real class.
 - The simulation's colours and sizes were set by the medians of about ninety pictures of each Galaxy Zoo 1 class, drawn
   without regard to the split, and its votes by the published Galaxy Zoo 2 and DECaLS tables.
 - The set of spirals shows them at a scale of its own; its labels are not used, since they would teach that scale.
 - Colour pictures of other surveys enter by the same door, but their answers are less certain: fine-tune on a few
-  hundred labels before believing them (`docs/real-data.md`).
+  hundred labels before believing them (`docs/explanation/real-surveys.md`).
 - The anomaly p-value holds for galaxies like those it was set on, bright nearby ones in SDSS. Fine-tuning sets it
   anew for the target survey.
 - What the model infers of magnitudes, sizes and redshifts it learned from simulated galaxies alone.

@@ -1,4 +1,4 @@
-"""What docs/serving.md says stays true."""
+"""What docs/how-to/deploy.md says stays true."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from serving.deploy import stock
 from serving.deploy.checks.monitoring import metrics, queries
 from serving.deploy.write import TEMPLATES, write_deployment
 
-PAGE = Path(__file__).parents[3] / "docs" / "serving.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "deploy.md"
 
 
 def test_the_arithmetic_on_the_page_is_what_the_verb_prints(morph):

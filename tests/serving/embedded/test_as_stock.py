@@ -398,7 +398,7 @@ def test_metadata_holds_everything_that_the_model_says(rest):
     assert answer["model_spec"] == {"name": "small", "signature_name": "", "version": "2"}
 
 
-#: Method, path, body; the status and the sentence, where TensorFlow Serving answers something else: docs/serving.md.
+#: Method, path, body; the status and the sentence, where TensorFlow Serving answers something else: docs/how-to/deploy.md.
 DIFFERENT = [
     # The model's own words.
     ("POST", f"{SMALL}:predict", '{"instances": [[1, 2, 3]]}', 400, "x has shape (1, 3) float32; signature"),

@@ -1,6 +1,6 @@
 """The README's picture: simulated test galaxies, their most likely answers, and what the decoder redraws.
 
-python docs/picture.py quickstart/des models:/morph@sdss
+python docs/images/galaxies.py quickstart/des models:/morph@sdss
 """
 
 import sys
@@ -18,7 +18,7 @@ ACROSS = 8
 
 
 def main(dataset: str, model: str) -> None:
-    """Draw docs/galaxies.png from a dataset's test galaxies."""
+    """Draw docs/images/galaxies.png from a dataset's test galaxies."""
     classifier = load_model(model)
     galaxies = Galaxies.open(dataset).split()["test"]
     answers = classifier.answer(galaxies.images)

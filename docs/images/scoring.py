@@ -1,6 +1,6 @@
-"""The picture of docs/scoring.md: a field, and the stamps that scoring cut from it, with their most likely answers.
+"""The picture of docs/how-to/score.md: a field, and the stamps cut from it, with their most likely answers.
 
-python docs/scoring_picture.py $MORPH_DATA/des-coadd-cutout scores
+python docs/images/scoring.py $MORPH_DATA/des-coadd-cutout scores
 """
 
 import sys
@@ -25,7 +25,7 @@ WHITE, SOFTENING = 0.6, 20.0
 
 
 def main(field: str, scores: str) -> None:
-    """Draw docs/scoring.png from a field's images and the folder of its scores."""
+    """Draw docs/images/scoring.png from a field's images and the folder of its scores."""
     with Tile.open(field) as tile:
         rows = pq.read_table(Path(scores) / f"{tile.name}.parquet").to_pandas()
         friendly = pq.read_table(Path(scores).with_name(f"{Path(scores).name}-catalogue") / "friendly.parquet")

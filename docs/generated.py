@@ -1,0 +1,64 @@
+"""The pages of the reference that the code itself writes: the command line, and the columns of every file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pyarrow as pa
+
+from morph import __main__ as program
+from morph.galaxies import _schema as galaxies_schema
+from morph.model.store import load_model
+from morph.stamps import STAMP_SIZE
+from serving.catalogue.friendly import friendly
+from serving.catalogue.scores import schema as scores_schema
+
+#: Characters across which `--help` is wrapped.
+WIDTH = 100
+
+
+def write(docs: Path) -> None:
+    """Write `reference/commands.md` and the tables of columns, `reference/_*.md`, below the folder `docs`."""
+    reference = docs / "reference"
+    root = next(value for value in vars(program).values() if isinstance(value, click.Group))
+    commands = "\n".join(_command(root, "morph", None, 1))
+    _put(reference / "commands.md", commands.replace("# morph\n", "# Command line\n", 1))
+    description = load_model("models:/morph@sdss").describe()
+    scores = scores_schema(description, description["embedding_size"], {"survey": description["survey"]})
+    tables = {
+        "dataset": galaxies_schema(STAMP_SIZE, "flux", {}),
+        "scores": scores,
+        "summary": friendly(scores.empty_table()).schema,
+    }
+    for name, columns in tables.items():
+        _put(reference / f"_{name}.md", "\n".join(_table(columns)))
+
+
+def _put(path: Path, text: str) -> None:
+    """Write only what changed, so that Sphinx rebuilds no more than it must."""
+    if not path.exists() or path.read_text() != text + "\n":
+        path.write_text(text + "\n")
+
+
+def _command(command: click.Command, name: str, parent: click.Context | None, level: int) -> Iterator[str]:
+    """A heading and the `--help` of a command, and then those of its subcommands."""
+    context = click.Context(command, info_name=name, parent=parent, max_content_width=WIDTH, terminal_width=WIDTH)
+    path = context.command_path
+    yield from ("#" * min(level, 3) + f" {path}", "", "```text", f"$ {path} --help")
+    yield from (command.get_help(context), "```", "")
+    if isinstance(command, click.Group):
+        for sub in command.list_commands(context):
+            yield from _command(command.get_command(context, sub), sub, context, level + 1)
+
+
+def _table(columns: pa.Schema) -> Iterator[str]:
+    yield from ("| column | type | unit | contents |", "|---|---|---|---|")
+    for field in columns:
+        about = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+        yield f"| `{field.name}` | {_kind(field.type)} | {about.get('unit', '')} | {about.get('description', '')} |"
+
+
+def _kind(kind: pa.DataType) -> str:
+    if pa.types.is_struct(kind):
+        return "struct, one float for each vote column"
+    return f"tensor {kind.shape} of {kind.value_type}" if isinstance(kind, pa.FixedShapeTensorType) else str(kind)
