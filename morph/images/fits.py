@@ -17,6 +17,7 @@ from morph.errors import BadInput
 from morph.images.finding import find_tiles, none_wanted, survey_of, tile_name, wanted_bands
 from morph.images.flags import SMALLEST_RADIUS, Flag, judge, reaches_over, side
 from morph.images.frames import to_sky
+from morph.images.one_grid import notes_of, on_one_grid
 from morph.images.photometry import intensity, magnitudes
 from morph.images.planes import Planes
 from morph.images.readers import reader_of
@@ -63,6 +64,7 @@ class Cutout:
     ra, dec : of the image's middle, degrees; NaN if the header does not say.
     saturated : bool [h, w].
     zero_points : {band: `ZeroPoint`} of the bands that are there; empty of an array that is in nanomaggies.
+    notes : what has to be said of how its images were read, one sentence each.
     """
 
     id: str
@@ -73,6 +75,7 @@ class Cutout:
     dec: float = np.nan
     saturated: np.ndarray | None = field(default=None, repr=False)
     zero_points: dict[str, ZeroPoint] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def channels(self) -> tuple[str, str, str]:
@@ -148,15 +151,27 @@ def read_cutouts(
     channels = channels_of(known, planes)
     planes = {band: planes[band] for band in channels if band in planes}
     zero_points = {band: one.zero_point(calibration) for band, one in planes.items()}
+    name = tile_name(files)
+    resampled: dict[str, str] = {}
+    if all(len(one.shape) == 2 and one.wcs() is not None for one in planes.values()):
+        planes, resampled = on_one_grid(planes, name)
+    notes = notes_of(planes, resampled)
     flux, saturated = _stack(planes, zero_points, channels)
     ra, dec, scale = _place(next(iter(planes.values())))
     scale = next((one for one in (pixel_scale, scale, known.pixel_scale) if one is not None), np.nan)
-    name = tile_name(files)
     if len(flux) == 1:
-        return [Cutout(name, known.name, flux[0], scale, ra, dec, saturated[0], zero_points)]
+        return [Cutout(name, known.name, flux[0], scale, ra, dec, saturated[0], zero_points, notes)]
     digits = len(str(len(flux) - 1))
     return [
-        Cutout(f"{name}-{i:0{digits}d}", known.name, flux[i], scale, saturated=saturated[i], zero_points=zero_points)
+        Cutout(
+            f"{name}-{i:0{digits}d}",
+            known.name,
+            flux[i],
+            scale,
+            saturated=saturated[i],
+            zero_points=zero_points,
+            notes=notes,
+        )
         for i in range(len(flux))
     ]
 

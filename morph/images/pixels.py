@@ -12,6 +12,7 @@ from astropy.io import fits
 from morph.errors import BadInput
 from morph.images.fpack import packed_rows
 from morph.images.regrid import NearestRows, Regrid, SquareRows
+from morph.images.reproject import InterpolatedRows, NearestPixelRows, Reproject
 from morph.images.rows import Rows
 from morph.images.scaling import ScaledRows, Scaling
 
@@ -27,7 +28,8 @@ class Plane:
     scalings : undo, one after the other, what was done to the pixels before they were stored.
     index : which plane of a cube this is; None for an image, and for a whole cube.
     regrid : to square pixels, on whose grid `shape` is then; None where the pixels are square as they are stored.
-    nearest : whether a pixel on that grid is the nearest one (of masks and weights) and not a share of all (of flux).
+    onto : the grid of another band, after `regrid`; None where the image stays on its own.
+    nearest : whether a pixel on a new grid is the nearest one (of masks and weights) and not a share of all (of flux).
     """
 
     path: Path
@@ -36,11 +38,21 @@ class Plane:
     scalings: tuple[Scaling, ...] = ()
     index: int | None = None
     regrid: Regrid | None = None
+    onto: Reproject | None = None
     nearest: bool = False
 
     def squared(self, regrid: Regrid, nearest: bool = False) -> "Plane":
         """The same image on a grid of square pixels."""
         return replace(self, shape=regrid.shape, regrid=regrid, nearest=nearest)
+
+    def reprojected(self, onto: Reproject, nearest: bool = False) -> "Plane":
+        """The same image on the grid of another."""
+        return replace(self, shape=onto.shape, onto=onto, nearest=nearest)
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of the image as it is stored."""
+        return next((grid.stored for grid in (self.regrid, self.onto) if grid is not None), self.shape)
 
     def at(self, index: int) -> "Plane":
         """One plane of a cube."""
@@ -73,12 +85,14 @@ class Plane:
                 rows = None if is_wrapped(self.path) else packed_rows(self.path, self.hdu)
                 if rows is None:
                     rows = _Section(_hdu_of(self, files), self.index)
-            if rows.shape != (self.shape if self.regrid is None else self.regrid.stored):
+            if rows.shape != self.stored_shape:
                 raise BadInput(f"'{self.path}' has changed since it was opened; start again.")
             for scaling in self.scalings:
                 rows = ScaledRows(rows, scaling)
             if self.regrid is not None:
                 rows = (NearestRows if self.nearest else SquareRows)(rows, self.regrid)
+            if self.onto is not None:
+                rows = (NearestPixelRows if self.nearest else InterpolatedRows)(rows, self.onto)
             yield _Checked(self, rows)
 
     @contextmanager

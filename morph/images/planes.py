@@ -21,7 +21,9 @@ from morph.images.bands import band_of
 from morph.images.calibrated import Calibrated
 from morph.images.hdus import Image, images_in
 from morph.images.pixels import Plane
-from morph.images.regrid import Regrid
+from morph.images.regrid import GRID_CARDS, Regrid
+from morph.images.reproject import Reproject
+from morph.images.scaling import Times
 from morph.images.zero_points import HEADERS, Calibration, ZeroPoint, unknown, zero_point_in
 
 #: Endings of FITS files, the longest first.
@@ -73,6 +75,8 @@ class Planes:
     survey_zero_point : of the survey whose files these are, where the header does not say it; None where no survey's
         rule is known.
     mask_is_whole : whether every pixel without weight is bad by the mask too, and weights tell nothing more of that.
+    notes : what has to be said of how the image is read, one sentence each.
+    stored_area : solid angle of a stored pixel, steradian, of an image that is on another's grid; None elsewhere.
     """
 
     header: fits.Header
@@ -83,6 +87,8 @@ class Planes:
     saturated_bits: int = SATURATED_BIT
     survey_zero_point: ZeroPoint | None = None
     mask_is_whole: bool = False
+    stored_area: float | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, path: str | Path) -> "Planes":
@@ -125,6 +131,20 @@ class Planes:
         header, science = regrid.header(self.header, self.path), self.science.squared(regrid)
         return replace(self, header=header, science=science, mask=mask, weights=weights)
 
+    def onto(self, grid: Reproject, of: fits.Header) -> "Planes":
+        """The same sky on the grid of another image, whose header is `of`."""
+        # The pixels that one stored pixel becomes share its noise: together they have its variance.
+        weights = None if self.weights is None else self.weights.scaled(Times(1 / grid.mean_area))
+        mask, weights = (None if one is None else one.reprojected(grid, nearest=True) for one in (self.mask, weights))
+        header = self.header.copy()
+        for card in [card for card in header if GRID_CARDS.match(card)]:
+            header.remove(card, ignore_missing=True)
+        header.update({card.keyword: card.value for card in of.cards if GRID_CARDS.match(card.keyword)})
+        if (level := headers.number(header, "SATURATE")) is not None:
+            header["SATURATE"] = level * grid.mean_area
+        science, area = self.science.reprojected(grid), self.pixel_area()
+        return replace(self, header=header, science=science, mask=mask, weights=weights, stored_area=area)
+
     @property
     def path(self) -> Path:
         """The file of the image."""
@@ -152,7 +172,9 @@ class Planes:
         return found
 
     def pixel_area(self) -> float | None:
-        """The solid angle of a pixel, steradian; None where the header does not say it."""
+        """The solid angle of a pixel as it is stored, steradian; None where the header does not say it."""
+        if self.stored_area is not None:
+            return self.stored_area
         wcs = self.wcs()
         if wcs is None:
             return None

@@ -6,6 +6,7 @@ a pixel goes to the pixels that cover it, and the new pixels are as large as the
 nor zero points change.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,12 @@ from morph.images.rows import Rows
 
 #: Pixels whose scales, along any two directions, differ by less than this part count as square.
 SQUARE = 0.01
+
+#: All cards of an image's sky coordinates: frame, projection, matrix, distortions.
+GRID_CARDS = re.compile(
+    r"^(?:WCSAXES|RADE(?:SYS|CSYS)|EQUINOX|EPOCH|LONPOLE|LATPOLE|(?:CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA)[12]"
+    r"|(?:CD|PC)[12]_[12]|PC00[12]00[12]|PV[12]_\d+|[AB]P?_(?:ORDER|\d_\d))$"
+)
 
 #: Cards that a header's matrix may be made of.
 _MATRIX = ("CD1_1", "CD1_2", "CD2_1", "CD2_2", "PC1_1", "PC1_2", "PC2_1", "PC2_2", "CDELT1", "CDELT2", "CROTA2")

@@ -37,7 +37,17 @@ class Inverse:
         return np.where(known, np.where(known, pixels, 1.0) ** -float(self.power), 0)
 
 
-Scaling = Asinh | Inverse
+@dataclass(frozen=True)
+class Times:
+    """Pixels multiplied by a number."""
+
+    factor: float
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return pixels * self.factor
+
+
+Scaling = Asinh | Inverse | Times
 
 
 class ScaledRows(Rows):

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import ArrayLike
 
@@ -22,6 +21,7 @@ from morph.images.calibrated import Calibrated, FillRows
 from morph.images.finding import find_tiles, none_wanted, survey_of, tile_name, wanted_bands
 from morph.images.footprints import Footprint, Overlap, in_rectangle
 from morph.images.frames import to_pixels, to_sky
+from morph.images.one_grid import distance, notes_of, on_one_grid
 from morph.images.planes import Planes
 from morph.images.readers import Reader, reader_of
 from morph.images.zero_points import HEADERS, Calibration
@@ -31,11 +31,6 @@ __all__ = ["Tile", "find_tiles", "tile_name"]
 
 #: Bands whose grids differ by less than this, pixels, count as being on one.
 MISALIGNED = 0.5
-
-#: Bands whose grids differ by more than this, pixels, or by more than this part of the pixel scale, were not taken
-#: together. SDSS's differ by up to some ten pixels.
-MOST_MISALIGNED = 100
-MOST_SCALED = 0.01
 
 
 class Tile:
@@ -54,6 +49,8 @@ class Tile:
     pixel_scale : arcsec per pixel.
     paths : {band: file}.
     zero_points : {band: `ZeroPoint`}, the AB magnitude of one count in each file, and where it is known from.
+    resampled_bands : {band: from which pixel scale to which}, of bands that were brought to the grid of the finest.
+    notes : what has to be said of how its images are read, one sentence each.
     footprint : the sky that it shows.
     neighbours : names of the tiles that may show some of the same sky, where it was opened as one of several.
     """
@@ -74,11 +71,14 @@ class Tile:
         self.bands = tuple(self._planes)
         self.paths = {band: plane.path for band, plane in self._planes.items()}
         self.zero_points = {band: plane.zero_point(calibration) for band, plane in self._planes.items()}
+        # The zero point of what is resampled is that of a pixel as it is stored.
+        self._planes, self.resampled_bands = on_one_grid(self._planes, name)
+        self.notes = notes_of(self._planes, self.resampled_bands)
         first = self._planes[self.bands[0]]
         self.shape: tuple[int, int] = (first.shape[0], first.shape[1])
-        self._grids = self._band_grids()
+        self._grids = {band: headers.celestial(one.header, one.path) for band, one in self._planes.items()}
         self.wcs = self._grids[self.bands[0]]
-        self._aligned = {band for band in self.bands if self._distance(band) < MISALIGNED}
+        self._aligned = {b for b in self.bands if distance(self.wcs, self._grids[b], self.shape) < MISALIGNED}
         self.pixel_scale = float(np.mean(proj_plane_pixel_scales(self.wcs)) * 3600)
         self.tilename = reader.tilename(first.header, name)
         bounds = reader.bounds(first.header)
@@ -109,9 +109,9 @@ class Tile:
 
         Raises
         ------
-        BadInput : a file is missing, is not FITS, is cut short or has no sky coordinates; bands differ in size or
-            cover different sky; the zero point of a band is not known; no band of the survey is there. One or two
-            missing bands are no error.
+        BadInput : a file is missing, is not FITS, is cut short or has no sky coordinates; bands cover different sky;
+            the zero point of a band is not known; no band of the survey is there. One or two missing bands are no
+            error.
         """
         if isinstance(path, (str, Path)):
             groups = find_tiles([path])
@@ -128,27 +128,6 @@ class Tile:
         if not planes:
             raise none_wanted(f"Tile '{name}'", paths, known)
         return cls(name, known.name, planes, reader, overlap, calibration)
-
-    def _band_grids(self) -> dict[str, WCS]:
-        """The sky coordinates of each band. BadInput when a band has none, or another size than the others."""
-        if len({plane.shape for plane in self._planes.values()}) > 1:
-            sizes = ", ".join(f"{b}: {p.shape[1]} x {p.shape[0]}" for b, p in self._planes.items())
-            raise BadInput(f"The bands of tile '{self.name}' have different sizes ({sizes}); give aligned images.")
-        return {band: headers.celestial(plane.header, plane.path) for band, plane in self._planes.items()}
-
-    def _distance(self, band: str) -> float:
-        """How far a band's grid is from the tile's at most, pixels. BadInput when it shows other sky."""
-        height, width = self.shape
-        x, y = (
-            np.array(c, dtype=float) for c in ([0, width, 0, width, width / 2], [0, 0, height, height, height / 2])
-        )
-        with np.errstate(invalid="ignore"):
-            places = to_pixels(self._grids[band], *self.sky(x, y))
-        distance = float(np.hypot(places[0] - x, places[1] - y).max())
-        scales = [np.mean(proj_plane_pixel_scales(grid)) for grid in (self.wcs, self._grids[band])]
-        if not distance < MOST_MISALIGNED or abs(scales[1] / scales[0] - 1) > MOST_SCALED:
-            raise BadInput(f"The bands of tile '{self.name}' cover different sky; give images on one pixel grid.")
-        return distance
 
     def __repr__(self) -> str:
         return f"<Tile {self.name}: {self.survey} {''.join(self.bands)}, {self.shape[1]} x {self.shape[0]} px>"
@@ -209,15 +188,18 @@ class Tile:
         return self.zero_points[band].magnitude
 
     def of_stored(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Places on the tile's grid of places on its first image as it is stored; another where that has pixels that
-        are not square (pixels, 0-based, both)."""
-        regrid = self._planes[self.bands[0]].science.regrid
+        """Places on the tile's grid of places on the stored image that gives the grid: the first, or the finest of
+        several scales. They differ where its pixels are not square (pixels, 0-based, both)."""
+        own = next(band for band in self.bands if band not in self.resampled_bands)
+        regrid = self._planes[own].science.regrid
         return (np.asarray(x), np.asarray(y)) if regrid is None else regrid.to_square(np.asarray(x), np.asarray(y))
 
     @property
     def resampled(self) -> bool:
-        """Whether the images are stored in pixels that are not square, and read on a grid of square ones."""
-        return any(plane.science.regrid is not None for plane in self._planes.values())
+        """Whether images are read on another grid than they are stored on: their pixels are not square, or are not
+        those of the finest band."""
+        images = (one.science for one in self._planes.values())
+        return any(image.regrid is not None or image.onto is not None for image in images)
 
     def pixels(self, ra: ArrayLike, dec: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Places on the tile's grid (pixels, 0-based) of positions (ICRS, degrees); NaN where they are not on

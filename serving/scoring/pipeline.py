@@ -211,6 +211,7 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
             "pixel_scale": tile.pixel_scale,
             "area": area(tile),
             "resampled": tile.resampled,
+            "notes": list(tile.notes),
             "simulated": tile.simulated,
         }
         sheet = _Sheet.blank(tile, galaxies, about, job.description, listed is None)

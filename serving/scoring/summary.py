@@ -139,7 +139,7 @@ def summarise(path: Path, table: pa.Table, before: bool = False) -> Scored:
 
 
 def images_in_words(survey: str, summary: Summary) -> list[str]:
-    """What the scored images are: their survey, their area, and where their zero points are known from."""
+    """What the scored images are: survey, area, where their zero points are known from, and how they were read."""
     points: Counter[tuple[str, str]] = Counter()
     provenance = [read_about(tile.path) for tile in summary.scored]
     for about in provenance:
@@ -155,4 +155,6 @@ def images_in_words(survey: str, summary: Summary) -> list[str]:
     # Files of an earlier version do not hold it.
     degrees = sum(float(about.get("area", np.nan)) for about in provenance)
     area = f", {degrees:.3g} square degrees with data" if np.isfinite(degrees) else ""
-    return [f"Images of {whose}{area}; zero points {said}{more}."] if points else []
+    notes = Counter(note for about in provenance for note in about.get("notes", ()))
+    listed = [f"{note} ({count:,} of {len(provenance):,} tiles)" for note, count in notes.most_common(SOURCES)]
+    return [*([f"Images of {whose}{area}; zero points {said}{more}."] if points else []), *listed]

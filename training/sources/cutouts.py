@@ -123,4 +123,13 @@ def _stamp(cutout: Cutout) -> Stamp:
         properties["radius"] = stamp.radius
     place = (cutout.ra, cutout.dec) if np.isfinite(cutout.ra) else position(cutout.id)
     words = in_words(cutout.zero_points)
-    return Stamp(cutout.id, stamp.image, *place, properties, stamp.shape.found, stamp.flags, zero_points=words)
+    return Stamp(
+        cutout.id,
+        stamp.image,
+        *place,
+        properties,
+        stamp.shape.found,
+        stamp.flags,
+        zero_points=words,
+        notes=cutout.notes,
+    )

@@ -42,6 +42,7 @@ class Stamp:
     found : whether a galaxy stood out; without one the stamp is cut by a guess.
     flags : what is wrong with it.
     zero_points : of its image, in words; empty for pictures.
+    notes : what has to be said of how its image was read, one sentence each.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Stamp:
     flags: Flag = CLEAN
     error: str = ""
     zero_points: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def write(
@@ -71,6 +73,7 @@ def write(
     """
     flagged: Counter[Flag] = Counter()
     calibrated: Counter[str] = Counter()
+    notes: Counter[str] = Counter()
     written = guessed = 0
     first_error = "there are none"
     with GalaxiesWriter(to, kind, about={"source": "images", "votes": known.vote_kind}) as writer:
@@ -85,6 +88,7 @@ def write(
                 guessed += not stamp.found
                 flagged.update(flag for flag in FLAGS if flag & stamp.flags)
                 calibrated.update([stamp.zero_points] if stamp.zero_points else [])
+                notes.update(stamp.notes)
                 writer.add(_galaxy(stamp, survey, known))
                 written += 1
         if not written:
@@ -94,6 +98,8 @@ def write(
         report.say(f"Zero points of {count:,} of them: {zero_points}.")
     if len(calibrated) > ZERO_POINTS:
         report.say(f"{len(calibrated) - ZERO_POINTS:,} more sets of zero points.")
+    for note, count in notes.most_common():
+        report.say(f"{note} ({count:,} galaxies)")
     for flag, count in flagged.items():
         report.say(f"{count:,} of them {FLAGS[flag]}.")
     if guessed:

@@ -130,4 +130,4 @@ def _cut(tile: Tile, rows: Catalogue) -> Iterator[Stamp]:
     for i, row in enumerate(rows):
         measured = {name: float(values[i]) for name, values in properties.items()}
         place, flag = (row["ra"], row["dec"]), Flag(int(flags[i]))
-        yield Stamp(str(row["id"]), images[i], *place, measured, flags=flag, zero_points=words)
+        yield Stamp(str(row["id"]), images[i], *place, measured, flags=flag, zero_points=words, notes=tile.notes)

@@ -4,11 +4,13 @@ Weights come as inverse variances, variances or errors; all are read as inverse 
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from morph.images import headers
 from morph.images.hdus import Image
 from morph.images.pixels import Plane
+from morph.images.planes import Planes
 from morph.images.scaling import Inverse
 
 
@@ -63,14 +65,12 @@ def weights_among(images: Sequence[Image], science: Plane) -> Plane | None:
     return next((as_weights(found[holds], holds) for holds in order if holds in found), None)
 
 
+#: Names of extensions that are masks.
+MASKS = ("MSK", "MASK", "DQ", "FLAG", "FLAGS", "BPM")
+
 #: Names of extensions that are neither images of the sky nor weights: masks, and what describes the image.
 NOT_SKY = (
-    "MSK",
-    "MASK",
-    "DQ",
-    "FLAG",
-    "FLAGS",
-    "BPM",
+    *MASKS,
     "UNCERT",
     "CON",
     "WMAP",
@@ -83,6 +83,21 @@ NOT_SKY = (
 def is_companion(image: Image) -> bool:
     """Whether an extension holds the mask or the weights of an image, by its name."""
     return image.name in NOT_SKY or image.name in EXTENSIONS
+
+
+def unread_masks(names: Iterable[str]) -> tuple[str, ...]:
+    """What to say of masks, by what they are called, whose bits nothing describes; nothing where there are none."""
+    listed = ", ".join(sorted(set(names)))
+    return (
+        (f"Masks whose bits nothing describes are not read ({listed}): bad pixels count as good.",) if listed else ()
+    )
+
+
+def with_notes_of_masks(planes: Planes, images: Sequence[Image]) -> Planes:
+    """The planes of one band with a note of the masks among its file's extensions that are not read."""
+    used = planes.mask
+    names = (i.name for i in images if i.name in MASKS and i.plane.shape == planes.shape and i.plane is not used)
+    return replace(planes, notes=(*planes.notes, *unread_masks(f"extension {name}" for name in names)))
 
 
 def _kind(image: Image) -> Holds | None:

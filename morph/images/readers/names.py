@@ -5,10 +5,11 @@ holds the weights of ``field-r-coadd``. Names that could mean two bands mean non
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from morph.images.bands import band_called
-from morph.images.planes import split_name, stem_of
+from morph.images.planes import SUFFIXES, split_name, stem_of
 from morph.images.readers.companions import Holds
 from morph.images.readers.reader import Named
 
@@ -20,11 +21,14 @@ WEIGHTS = {
     **dict.fromkeys(("var", "variance"), Holds.VARIANCE),
     **dict.fromkeys(("rms", "err", "error", "sigma"), Holds.ERRORS),
 }
+#: Parts of names of files that hold masks.
+MASKS = {"mask", "msk", "flag", "flags", "dq", "bpm", "maskbits"}
 #: Parts of names of files that hold something else than the sky.
 OTHER = {
-    *("mask", "msk", "flag", "flags", "dq", "cat", "catalog", "catalogue", "psf", "psfex", "seg", "segm", "segmap"),
+    *MASKS,
+    *("cat", "catalog", "catalogue", "psf", "psfex", "seg", "segm", "segmap"),
     *("segmentation", "model", "residual", "resid", "chi2", "bkg", "background", "bgmod", "exp", "expmap", "exptime"),
-    *("nexp", "depth", "ctx", "maskbits", "kernel", "objects", "table"),
+    *("nexp", "depth", "ctx", "kernel", "objects", "table"),
 }
 #: Parts that say that it is an image.
 IMAGE = {"sci", "image", "img"}
@@ -49,6 +53,32 @@ def plainly_named(path: Path) -> Named:
         part + (gaps[k] if k < len(gaps) else "") for k, part in enumerate(parts) if k not in left_out
     ).strip("-_.")
     return Named(rest, None if holds is Holds.OTHER else _band(parts[bands[0]]), holds)
+
+
+def masks_beside(path: Path) -> list[str]:
+    """The masks of an image, in its folder, by what their names say: ``*_mask`` of ``field_r.fits``."""
+    try:
+        return list(_masks(path.parent, path.parent.stat().st_mtime_ns).get(_of_tile(path), ()))
+    except OSError:
+        return []
+
+
+@lru_cache(maxsize=64)
+def _masks(folder: Path, changed: int) -> dict[str, tuple[str, ...]]:
+    """The masks in a folder by the tile that their names tell."""
+    found: dict[str, tuple[str, ...]] = {}
+    for file in folder.iterdir():
+        kinds = [part for part in _PARTS.split(stem_of(file)) if part.lower() in MASKS]
+        if kinds and file.name.lower().endswith(SUFFIXES):
+            tile = _of_tile(file)
+            found[tile] = tuple(sorted({*found.get(tile, ()), f"files *{kinds[0]}*"}))
+    return found
+
+
+def _of_tile(path: Path) -> str:
+    """A file's name without band and kind."""
+    parts = [part for part in _PARTS.split(stem_of(path)) if not _band(part)]
+    return "-".join(part for part in parts if part.lower() not in {*MASKS, *IMAGE})
 
 
 def _band(part: str) -> str | None:

@@ -6,6 +6,7 @@ or the name of the extension. Files of a survey that were renamed are known by t
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from astropy.io import fits
@@ -14,8 +15,9 @@ from morph.images import headers
 from morph.images.footprints import Bounds
 from morph.images.hdus import images_in
 from morph.images.planes import Planes
+from morph.images.readers.companions import unread_masks
 from morph.images.readers.des import unique_area
-from morph.images.readers.names import plainly_named
+from morph.images.readers.names import masks_beside, plainly_named
 from morph.images.readers.reader import Named, Reader
 from morph.images.readers.rubin import with_named_planes
 from morph.images.readers.several import by_band, of_cube
@@ -52,8 +54,10 @@ class Plain(Reader):
     def images(self, path: Path, labels: Sequence[str] = ()) -> dict[str | None, Planes]:
         images = images_in(path)
         reader = self.of_header(images[0].header)
+        beside = unread_masks(masks_beside(path)) if reader is None else ()
         found: dict[str | None, Planes] = {}
         for band, some in by_band(images, path, labels).items():
             planes = with_named_planes(some) if reader is None else reader.calibrated(reader.planes(some))
+            planes = replace(planes, notes=(*planes.notes, *beside))
             found |= of_cube(planes, labels) if band is None else {band: planes}
         return found

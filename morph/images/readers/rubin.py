@@ -17,7 +17,7 @@ from astropy.io import fits
 from morph.images import headers
 from morph.images.hdus import Image
 from morph.images.planes import Planes, stem_of
-from morph.images.readers.companions import weights_among
+from morph.images.readers.companions import weights_among, with_notes_of_masks
 from morph.images.readers.masks import BAD, SATURATED, named_bits, values_of
 from morph.images.readers.reader import Holds, Named, Reader
 
@@ -47,8 +47,9 @@ def with_named_planes(images: Sequence[Image]) -> Planes:
         bits = named_bits(image.header) if image.name == "MASK" and image.plane.shape == planes.shape else {}
         if bits:
             bad, saturated = values_of(bits, BAD), values_of(bits, SATURATED)
-            return replace(planes, mask=image.plane, bad_bits=bad, saturated_bits=saturated)
-    return planes
+            planes = replace(planes, mask=image.plane, bad_bits=bad, saturated_bits=saturated)
+            break
+    return with_notes_of_masks(planes, images)
 
 
 class Rubin(Reader):

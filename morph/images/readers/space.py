@@ -16,7 +16,7 @@ from astropy.io import fits
 from morph.images import headers
 from morph.images.hdus import Image
 from morph.images.planes import Planes
-from morph.images.readers.companions import weights_among
+from morph.images.readers.companions import weights_among, with_notes_of_masks
 from morph.images.readers.reader import Named, Reader
 
 
@@ -48,4 +48,4 @@ class SpaceTelescope(Reader):
     def planes(self, images: Sequence[Image]) -> Planes:
         science = [image for image in images if image.name == "SCI"] or list(images)
         planes = Planes.of(science[:1])
-        return replace(planes, weights=weights_among(images, planes.science))
+        return with_notes_of_masks(replace(planes, weights=weights_among(images, planes.science)), images)

@@ -75,16 +75,6 @@ def test_no_band_of_the_survey_is_refused(tmp_path):
         Tile.open(tmp_path)
 
 
-def test_bands_of_different_shape_are_refused(tmp_path):
-    write_tile(tmp_path, "gr")
-    path = write_band(tmp_path, "i")
-    with fits.open(path, mode="update") as hdus:
-        for hdu in hdus:
-            hdu.data = hdu.data[:-10]
-    with pytest.raises(BadInput, match="different sizes"):
-        Tile.open(tmp_path)
-
-
 def test_bands_of_different_sky_are_refused(tmp_path):
     write_tile(tmp_path, "g")
     write_band(tmp_path, "r", CRVAL1=59.2)
