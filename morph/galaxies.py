@@ -13,8 +13,8 @@ and zoom it. Any other square stamp is accepted too, and resized when it is used
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from morph.atomic import atomic
 from morph.beforehand import check_folder
 from morph.errors import BadInput
 from morph.questions import TREE, VOTE_COLUMNS, column_name, question_of, vote_column
@@ -100,29 +101,27 @@ class GalaxiesWriter:
         self.path, self.kind, self.size = Path(path), kind, size
         check_target(self.path)
         self.schema = _schema(size, kind, about or {})
-        self._building = self.path.with_name(f".{self.path.name}.building")
         self._rows: list[Galaxy] = []
         self._parts = 0
         self._ids: set[str] = set()
 
     def __enter__(self) -> "GalaxiesWriter":
-        shutil.rmtree(self._building, ignore_errors=True)
-        try:
-            self._building.mkdir(parents=True)
-        except OSError as error:
-            raise BadInput(f"'{self.path}' cannot be written ({error.strerror}); choose another place.") from None
+        with ExitStack() as stack:
+            self._building = stack.enter_context(atomic(self.path))
+            # Where its own writing fails, nothing may be left either.
+            stack.push(self._finish)
+            self._building.mkdir()
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, error, *_):
+    def __exit__(self, *error):
+        self._stack.__exit__(*error)
+
+    def _finish(self, error, *_) -> None:
         if error is None:
             self._flush()
             if not self._parts:
                 pq.write_table(self.schema.empty_table(), self._building / "part-00000.parquet")
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            self._building.rename(self.path)
-        else:
-            shutil.rmtree(self._building, ignore_errors=True)
 
     def add(self, galaxy: Galaxy) -> None:
         """Append one galaxy. BadInput on a duplicate id, an image of another shape or impossible votes."""

@@ -10,13 +10,13 @@ TensorFlow's own operations are used.
 """
 
 import json
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from morph.atomic import atomic
 from morph.errors import BadInput
 from serving.batching import BatchingParameters
 from serving.deploy.write import must_be_name, write_configurations
@@ -72,7 +72,13 @@ def export_model(
             _export(classifier, Path(folder), version, name, run)
             return remote.upload(Path(folder), name, version)
     to = local(to)
-    return _export(classifier, to, _free_version(versions(to / name), version, to / name), name, run)
+    while True:
+        number = _free_version(versions(to / name), version, to / name)
+        try:
+            return _export(classifier, to, number, name, run)
+        except FileExistsError:
+            # Another export was faster. This one goes on to the next number, unless it was asked for this one.
+            continue
 
 
 def _free_version(taken: list[int], version: int | None, where: str | Path) -> int:
@@ -92,17 +98,14 @@ def _export(classifier, to: Path, version: int, name: str, run: str | None) -> P
     folder = model_dir / str(version)
     if folder.exists():
         raise BadInput(f"'{folder}' exists and holds no model; remove it or choose another version.")
-    model_dir.mkdir(parents=True, exist_ok=True)
-    building = model_dir / f".{version}.building"
-    write_configurations(to, name)
-    shutil.rmtree(building, ignore_errors=True)
-    try:
+    here = to / "batching_parameters.txt"
+    batching = here if here.exists() else DEPLOY / here.name
+    with atomic(folder, f"Version {version}", replace=False) as building:
         _write_saved_model(classifier, building, description(classifier, name, version, run))
-        _write_warmup(building / WARMUP, name, classifier.size, to / "batching_parameters.txt")
+        _write_warmup(building / WARMUP, name, classifier.size, batching)
         check(classifier, building)
-        building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        # Last, so that nothing is beside a model that could not be written.
+        write_configurations(to, name)
     return folder
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from astropy.table import Table
 
+from morph.atomic import atomic
 from morph.catalogues.catalogue import SCHEMA, Catalogue, Digest, LeftOut, to_table
-from morph.errors import BadInput
 from morph.images.sources import footprint, place
 from morph.images.tiles import Tile
 
@@ -185,15 +185,8 @@ def _keep(chunks: Iterator[pa.Table], to: str | Path | None) -> dict[str, Any]:
         about = _sort(chunks, sink)
         return {**about, "kept": sink.getvalue()}
     to = Path(to).absolute()
-    building = to.with_name(f".{to.name.lstrip('.')}.building")
-    try:
-        with pa.OSFile(str(building), "wb") as file:
-            about = _sort(chunks, file)
-        building.rename(to)
-    except OSError as error:
-        raise BadInput(f"The catalogue's galaxies cannot be written to '{to.parent}' ({error}).") from None
-    finally:
-        building.unlink(missing_ok=True)
+    with atomic(to, "The catalogue's galaxies") as building, pa.OSFile(str(building), "wb") as file:
+        about = _sort(chunks, file)
     return {**about, "kept": to}
 
 

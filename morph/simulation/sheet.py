@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from morph.atomic import atomic
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.images.stretch import to_composite, white_level
@@ -89,4 +90,5 @@ def write_sheet(galaxies: Galaxies, path: str | Path, number: int = 60, columns:
         for k in range(min(number, len(galaxies)))
     ]
     sheet = Image.fromarray(contact_sheet(pictures, columns))
-    sheet.resize((SHEET_ZOOM * sheet.width, SHEET_ZOOM * sheet.height), Image.Resampling.BICUBIC).save(path)
+    with atomic(path) as building:
+        sheet.resize((SHEET_ZOOM * sheet.width, SHEET_ZOOM * sheet.height), Image.Resampling.BICUBIC).save(building)

@@ -26,6 +26,7 @@ from astropy.wcs import WCS
 from rich.console import Console
 from rich.progress import Progress
 
+from morph.atomic import atomic_files
 from morph.beforehand import check_folder
 from morph.errors import BadInput
 from morph.questions import ANSWER_COLUMNS
@@ -111,42 +112,31 @@ def simulate_tile(
     tilename = Tilename(name)
     out_dir = Path(out_dir)
     check_folder(out_dir)
-    with stops_like_ctrl_c(), _folder(out_dir, BYTES_PER_PIXEL * size**2) as building:
-        _write_tile(building, camera, size, count, seed, tilename, progress, processes)
     paths = tuple(out_dir / f"{name}_{RUN}_{letter}.fits.fz" for letter in camera.bands)
-    return SimulatedTile(paths, out_dir / f"{name}_catalogue.fits", out_dir / f"{name}_truth.parquet", count)
+    tables = (out_dir / f"{name}_{what}" for what in ("catalogue.fits", "stars.fits", "truth.parquet"))
+    catalogue, stars, truth = tables
+    with stops_like_ctrl_c(), _together([*paths, stars, truth, catalogue], BYTES_PER_PIXEL * size**2) as building:
+        _write_tile(building, camera, size, count, seed, tilename, progress, processes)
+    return SimulatedTile(paths, catalogue, truth, count)
 
 
 @contextmanager
-def _folder(path: Path, needed: float) -> Iterator[Path]:
-    """A folder beside `path` whose files move there when the block ends well; otherwise nothing is left.
+def _together(files: list[Path], needed: float) -> Iterator[Path]:
+    """A folder in which to make these files, which all move to their places when the block ends well.
 
-    BadInput when it cannot be written to or has fewer than `needed` bytes.
+    BadInput when they cannot be written or their disk has fewer than `needed` bytes.
     """
-    building = path.with_name(f".{path.name}.building")
-    missing = [parent for parent in path.absolute().parents if not parent.exists()]
+    folder = files[0].parent
     try:
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        if (free := shutil.disk_usage(building).free) < needed:
-            raise BadInput(
-                f"The tile needs {needed / 1e6:,.1f} MB on the disk of '{path}', which has {free / 1e6:,.1f} MB left; "
-                "make room, or give a smaller --size."
-            )
-        yield building
-        path.mkdir(parents=True, exist_ok=True)
-        for file in building.iterdir():
-            file.replace(path / file.name)
-        missing = []
-    except OSError as error:
-        raise BadInput(f"The tile cannot be written to '{path}' ({error.strerror or error}).") from None
+        with atomic_files(*files, what="The tile") as building:
+            if (free := shutil.disk_usage(building[0].parent).free) < needed:
+                raise BadInput(
+                    f"The tile needs {needed / 1e6:,.1f} MB on the disk of '{folder}', which has {free / 1e6:,.1f} MB "
+                    "left; make room, or give a smaller --size."
+                )
+            yield building[0].parent
     except KeyboardInterrupt:
         raise KeyboardInterrupt("Stopped; no tile was written.") from None
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        for parent in missing:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
 
 
 def _write_tile(

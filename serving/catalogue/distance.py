@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from morph.errors import BadInput
+from morph.atomic import atomic
 from morph.images.appearance import NAMES
 from morph.questions import ANSWER_COLUMNS
 from morph.shift.compare import ENOUGH, NO_MEMORY, Shift, compare
@@ -33,20 +33,15 @@ def tell_distance(summary: Summary, out: Path, survey: str) -> Shift | str:
         shift: Shift | str = NO_MEMORY
     else:
         shift = compare(summary.remembered, sample_of_scores(paths, survey))
-    building = out / f".{PICTURE}.building"
-    try:
-        if isinstance(shift, str):
-            (out / PICTURE).unlink(missing_ok=True)
-        else:
-            name = f"{len(paths):,} tiles of {survey}" if len(paths) > 1 else paths[0].stem
-            picture(shift, name).savefig(building, format="png", dpi=130)
-            building.rename(out / PICTURE)
+    what = "How far the survey is away"
+    if isinstance(shift, str):
+        (out / PICTURE).unlink(missing_ok=True)
+    else:
+        name = f"{len(paths):,} tiles of {survey}" if len(paths) > 1 else paths[0].stem
+        with atomic(out / PICTURE, what) as building:
+            picture(shift, name).savefig(building, dpi=130)
+    with atomic(out / NUMBERS, what) as building:
         building.write_text(json.dumps(document(shift), indent=1) + "\n")
-        building.rename(out / NUMBERS)
-    except OSError as error:
-        raise BadInput(f"How far the survey is away cannot be written into '{out}' ({error.strerror}).") from None
-    finally:
-        building.unlink(missing_ok=True)
     return shift
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from astropy.io import fits
 
+from morph.atomic import atomic
 from serving.catalogue.score_files import ScoreFiles, when
-from serving.catalogue.whole import whole
 
 #: What a table is not for.
 LEFT_OUT = ("picture",)
@@ -62,7 +62,7 @@ def write_fits(scores: ScoreFiles, path: Path) -> None:
     widths = scores.widths(texts)
     columns = [_column(field, widths) for field in fields]
     kind = np.dtype([(column.name, *column.stored) for column in columns])
-    with whole(path) as building, building.open("wb") as file:
+    with atomic(path) as building, building.open("wb") as file:
         file.write(_primary().tostring().encode("ascii"))
         file.write(_header(columns, kind.itemsize, scores).tostring().encode("ascii"))
         for table in scores.tables([column.name for column in columns]):

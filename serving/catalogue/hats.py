@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph import __version__
+from morph.atomic import atomic
 from morph.errors import BadInput
 from serving.catalogue.astropy_words import astropy_words, widths
 from serving.catalogue.partitions import CELLS, FINEST, MARGIN, Partitions, around, number
 from serving.catalogue.score_files import ScoreFiles, with_about
 from serving.catalogue.scores import REPEATED
-from serving.catalogue.whole import whole
 
 #: Galaxies in a partition at most, unless more lie in one cell: 130 MB in memory.
 ROWS = 150_000
@@ -60,7 +60,7 @@ def write_hats(scores: ScoreFiles, path: Path, about: dict[str, Any], name: str 
     partitions = Partitions.of(cells, counts, rows)
     fields = [field for field in scores.schema if field.name not in LEFT_OUT]
     margin_name = f"{name}_{THRESHOLD:g}arcs"
-    with whole(path) as building:
+    with atomic(path) as building:
         main = _Catalogue(building / name, fields, about)
         margin = _Catalogue(building / margin_name, fields, about)
         for k, (inside, beside) in enumerate(_rows_of(partitions, tiles, scores, fields)):

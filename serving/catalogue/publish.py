@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph import __version__
+from morph.atomic import atomic
 from serving.catalogue import friendly, tally
 from serving.catalogue.astropy_words import astropy_words
 from serving.catalogue.distance import NUMBERS
@@ -25,7 +26,6 @@ from serving.catalogue.hats import write_hats
 from serving.catalogue.report import write_report
 from serving.catalogue.score_files import ScoreFiles, with_about
 from serving.catalogue.tally import Tally
-from serving.catalogue.whole import whole
 from serving.scoring.ahead import ahead
 from serving.scoring.summary import Failed, Summary
 
@@ -70,7 +70,7 @@ def publish(summary: Summary, out: Path, hats: bool = False, fits: bool = False)
         return (asked or name in before) and not ((folder / name).exists() and before.get(name) == state)
 
     if wanted(FRIENDLY) or wanted(REPORT):
-        with whole(out / "_common_metadata") as building:
+        with atomic(out / "_common_metadata") as building:
             pq.write_metadata(with_about(scores.schema, about), building)
         found = _write_friendly(scores, folder / FRIENDLY, about)
         write_report(folder / REPORT, scores, found, out, summary.failed)
@@ -79,9 +79,9 @@ def publish(summary: Summary, out: Path, hats: bool = False, fits: bool = False)
     if wanted(HATS, hats):
         write_hats(scores, folder / HATS, about)
     made = [name for name in (REPORT, FRIENDLY, FITS, HATS) if (folder / name).exists()]
-    with whole(folder / GUIDE) as building:
+    with atomic(folder / GUIDE) as building:
         building.write_text(guide(scores, out.resolve().name, made), encoding="utf-8")
-    with whole(folder / ABOUT) as building:
+    with atomic(folder / ABOUT) as building:
         building.write_text(json.dumps({**about, "made": dict.fromkeys(made, state)}, indent=1) + "\n")
     return [folder / name for name in (*made, GUIDE, ABOUT)]
 
@@ -101,7 +101,10 @@ def _write_friendly(scores: ScoreFiles, path: Path, about: dict[str, Any]) -> Ta
     texts = [field.name for field in schema if pa.types.is_string(field.type) and field.name != "id"]
     columns = list(dict.fromkeys([*needed, *tally.NEEDED]))
     waiting: list[pa.Table] = []
-    with whole(path) as building, pq.ParquetWriter(building, schema, compression="zstd", use_dictionary=texts) as file:
+    with (
+        atomic(path) as building,
+        pq.ParquetWriter(building, schema, compression="zstd", use_dictionary=texts) as file,
+    ):
         for number, table in enumerate(ahead(scores.tables(columns), WAITING)):
             found.add(table, number)
             waiting.append(friendly.friendly(table).replace_schema_metadata(schema.metadata))

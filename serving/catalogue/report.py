@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from morph import __version__
+from morph.atomic import atomic
 from morph.images.cutouts import Flag
 from morph.page import Section, commands, escape, facts, page, pairs_table, picture, short, simulated_mark, table
 from morph.questions import TREE
@@ -19,7 +20,6 @@ from morph.wording import word
 from serving.catalogue import report_figures
 from serving.catalogue.score_files import ScoreFiles, chosen_from, when
 from serving.catalogue.tally import Strange, Tally
-from serving.catalogue.whole import whole
 from serving.scoring.summary import Failed
 
 #: Tiles that could not be scored are listed up to this number.
@@ -51,7 +51,7 @@ def write_report(path: Path, scores: ScoreFiles, tally: Tally, folder: Path, fai
     sections += [distance, _wrong(tally, failed), _reading(scores), _provenance(scores)]
     lead = _lead(scores, tally, failed)
     title = f"Galaxies of {_surveys(scores)}, scored"
-    with whole(path) as building:
+    with atomic(path) as building:
         building.write_text(page(title, lead, [section for section in sections if section]), encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from morph.atomic import atomic
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
 from morph.images.measures import COLUMNS
@@ -186,14 +187,8 @@ def write_scores(
     table = pa.Table.from_arrays(columns, schema=schema(description, size, about))
     words = astropy_words(table.schema, widths(table), about)
     table = table.replace_schema_metadata({**table.schema.metadata, **words})
-    building = path.with_name(f".{path.name}.building")
-    try:
+    with atomic(path, f"The scores of '{tile}'") as building:
         pq.write_table(table, building, compression="zstd", use_dictionary=REPEATED, write_statistics=SOUGHT)
-        building.rename(path)
-    except OSError as error:
-        raise BadInput(f"The scores of '{tile}' cannot be written to '{path.parent}' ({error}).") from None
-    finally:
-        building.unlink(missing_ok=True)
     return table
 
 

@@ -1,10 +1,10 @@
 """ssl.config, the file from which TensorFlow Serving takes its key and certificate."""
 
-import os
 from pathlib import Path
 
 from google.protobuf import text_format
 
+from morph.atomic import atomic
 from morph.errors import BadInput
 from serving.deploy.protos import message
 from serving.embedded.tls import Tls
@@ -25,13 +25,10 @@ def write_ssl_config(to: Path, certificate: Path, key: Path, clients: Path | Non
     config = message("SSLConfig")
     config.server_key, config.server_cert, config.custom_ca = tls.key, tls.certificate, tls.authority
     config.client_verify = tls.client_verify
-    to.parent.mkdir(parents=True, exist_ok=True)
-    building = to.with_name(f".{to.name}.building")
-    building.unlink(missing_ok=True)
-    # Made unreadable for others before it holds anything.
-    with os.fdopen(os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text_format.MessageToString(config))
-    building.replace(to)
+    with atomic(to) as building:
+        # Made unreadable for others before it holds anything.
+        building.touch(0o600, exist_ok=False)
+        building.write_text(text_format.MessageToString(config))
 
 
 def _read(path: Path) -> bytes:

@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
+from morph.atomic import atomic
 from morph.errors import BadInput
 
 TEMPLATES = Path(__file__).parent
@@ -64,17 +65,18 @@ def write_deployment(to: Path, name: str, kinds: Iterable[str]) -> list[Path]:
 
 
 def _write(pairs: Iterable[tuple[Path, Path]], name: str) -> list[Path]:
-    written = []
+    written: list[Path] = []
     for source, target in pairs:
         if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(source.read_text().replace("{alerts}", _alerts()).replace("{name}", name))
-            target.chmod(target.stat().st_mode | (source.stat().st_mode & 0o111))
+            with atomic(target) as building:
+                text = source.read_text(encoding="utf-8").replace("{alerts}", _alerts()).replace("{name}", name)
+                building.write_text(text, encoding="utf-8")
+                building.chmod(building.stat().st_mode | (source.stat().st_mode & 0o111))
             written.append(target)
     return written
 
 
 def _alerts() -> str:
     """The groups of alerts, as they stand below the `spec` of a PrometheusRule."""
-    text = (TEMPLATES / "monitoring" / "alerts.yaml").read_text()
+    text = (TEMPLATES / "monitoring" / "alerts.yaml").read_text(encoding="utf-8")
     return textwrap.indent(text[text.index("groups:") :].rstrip(), "  ")

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from astropy.table import Table
 
+from morph.atomic import atomic
 from morph.catalogues.index import Galaxies
 from morph.cores import threads_allowed
 from morph.errors import BadInput
@@ -183,21 +184,14 @@ def _sorted(
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> None:
     """A table in CSV, whole or not at all; none where there are no rows, not even an earlier job's."""
-    path.unlink(missing_ok=True)
     rows = list(rows)
     if not rows:
+        path.unlink(missing_ok=True)
         return
-    building = path.with_name(f".{path.name}.building")
-    try:
-        with building.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            writer.writerows(rows)
-        building.rename(path)
-    except OSError as error:
-        raise BadInput(f"'{path.name}' cannot be written to '{path.parent}' ({error.strerror}).") from None
-    finally:
-        building.unlink(missing_ok=True)
+    with atomic(path, f"'{path.name}'") as building, building.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
 
 
 def _distinct(summary: Summary) -> int:

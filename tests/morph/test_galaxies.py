@@ -1,3 +1,5 @@
+import errno
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -233,3 +235,16 @@ def test_votes_are_written_with_underscores_and_read_in_either_spelling(tmp_path
     older = pa.StructArray.from_arrays(votes.flatten(), names=list(VOTE_COLUMNS))
     pq.write_table(table.set_column(place, "votes", older).replace_schema_metadata(table.schema.metadata), part)
     np.testing.assert_array_equal(Galaxies.open(tmp_path / "set").votes, written.votes)
+
+
+def test_a_dataset_that_cannot_be_finished_leaves_the_one_before(tmp_path, monkeypatch):
+    def full(*_, **__) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    write(tmp_path / "set", ["old"])
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(BadInput, match="No space left on device.*untouched"):
+        write(tmp_path / "set", ["new"])
+    monkeypatch.undo()
+    assert Galaxies.open(tmp_path / "set").ids.tolist() == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]

@@ -1,6 +1,8 @@
 """An exported model keeps the contract and gives the Keras model's numbers."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -159,3 +161,23 @@ def test_a_damaged_model_is_bad_input(tmp_path):
     (folder / "saved_model.pb").write_bytes(b"not a model")
     with pytest.raises(BadInput, match="cannot be loaded"):
         Servable(locate(tmp_path), max_rows=1)
+
+
+def test_of_two_exports_at_once_each_gets_a_version(classifier, tmp_path, monkeypatch):
+    def overtaken(*_) -> None:
+        monkeypatch.setattr("serving.export.check", lambda *_: None)
+        export_model(classifier, tmp_path, name="galaxies")
+
+    monkeypatch.setattr("serving.export.check", overtaken)
+    assert export_model(classifier, tmp_path, name="galaxies") == tmp_path / "galaxies" / "2"
+    assert sorted(path.name for path in (tmp_path / "galaxies").iterdir()) == ["1", "2"]
+
+
+def test_a_disk_that_fills_up_leaves_no_file_of_an_export(classifier, tmp_path, monkeypatch):
+    def full(*_) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("serving.export.check", full)
+    with pytest.raises(BadInput, match=r"Version 1 cannot be written .*No space left on device"):
+        export_model(classifier, tmp_path / "models")
+    assert not list(tmp_path.iterdir())

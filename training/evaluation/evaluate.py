@@ -1,7 +1,6 @@
 """Measuring a model on galaxies, and keeping what it said of each so that models can be compared on the same ones."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph import __version__
+from morph.atomic import atomic
 from morph.errors import BadInput
 from morph.galaxies import SPLITS, Galaxies
 from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
@@ -68,15 +68,11 @@ class Evaluation:
 
     def save(self, folder: str | Path) -> None:
         """Write ``evaluation.json`` and ``predictions.parquet``; the folder appears whole or not at all."""
-        folder = Path(folder)
-        building = folder.with_name(f".{folder.name}.building")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
         figures = {name: asdict(figure) for name, figure in self.figures.items()}
-        (building / _JSON).write_text(json.dumps({"about": self.about, "figures": figures}, indent=1) + "\n")
-        pq.write_table(self._table(), building / _PARQUET, compression="zstd")
-        shutil.rmtree(folder, ignore_errors=True)
-        building.rename(folder)
+        with atomic(folder) as building:
+            building.mkdir()
+            (building / _JSON).write_text(json.dumps({"about": self.about, "figures": figures}, indent=1) + "\n")
+            pq.write_table(self._table(), building / _PARQUET, compression="zstd")
 
     def _table(self) -> pa.Table:
         votes = pa.FixedSizeListArray.from_arrays(

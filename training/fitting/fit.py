@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from morph.atomic import atomic
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.model.classifier import Classifier
@@ -269,9 +270,8 @@ def fit(
     else:
         history = _run_epochs(training, batches, validation, recipe, checkpoint, report)
         if trained is not None:
-            building = trained.with_name(f"building.{TRAINED}")
-            classifier.save_weights(building)
-            building.replace(trained)
+            with atomic(trained) as building:
+                classifier.save_weights(building)
     if recipe.freeze == "nothing":
         batches.begin_epoch(recipe.epochs)
         some = (batches[number] for number in range(min(BATCHES, len(batches))))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from morph.atomic import atomic
 from morph.beforehand import check_file, check_memory
 from morph.errors import BadInput
 from morph.galaxies import Galaxies, find_dataset
@@ -175,10 +176,8 @@ def _tell_distance(run: tracking.Run, classifier, sets: Sequence[Galaxies]) -> N
 
 def save(classifier, to: Path) -> None:
     """Write a `.keras` file whole or not at all."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    building = to.with_name(f".{to.stem}.building.keras")
-    classifier.save(building)
-    building.rename(to)
+    with atomic(to) as building:
+        classifier.save(building)
 
 
 class epoch_display:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from morph.atomic import atomic
 from morph.errors import BadInput
 from training.records import tracking
 
@@ -59,9 +60,8 @@ class Unfinished:
         """Note something, such as the run's id, beside what is noted already."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._kept = {**self._kept, "same": self._same, **more}
-        building = self._file.with_suffix(".building")
-        building.write_text(json.dumps(self._kept))
-        building.replace(self._file)
+        with atomic(self._file) as building:
+            building.write_text(json.dumps(self._kept))
 
     def get(self, name: str) -> Any:
         """What was noted under a name, or None."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from morph.errors import BadInput
+from morph.atomic import atomic_files
 from morph.galaxies import Galaxies
 from training.predicting.predict import Predicted
 from training.predicting.table import table
@@ -28,15 +28,7 @@ def write(predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str,
             to.with_name(f"{to.stem}_images.npy"): lambda path: np.save(path, predicted.values["image"]),
             to.with_name(f"{to.stem}_images.png"): lambda path: picture.savefig(path, dpi=130),
         } | wanted
-    building = {path: path.with_name(f".building.{path.name}") for path in wanted}
-    try:
-        for path, save in wanted.items():
-            save(building[path])
-        for path, built in building.items():
-            built.replace(path)
-    except OSError as error:
-        raise BadInput(f"The predictions cannot be written to '{to.parent}' ({error.strerror or error}).") from None
-    finally:
-        for built in building.values():
-            built.unlink(missing_ok=True)
+    with atomic_files(*wanted, what="The predictions") as building:
+        for save, path in zip(wanted.values(), building, strict=True):
+            save(path)
     return [*wanted]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from morph import __version__
+from morph.atomic import atomic
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
 from morph.images.tiles import Tile
@@ -98,10 +99,8 @@ def write_report(
     simulated = bool(galaxies is not None and galaxies.simulated) or any(each.simulated for each in comparisons)
     lead = _lead(classifier, model, galaxies, comparisons, simulated or tile_simulated)
     to = Path(to)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    building = to.with_name(f".{to.name}.building")
-    building.write_text(page(title, lead, sections), encoding="utf-8")
-    building.rename(to)
+    with atomic(to) as building:
+        building.write_text(page(title, lead, sections), encoding="utf-8")
     return to
 
 

@@ -1,11 +1,11 @@
 """A transfer on paper: a folder with its picture, tables and JSON document, and what a terminal shows of it."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from morph import beforehand
+from morph.atomic import atomic
 from morph.errors import BadInput
 
 if TYPE_CHECKING:
@@ -32,16 +32,13 @@ def save(summary: "Summary", to: Path, title: str) -> None:
 
     from training.transfer.plots import label_curves
 
-    building = to.with_name(f".{to.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
     table = pa.Table.from_pylist(summary.rows())
-    label_curves(summary, title).savefig(building / "label-budget.png", dpi=150)
-    pa.csv.write_csv(table, building / "figures.csv")
-    pa.parquet.write_table(table, building / "figures.parquet")
-    (building / "transfer.json").write_text(json.dumps(summary.as_json(), indent=1) + "\n")
-    shutil.rmtree(to, ignore_errors=True)
-    building.rename(to)
+    with atomic(to) as building:
+        building.mkdir()
+        label_curves(summary, title).savefig(building / "label-budget.png", dpi=150)
+        pa.csv.write_csv(table, building / "figures.csv")
+        pa.parquet.write_table(table, building / "figures.parquet")
+        (building / "transfer.json").write_text(json.dumps(summary.as_json(), indent=1) + "\n")
 
 
 def show(summary: "Summary", to: Path) -> None:

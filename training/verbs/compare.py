@@ -90,13 +90,15 @@ def _check_plot(plot: Path) -> None:
 
 
 def _draw(comparisons: "list[Comparison]", plot: Path) -> None:
+    from morph.atomic import atomic
     from morph.errors import BadInput
     from training.comparison.plots import differences
 
     several = [comparison for comparison in comparisons if len(comparison.runs) > 1]
     if not several:
         raise BadInput("One model has no differences to draw; name two or more.")
-    differences(several).savefig(plot, dpi=150)
+    with atomic(plot) as building:
+        differences(several).savefig(building, dpi=150)
 
 
 def _document(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from morph.atomic import atomic_files
 from morph.model.store import RECORD
 from training.weights.recipe import LABELLED, SIMULATED, UNLABELLED
 
@@ -39,12 +40,9 @@ def describe(weights: Path, work: Path, command: str, last: str, note: str = "")
 
 def publish(weights: Path, card: str, to: Path) -> None:
     """Put weights and their card into the folder `to`, in place of those that are there."""
-    to.mkdir(parents=True, exist_ok=True)
-    building = {name: to / f".building.{name}" for name in (WEIGHTS, CARD)}
-    building[CARD].write_text(card)
-    shutil.copyfile(weights, building[WEIGHTS])
-    for name, built in building.items():
-        built.replace(to / name)
+    with atomic_files(to / WEIGHTS, to / CARD) as (new_weights, new_card):
+        new_card.write_text(card, encoding="utf-8")
+        shutil.copyfile(weights, new_weights)
     # New weights keep the record of their training themselves.
     (to / RECORD.name).unlink(missing_ok=True)
 

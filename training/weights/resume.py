@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from morph.atomic import atomic
+
 #: Characters of a verb that are shown.
 SHOWN = 300
 
@@ -54,7 +56,5 @@ def _morph(words: list[str]) -> None:
 
 
 def _write(record: Path, done: list[list[str]]) -> None:
-    record.parent.mkdir(parents=True, exist_ok=True)
-    building = record.with_suffix(".building")
-    building.write_text(json.dumps(done, indent=1))
-    building.rename(record)
+    with atomic(record) as building:
+        building.write_text(json.dumps(done, indent=1))

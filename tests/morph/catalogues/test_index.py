@@ -62,7 +62,7 @@ def test_another_process_gets_the_name_of_a_file(sky, tile, tmp_path):
     assert len(sent) < 2000
     assert pickle.loads(sent).of(tile)["id"].tolist() == Galaxies.read(sky).of(tile)["id"].tolist()
     with pytest.raises(BadInput, match="cannot be written"):
-        Galaxies.read(sky, to=tmp_path / "missing" / "kept.arrow")
+        Galaxies.read(sky, to=tmp_path / "kept.arrow" / "kept.arrow")
 
 
 def test_a_selection_is_another_catalogue(sky):

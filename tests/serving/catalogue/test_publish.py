@@ -12,13 +12,13 @@ import pytest
 from astropy.table import Table
 from invented import summary_of, write_tile, write_tiles
 
+from morph.atomic import atomic
 from morph.errors import BadInput
 from morph.images.cutouts import Flag
 from serving.catalogue import publish as publishing
 from serving.catalogue.publish import catalogue_folder, publish
 from serving.catalogue.score_files import ScoreFiles
 from serving.catalogue.tally import NEEDED, Tally
-from serving.catalogue.whole import whole
 from serving.scoring.summary import Failed, Summary
 
 ALL = {"report.html", "friendly.parquet", "scores.fits", "hats", "README.md", "about.json"}
@@ -123,7 +123,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_goes_on(tmp_path, monkeyp
     # What a kill -9 leaves: no `finally` was run.
     (folder / ".friendly.parquet.building").write_bytes(b"PAR1")
     (folder / ".hats.building" / "morph").mkdir(parents=True)
-    (folder / ".hats.old").mkdir()
+    (folder / ".hats.building" / ".hats.old").mkdir()
 
     def killed(*_):
         raise KeyboardInterrupt
@@ -139,7 +139,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_goes_on(tmp_path, monkeyp
 
 def test_a_place_that_cannot_be_written_to_is_said(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match="cannot be written"), whole(tmp_path / "file" / "report.html") as building:
+    with pytest.raises(BadInput, match="cannot be written"), atomic(tmp_path / "file" / "report.html") as building:
         building.write_text("page")
 
 

@@ -1,0 +1,177 @@
+"""Files and folders that appear whole or not at all.
+
+What is written is built in a hidden folder beside its place, ``.NAME.building``, and moved there at the end. That
+folder is locked as long as its process lives, so that two commands with one target build in two folders, and what a
+killed one left is recognised and removed by the next.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from morph.errors import BadInput
+from morph.problems import storage_problem
+
+#: Commands that may write to one place at once, and how often a folder is put in place of another's that came between.
+AT_ONCE = 100
+
+#: How a file system says that it has no locks, as Lustre does where it is mounted without them.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextmanager
+def atomic(path: str | Path, what: str = "", replace: bool = True) -> Iterator[Path]:
+    """A name to build a file or folder under, which is moved to `path` when the block ends well.
+
+    Whatever else happens, an exception, Ctrl-C or a full disk, nothing of it is left, and what was at `path` before is
+    as it was. Where `path` is a link, what it leads to is replaced.
+
+    >>> with atomic("table.csv") as building:  # doctest: +SKIP
+    ...     building.write_text("id,ra,dec")
+
+    Parameters
+    ----------
+    what : what is written, for the message; by default the path.
+    replace : whether a folder that is at `path` already is replaced.
+
+    Raises
+    ------
+    BadInput : the place cannot be written to, or its disk is full.
+    FileExistsError : `path` is a folder that is not empty, and `replace` is false.
+    """
+    with atomic_files(path, what=what, replace=replace) as (building,):
+        yield building
+
+
+@contextmanager
+def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> Iterator[list[Path]]:
+    """Several files or folders of one folder, as `atomic`; they are moved in the order given."""
+    targets = [Path(os.path.realpath(path)) for path in paths]
+    parent = targets[0].parent
+    missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+    said = f"{what} cannot be written to '{parent}'" if what else f"'{paths[0]}' cannot be written"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        workshop, lock = _claim(targets[0])
+    except (FileExistsError, NotADirectoryError) as error:
+        raise BadInput(f"{said}: a part of its path is a file.") from error
+    except OSError as error:
+        raise _refused(said, targets[0], error.strerror or str(error)) from error
+    try:
+        yield [workshop / target.name for target in targets]
+        for target in targets:
+            _put(workshop / target.name, target, replace)
+        missing = []
+    except (FileExistsError, BadInput):
+        raise
+    except Exception as error:
+        reason = storage_problem(error, workshop)
+        if reason is None:
+            raise
+        raise _refused(said, targets[0], reason) from error
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+        os.close(lock)
+        for folder in missing:
+            with suppress(OSError):  # somebody else's files are in it by now
+                folder.rmdir()
+
+
+def _refused(said: str, target: Path, reason: str) -> BadInput:
+    left = "what was there before is untouched" if target.exists() else "nothing half-written is left"
+    return BadInput(f"{said} ({reason}); {left}.")
+
+
+def _claim(target: Path) -> tuple[Path, int]:
+    """An empty folder beside `target` that is nobody else's, and the open file that locks it."""
+    for number in range(AT_ONCE):
+        folder = target.with_name(f".{target.name}.building{f'-{number}' if number else ''}")
+        with suppress(OSError):  # a file by this name is of an earlier version
+            folder.unlink()
+        made = True
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            made = False
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:  # removed by its owner just now
+            continue
+        if _is_mine(folder, lock, made):
+            _recover(folder, target)
+            return folder, lock
+        os.close(lock)
+    raise BlockingIOError(errno.EAGAIN, f"{AT_ONCE} commands write there already")
+
+
+def _is_mine(folder: Path, lock: int, made: bool) -> bool:
+    """Lock a folder; whether it is ours now."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its owner may have removed it after it was opened here.
+        return os.path.samestat(os.fstat(lock), folder.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return made
+        raise
+
+
+def _recover(folder: Path, target: Path) -> None:
+    """Empty a folder that a killed process left; what it had moved out of the way for its result is put back."""
+    old = _old(folder, target)
+    if old.exists() and not target.exists():
+        old.rename(target)
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _old(workshop: Path, target: Path) -> Path:
+    return workshop / f".{target.name}.old"
+
+
+def _put(new: Path, target: Path, replace: bool) -> None:
+    """Move what was built to its place."""
+    if not new.is_dir():
+        new.replace(target)
+        return
+    if target.exists() and not target.is_dir():
+        raise BadInput(f"'{target}' is a file; give the name of a folder.")
+    for _ in range(AT_ONCE):
+        try:
+            new.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if not replace:
+                raise FileExistsError(errno.EEXIST, "not empty", str(target)) from None
+        if _exchange(new, target):
+            return
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(new))
+
+
+def _exchange(new: Path, target: Path) -> bool:
+    """Put a folder in the place of another; whether that was not put there by somebody else just now."""
+    old = _old(new.parent, target)
+    shutil.rmtree(old, ignore_errors=True)
+    try:
+        with suppress(FileNotFoundError):
+            target.rename(old)
+        new.rename(target)
+    except BaseException as error:
+        # Fails only where somebody else's is there meanwhile, which would have replaced the old one anyway.
+        with suppress(OSError):
+            old.rename(target)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
