@@ -243,7 +243,7 @@ def test_a_dataset_that_cannot_be_finished_leaves_the_one_before(tmp_path, monke
 
     write(tmp_path / "set", ["old"])
     monkeypatch.setattr(pq, "write_table", full)
-    with pytest.raises(BadInput, match="No space left on device.*untouched"):
+    with pytest.raises(BadInput, match=r"No space left on device.*untouched"):
         write(tmp_path / "set", ["new"])
     monkeypatch.undo()
     assert Galaxies.open(tmp_path / "set").ids.tolist() == ["old"]
