@@ -12,6 +12,9 @@ import click
 
 from morph import __version__
 from morph.errors import BadInput
+from morph.pipes import forgive_closed_pipes
+from morph.problems import chain, sentence
+from morph.signals import Terminated, stoppable
 
 #: verb: (module that holds its command, one line for the help).
 VERBS = {
@@ -24,6 +27,7 @@ VERBS = {
     "evaluate": ("training.verbs.evaluate", "Measure a model on galaxies that it has not seen."),
     "predict": ("training.verbs.predict", "Infer what is not known of galaxies from what is, with its uncertainty."),
     "compare": ("training.verbs.compare", "Put runs side by side and say which differences are real."),
+    "sync": ("training.verbs.sync", "Send to MLflow what could not be logged when it did not answer."),
     "report": ("training.verbs.report", "Make one page of pictures: galaxies, runs, the strangest objects."),
     "export": ("serving.verbs.export", "Write a model as a SavedModel for TensorFlow Serving."),
     "deploy": ("serving.verbs.deploy", "Put an exported model on stock TensorFlow Serving: write, check, size."),
@@ -31,6 +35,10 @@ VERBS = {
     "classify": ("serving.verbs.classify", "Classify images through a server."),
     "score": ("serving.verbs.score", "Score survey tiles: images in, catalogue out."),
 }
+
+
+#: Verbs whose only result is what they print: where nobody reads it any more, they stop.
+STREAMING = {"classify"}
 
 
 class Door(click.Group):
@@ -60,11 +68,15 @@ def door() -> None:
 
 
 def main() -> None:
-    """Run one verb. A user's mistake is one sentence and exit status 2, never a traceback."""
+    """Run one verb. A user's mistake is one sentence and exit status 2, never a traceback; so is what the operating
+    system, a disk or a store of runs refuses. Ctrl-C ends with 130 and SIGTERM with 143."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    if not STREAMING & {*sys.argv[1:2]}:
+        forgive_closed_pipes()
     try:
-        # Outside its standalone mode click returns the code of an early exit instead of raising it.
-        code = door(standalone_mode=False)
+        with stoppable():
+            # Outside its standalone mode click returns the code of an early exit instead of raising it.
+            code = door(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except BadInput as error:
         sys.exit(_complain(str(error)))
@@ -72,12 +84,17 @@ def main() -> None:
         sys.exit(_complain(error.format_message(), help_of=getattr(error, "ctx", None)))
     except (KeyboardInterrupt, click.exceptions.Abort) as stop:
         # Click raises Abort from the KeyboardInterrupt, which may say what is left of the work.
-        said = str(stop.__cause__ or stop)
-        _complain(said or "Stopped. What was finished is kept; the same command goes on from there.")
-        sys.exit(130)
+        cause = stop.__cause__ or stop
+        _complain(str(cause) or "Stopped. What was finished is kept; the same command goes on from there.")
+        sys.exit(143 if any(isinstance(each, Terminated) for each in chain(stop)) else 130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:
+        said = sentence(error)
+        if said is None:
+            raise
+        sys.exit(_complain(said))
 
 
 def _complain(sentence: str, help_of: click.Context | None = None) -> int:

@@ -6,6 +6,7 @@ Beside the package of the model, because it loads nothing: what only needs the f
 from pathlib import Path
 
 from morph.errors import BadInput
+from morph.tracking_store import open_store
 
 #: The weights that ship with the package, trained on SDSS.
 SHIPPED = Path(__file__).parent / "weights" / "sdss.keras"
@@ -50,6 +51,7 @@ def _from_mlflow(uri: str) -> Path:
         raise BadInput(f"There is no model '{uri}': nothing is tracked here yet; {SHIPPED_NAME} always works.")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(DEFAULT_TRACKING)
+    open_store(mlflow.get_tracking_uri())
     try:
         folder = Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:

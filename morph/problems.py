@@ -39,3 +39,74 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(following))
         yield following
         following = following.__cause__ or following.__context__
+
+
+def sentence(error: BaseException) -> str | None:
+    """What operating systems, disks, stores and libraries raise, as one sentence that says what to do and what is
+    safe; None for anything else, which is a fault of morph's own."""
+    reason = storage_problem(error)
+    if reason is not None:
+        files = [str(each.filename) for each in chain(error) if isinstance(each, OSError) and each.filename]
+        where = f" ('{files[0]}')" if files else ""
+        return f"Nothing more can be written{where}: {reason}. {SAFE}"
+    for each in chain(error):
+        if isinstance(each, MemoryError) or "OOM when allocating" in str(each):
+            return f"The memory is used up; give less at once, or use a larger machine. {SAFE}"
+        if isinstance(each, OSError) and each.errno in _OF_FILES and each.filename:
+            return f"'{_text(each.filename)}' cannot be used: {os.strerror(each.errno)}."
+        if isinstance(each, OSError) and each.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):
+            return f"The system refuses more files, processes or memory ({os.strerror(each.errno)}). {SAFE}"
+    return store_problem(error)
+
+
+def store_problem(error: BaseException, uri: str = "") -> str | None:
+    """What is wrong with the store of runs and models, by what MLflow, SQLAlchemy, Alembic or a driver raise."""
+    where = f"'{uri or os.environ.get('MLFLOW_TRACKING_URI') or 'sqlite:///mlruns/mlflow.db'}'"
+    for each in chain(error):
+        text, kind = str(each), type(each)
+        if "Can't locate revision identified by" in text:
+            return (
+                f"The store {where} was made by a newer MLflow than is installed here; install that one, or set "
+                "MLFLOW_TRACKING_URI to another store."
+            )
+        if "out-of-date database schema" in text:
+            return (
+                f"The store {where} was made by an older MLflow; make a copy of it, and upgrade it by "
+                f"`mlflow db upgrade {where}`."
+            )
+        if kind.__module__.startswith("sqlalchemy") and kind.__name__ in ("NoSuchModuleError", "ArgumentError"):
+            return f"{where} is no store that MLflow knows; set MLFLOW_TRACKING_URI to sqlite:///FILE.db or a server."
+        if isinstance(each, ModuleNotFoundError) and each.name in _DRIVERS:
+            package = _DRIVERS[each.name]
+            return f"The store {where} needs the package {package}; install it by `pip install {package}`."
+        if kind.__module__.startswith(("sqlalchemy", "sqlite3")) and kind.__name__.endswith("Error"):
+            first = str(getattr(each, "orig", None) or each).strip().splitlines()[0]
+            return f"The store {where} cannot be used ({first[:160]}). {SAFE}"
+        if kind.__name__ in _OF_STORES:
+            first = text.strip().splitlines()[0] if text.strip() else kind.__name__
+            return f"MLflow at {where} did not do what was asked ({first[:160].rstrip('.')}). {SAFE}"
+    return None
+
+
+def _text(name: str | bytes | int) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+
+
+#: What is always true, because files appear whole or not at all.
+SAFE = "What was finished is kept; the same command goes on from there."
+
+#: Errors of one file that is read or written.
+_OF_FILES = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+#: What databases' drivers are called when they are imported, and by pip.
+_DRIVERS = {
+    "psycopg2": "psycopg2-binary",
+    "psycopg": "psycopg",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "pymysql",
+    "pyodbc": "pyodbc",
+    "pymssql": "pymssql",
+}
+
+#: Errors of MLflow and of its connection.
+_OF_STORES = ("MlflowException", "RestException", "ConnectionError", "UnsupportedModelRegistryStoreURIException")

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
+from morph import signals
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -30,4 +32,6 @@ def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield from progress.track(items, total=total, description=what)
+        for item in progress.track(items, total=total, description=what):
+            signals.check()
+            yield item

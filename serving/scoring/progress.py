@@ -5,6 +5,8 @@ import threading
 import time
 from datetime import timedelta
 
+from morph import signals
+
 #: Seconds between the lines of a run without a terminal.
 EVERY = 60.0
 
@@ -52,6 +54,7 @@ class Progress:
 
     def advance(self, tiles: int, galaxies: int) -> None:
         """Note that so many more are finished; none at all, that the model is ready: loading it is no scoring."""
+        signals.check()
         with self._lock:
             now = time.monotonic()
             if not tiles and not galaxies:

@@ -66,7 +66,10 @@ class Anomalies:
         from morph.images import pictures
         from training import plots
 
-        run.log_metrics({f"anomaly/{name.replace(' ', '-')}": figure.value for name, figure in self.figures.items()})
+        # Of the score itself only; what it is compared with is in the document.
+        shown = {name: figure for name, figure in self.figures.items() if name.endswith(f"/{SCORES[0]}")}
+        shown = {name: figure for name, figure in shown.items() if not any(f"/{kind}/" in name for kind in KINDS)}
+        run.log_metrics({f"anomaly/{name.replace(' ', '-')}": figure.value for name, figure in shown.items()})
         run.log_json(self.document(), "evaluation/anomalies.json")
         if self.rows:
             figures = {row: {score: self._interval(f"auroc/{row}/{score}") for score in SCORES} for row in self.rows}

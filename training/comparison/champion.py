@@ -15,7 +15,7 @@ from morph.model.store import SHIPPED_NAME, load_model
 from training.comparison import contestants
 from training.comparison.compare import Compared, Comparison, figure_in_words, is_less_better, is_real, place, points
 from training.evaluation.metrics import TAIL, Figure
-from training.records import registry, tracking
+from training.records import models, registry, tracking
 
 #: The figures of a question that a new champion must not be worse in.
 WATCHED = ("accuracy", "balanced-accuracy", "rms")
@@ -307,7 +307,7 @@ def stretched(difference: Figure, factor: float) -> Figure:
 def _register_shipped(candidate: Compared) -> int:
     """A version of the shipped weights; their evaluation is the version's own from now on."""
     with tracking.run(tracking.DEFAULT_EXPERIMENT, "shipped weights", "pretrain") as run:
-        version = tracking.log_classifier(run, load_model(SHIPPED_NAME), aliases=("sdss",))
+        version = models.log_classifier(run, load_model(SHIPPED_NAME), aliases=("sdss",))
     assert version is not None
     for other in contestants.siblings(candidate):
         registry.adopt(other.id, version)

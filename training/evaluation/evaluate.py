@@ -176,13 +176,31 @@ def log(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None = None, pl
     """
     import tempfile
 
-    run.log_metrics({name: figure.value for name, figure in evaluation.figures.items() if np.isfinite(figure.value)})
-    run.log_metrics({"all/flagged": evaluation.about["flagged"]})
+    run.log_metrics({**headlines(evaluation.figures), "all/flagged": evaluation.about["flagged"]})
+    figures = {name: asdict(figure) for name, figure in evaluation.figures.items()}
+    columns = {key: [figure[key] for figure in figures.values()] for key in ("value", "low", "high", "n")}
+    run.log_table({"figure": [*figures], **columns}, "figures.json")
     with tempfile.TemporaryDirectory() as folder:
         evaluation.save(Path(folder) / FOLDER)
         run.log_folder(Path(folder) / FOLDER, FOLDER)
     if plots:
         _log_plots(run, evaluation, galaxies)
+
+
+def headlines(figures: Mapping[str, Figure]) -> dict[str, float]:
+    """The few of an evaluation's figures that MLflow compares, in groups: all are in its table of figures.
+
+    ``all/...`` as they are, ``accuracy/<question>`` and ``calibration-error/<question>``, and of photo-z the spread,
+    bias and outliers.
+    """
+    found = {}
+    for name, figure in figures.items():
+        group, _, rest = name.partition("/")
+        if rest in ("accuracy", "calibration-error"):
+            found[f"{rest}/{group}"] = figure.value
+        elif group == "all" or (group == "photo-z" and rest.endswith(("/sigma-mad", "/bias", "/outliers"))):
+            found[name] = figure.value
+    return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
 def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) -> None:

@@ -16,7 +16,7 @@ from morph.galaxies import Galaxies, find_dataset
 from morph.vote_kinds import one_kind
 from training.fitting.sets import Task, joined, training_sets, weighted
 from training.fitting.unfinished import Unfinished
-from training.records import tracking
+from training.records import models, tracking
 from training.records.beforehand import check_alias, check_tracking
 from training.records.seen import Seen
 
@@ -67,8 +67,8 @@ def train(
                 saved = True
                 unfinished.keep_saved(to)
             if not unfinished.get("logged"):
-                unfinished.keep(logged=tracking.log_model(run, classifier))
-        version = tracking.register(unfinished.get("logged"), run.id, aliases=(alias,) if alias else ())
+                unfinished.keep(logged=models.log_model(run, classifier))
+        version = models.register(unfinished.get("logged"), run.id, aliases=(alias,) if alias else ())
     except Exception as error:
         if not saved:
             raise

@@ -4,27 +4,30 @@ Everything is kept in ``mlruns/`` below the current directory, an SQLite databas
 on any MLflow server that `MLFLOW_TRACKING_URI` names. MLflow 3 no longer writes plain files.
 """
 
+import json
 import logging
 import os
-import signal
-import tempfile
-import threading
+import shutil
+import time
 import urllib.error
 import urllib.request
-import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from morph import __version__
+from morph import __version__, signals
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
+from morph.signals import stops_like_ctrl_c
+from morph.tracking_store import open_store
 from training.records import code_version
+from training.records.outbox import Outbox
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
 
 #: What a run is for.
 KINDS = ("pretrain", "finetune", "evaluate", "transfer")
@@ -33,6 +36,13 @@ MODEL_NAME = "morph"
 DEFAULT_EXPERIMENT = "morph"
 #: Seconds to wait for a tracking server's first word. MLflow itself would try for minutes.
 PATIENCE = 10
+#: And for its last, where a run was stopped or has failed.
+IMPATIENCE = 3
+#: How MLflow's experiment page knows that its runs are trainings.
+KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
+
+#: The runs that are being written, each within the one before.
+_OPEN: list[str] = []
 
 
 def setup(uri: str | None = None) -> str:
@@ -49,16 +59,27 @@ def setup(uri: str | None = None) -> str:
         _knock(uri)
     elif "://" not in uri or uri.startswith("file:"):
         raise BadInput(f"MLflow keeps no runs in plain files ('{uri}'); set MLFLOW_TRACKING_URI to sqlite:///FILE.db.")
-    elif uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+
+    # The records of a run are tried again anyway, and minutes of waiting help nobody who waits.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
     import mlflow
 
     # Migrations of a new database, and advice on type hints and schemas, say nothing that a user can act on.
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    open_store(uri)
     mlflow.set_tracking_uri(uri)
     return uri
+
+
+def ready() -> None:
+    """BadInput where the server that keeps runs does not answer."""
+    import mlflow
+
+    if (uri := mlflow.get_tracking_uri()).startswith(("http://", "https://")):
+        _knock(uri)
 
 
 def _knock(uri: str) -> None:
@@ -72,85 +93,84 @@ def _knock(uri: str) -> None:
         ) from None
 
 
-#: Set when SIGTERM came. Python swallows an exception that a signal raises inside a finaliser, so the next metrics
-#: that a run logs ask again.
-_terminated = threading.Event()
-
-
 class Run:
-    """A run that is being written.
+    """A run that is being written. What is logged may reach MLflow later (see `training.records.outbox`).
 
     Attributes
     ----------
-    id, name, experiment : as in MLflow.
+    id, name, experiment, experiment_id : as in MLflow.
     """
 
-    def __init__(self, client: "MlflowClient", id: str, name: str, experiment: str):
-        self.client, self.id, self.name, self.experiment = client, id, name, experiment
+    def __init__(self, client: "MlflowClient", run: "MlflowRun", experiment: str, uri: str):
+        self.client, self.id, self.name = client, run.info.run_id, str(run.info.run_name)
+        self.experiment, self.experiment_id = experiment, run.info.experiment_id
+        self._params, self._simulated = dict(run.data.params), run.data.tags.get("morph.simulated")
+        self._outbox = Outbox(client, uri, self.id, self.name)
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record parameters. BadInput when a resumed run was started with other values."""
-        from mlflow.entities import Param
-
-        known = self.client.get_run(self.id).data.params
         for name, value in params.items():
-            if name in known and known[name] != str(value):
+            if self._params.get(name, str(value)) != str(value):
                 raise BadInput(
-                    f"Run '{self.name}' was started with {name}={known[name]}, not {value}; "
+                    f"Run '{self.name}' was started with {name}={self._params[name]}, not {value}; "
                     f"resume it with the same settings or start a new run."
                 )
-        new = [Param(name, str(value)) for name, value in params.items() if name not in known]
-        self.client.log_batch(self.id, params=new)
+        new = {name: str(value) for name, value in params.items() if name not in self._params}
+        self._params |= new
+        self._outbox.put("params", new)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Record metrics, for instance once an epoch."""
-        if _terminated.is_set():
-            raise KeyboardInterrupt
-        import time
-
-        from mlflow.entities import Metric
-
+        signals.check()
         now = int(time.time() * 1000)
-        self.client.log_batch(
-            self.id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()]
-        )
+        self._outbox.put("metrics", [[name, float(value), now, step] for name, value in metrics.items()])
+
+    def log_table(self, columns: Mapping[str, list], path: str) -> None:
+        """Keep a table, {column: values}, as an artifact that MLflow shows beside those of other runs."""
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        self.log_json({"columns": list(columns), "data": rows}, path)
+        self._outbox.put("tags", {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])})
 
     def log_dataset(self, galaxies: Galaxies, context: str = "training") -> None:
         """Record which galaxies went in: name, digest, where from, and whether they are simulated."""
-        import json
-
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
         name = dataset_name(galaxies)
-        dataset = Dataset(
-            name=name,
-            digest=galaxies.digest,
-            source_type="local",
-            source=json.dumps({"uri": name}),
-            profile=json.dumps({"galaxies": len(galaxies), "answered": galaxies.answered()}),
-        )
+        dataset = {
+            "name": name,
+            "digest": galaxies.digest,
+            "source_type": "local",
+            "source": json.dumps({"uri": name}),
+            "profile": json.dumps({"galaxies": len(galaxies), "answered": galaxies.answered()}),
+        }
         simulated = "yes" if galaxies.simulated else "no"
         tags = {"mlflow.data.context": context, "simulated": simulated, "survey": galaxies.survey}
-        self.client.log_inputs(self.id, [DatasetInput(dataset, [InputTag(*tag) for tag in tags.items()])])
-        before = self.client.get_run(self.id).data.tags.get("morph.simulated", simulated)
-        self.tag({"simulated": simulated if before == simulated else "partly", "survey": galaxies.survey})
+        self._outbox.put("dataset", {"dataset": dataset, "tags": tags})
+        self._simulated = simulated if self._simulated in (None, simulated) else "partly"
+        self.tag({"simulated": self._simulated, "survey": galaxies.survey})
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Record tags; they are kept as ``morph.<name>``."""
-        for name, value in tags.items():
-            self.client.set_tag(self.id, f"morph.{name}", value)
+        self._outbox.put("tags", {f"morph.{name}": value for name, value in tags.items()})
 
     def log_figure(self, figure: "Figure", path: str) -> None:
         """Keep a matplotlib figure as an artifact, for instance ``plots/training.png``."""
-        self.client.log_figure(self.id, figure, path, save_kwargs={"dpi": 130})
+        self._log_file(path, lambda file: figure.savefig(file, dpi=130))
 
     def log_folder(self, path: str | Path, folder: str | None = None) -> None:
         """Keep a folder's files as artifacts."""
-        self.client.log_artifacts(self.id, str(path), folder)
+        self._outbox.put("artifacts", folder, lambda files: shutil.copytree(path, files, dirs_exist_ok=True))
 
     def log_json(self, content: dict, path: str) -> None:
         """Keep a JSON document as an artifact."""
-        self.client.log_dict(self.id, content, path)
+        self._log_file(path, lambda file: file.write_text(json.dumps(content, indent=2), encoding="utf-8"))
+
+    def end(self, status: str) -> None:
+        """Mark the run FINISHED, KILLED or FAILED, and send what is not sent yet."""
+        self._outbox.put("status", status)
+        self._outbox.close(PATIENCE if status == "FINISHED" else IMPATIENCE)
+
+    def _log_file(self, path: str, write: Callable[[Path], Any]) -> None:
+        folder, _, name = path.rpartition("/")
+        self._outbox.put("artifacts", folder or None, lambda files: write(files / name))
 
 
 def dataset_name(galaxies: Galaxies) -> str:
@@ -187,11 +207,11 @@ def run(
     client = mlflow.MlflowClient()
     experiment_id = _experiment(client, experiment, uri)
     run_id = find_run(resume, experiment) if resume else None
-    active = mlflow.start_run(run_id, experiment_id, None if run_id else name, nested=mlflow.active_run() is not None)
-    this = Run(client, active.info.run_id, active.info.run_name, experiment)
+    this = Run(client, _started(client, experiment_id, run_id, name), experiment, uri)
     status = "FAILED"
+    _OPEN.append(this.id)
     try:
-        with _termination_interrupts():
+        with stops_like_ctrl_c():
             this.tag({"kind": kind, "version": __version__, **code_version.tags()})
             if parent:
                 this.tag({"parent": parent})
@@ -205,7 +225,19 @@ def run(
         status = "KILLED"
         raise
     finally:
-        mlflow.end_run(status)
+        _OPEN.remove(this.id)
+        this.end(status)
+
+
+def _started(client: "MlflowClient", experiment_id: str, run_id: str | None, name: str) -> "MlflowRun":
+    """A new run, or one that goes on. Not by `mlflow.start_run`, which asks the store again when the process ends."""
+    from mlflow.tracking.context import registry
+
+    if run_id:
+        client.update_run(run_id, status="RUNNING")
+        return client.get_run(run_id)
+    tags = registry.resolve_tags({"mlflow.parentRunId": _OPEN[-1]} if _OPEN else {})
+    return client.create_run(experiment_id, tags=tags, run_name=name)
 
 
 def _experiment(client: "MlflowClient", name: str, uri: str) -> str:
@@ -214,30 +246,13 @@ def _experiment(client: "MlflowClient", name: str, uri: str) -> str:
     if known is not None:
         if known.lifecycle_stage != "active":
             client.restore_experiment(known.experiment_id)
+        if KIND_TAG not in known.tags:
+            client.set_experiment_tag(known.experiment_id, KIND_TAG, KIND)
         return known.experiment_id
     location = None
     if uri.startswith("sqlite:///"):
         location = (Path(uri.removeprefix("sqlite:///")).resolve().parent / "artifacts").as_uri()
-    return client.create_experiment(name, artifact_location=location)
-
-
-@contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Let SIGTERM, which batch systems send, end a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_):
-        _terminated.set()
-        raise KeyboardInterrupt
-
-    _terminated.clear()
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return client.create_experiment(name, location, {KIND_TAG: KIND})
 
 
 def find_run(name: str, experiment: str | None = None) -> str:
@@ -263,54 +278,6 @@ def list_runs(experiment: str | None = None) -> list:
     return list(client.search_runs(chosen, order_by=["attributes.start_time DESC"], max_results=1000))
 
 
-def log_classifier(
-    run: Run, classifier, register_as: str | None = MODEL_NAME, aliases: Iterable[str] = ()
-) -> int | None:
-    """Log a classifier with its run and register it; returns the new version, or None if not registered."""
-    logged = log_model(run, classifier)
-    return None if register_as is None else register(logged, run.id, register_as, aliases)
-
-
-def log_model(run: Run, classifier) -> tuple[str, str]:
-    """Log a classifier with its run; returns the URI and the id of the logged model, which `register` takes.
-
-    The logged model holds one ``.keras`` file, which `morph.model.store.load_model` finds, and answers by itself
-    through ``mlflow.pyfunc.load_model(uri).predict({"image": flux})`` where morph is installed, on any backend.
-    """
-    import mlflow
-
-    classifier.about.setdefault("run", run.id)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # An example would only let MLflow check a signature that is known here.
-        warnings.filterwarnings("ignore", message=".*input example was not provided")
-        path = Path(folder) / "model.keras"
-        classifier.save(path)
-        logged = mlflow.pyfunc.log_model(
-            name="model",
-            loader_module="training.registered",
-            data_path=str(path),
-            signature=signature(classifier),
-            # Given explicitly, because MLflow would otherwise load the model once more to find out.
-            pip_requirements=[f"morph-galaxies=={__version__}"],
-            metadata={"survey": classifier.survey, "morph": __version__},
-        )
-    return logged.model_uri, logged.model_id
-
-
-def register(logged: tuple[str, str], run_id: str, name: str = MODEL_NAME, aliases: Iterable[str] = ()) -> int:
-    """Register what `log_model` logged with a run; returns the new version."""
-    import mlflow
-
-    client = mlflow.MlflowClient()
-    if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name)
-    uri, model_id = logged
-    version = int(client.create_model_version(name, uri, run_id, model_id=model_id).version)
-    for alias in aliases:
-        set_alias(alias, version, name)
-    return version
-
-
 def set_alias(alias: str, version: int, name: str = MODEL_NAME) -> None:
     """Let ``models:/<name>@<alias>`` stand for a version."""
     import mlflow
@@ -333,27 +300,3 @@ def version_of(model: str, name: str = MODEL_NAME) -> int | None:
     except MlflowException:
         return None
     return None if found is None else int(found.version)
-
-
-def signature(classifier):
-    """The MLflow signature of the exported model's `serving_default`."""
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema, TensorSpec
-
-    from morph.questions import ANSWERS
-
-    def tensor(name: str, *shape: int, kind: str = "float32") -> TensorSpec:
-        return TensorSpec(np.dtype(kind), (-1, *shape), name)
-
-    answers = len(ANSWERS)
-    outputs: list[ColSpec | TensorSpec] = [
-        tensor("probabilities", answers),
-        tensor("tree_probabilities", answers),
-        tensor("concentration", answers),
-        tensor("embedding", classifier.embedding_size),
-        tensor("reconstruction_error"),
-        tensor("anomaly_score"),
-        tensor("anomaly", kind="bool"),
-    ]
-    return ModelSignature(Schema([tensor("image", classifier.size, classifier.size, 3)]), Schema(outputs))

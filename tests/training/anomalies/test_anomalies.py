@@ -128,6 +128,6 @@ def test_the_verb_prints_and_records_the_anomalies(tracked, taught, sample):
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert "satellite trail" in done.output
     run = mlflow.MlflowClient().get_run(tracking.find_run("strange"))
-    assert "anomaly/auroc/all-planted/isolation-forest" in run.data.metrics
+    assert "anomaly/auroc/all-planted/anomaly-score" in run.data.metrics
     with pytest.raises(BadInput, match="between 0 and 1"):
         CliRunner().invoke(command, [*arguments, "--alpha", "1.5"], catch_exceptions=False, standalone_mode=False)

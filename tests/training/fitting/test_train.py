@@ -55,7 +55,7 @@ def test_what_is_trained_is_saved_first_and_registered_by_the_same_command(
         return train(classifier, Task("pretrain", "a", "morph", [raw]), Recipe(), tracked / "m.keras", "champion")
 
     with monkeypatch.context() as broken:
-        broken.setattr("training.records.tracking.register", down)
+        broken.setattr("training.records.models.register", down)
         with pytest.raises(BadInput, match=r"saved as .*m\.keras.*database is locked.*same command registers it"):
             go()
     saved = load_model(tracked / "m.keras")
@@ -73,7 +73,7 @@ def test_a_model_that_was_saved_and_changed_since_is_trained_again(classifier, r
 
     task = Task("pretrain", "a", "morph", [raw])
     with monkeypatch.context() as broken:
-        broken.setattr("training.records.tracking.log_model", down)
+        broken.setattr("training.records.models.log_model", down)
         with pytest.raises(BadInput, match="no space left"):
             train(classifier, task, Recipe(), tracked / "m.keras", None)
     (tracked / "m.keras").write_bytes(b"something else")

@@ -12,7 +12,7 @@ import pytest
 from morph import __version__
 from morph.errors import BadInput
 from morph.model.store import DEFAULT_TRACKING, load_model
-from training.records import tracking
+from training.records import models, tracking
 
 
 def status(run_id: str) -> str:
@@ -111,8 +111,8 @@ def test_an_unknown_run_is_told_with_the_known_ones(tracked):
 
 def test_a_logged_classifier_answers_the_same_from_the_registry(tracked, classifier):
     with tracking.run("tests", "model", "pretrain") as run:
-        first = tracking.log_classifier(run, classifier)
-        version = tracking.log_classifier(run, classifier, aliases=("champion",))
+        first = models.log_classifier(run, classifier)
+        version = models.log_classifier(run, classifier, aliases=("champion",))
     assert (first, version) == (1, 2)
     images = np.random.default_rng(0).random((2, 64, 64, 3), dtype="float32")
     expected = classifier.answer(images)
