@@ -143,12 +143,12 @@ def _put(new: Path, target: Path, replace: bool) -> None:
     if not new.is_dir():
         new.replace(target)
         return
-    if target.exists() and not target.is_dir():
-        raise BadInput(f"'{target}' is a file; give the name of a folder.")
     for _ in range(AT_ONCE):
         try:
             new.rename(target)
             return
+        except NotADirectoryError:
+            raise BadInput(f"'{target}' is a file; give the name of a folder.") from None
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise

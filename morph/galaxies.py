@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from morph.atomic import atomic
 from morph.beforehand import check_folder
 from morph.errors import BadInput
+from morph.formats import DATASET, FORMAT, check_format
 from morph.questions import TREE, VOTE_COLUMNS, column_name, question_of, vote_column
 from morph.stamps import STAMP_SIZE
 
@@ -76,7 +77,7 @@ def _schema(size: int, kind: str, about: dict) -> pa.Schema:
         pa.field("vote_kind", pa.string(), metadata={"description": "raw or debiased; null: no votes, or not known"}),
     ]
     fields += [pa.field(name, pa.float32(), metadata={"unit": unit}) for name, unit in PROPERTIES.items()]
-    return pa.schema(fields, metadata={"morph": json.dumps({"kind": kind, "size": size, **about})})
+    return pa.schema(fields, metadata={"morph": json.dumps({FORMAT: DATASET, "kind": kind, "size": size, **about})})
 
 
 class GalaxiesWriter:
@@ -232,6 +233,7 @@ class Galaxies:
             about = json.loads(tables[0].schema.metadata[b"morph"])
         except (pa.ArrowInvalid, KeyError, TypeError, OSError) as error:
             raise BadInput(f"The dataset at '{path}' cannot be read ({error}); make it again.") from None
+        check_format(about.pop(FORMAT, None), DATASET, "dataset", path)
         table = pa.concat_tables(tables)
         about["path"] = str(path)
         columns = _columns_of(table)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,12 +65,13 @@ def store_problem(error: BaseException, uri: str = "") -> str | None:
     where = f"'{uri or os.environ.get('MLFLOW_TRACKING_URI') or 'sqlite:///mlruns/mlflow.db'}'"
     for each in chain(error):
         text, kind = str(each), type(each)
-        if "Can't locate revision identified by" in text:
-            return (
-                f"The store {where} was made by a newer MLflow than is installed here; install that one, or set "
-                "MLFLOW_TRACKING_URI to another store."
-            )
-        if "out-of-date database schema" in text:
+        if "out-of-date database schema" in text or "Can't locate revision" in text:
+            found = re.search(r"found version (\w+)|revision identified by '(\w+)'", text)
+            if found and not _is_known(found[1] or found[2]):
+                return (
+                    f"The store {where} was made by a newer MLflow than is installed here; install that one, or set "
+                    "MLFLOW_TRACKING_URI to another store."
+                )
             return (
                 f"The store {where} was made by an older MLflow; make a copy of it, and upgrade it by "
                 f"`mlflow db upgrade {where}`."
@@ -86,6 +88,13 @@ def store_problem(error: BaseException, uri: str = "") -> str | None:
             first = text.strip().splitlines()[0] if text.strip() else kind.__name__
             return f"MLflow at {where} did not do what was asked ({first[:160].rstrip('.')}). {SAFE}"
     return None
+
+
+def _is_known(revision: str) -> bool:
+    """Whether the MLflow that is installed has had a schema of this revision."""
+    import mlflow
+
+    return any((Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions").glob(f"{revision}_*.py"))
 
 
 def _text(name: str | bytes | int) -> str:

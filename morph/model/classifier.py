@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from morph.errors import BadInput
+from morph.formats import FORMAT, MODEL
 from morph.galaxies import KINDS
 from morph.images.stretch import relative_flux
 from morph.model.anomaly import Anomaly
@@ -82,6 +83,7 @@ class Classifier(keras.Model):
 
     def get_config(self):
         return {
+            FORMAT: MODEL,
             "survey": self.survey,
             "size": self.size,
             "latent": self.latent,
@@ -89,6 +91,10 @@ class Classifier(keras.Model):
             "seen": self.seen,
             "name": self.name,
         }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**{name: value for name, value in config.items() if name != FORMAT})
 
     def in_precision(self, precision: str) -> "Classifier":
         """The same model with its convolutions in another precision, such as ``mixed_bfloat16``."""

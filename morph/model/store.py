@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 
 from morph.errors import BadInput
+from morph.formats import FORMAT, MODEL, check_format
 from morph.model_names import DEFAULT_TRACKING, SHIPPED, SHIPPED_NAME, find_model
 
 __all__ = ["DEFAULT_TRACKING", "RECORD", "SHIPPED", "SHIPPED_NAME", "find_model", "load_model"]
@@ -25,6 +27,7 @@ def load_model(name: str | Path, precision: str = "float32"):
     from morph.model.classifier import Classifier
 
     path = find_model(name)
+    _check_format(path, name)
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises as many kinds as there are ways to damage a file
@@ -35,6 +38,16 @@ def load_model(name: str | Path, precision: str = "float32"):
     if not model.seen and path == SHIPPED and RECORD.is_file():
         _add_record(model)
     return model if precision == "float32" else model.in_precision(precision)
+
+
+def _check_format(path: Path, name: str | Path) -> None:
+    """BadInput for a model of a newer morph, whose parts Keras would not find."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            found = json.loads(file.read("config.json"))["config"].get(FORMAT)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile):
+        return  # Keras says what is wrong
+    check_format(found, MODEL, "model", name)
 
 
 def _add_record(model) -> None:

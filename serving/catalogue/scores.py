@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from morph.atomic import atomic
 from morph.errors import BadInput
+from morph.formats import FORMAT, SCORES, check_format
 from morph.images.appearance import NAMES
 from morph.images.measures import COLUMNS
 from morph.questions import column_name
@@ -230,6 +231,7 @@ def read_about(path: str | Path) -> dict[str, Any]:
     about = json.loads(metadata[KEY]) if KEY in metadata else {}
     if "model_version" not in about:
         raise BadInput(f"'{path}' is not a score file of `morph score`.")
+    check_format(about.get(FORMAT), SCORES, "score file", path)
     old = [name for name in schema.names if name != column_name(name)]
     if old:
         raise BadInput(

@@ -147,6 +147,11 @@ def _connected(where: int | str, tiles: int) -> Iterator[Any]:
         else:
             try:
                 client = stack.enter_context(Client(where, timeout=PATIENCE))
+            except TypeError:  # Dask asks its settings for certificates
+                raise BadInput(
+                    f"{where} is encrypted, and Dask has no certificates here; name them in its settings, such as "
+                    "DASK_DISTRIBUTED__COMM__TLS__CA_FILE and ..._TLS__CLIENT__CERT and ..._TLS__CLIENT__KEY."
+                ) from None
             except (OSError, TimeoutError, ValueError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
                 raise BadInput(

@@ -8,6 +8,7 @@ from typing import Any
 
 from morph import __version__
 from morph.catalogues.index import Galaxies
+from morph.formats import FORMAT, SCORES
 from morph.images.footprints import Overlap
 from morph.images.zero_points import HEADERS, Calibration
 from serving.scoring.answerers import Source
@@ -47,6 +48,7 @@ class Job:
         if self.catalogue is not None:
             catalogue, selection = self.catalogue.about(), self.catalogue.where
         return {
+            FORMAT: SCORES,
             "software": f"morph {__version__}",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "survey": self.survey,

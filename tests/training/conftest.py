@@ -1,32 +1,12 @@
 """A small world to train, track and compare in."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.questions import ANSWERS, TREE, empty_votes, set_votes
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory):
-    """A new MLflow database; making one takes seconds, so tests copy it."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    code = "from training.records import tracking; tracking.setup(); tracking.list_runs()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=_clean())
-    assert done.returncode == 0, done.stderr
-    assert not done.stdout, "first use is quiet"
-    return folder / "mlruns" / "mlflow.db"
-
-
-def _clean() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | {
-        "PYTHONPATH": os.pathsep.join(sys.path)
-    }
 
 
 @pytest.fixture

@@ -152,6 +152,12 @@ def test_a_file_that_is_no_score_file_is_said(tmp_path):
         read_about(tmp_path / "other.parquet")
 
 
+def test_a_score_file_of_a_newer_morph_is_refused(tmp_path, description):
+    write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "format": 2})
+    with pytest.raises(BadInput, match=r"score file '.*a\.parquet' has format 2"):
+        read_about(tmp_path / "a.parquet")
+
+
 def test_magnitudes_are_named_after_the_band_that_was_measured(tmp_path, description):
     write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "survey": "decals"})
     table = pq.read_table(tmp_path / "a.parquet")

@@ -109,9 +109,15 @@ def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, tmp_path):
         time.sleep(0.05)
     job.send_signal(signal.SIGTERM)
     _, errors = job.communicate(timeout=60)
-    assert job.returncode == 130
+    assert job.returncode == 143
     assert "the same command goes on from there" in errors
     assert not (tmp_path / "scores" / HOLD).exists()
+
+
+def test_an_encrypted_scheduler_without_certificates_is_one_sentence(tiles_folder, tmp_path):
+    with pytest.raises(BadInput, match=r"tls://127\.0\.0\.1:9 is encrypted, and Dask has no certificates"):
+        score(tiles_folder, None, Sleeping(), tmp_path / "scores", scheduler="tls://127.0.0.1:9")
+    assert not (tmp_path / "scores").exists()
 
 
 def test_no_scheduler_is_one_sentence(tiles_folder, tmp_path, monkeypatch):
