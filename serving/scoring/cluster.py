@@ -145,13 +145,9 @@ def _connected(where: int | str, tiles: int) -> Iterator[Any]:
             cluster = stack.enter_context(_processes(min(where, max(tiles, 1))))
             client = stack.enter_context(Client(cluster))
         else:
+            _must_have_certificates(where)
             try:
                 client = stack.enter_context(Client(where, timeout=PATIENCE))
-            except TypeError:  # Dask asks its settings for certificates
-                raise BadInput(
-                    f"{where} is encrypted, and Dask has no certificates here; name them in its settings, such as "
-                    "DASK_DISTRIBUTED__COMM__TLS__CA_FILE and ..._TLS__CLIENT__CERT and ..._TLS__CLIENT__KEY."
-                ) from None
             except (OSError, TimeoutError, ValueError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
                 raise BadInput(
@@ -162,6 +158,20 @@ def _connected(where: int | str, tiles: int) -> Iterator[Any]:
             client.subscribe_topic("morph", _repeat)
         stack.enter_context(_watched(client, cluster))
         yield client
+
+
+def _must_have_certificates(where: str) -> None:
+    """BadInput where a connection is to be encrypted and Dask's settings name no certificates.
+
+    Dask's client would find that out halfway, and leave itself as what computes everything in this process.
+    """
+    from distributed.security import Security
+
+    if where.startswith("tls://") and Security().get_connection_args("client").get("ssl_context") is None:
+        raise BadInput(
+            f"{where} is encrypted, and Dask has no certificates here; name them in its settings, such as "
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE and ..._TLS__CLIENT__CERT and ..._TLS__CLIENT__KEY."
+        )
 
 
 def _processes(workers: int) -> AbstractContextManager:

@@ -118,6 +118,7 @@ def test_an_encrypted_scheduler_without_certificates_is_one_sentence(tiles_folde
     with pytest.raises(BadInput, match=r"tls://127\.0\.0\.1:9 is encrypted, and Dask has no certificates"):
         score(tiles_folder, None, Sleeping(), tmp_path / "scores", scheduler="tls://127.0.0.1:9")
     assert not (tmp_path / "scores").exists()
+    assert dask.config.get("scheduler", None) is None, "other work of this process is not disturbed"
 
 
 def test_no_scheduler_is_one_sentence(tiles_folder, tmp_path, monkeypatch):

@@ -27,9 +27,13 @@ np.savez(sys.argv[2], **outputs)
 @pytest.fixture
 def registered(tracked, classifier):
     """A run with a registered classifier, and the folder of the logged model."""
+    about = classifier.about
+    classifier.about = {}
     with tracking.run("tests", "model", "pretrain") as run:
         models.log_classifier(run, classifier, aliases=("champion",))
-    return run, Path(mlflow.artifacts.download_artifacts("models:/morph@champion"))
+    yield run, Path(mlflow.artifacts.download_artifacts("models:/morph@champion"))
+    # All tests share the classifier.
+    classifier.about = about
 
 
 def test_a_registered_model_brings_its_code_and_answers_the_same_without_morph(registered, classifier, tmp_path):
