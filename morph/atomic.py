@@ -15,6 +15,7 @@ from pathlib import Path
 
 from morph.errors import BadInput
 from morph.problems import storage_problem
+from morph.signals import held_back
 
 #: Commands that may write to one place at once, and how often a folder is put in place of another's that came between.
 AT_ONCE = 100
@@ -55,7 +56,6 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     said = f"{what} cannot be written to '{parent}'" if what else f"'{paths[0]}' cannot be written"
     try:
-        parent.mkdir(parents=True, exist_ok=True)
         workshop, lock = _claim(targets[0])
     except (FileExistsError, NotADirectoryError) as error:
         raise BadInput(f"{said}: a part of its path is a file.") from error
@@ -63,8 +63,9 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
         raise _refused(said, targets[0], error.strerror or str(error)) from error
     try:
         yield [workshop / target.name for target in targets]
-        for target in targets:
-            _put(workshop / target.name, target, replace)
+        with held_back():
+            for target in targets:
+                _put(workshop / target.name, target, replace)
         missing = []
     except (FileExistsError, BadInput):
         raise
@@ -74,11 +75,12 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
             raise
         raise _refused(said, targets[0], reason) from error
     finally:
-        shutil.rmtree(workshop, ignore_errors=True)
-        os.close(lock)
-        for folder in missing:
-            with suppress(OSError):  # somebody else's files are in it by now
-                folder.rmdir()
+        with held_back():
+            shutil.rmtree(workshop, ignore_errors=True)
+            os.close(lock)
+            for folder in missing:
+                with suppress(OSError):  # somebody else's files are in it by now
+                    folder.rmdir()
 
 
 def _refused(said: str, target: Path, reason: str) -> BadInput:
@@ -89,23 +91,36 @@ def _refused(said: str, target: Path, reason: str) -> BadInput:
 def _claim(target: Path) -> tuple[Path, int]:
     """An empty folder beside `target` that is nobody else's, and the open file that locks it."""
     for number in range(AT_ONCE):
-        folder = target.with_name(f".{target.name}.building{f'-{number}' if number else ''}")
+        folder = _workshop(target, number)
         with suppress(OSError):  # a file by this name is of an earlier version
             folder.unlink()
-        made = True
         try:
-            folder.mkdir()
-        except FileExistsError:
-            made = False
-        try:
+            # Another command that fails removes a folder that it made and that is still empty.
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made = _make(folder)
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:  # removed by its owner just now
             continue
         if _is_mine(folder, lock, made):
-            _recover(folder, target)
+            if not made:
+                _recover(folder, target)
+            _remove_abandoned(target, number + 1)
             return folder, lock
         os.close(lock)
     raise BlockingIOError(errno.EAGAIN, f"{AT_ONCE} commands write there already")
+
+
+def _workshop(target: Path, number: int) -> Path:
+    return target.with_name(f".{target.name}.building{f'-{number}' if number else ''}")
+
+
+def _make(folder: Path) -> bool:
+    """Make a folder; whether there was none."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _is_mine(folder: Path, lock: int, made: bool) -> bool:
@@ -124,14 +139,31 @@ def _is_mine(folder: Path, lock: int, made: bool) -> bool:
 
 def _recover(folder: Path, target: Path) -> None:
     """Empty a folder that a killed process left; what it had moved out of the way for its result is put back."""
-    old = _old(folder, target)
-    if old.exists() and not target.exists():
-        old.rename(target)
+    # Earlier versions moved it to a place beside the folder.
+    for old in (_old(folder, target), target.with_name(f".{target.name}.old")):
+        if old.is_dir() and not target.exists():
+            old.rename(target)
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def _remove_abandoned(target: Path, first: int) -> None:
+    """Remove what commands left that were killed while they wrote beside others."""
+    for number in range(first, AT_ONCE):
+        folder = _workshop(target, number)
+        try:
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return
+        try:
+            if _is_mine(folder, lock, made=False):
+                _recover(folder, target)
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 def _old(workshop: Path, target: Path) -> Path:

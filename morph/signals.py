@@ -20,6 +20,9 @@ class Terminated(KeyboardInterrupt):
 #: library, so what runs long asks again.
 _came = 0
 
+#: How many blocks of `held_back` the main thread is in.
+_held = 0
+
 
 def check() -> None:
     """Raise what a signal has raised already, where that was swallowed. For loops that run long."""
@@ -43,7 +46,8 @@ def stoppable() -> Iterator[None]:
         if not _came:
             threading.Thread(target=_end, args=(number, ended), daemon=True).start()
         _came = number
-        check()
+        if not _held:
+            check()
 
     _came = 0
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -54,6 +58,24 @@ def stoppable() -> Iterator[None]:
         _came = 0
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """A signal that comes in this block raises at its end. For steps that belong together and take no time."""
+    global _held
+    if threading.current_thread() is not threading.main_thread():
+        # No other thread is ever interrupted.
+        yield
+        return
+    before = _came
+    _held += 1
+    try:
+        yield
+    finally:
+        _held -= 1
+    if _came != before and not _held:
+        check()
 
 
 def _end(number: int, ended: threading.Event) -> None:

@@ -3,12 +3,29 @@
 import errno
 import fcntl
 import os
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import morph.atomic as atomic_module
 from morph.atomic import atomic, atomic_files
 from morph.errors import BadInput
+from morph.signals import stoppable
+
+#: Replaces the folder that it is told by one that holds a letter, without end.
+AGAIN_AND_AGAIN = """
+import sys
+from pathlib import Path
+from morph.atomic import atomic
+while True:
+    with atomic(Path(sys.argv[1])) as building:
+        building.mkdir()
+        (building / "part").write_text(1000 * sys.argv[2])
+"""
 
 
 def names(folder) -> list[str]:
@@ -176,3 +193,50 @@ def test_a_file_system_without_locks_still_keeps_two_apart(tmp_path, monkeypatch
         write(tmp_path / "a", "b")
     assert (tmp_path / "a").read_text() == "a"
     assert names(tmp_path) == ["a"]
+
+
+def test_what_several_killed_processes_left_is_removed_by_the_next(tmp_path):
+    write(tmp_path / "table", "old")
+    for name in (".table.building", ".table.building-1", ".table.building-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table").write_text("half")
+    write(tmp_path / "table", "new")
+    assert names(tmp_path) == ["table"]
+
+
+def test_what_an_earlier_version_had_moved_away_comes_back(tmp_path):
+    (tmp_path / ".set.building").mkdir()
+    (tmp_path / ".set.old").mkdir()
+    (tmp_path / ".set.old" / "part").write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic(tmp_path / "set"):
+        raise ZeroDivisionError
+    assert names(tmp_path) == ["set"]
+    assert (tmp_path / "set" / "part").read_text() == "old"
+
+
+def test_a_signal_does_not_part_files_that_appear_together(tmp_path, monkeypatch):
+    put = atomic_module._put
+
+    def and_then_a_signal(*arguments) -> None:
+        put(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(atomic_module, "_put", and_then_a_signal)
+    with pytest.raises(KeyboardInterrupt), stoppable(), atomic_files(tmp_path / "a", tmp_path / "b") as building:
+        [each.write_text("whole") for each in building]
+    assert names(tmp_path) == ["a", "b"]
+
+
+def test_processes_that_are_killed_at_any_moment_leave_one_whole_folder(tmp_path):
+    make(tmp_path / "set", "x" * 1000)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", AGAIN_AND_AGAIN, str(tmp_path / "set")]
+    jobs = [subprocess.Popen([*command, letter], env=environment) for letter in "abcd"]
+    time.sleep(1)
+    for job in jobs:
+        time.sleep(0.05)
+        job.kill()
+        job.wait()
+    make(tmp_path / "set", "y" * 1000)
+    assert names(tmp_path) == ["set"]
+    assert (tmp_path / "set" / "part").read_text() == "y" * 1000
