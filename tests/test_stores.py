@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-FIRST = "from training.records import tracking; tracking.setup(); tracking.list_runs()"
 
-
-def start(*arguments, code: str = "", cwd: Path, **options) -> subprocess.Popen:
-    """A command in a process of its own; with `code`, Python instead of morph."""
-    command = [sys.executable, *(["-c", code] if code else ["-m", "morph", *map(str, arguments)])]
+def start(*arguments, cwd: Path, **options) -> subprocess.Popen:
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "morph", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **options.pop("env", {})}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=cwd, env=environment, **{**pipes, **options})
@@ -44,12 +42,6 @@ def schema(uri: str, revision: str) -> None:
         database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
 
 
-def test_two_commands_that_make_a_store_at_once_both_find_it(tmp_path):
-    clean = {"MLFLOW_TRACKING_URI": ""}
-    jobs = [start(code=FIRST, cwd=tmp_path, env=clean) for _ in range(2)]
-    assert [ended(job) for job in jobs] == [(0, ""), (0, "")]
-
-
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
@@ -58,8 +50,10 @@ def test_two_commands_that_make_a_store_at_once_both_find_it(tmp_path):
         ("postgresql://host/db", "needs the package psycopg"),
     ],
 )
-def test_a_store_that_cannot_be_named_so_is_one_sentence(uri, said, tmp_path):
-    status, errors = ended(start("compare", cwd=tmp_path, env={"MLFLOW_TRACKING_URI": uri}))
+def test_a_store_that_cannot_be_named_so_is_one_sentence(uri, said, morph, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    status, _, errors = morph("compare")
     assert (status, one_sentence(errors)) == (2, True), errors
     assert said in errors
 
@@ -67,9 +61,11 @@ def test_a_store_that_cannot_be_named_so_is_one_sentence(uri, said, tmp_path):
 @pytest.mark.parametrize(
     ("revision", "said"), [("ffffffffffff", "made by a newer MLflow"), ("451aebb31d03", "`mlflow db upgrade")]
 )
-def test_a_store_of_another_mlflow_is_one_sentence(revision, said, store, tmp_path):
+def test_a_store_of_another_mlflow_is_one_sentence(revision, said, store, morph, tmp_path, monkeypatch):
     schema(store, revision)
-    status, errors = ended(start("compare", cwd=tmp_path, env={"MLFLOW_TRACKING_URI": store}))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    status, _, errors = morph("compare")
     assert (status, one_sentence(errors)) == (2, True), errors
     assert said in errors
 

@@ -1,81 +1,75 @@
 """What a run logs reaches MLflow, now or later, whatever becomes of the server."""
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
+import threading
 import time
-import urllib.request
-from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.server import (
+    ARTIFACT_ROOT_ENV_VAR,
+    ARTIFACTS_DESTINATION_ENV_VAR,
+    BACKEND_STORE_URI_ENV_VAR,
+    SERVE_ARTIFACTS_ENV_VAR,
+    app,
+    handlers,
+)
+from werkzeug.serving import make_server
 
 from morph.errors import BadInput
 from training.records import tracking
 from training.records.outbox import UNSENT, send_all
 
-#: Seconds in which a server answers that has just been started.
-SLOW = 90
-
 
 class Server:
-    """A real MLflow server on a folder, which can be killed and started again under the same address."""
+    """MLflow's own server, in this process; it can go away and come back under the same address."""
 
-    def __init__(self, folder: Path):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self._folder, self.uri = folder, f"http://127.0.0.1:{self._port}"
+    def __init__(self) -> None:
+        self._port = 0
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"]
-        command += ["--artifacts-destination", str(self._folder / "artifacts")]
-        self._process = subprocess.Popen(
-            command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        began = time.monotonic()
-        while time.monotonic() - began < SLOW:
-            try:
-                urllib.request.urlopen(f"{self.uri}/health", timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.2)
-        raise TimeoutError(f"no MLflow server after {SLOW} s")
+        self._server = make_server("127.0.0.1", self._port, app, threaded=True)
+        self._port = self._server.port
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
 
-    def kill(self) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+    def go_away(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
 
 @pytest.fixture
-def server(migrated, tracked):
+def server(migrated, tracked, monkeypatch):
     folder = tracked / "server"
     folder.mkdir()
     shutil.copy(migrated, folder / "mlflow.db")
-    running = Server(folder)
+    monkeypatch.setenv(BACKEND_STORE_URI_ENV_VAR, f"sqlite:///{folder}/mlflow.db")
+    monkeypatch.setenv(ARTIFACT_ROOT_ENV_VAR, "mlflow-artifacts:/")
+    monkeypatch.setenv(ARTIFACTS_DESTINATION_ENV_VAR, str(folder / "artifacts"))
+    monkeypatch.setenv(SERVE_ARTIFACTS_ENV_VAR, "true")
+    for name in ("_tracking_store", "_model_registry_store", "_artifact_repo"):
+        monkeypatch.setattr(handlers, name, None)
+    running = Server()
     yield running
-    running.kill()
+    running.go_away()
 
 
 def waiting() -> int:
     return len(list(UNSENT.glob("*/[0-9]*")))
 
 
-def test_a_server_that_is_killed_neither_stops_nor_delays_a_run_and_gets_the_rest_later(server, monkeypatch, capsys):
+def test_a_server_that_goes_away_neither_stops_nor_delays_a_run_and_gets_the_rest_later(server, monkeypatch, capsys):
     monkeypatch.setattr(tracking, "PATIENCE", 1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with tracking.run("tests", "long", "pretrain", uri=server.uri) as run:
         run.log_metrics({"loss": 9.0}, step=0)
         while waiting():
             time.sleep(0.05)
-        server.kill()
+        server.go_away()
         began = time.monotonic()
         for step in range(1, 20):
             run.log_metrics({"loss": 9.0 - step}, step=step)
