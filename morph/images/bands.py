@@ -10,7 +10,8 @@ import re
 from astropy.io import fits
 
 #: Cards that hold a band, in the order in which they are believed. Rubin's Butler writes ``LSST BUTLER DATAID BAND``,
-#: Pan-STARRS ``FPA.FILTER``, KiDS ``FILT_ID``, Hubble's ACS a filter in each of two wheels, Webb one more in PUPIL.
+#: Pan-STARRS ``FPA.FILTER``, KiDS ``FILT_ID``, SkyMapper ``FILTNAME``, Hubble's ACS a filter in each of two wheels,
+#: Webb one more in PUPIL.
 CARDS = (
     "BAND",
     "LSST BUTLER DATAID BAND",
@@ -20,6 +21,7 @@ CARDS = (
     "FPA.FILTERID",
     "FPA.FILTER",
     "FILT_ID",
+    "FILTNAME",
     "FILTER1",
     "FILTER2",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from morph.errors import BadInput
 from morph.images.planes import BANDS, is_fits
 from morph.images.readers import READERS, Holds, Named, Plain, Reader, named, reader_of
-from morph.images.readers.peek import Told, told_by
+from morph.images.readers.peek import told_by
 from morph.surveys import SURVEYS, UNKNOWN, WITH_Z, Survey
 
 #: A tile's files in one folder: the folder, the reader's class, and what the files' names share.
@@ -97,20 +97,38 @@ def _together(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
 
 
 def _of_one_tile(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
-    """The same groups, of which those that are one file each, whose headers tell bands of one tile, are one."""
-    alone: dict[tuple[Path, tuple[object, ...]], list[tuple[Key, Told]]] = {}
+    """The same groups, of which those whose headers tell different bands of one tile are one.
+
+    Asked are the headers of single files whose names tell no band, and of surveys whose names tell no field.
+    """
+    alone: dict[tuple[Path, type[Reader], object], list[tuple[Key, str]]] = {}
     for key, paths in groups.items():
-        if len(paths) == 1 and key[1] is Plain and not _tells(named(path := next(iter(paths)))[1]):
-            told = told_by(path)
-            if told is not None and told.band is not None:
-                alone.setdefault((key[0], told.tile), []).append((key, told))
+        told = _told_of_tile(key, paths)
+        if told is not None:
+            alone.setdefault((*key[:2], told[0]), []).append((key, told[1]))
     result = dict(groups)
     for files in alone.values():
         keys = [key for key, _ in files]
-        if len({told.band for _, told in files}) == len(files) > 1:
+        if len({band for _, band in files}) == len(files) > 1:
             for key in keys[1:]:
                 result[keys[0]] = result[keys[0]] | result.pop(key)
     return result
+
+
+def _told_of_tile(key: Key, paths: set[Path]) -> tuple[object, str] | None:
+    """What the header of a group's only image tells of tile and band; None where names tell, or it tells neither."""
+    images = [path for path in paths if named(path)[1].holds is Holds.IMAGE]
+    if len(images) != 1:
+        return None
+    reader, name = named(images[0])
+    if key[1] is Plain and len(paths) == 1 and not _tells(name):
+        told = told_by(images[0])
+        return None if told is None or told.band is None else (told.tile, told.band)
+    if name.band is None or type(reader).field is Reader.field:
+        return None
+    told = told_by(images[0])
+    field = None if told is None else reader.field(told.header)
+    return None if field is None else (field, name.band)
 
 
 def bands_left_out(tiles: Iterable[Sequence[Path]]) -> list[str]:

@@ -28,6 +28,7 @@ ZERO_POINT_CARDS = (
     "ABZP",
     "MZP_AB",
     "ZP",
+    "ZPAPPROX",
 )
 #: Cards that name the system of the magnitudes in the cards above.
 SYSTEM_CARDS = ("MAGSYS", "PHOTSYS", "PHOT_SYS", "ZPSYS", "MAGTYPE")
@@ -39,6 +40,7 @@ INHERITED = (
     *CARDS,
     *("FLUXMAG0", "BUNIT", "TILENAME", "SATURATE", "SOFTNAME"),
     *("TELESCOP", "INSTRUME", "OBJECT", "EXPTIME", "PHOTFLAM", "PHOTPLAM", "PIXAR_SR", "FPA.ZP"),
+    "PROCTYPE",
     *("BRICK", "BRICKNAM", "TILEID", "SKYCELL", "FPA.INSTRUMENT"),
     *(f"LSST BUTLER DATAID {key}" for key in ("TRACT", "PATCH", "INSTRUMENT")),
 )

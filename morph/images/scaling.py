@@ -47,7 +47,15 @@ class Times:
         return pixels * self.factor
 
 
-Scaling = Asinh | Inverse | Times
+@dataclass(frozen=True)
+class Bit:
+    """Masks that hold one number a pixel, as masks of bits: the number k becomes bit k, and 0 stays 0."""
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        return np.where(pixels > 0, 2.0 ** np.clip(pixels, 0, 20), 0)
+
+
+Scaling = Asinh | Inverse | Times | Bit
 
 
 class ScaledRows(Rows):

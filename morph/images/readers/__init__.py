@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from morph.images.readers.cfht import CFHT
+from morph.images.readers.decam import DECam
 from morph.images.readers.des import DES
 from morph.images.readers.euclid import Euclid
 from morph.images.readers.hsc import HSC
@@ -14,6 +15,7 @@ from morph.images.readers.plain import Plain
 from morph.images.readers.reader import Holds, Named, Reader
 from morph.images.readers.rubin import Rubin
 from morph.images.readers.sdss import SDSS
+from morph.images.readers.skymapper import SkyMapper
 from morph.images.readers.space import SpaceTelescope
 
 __all__ = ["READERS", "SURVEYS", "Holds", "Named", "Plain", "Reader", "named", "reader_of"]
@@ -29,6 +31,8 @@ SURVEYS: tuple[Reader, ...] = (
     PanStarrs(),
     KiDS(),
     CFHT(),
+    DECam(),
+    SkyMapper(),
     SpaceTelescope(),
 )
 

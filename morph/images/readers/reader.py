@@ -75,6 +75,11 @@ class Reader(ABC):
         """What the survey calls the tile called `name`, in catalogues too; empty if the survey has no such names."""
         return name
 
+    def field(self, header: fits.Header) -> tuple[float, ...] | None:
+        """What the headers of one field's images in several bands share, where their names do not tell that they are
+        one tile; None where names tell."""
+        return None
+
     def calibration(self, header: fits.Header) -> float | None:
         """AB magnitude of one count of an image with this header, where it holds no zero point and no unit."""
         return self.zero_point

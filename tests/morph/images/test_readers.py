@@ -319,7 +319,7 @@ def test_a_distorted_image_is_read_with_its_distortion(tmp_path):
 
 
 def test_the_example_of_a_new_survey_in_the_documents_reads_its_tiles(tmp_path, monkeypatch):
-    page = (Path(__file__).parents[3] / "docs" / "tiles.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "tiles.md").read_text()
     example: dict = {}
     exec(page.split("```python")[1].split("```")[0], example)
     monkeypatch.setattr(readers, "READERS", (example["Imagined"](), *readers.READERS))
