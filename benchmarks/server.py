@@ -104,9 +104,17 @@ class Child:
         """Where a server that was started says that it serves."""
         return self.first.split()[-1]
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self, line: str) -> str:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
+        return self.read()
+
+    def read(self) -> str:
+        """The next line that it prints."""
         return self._process.stdout.readline()
 
     def __enter__(self) -> "Child":

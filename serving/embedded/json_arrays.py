@@ -5,6 +5,7 @@ many galaxies holds up nobody else's. What is unusual or wrong is left to Python
 """
 
 import base64
+import io
 import json
 import re
 import secrets
@@ -15,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+
+from serving.embedded.bodies import MOST_OBJECTS, MOST_TEXT, MOST_VALUES, TooMuch
 
 #: Characters from which on an array is worth a call of Arrow, the most such arrays looked for, their highest rank.
 _LONG, _MOST, _RANK = 512, 10_000, 8
@@ -31,24 +34,16 @@ _PIECE = 1 << 20
 _NO_JSON = r"(?:^|[\[,\s])-?(?:[+.]|0[0-9])|\.(?:[^0-9]|$)"
 
 
-#: The most text besides long arrays of numbers, in bytes, and the most values in it: Python's json holds Python's lock
-#: while it reads them, and makes many times their size of objects.
-MOST_TEXT, MOST_VALUES = 4 << 20, 100_000
-
-
-class TooMuch(Exception):
-    """A body holds more values than are worth reading one by one."""
-
-
 class Unusual(Exception):
     """This is no plain array of numbers: Python's json has to read it."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A long array of numbers, still as text: its type is known once the request's signature is."""
+    """A long array of numbers, still as text, which is a part of the body: its type is known once the request's
+    signature is."""
 
-    text: bytes
+    text: memoryview
 
     def array(self, dtype: np.dtype) -> np.ndarray:
         """The array. Raises Unusual unless it holds numbers that are the same in that type."""
@@ -56,7 +51,9 @@ class Block:
             raise Unusual
         shape = self._shape()
         # Arrow's own search runs outside Python's lock.
-        if pc.match_substring_regex(pa.scalar(self.text, pa.binary()), _NO_JSON).as_py():
+        offsets = pa.py_buffer(np.array([0, len(self.text)], np.int32))
+        text = pa.BinaryArray.from_buffers(pa.binary(), 1, [None, offsets, pa.py_buffer(self.text)])
+        if pc.match_substring_regex(text, _NO_JSON)[0].as_py():
             raise Unusual
         try:
             table = pyarrow.csv.read_csv(
@@ -85,7 +82,7 @@ class Block:
             # From the innermost lists outwards: the first one of each depth tells how long all should be.
             first = skeleton[rank - depth : skeleton.find(b"]" * depth) + depth]
             shape.append((len(first) - 1) // (len(expected) + 1))
-            expected = b"[" + b",".join([expected] * shape[-1]) + b"]"
+            expected = b"[" + ((expected + b",") * shape[-1])[:-1] + b"]"
         if expected != skeleton:
             raise Unusual
         return tuple(reversed(shape))
@@ -98,10 +95,10 @@ def loads(body: bytes):
     mark = secrets.token_hex(8)
     blocks: list[Block] = []
     parts: list[bytes] = []
-    done = 0
+    done, view = 0, memoryview(body)
     for start, stop in _blocks(body):
         parts += [body[done:start], f'"{mark}{len(blocks)}"'.encode()]
-        blocks.append(Block(body[start:stop]))
+        blocks.append(Block(view[start:stop]))
         done = stop
 
     def restored(value):
@@ -123,11 +120,12 @@ def loads(body: bytes):
 
 
 def loads_plainly(body: bytes):
-    """What Python's json makes of a body. TooMuch where it holds more than `MOST_TEXT` bytes or `MOST_VALUES` values:
-    they are counted before any is read."""
+    """What Python's json makes of a body. TooMuch where it holds more than `MOST_TEXT` bytes, `MOST_VALUES` values or
+    `MOST_OBJECTS` objects: they are counted before any is read."""
     if len(body) > MOST_TEXT:
         raise TooMuch
-    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > MOST_VALUES:
+    objects = body.count(b"{")
+    if objects > MOST_OBJECTS or body.count(b",") + body.count(b"[") + objects > MOST_VALUES:
         raise TooMuch
     text = body.decode("utf-8-sig", "surrogatepass")
     start = len(text) - len(text.lstrip(" \t\r\n"))
@@ -172,9 +170,12 @@ def _blocks(body: bytes) -> Iterator[tuple[int, int]]:
             return
 
 
-def _translated(text: bytes, table: bytes | None, without: bytes = b"") -> bytes:
-    pieces = range(0, len(text), _PIECE)
-    return b"".join(text[start : start + _PIECE].translate(table, without) for start in pieces)
+def _translated(text: memoryview, table: bytes | None, without: bytes = b"") -> bytes:
+    # Unlike a list of pieces it becomes one text without a copy.
+    written = io.BytesIO()
+    for start in range(0, len(text), _PIECE):
+        written.write(bytes(text[start : start + _PIECE]).translate(table, without))
+    return written.getvalue()
 
 
 def texts(array: np.ndarray, as_bytes: bool = False) -> pa.Array:

@@ -12,17 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from serving.embedded.json_arrays import (
-    MOST_TEXT,
-    MOST_VALUES,
-    Block,
-    TooMuch,
-    Unusual,
-    joined,
-    loads,
-    loads_plainly,
-    texts,
-)
+from serving.embedded.json_arrays import Block, Unusual, joined, loads, loads_plainly, texts
 from serving.servable import Refused, TensorSpec
 
 #: What stands in a request under the key of its inputs, and in its answer under that of its outputs.
@@ -71,10 +61,6 @@ def read_document(body: bytes, load: Callable[[bytes], object] = loads) -> dict:
         raise _invalid("JSON Parse error: The document is empty")
     try:
         document = load(body)
-    except TooMuch:
-        raise _invalid(
-            f"A request holds at most {MOST_VALUES} values and {MOST_TEXT >> 20} MB of text besides arrays of numbers"
-        ) from None
     except RecursionError:
         raise _invalid("JSON Parse error: The document is nested too deeply") from None
     except ValueError as error:

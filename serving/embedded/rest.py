@@ -8,12 +8,13 @@ import asyncio
 import gzip
 import json
 import logging
+import os
 import re
 import socket
 import time
-import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -22,6 +23,7 @@ from google.protobuf import json_format
 from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, regression_pb2
 
 from morph.errors import BadInput
+from serving.embedded.bodies import Limits, TooLarge, Unpacking, count
 from serving.embedded.health import is_ready
 from serving.embedded.json_messages import read_document, read_request, signature_of, write_answer
 from serving.embedded.metrics import Metrics
@@ -63,12 +65,9 @@ IDLE, ARRIVING, ANSWERING, FETCHING = 75.0, 60.0, 30.0, 60.0
 #: Seconds that requests under way get to finish when the server stops.
 GRACE = 30.0
 
-#: Bytes from which on a body is worth a thread, and an answer is worth compressing.
-_LARGE = 1 << 14
-
-
-class TooLarge(Exception):
-    """A request's body is over the limit."""
+#: Bytes from which on a body is worth a thread, and an answer is worth compressing; and from which on it waits for
+#: others of its size, and not they for it.
+_LARGE, _HUGE = 1 << 14, 1 << 21
 
 
 class Rest:
@@ -82,7 +81,10 @@ class Rest:
     def __init__(self, models: Models, metrics: Metrics | None, monitoring: str | None):
         self._models, self._metrics, self._monitoring = models, metrics, monitoring
         self._prediction = PredictionService(models)
+        # What is small waits for nothing that is large, and nobody for a body that may unpack into anything.
         self._threads = ThreadPoolExecutor(2, "morph-json")
+        self._unpacking = ThreadPoolExecutor(1, "morph-unpacking")
+        self._huge = ThreadPoolExecutor(max(1, min(2, (os.cpu_count() or 2) // 2)), "morph-large-json")
         self._bytes = 0
         server = web.Server(
             self._answer,
@@ -106,7 +108,8 @@ class Rest:
     async def close(self) -> None:
         """Take no new requests, and finish those under way."""
         await self._runner.cleanup()
-        self._threads.shutdown(wait=False)
+        for threads in (self._threads, self._unpacking, self._huge):
+            threads.shutdown(wait=False)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request."""
@@ -164,14 +167,10 @@ class Rest:
                     pieces.append(piece)
             body = b"".join(pieces)
             del pieces
-            if encoding := request.headers.get("Content-Encoding"):
-                body = await self._work(len(body), _decompressed, body, encoding)
-                held += len(body)
-                self._bytes += len(body)
-                self._must_fit(len(body))
+            encoding = request.headers.get("Content-Encoding") or "identity"
             if method != "predict":
-                return await self._wrong_method(spec, body, method)
-            answer, headers = await self._predict(spec, body), {}
+                return await self._wrong_method(spec, body, encoding, method)
+            answer, headers = await self._predict(spec, body, encoding), {}
             if len(answer) > _LARGE and _takes_gzip(request.headers.get("Accept-Encoding", "")):
                 answer = await self._work(len(answer), gzip.compress, answer, 1)
                 headers = {"Content-Encoding": "gzip"}
@@ -180,15 +179,15 @@ class Rest:
             )
         except TimeoutError:
             return _error(408, f"The request did not arrive within {ARRIVING:g} s")
-        except TooLarge:
-            return _error(413, f"A request's body holds at most {MAX_BODY} bytes")
+        except TooLarge as refusal:
+            return _error(413, refusal.sentence)
         finally:
             self._bytes -= held
 
     def _must_fit(self, size: int) -> None:
         """Refused, or TooLarge, where a body of that size, or all of them, hold more than they may."""
         if size > MAX_BODY:
-            raise TooLarge
+            raise TooLarge(MAX_BODY)
         if self._bytes > MAX_BODIES:
             raise Refused("RESOURCE_EXHAUSTED", "The server holds many large requests; try again later")
 
@@ -203,11 +202,32 @@ class Rest:
                 request.transport.abort()
         return response
 
-    async def _predict(self, spec: Spec, body: bytes) -> bytes:
+    @asynccontextmanager
+    async def _unpacked(self, body: bytes, encoding: str, limits: Limits) -> AsyncIterator[bytes]:
+        """A body as it was before its client compressed it, while it is used. Refused where it cannot be had, or holds
+        more than any request needs."""
+        held = 0
+        try:
+            if encoding.lower() == "identity":
+                await self._work(len(body), count, body, limits)
+            else:
+                loop, unpacking = asyncio.get_running_loop(), Unpacking(body, encoding, limits)
+                text = await loop.run_in_executor(self._unpacking, unpacking.go_on, _HUGE)
+                while text is None:
+                    text = await loop.run_in_executor(self._huge, unpacking.go_on, MAX_BODY)
+                body, held = text, len(text)
+                self._bytes += held
+                self._must_fit(held)
+            yield body
+        finally:
+            self._bytes -= held
+
+    async def _predict(self, spec: Spec, body: bytes, encoding: str) -> bytes:
         """Predict: the body of a request, and that of its answer."""
         deadline = time.monotonic() + ANSWERING
         with self._models.under_way(spec, "REST") as request:
             signatures = self._models.find(spec).servable.signatures
+            limits = Limits.of(MAX_BODY, signatures.values())
 
             def inputs_of(name: str):
                 name = name or "serving_default"
@@ -216,7 +236,7 @@ class Rest:
                 return signatures[name].inputs
 
             try:
-                async with asyncio.timeout(ANSWERING):
+                async with asyncio.timeout(ANSWERING), self._unpacked(body, encoding, limits) as body:
                     asked = await self._work(len(body), read_request, body, inputs_of)
             except TimeoutError:
                 raise Refused("DEADLINE_EXCEEDED", "Deadline Exceeded") from None
@@ -225,9 +245,10 @@ class Rest:
             outputs = part.cut(names)
             return await self._work(sum(each.nbytes for each in outputs.values()), write_answer, outputs, asked.format)
 
-    async def _wrong_method(self, spec: Spec, body: bytes, method: str) -> web.Response:
+    async def _wrong_method(self, spec: Spec, body: bytes, encoding: str, method: str) -> web.Response:
         """Classify and Regress: Refused, as no signature answers them; a wrong body is told first."""
-        document = await self._work(len(body), read_document, body)
+        async with self._unpacked(body, encoding, Limits(MAX_BODY)) as body:
+            document = await self._work(len(body), read_document, body)
         spec = replace(spec, signature=signature_of(document))
         examples = document.get("examples")
         if not isinstance(examples, list) or not examples:
@@ -246,7 +267,8 @@ class Rest:
         """Call something that takes long where there is much to do: then in a thread."""
         if size < _LARGE:
             return call(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+        threads = self._threads if size < _HUGE else self._huge
+        return await asyncio.get_running_loop().run_in_executor(threads, call, *arguments)
 
 
 async def start_rest(
@@ -282,26 +304,6 @@ async def start_rest(
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens, on an IPv4 or IPv6 address. OSError where it cannot be had."""
     return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-
-
-def _decompressed(body: bytes, encoding: str) -> bytes:
-    """A body as it was before its client compressed it. Refused where it cannot be had, TooLarge where a few bytes
-    stand for too many."""
-    if encoding.lower() not in ("gzip", "deflate", "identity"):
-        raise Refused("INVALID_ARGUMENT", f"A body of Content-Encoding {encoding[:40]} cannot be read; use gzip.")
-    if encoding.lower() == "identity":
-        return body
-    # 32 more than the largest window means either format, gzip's or zlib's.
-    inflating = zlib.decompressobj(32 + zlib.MAX_WBITS)
-    try:
-        text = inflating.decompress(body, MAX_BODY + 1)
-    except zlib.error:
-        text = b""
-    if len(text) > MAX_BODY:
-        raise TooLarge
-    if not inflating.eof:
-        raise Refused("INVALID_ARGUMENT", "The request's body is not compressed as its Content-Encoding says.")
-    return text
 
 
 def _takes_gzip(accepted: str) -> bool:
