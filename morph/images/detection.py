@@ -11,12 +11,14 @@ import sep
 from astropy.table import Table
 
 from morph.errors import BadInput
-from morph.images.photometry import magnitudes, smallest_radius
+from morph.images import saturation
+from morph.images.photometry import fluxes_within, smallest_radius, totals
+from morph.images.point_sources import PointSources
 from morph.images.reading import Readers
 from morph.images.size import MIN_AREA, THRESHOLD, half_light_radii
 from morph.images.tiles import Tile
 from morph.images.walk import Strip, walk
-from morph.surveys import get_survey
+from morph.surveys import get_survey, magnitude
 
 #: Pixels of a box in which the sky counts as constant: several times a large galaxy, so that none is taken for sky.
 SKY_BOX = 256
@@ -49,13 +51,13 @@ def detect(tile: Tile, smallest: float | None = None, readers: Readers | None = 
     """The galaxies on a tile, brightest first.
 
     Sources stand `THRESHOLD` sigma above the sky on the noise-weighted sum of the bands. Those below
-    `LEAST_SIGNAL` are dropped, and so are those not larger than a point source: stars, and galaxies without visible
-    structure. Those in an overlap with another tile that answers for them there are left to it.
+    `LEAST_SIGNAL` are dropped, and so are those not larger than the tile's point sources: stars, and galaxies without
+    visible structure. Those in an overlap with another tile that answers for them there are left to it.
 
     Parameters
     ----------
-    smallest : half-light radius below which sources are dropped, arcsec; the survey's point-source radius if not
-        given.
+    smallest : half-light radius below which sources are dropped, arcsec; if not given, that of the tile's own point
+        sources, or of the survey's where the tile has too few of them.
     readers : processes that read the tile.
 
     Returns
@@ -66,23 +68,37 @@ def detect(tile: Tile, smallest: float | None = None, readers: Readers | None = 
 
     Raises BadInput when the tile is too crowded for its sources to be told apart.
     """
-    smallest = smallest_radius(get_survey(tile.survey), tile.pixel_scale) if smallest is None else smallest
+    points = PointSources()
     height = tile.shape[0]
     starts = np.arange(0, height, ROWS)
     stops = np.minimum(starts + ROWS, height)
     low, high = np.maximum(starts - OVERLAP, 0), np.minimum(stops + OVERLAP, height)
     found = np.empty((0, 4 + len(tile.channels)))
     for strip, ready in walk(tile, low, high, weights=True, step=SKY_BOX, readers=readers):
+        saturation.mark(strip)
+        points.look(strip)
         for k in ready.tolist():
-            sources = _sources(strip.part(int(low[k]), int(high[k])), smallest / tile.pixel_scale)
+            sources = _sources(strip.part(int(low[k]), int(high[k])))
             y = sources[:, 1]
             sources = sources[(y >= starts[k] - SLACK) & (y < stops[k] + SLACK)]
             found = np.concatenate([found, sources[~_among(sources, found)]])
         # The next strip is made of parts of this one, and both at once are a lot of memory.
         del strip
+    seeing = points.half_light()
+    if smallest is None:
+        smallest = _point_source(tile, seeing)
+    found = found[found[:, 2] >= smallest / tile.pixel_scale]
+    found[:, 4:] = magnitude(totals(found[:, 4:], found[:, 2], seeing, tile.channels))
     found = found[np.argsort(-found[:, 3], kind="stable")]
     found = found[tile.owns(*tile.sky(found[:, 0], found[:, 1]))] if len(found) else found
     return _table(tile, found)
+
+
+def _point_source(tile: Tile, seeing: np.ndarray) -> float:
+    """The half-light radius of a point source on the mean of the tile's bands, arcsec."""
+    there = np.array([channel in tile.bands for channel in tile.channels])
+    measured = float(seeing[there].mean()) * tile.pixel_scale
+    return measured if np.isfinite(measured) else smallest_radius(get_survey(tile.survey), tile.pixel_scale)
 
 
 def _among(sources: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -94,10 +110,11 @@ def _among(sources: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (distance < SLACK).any(axis=1)
 
 
-def _sources(strip: Strip, smallest: float) -> np.ndarray:
-    """The galaxies of a strip not smaller than `smallest` (pixels): float [n, 4 + channels].
+def _sources(strip: Strip) -> np.ndarray:
+    """The sources of a strip: float [n, 4 + channels].
 
-    A row holds x, y (on the tile), the half-light radius (pixels), the signal and the channels' magnitudes.
+    A row holds x, y (on the tile), the half-light radius (pixels), the signal and the channels' fluxes within that
+    radius.
     """
     tile = strip.tile
     image = _Image.of(strip)
@@ -111,10 +128,10 @@ def _sources(strip: Strip, smallest: float) -> np.ndarray:
     radius = half_light_radii(image.flux, sources, np.arange(1, len(sources) + 1), segments, bad)
     within = np.maximum(radius, 1.0)
     light, _, _ = sep.sum_circle(image.signal, sources["x"], sources["y"], within, mask=bad, subpix=1)
-    keep = (light / (np.sqrt(np.pi) * within) >= LEAST_SIGNAL) & (radius >= smallest)
+    keep = light / (np.sqrt(np.pi) * within) >= LEAST_SIGNAL
     x, y, radius = sources["x"][keep], sources["y"][keep], radius[keep]
     brightness = [
-        magnitudes(image.bands[band], x, y, radius)
+        fluxes_within(image.bands[band], x, y, radius)
         if band in image.bands and tile.zero_points[band].known
         else np.full(len(x), np.nan)
         for band in tile.channels
@@ -215,6 +232,6 @@ def _table(tile: Tile, found: np.ndarray) -> Table:
     table["radius"] = radius * tile.pixel_scale
     table["ra"].unit = table["dec"].unit = "deg"
     table["radius"].unit = "arcsec"
-    for name, magnitude in zip(("mag_g", "mag_r", "mag_i"), brightness, strict=True):
-        table[name] = magnitude
+    for name, values in zip(("mag_g", "mag_r", "mag_i"), brightness, strict=True):
+        table[name] = values
     return table

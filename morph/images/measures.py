@@ -18,7 +18,7 @@ COLUMNS = {
     **{
         f"flux_{band}": (
             "nanomaggy",
-            f"flux in {band}, twice that within the half-light radius",
+            f"total flux in {band}, from that within the half-light radius and the seeing in the band",
             f"phot.flux;em.opt.{c}",
         )
         for band, c in zip("gri", "BRI", strict=True)
@@ -26,7 +26,7 @@ COLUMNS = {
     **{
         f"flux_err_{band}": (
             "nanomaggy",
-            f"standard error of flux_{band}: the sky's noise alone, from the stamp's border",
+            f"standard error of flux_{band}: the sky's noise by the tile's weights, or else by the stamp's border",
             f"stat.error;phot.flux;em.opt.{c}",
         )
         for band, c in zip("gri", "BRI", strict=True)
@@ -71,12 +71,12 @@ class Measures:
 
     Attributes
     ----------
-    flux, flux_err : float32 [n, 3], nanomaggies.
+    flux, flux_err : float32 [n, 3], nanomaggies: twice the flux within the half-light radius, and its noise if the
+        image's pixels were independent, by the stamp's border.
     size : [n], standard deviation of the light by adaptive moments, mean of the axes, pixels of the image.
     ellipticity : [n], 1 - b/a.
     angle : [n], of the major axis, radians, from the stamp's x axis towards its y axis.
     concentration : [n].
-    width : [n], full width at half maximum, pixels of the image.
     """
 
     flux: np.ndarray
@@ -85,7 +85,6 @@ class Measures:
     ellipticity: np.ndarray
     angle: np.ndarray
     concentration: np.ndarray
-    width: np.ndarray
 
     @property
     def mag_err(self) -> np.ndarray:
@@ -136,24 +135,46 @@ def measure(stamps: np.ndarray, radius: np.ndarray) -> Measures:
         ellipticity=1 - minor / major,
         angle=np.arctan2(2 * second[:, 1], second[:, 0] - second[:, 2]) / 2,
         concentration=_concentration(image, NETWORK_SIZE / size),
-        width=_width(stamps, sky) * step,
     )
+
+
+def widths(stamps: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Full widths at half maximum in each band, pixels of the image: [n, 3], NaN where nothing stands out.
+
+    `stamps` and `radius` are as for `measure`.
+    """
+    size = stamps.shape[1]
+    *_, sky, _ = light_and_noise(stamps)
+    reach = 1.25 * NETWORK_SIZE / FIELD
+    near = slice(int(size / 2 - reach), int(size / 2 + reach) + 1)
+    # A single pixel on the peak is up to a tenth too bright: the cubic interpolation overshoots between pixels.
+    half = round(NETWORK_SIZE / FIELD / 5)
+    core = slice(size // 2 - half, size // 2 + half)
+    peak = stamps[:, core, core].mean(axis=(1, 2)) - sky
+    # The area above half of the maximum is a circle's.
+    above = (stamps[:, near, near] - sky[:, None, None] >= peak[:, None, None] / 2).sum(axis=(1, 2))
+    width = np.where(peak > 0, 2 * np.sqrt(above / np.pi), np.nan)
+    return width * np.asarray(side(np.maximum(radius, SMALLEST_RADIUS), 1))[:, None]
 
 
 def _intensity(stamps: np.ndarray, sky: np.ndarray) -> np.ndarray:
     """The bands' sum above the sky, in coarse pixels: float32 [n, COARSE, COARSE], 0 without data."""
-    count, size, _, bands = stamps.shape
-    missing = np.flatnonzero(np.isnan(stamps.reshape(count, -1).sum(axis=1)))
-    if len(missing):
-        stamps = stamps.copy()
-        stamps[missing] = np.nan_to_num(stamps[missing] - sky[missing, None, None, :])
+    size = stamps.shape[1]
     taken = np.repeat(np.eye(COARSE, dtype="float32"), -(-size // COARSE), axis=0)[:size]
-    rows = stamps.reshape(count * size, size * bands) @ np.repeat(taken, bands, axis=0)
-    image = taken.T @ rows.reshape(count, size, COARSE)
     area = np.outer(taken.sum(axis=0), taken.sum(axis=0))
-    level = sky.sum(axis=1)
-    level[missing] = 0
-    return image - level[:, None, None].astype("float32") * area
+    image = _coarse(stamps, taken) - sky.sum(axis=1)[:, None, None].astype("float32") * area
+    missing = np.flatnonzero(np.isnan(image.sum(axis=(1, 2))))
+    if len(missing):
+        seen = np.nan_to_num(stamps[missing] - sky[missing, None, None, :].astype("float32"))
+        image[missing] = _coarse(seen, taken)
+    return image
+
+
+def _coarse(stamps: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """Sums of the bands over coarse pixels, to each of which belong rows and columns `taken`."""
+    count, size, _, bands = stamps.shape
+    rows = stamps.reshape(count * size, size * bands) @ np.repeat(taken, bands, axis=0)
+    return taken.T @ rows.reshape(count, size, COARSE)
 
 
 @cache
@@ -207,24 +228,6 @@ def _concentration(image: np.ndarray, part: float) -> np.ndarray:
         share = growth / growth[:, -1:]
         inner, outer = (area[np.argmax(share >= some, axis=1)] for some in (0.2, 0.8))
         return np.where(growth[:, -1] > 0, 5 * np.log10(outer / inner), np.nan)
-
-
-def _width(stamps: np.ndarray, sky: np.ndarray) -> np.ndarray:
-    """Full width at half maximum, of the middle band or the first other one with data: [n], stamp pixels."""
-    size = stamps.shape[1]
-    reach = 1.25 * NETWORK_SIZE / FIELD
-    near = slice(int(size / 2 - reach), int(size / 2 + reach) + 1)
-    # A single pixel on the peak is up to a tenth too bright: the cubic interpolation overshoots between pixels.
-    half = round(NETWORK_SIZE / FIELD / 5)
-    core = slice(size // 2 - half, size // 2 + half)
-    width = np.full(len(stamps), np.nan)
-    for channel in (1, 0, 2):
-        plane = (stamps[:, near, near, channel] - sky[:, channel, None, None]).reshape(len(stamps), -1)
-        peak = stamps[:, core, core, channel].mean(axis=(1, 2)) - sky[:, channel]
-        # The area above half of the maximum is a circle's.
-        above = (plane >= peak[:, None] / 2).sum(axis=1)
-        width = np.where(np.isnan(width) & (peak > 0), 2 * np.sqrt(above / np.pi), width)
-    return width
 
 
 def position_angle(angle: np.ndarray, east: np.ndarray, north: np.ndarray) -> np.ndarray:

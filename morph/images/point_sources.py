@@ -13,7 +13,8 @@ from scipy.stats import exponnorm, norm
 
 from morph.images.cutouts import cut_from
 from morph.images.flags import Flag
-from morph.images.measures import Measures, measure
+from morph.images.measures import Measures, measure, widths
+from morph.images.photometry import MOFFAT_HALF_LIGHT
 from morph.images.walk import Strip
 
 #: Below this signal-to-noise, within the half-light radius in r, no structure can be told.
@@ -26,7 +27,7 @@ RESOLVED = 1.1
 LIKELY = 0.5
 
 #: Columns that are searched at a time, and candidates after which no more are looked for.
-COLUMNS, ENOUGH = 2048, 300
+COLUMNS, ENOUGH = 1024, 120
 
 #: Candidates stand out by so many sigma in each of so many pixels, have a flux of this signal-to-noise, and are round.
 THRESHOLD, MIN_AREA, SIGNAL, ROUND = 15.0, 5, 50.0, 0.15
@@ -44,16 +45,21 @@ class PointSource:
 
     Attributes
     ----------
-    fwhm : pixels.
+    widths : full width at half maximum in each channel, pixels; NaN where the tile lacks it.
     size, scatter : as `Measures.size`, pixels, and its relative scatter.
     concentration, concentration_scatter : as `Measures.concentration`.
     """
 
-    fwhm: float
+    widths: tuple[float, ...]
     size: float
     scatter: float
     concentration: float
     concentration_scatter: float
+
+    @property
+    def fwhm(self) -> float:
+        """Full width at half maximum, pixels, of the middle band or the first other one that the tile has."""
+        return next(self.widths[channel] for channel in (1, 0, 2) if np.isfinite(self.widths[channel]))
 
 
 class PointSources:
@@ -66,7 +72,7 @@ class PointSources:
 
     def __init__(self) -> None:
         self.typical: PointSource | None = None
-        self._sizes, self._widths, self._concentrations = (np.empty(0) for _ in range(3))
+        self._sizes, self._concentrations, self._widths = np.empty(0), np.empty(0), np.empty((0, 3))
         self._last = 0
 
     def look(self, strip: Strip) -> None:
@@ -83,11 +89,22 @@ class PointSources:
         if len(self._sizes) > before:
             self.typical = _locus(self._sizes, self._widths, self._concentrations)
 
-    def _add(self, found: Measures | None) -> None:
+    def half_light(self) -> np.ndarray:
+        """Half-light radii of the point sources in the tile's channels, pixels: [3]; NaN while there are too few.
+
+        A band without data counts as the mean of the others.
+        """
+        if self.typical is None:
+            return np.full(3, np.nan)
+        found = MOFFAT_HALF_LIGHT * np.array(self.typical.widths)
+        return np.where(np.isfinite(found), found, np.nanmean(found))
+
+    def _add(self, found: tuple[Measures, np.ndarray] | None) -> None:
         if found is not None:
-            self._sizes = np.append(self._sizes, found.size)
-            self._widths = np.append(self._widths, found.width)
-            self._concentrations = np.append(self._concentrations, found.concentration)
+            measures, width = found
+            self._sizes = np.append(self._sizes, measures.size)
+            self._concentrations = np.append(self._concentrations, measures.concentration)
+            self._widths = np.append(self._widths, width, axis=0)
 
 
 def point_like(measures: Measures, signal: np.ndarray, typical: PointSource | None) -> np.ndarray:
@@ -126,8 +143,8 @@ def unresolved(
     return faint | (measures.size < RESOLVED * typical.size) | (probability > LIKELY)
 
 
-def _candidates(strip: Strip, left: int) -> Measures | None:
-    """Bright round sources on some columns of a strip."""
+def _candidates(strip: Strip, left: int) -> tuple[Measures, np.ndarray] | None:
+    """Bright round sources on some columns of a strip, and their widths in the bands, [n, 3]."""
     tile = strip.tile
     # The tile's grid is that of its first band.
     band = tile.channels[1] if tile.aligned and tile.channels[1] in tile.bands else tile.bands[0]
@@ -156,10 +173,12 @@ def _candidates(strip: Strip, left: int) -> Measures | None:
     )
     x, y = sources["x"] + left, sources["y"] + strip.start
     stamps, flags = cut_from(strip, x, y, radius)
-    found = measure(stamps, radius)
+    found, width = measure(stamps, radius), widths(stamps, radius)
     signal = np.nanmax(np.nan_to_num(found.flux / found.flux_err), axis=1)
-    good = ((flags & ~int(Flag.MISSING_BAND)) == 0) & (signal > SIGNAL) & (found.ellipticity < ROUND)
-    return found.of(good & np.isfinite(found.width) & np.isfinite(found.concentration) & (found.size > 0))
+    # Point sources of sharp images are small.
+    good = ((flags & ~int(Flag.MISSING_BAND | Flag.TOO_SMALL)) == 0) & (signal > SIGNAL) & (found.ellipticity < ROUND)
+    good &= np.isfinite(width).any(axis=1) & np.isfinite(found.concentration) & (found.size > 0)
+    return found.of(good), width[good]
 
 
 def _locus(size: np.ndarray, width: np.ndarray, concentration: np.ndarray) -> PointSource | None:
@@ -176,7 +195,9 @@ def _locus(size: np.ndarray, width: np.ndarray, concentration: np.ndarray) -> Po
     first = int(np.argmax(np.where(band, count, 0)))
     chosen = order[first : ends[first]]
     return PointSource(
-        float(np.median(width[chosen])),
+        tuple(
+            float(np.median(each[seen])) if (seen := np.isfinite(each)).any() else np.nan for each in width[chosen].T
+        ),
         float(np.median(size[chosen])),
         max(_scatter(np.log(size[chosen])), 0.01),
         float(np.median(concentration[chosen])),

@@ -20,6 +20,9 @@ from morph.stamps import FIELD, NETWORK_SIZE
 STEPS = np.geomspace(0.1, 8, 24)
 CENTRES = (0.0, 0.25, 0.5, 0.75)
 
+#: Pixels of the image by which a stamp's border is wider than it seems, where its noise is concerned.
+WIDER = 0.4
+
 
 def signal_to_noise(stamps: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """The flux within the half-light radius over its noise, as the noise of the sky alone makes it.
@@ -63,6 +66,22 @@ def noise_of_sums(step: np.ndarray, size: int) -> np.ndarray:
     `step` is image pixels across a stamp pixel.
     """
     return np.interp(np.log(step), np.log(STEPS), _noise_of_sums(size))
+
+
+def noise_of_sky(step: np.ndarray, size: int, correlation: float = 1.0) -> np.ndarray:
+    """By how much the noise of the sky that is subtracted enlarges that of the flux within the half-light radius: [n].
+
+    The sky is the border's median, whose variance is pi / 2 times the mean's. Interpolation makes the border as
+    independent as if it were `WIDER` pixels of the image wider; a strip so thin is correlated across its length alone.
+
+    Parameters
+    ----------
+    step : [n], image pixels across a stamp pixel.
+    correlation : by how much sums are noisier than if the image's pixels were independent.
+    """
+    within, _ = _places(size)
+    width, length = BORDER * step + WIDER, 4 * (size - BORDER) * step
+    return np.sqrt(1 + np.pi / 2 * len(within) * step**2 / (width * length * correlation))
 
 
 def _in_band(stamps: np.ndarray, channel: int, radius: np.ndarray) -> np.ndarray:

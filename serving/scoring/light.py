@@ -3,12 +3,21 @@
 import numpy as np
 from astropy.table import Table
 
-from morph.images.flags import Flag
+from morph.images.flags import SMALLEST_RADIUS, Flag, side
 from morph.images.measures import Measures, measure, position_angle
 from morph.images.neighbours import pieces
+from morph.images.noise import SkyNoise
+from morph.images.photometry import totals
 from morph.images.point_sources import PointSources, point_like, unresolved
+from morph.images.signal import noise_of_sky
 from morph.images.strips import Stamps
 from morph.images.tiles import Tile
+from morph.images.walk import Strip
+from morph.stamps import NETWORK_SIZE
+from morph.surveys import magnitude
+
+#: Half-light radii from the centre at which half of a stamp's border is nearer, half farther.
+SKY_AT = 3.25
 
 
 class Light:
@@ -18,11 +27,18 @@ class Light:
     ----------
     points : the tile's point sources, as far as it has been walked.
     bands : [n], the bands with data on each galaxy's stamp.
+
+    Sizes of `galaxies` were measured on the tile if they were `detected`.
     """
 
-    def __init__(self, tile: Tile, galaxies: Table):
+    def __init__(self, tile: Tile, galaxies: Table, detected: bool = False):
         count = len(galaxies)
         self.points = PointSources()
+        self._noise = SkyNoise(tile)
+        self._radius = np.full(count, np.nan)
+        # A catalogue's sizes are those in the middle band; those that are measured are of the mean of the bands.
+        self._detected = detected
+        self._of_mean = np.isnan(np.asarray(galaxies["radius"], dtype=float)) | detected
         self.bands: list[str] = [""] * count
         self._pixel_scale = tile.pixel_scale
         self._channels = tile.channels
@@ -37,13 +53,20 @@ class Light:
         typical = self.points.typical
         return np.nan if typical is None else typical.fwhm * self._pixel_scale
 
+    def look(self, strip: Strip) -> None:
+        """Take in a strip before its galaxies are measured."""
+        self.points.look(strip)
+        self._noise.look(strip)
+
     def note(self, cut: Stamps, signal: np.ndarray) -> np.ndarray:
-        """Measure some galaxies; returns their flags, by the point sources that have been seen so far."""
+        """Measure some galaxies; returns their flags, by the sizes of the point sources seen so far."""
         found = measure(cut.stamps, cut.radius)
         self._measures.put(cut.rows, found)
+        self._radius[cut.rows] = np.maximum(cut.radius, SMALLEST_RADIUS)
         for row, seen in zip(cut.rows.tolist(), np.isfinite(found.flux), strict=True):
             self.bands[row] = "".join(band for band, there in zip(self._channels, seen, strict=True) if there)
-        return self._flags(found, signal, (cut.flags & Flag.NO_DATA) == 0)
+        # How likely each is a point source takes long to work out for a few at a time.
+        return self._flags(found, signal, (cut.flags & Flag.NO_DATA) == 0, np.full(len(signal), np.nan))
 
     def flags(self, signal: np.ndarray, radius: np.ndarray, flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The flags of all galaxies, and which are pieces of a saturated star.
@@ -56,7 +79,8 @@ class Light:
         """
         answered = (flags & Flag.NO_DATA) == 0
         # What was seen of the first galaxies with fewer point sources is judged again.
-        flags = (flags & ~int(Flag.UNRESOLVED)) | self._flags(self._measures, signal, answered)
+        likely = point_like(self._measures, signal, self.points.typical)
+        flags = (flags & ~int(Flag.UNRESOLVED)) | self._flags(self._measures, signal, answered, likely)
         measures = self._measures
         brightness = np.where(np.isfinite(measures.flux), measures.flux, 0).sum(axis=1)
         of_galaxy, of_star = pieces(
@@ -80,16 +104,44 @@ class Light:
             "psf_fwhm": np.full(len(signal), self.psf_fwhm),
             "point_like": point_like(measures, signal, self.points.typical),
         }
+        flux, error = self._totals()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mag_err = np.where(flux > 0, 2.5 / np.log(10) * error / flux, np.nan)
         for channel, band in enumerate("gri"):
             hidden = np.nan if not self._known[channel] else 0
-            measured[f"flux_{band}"] = measures.flux[:, channel] + hidden
-            measured[f"flux_err_{band}"] = measures.flux_err[:, channel] + hidden
-            measured[f"mag_err_{band}"] = measures.mag_err[:, channel] + hidden
+            measured[f"flux_{band}"] = flux[:, channel] + hidden
+            measured[f"flux_err_{band}"] = error[:, channel] + hidden
+            measured[f"mag_err_{band}"] = mag_err[:, channel] + hidden
+            if self._detected:
+                measured[f"mag_{band}"] = magnitude(measured[f"flux_{band}"])
         return measured
 
-    def _flags(self, measures: Measures, signal: np.ndarray, answered: np.ndarray) -> np.ndarray:
-        typical = self.points.typical
-        lacking = unresolved(measures, signal, point_like(measures, signal, typical), typical)
+    def _totals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Total fluxes and their errors: [n, 3] each."""
+        within = self._measures.flux / 2
+        seeing = self.points.half_light()
+        share = [
+            totals(within, self._radius, seeing, self._channels, channel, SKY_AT) / within for channel in (None, 1)
+        ]
+        scale = np.where(self._of_mean[:, None], *share)
+        return within * scale, self._errors() * scale
+
+    def _errors(self) -> np.ndarray:
+        """Noise of the fluxes within the half-light radius: [n, 3]."""
+        error = np.empty_like(self._measures.flux)
+        step = np.asarray(side(self._radius, 1))
+        for channel, band in enumerate(self._channels):
+            correlation = self._noise.correlation(band)
+            # Pixels of the stamp that are larger than the image's have part of the correlation in their own noise.
+            larger = 1 + (correlation - 1) / np.maximum(step, 1)
+            by_border = self._measures.flux_err[:, channel] / 2 * larger
+            by_weights = self._noise.of_pixels(band, self._x, self._y) * np.sqrt(np.pi) * self._radius
+            error[:, channel] = np.where(np.isfinite(by_weights), by_weights, by_border)
+            error[:, channel] *= noise_of_sky(step, NETWORK_SIZE, correlation)
+        return np.where(np.isfinite(self._measures.flux), error, np.nan)
+
+    def _flags(self, measures: Measures, signal: np.ndarray, answered: np.ndarray, likely: np.ndarray) -> np.ndarray:
+        lacking = unresolved(measures, signal, likely, self.points.typical)
         return np.where(lacking & answered, Flag.UNRESOLVED, 0).astype("int32")
 
 

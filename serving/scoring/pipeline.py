@@ -118,7 +118,7 @@ class _Sheet:
             tile.name,
             galaxies,
             about,
-            Light(tile, galaxies),
+            Light(tile, galaxies, detected),
             detected,
             flags=np.zeros(count, dtype="int32"),
             radius=np.full(count, np.nan),
@@ -218,7 +218,7 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
         radius = np.asarray(galaxies["radius"], dtype=float) / tile.pixel_scale
         size = int(job.description["size"])
         # Where no process reads, one thread takes the least time of the processors, which the model keeps busy.
-        look = sheet.light.points.look
+        look = sheet.light.look
         cut = stamps(tile, galaxies["x"], galaxies["y"], radius, size, threads=1, readers=readers, look=look)
         yield from _batches(sheet, cut, tile.pixel_scale)
         yield sheet

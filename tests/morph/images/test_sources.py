@@ -62,6 +62,17 @@ def test_point_sources_and_noise_are_no_galaxies(tmp_path):
         assert len(detect(tile, smallest=0.0)) == 2
 
 
+@pytest.mark.parametrize("point", [1.1, 2.4])
+def test_point_sources_are_as_large_as_the_tiles_own(tmp_path, point):
+    """The survey's own would be 1.53 pixels, as a Gaussian's sigma."""
+    stars = [(30.0 + 45 * i, 30.0 + 60 * j, point, 30.0 * 1.4**i) for i in range(5) for j in range(2)]
+    write_tile(tmp_path, galaxies=[*stars, (120.0, 150.0, 1.5 * point, 40.0)])
+    with Tile.open(tmp_path) as tile:
+        found = detect(tile)
+    assert [(round(x), round(y)) for x, y in found["x", "y"]] == [(120, 150)]
+    assert found["mag_g"][0] - found["mag_r"][0] == pytest.approx(-2.5 * np.log10(COLOUR["g"]), abs=0.06)
+
+
 @pytest.mark.parametrize("blank", ["masked", "flat"])
 def test_a_blank_tile_has_no_sources(tmp_path, blank):
     mask = np.ones((SIZE, SIZE)) if blank == "masked" else None
