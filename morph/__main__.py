@@ -85,6 +85,7 @@ def main() -> None:
     except (KeyboardInterrupt, click.exceptions.Abort) as stop:
         # Click raises Abort from the KeyboardInterrupt, which may say what is left of the work.
         cause = stop.__cause__ or stop
+        _end_workers()
         _complain(str(cause) or "Stopped. What was finished is kept; the same command goes on from there.")
         sys.exit(143 if any(isinstance(each, Terminated) for each in chain(stop)) else 130)
     except BrokenPipeError:
@@ -95,6 +96,13 @@ def main() -> None:
         if said is None:
             raise
         sys.exit(_complain(said))
+
+
+def _end_workers() -> None:
+    """End processes that share the work and that nobody has ended yet; Python would wait for what they do."""
+    if multiprocessing := sys.modules.get("multiprocessing"):
+        for process in multiprocessing.active_children():
+            process.kill()
 
 
 def _complain(sentence: str, help_of: click.Context | None = None) -> int:

@@ -53,6 +53,8 @@ def sentence(error: BaseException) -> str | None:
     for each in chain(error):
         if isinstance(each, MemoryError) or "OOM when allocating" in str(each):
             return f"The memory is used up; give less at once, or use a larger machine. {SAFE}"
+        if type(each).__name__ == "BrokenProcessPool":
+            return f"A process that shared the work was ended from outside; is there enough memory? {SAFE}"
         if isinstance(each, OSError) and each.errno in _OF_FILES and each.filename:
             return f"'{_text(each.filename)}' cannot be used: {os.strerror(each.errno)}."
         if isinstance(each, OSError) and each.errno in (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM):

@@ -16,6 +16,9 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which a batch system sends when a job's time is over."""
 
 
+#: Seconds after which a signal is sent again whose exception was swallowed.
+AGAIN = 0.1
+
 #: The signal that came, 0 if none. Python swallows an exception that is raised inside a finaliser or a callback of a
 #: library, so what runs long asks again.
 _came = 0
@@ -49,7 +52,14 @@ def stoppable() -> Iterator[None]:
         if not _held:
             check()
 
+    def swallowed(what: "sys.UnraisableHookArgs") -> None:
+        if _came and issubclass(what.exc_type, KeyboardInterrupt):
+            threading.Thread(target=_send_again, args=(_came, ended), daemon=True).start()
+        else:
+            told(what)
+
     _came = 0
+    told, sys.unraisablehook = sys.unraisablehook, swallowed
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -58,6 +68,12 @@ def stoppable() -> Iterator[None]:
         _came = 0
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = told
+
+
+def _send_again(number: int, ended: threading.Event) -> None:
+    if not ended.wait(AGAIN):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 @contextmanager

@@ -1,27 +1,8 @@
-"""What stores, pipes and signals do to a command, as a user meets it: in processes of their own."""
+"""Stores of runs that cannot be used are one sentence."""
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
-
-
-def start(*arguments, cwd: Path, **options) -> subprocess.Popen:
-    """A command in a process of its own."""
-    command = [sys.executable, "-m", "morph", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **options.pop("env", {})}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env=environment, **{**pipes, **options})
-
-
-def ended(job: subprocess.Popen) -> tuple[int, str]:
-    _, errors = job.communicate(timeout=120)
-    return job.returncode, errors
 
 
 def one_sentence(text: str) -> bool:
@@ -68,26 +49,3 @@ def test_a_store_of_another_mlflow_is_one_sentence(revision, said, store, morph,
     status, _, errors = morph("compare")
     assert (status, one_sentence(errors)) == (2, True), errors
     assert said in errors
-
-
-def test_a_closed_pipe_costs_no_output(tmp_path):
-    reading, writing = os.pipe()
-    os.close(reading)
-    job = start("simulate", "galaxies", "-n", 2, "--processes", 1, "--to", "set", cwd=tmp_path, stdout=writing)
-    os.close(writing)
-    assert ended(job)[0] == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["set"]
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_command_that_is_told_to_stop_leaves_nothing_half_written(number, status, tmp_path):
-    job = start("simulate", "galaxies", "-n", 5000, "--processes", 1, "--to", "größe 1/set", cwd=tmp_path)
-    began = time.monotonic()
-    while not list(tmp_path.glob("*/.set.building")) and time.monotonic() - began < 60 and job.poll() is None:
-        time.sleep(0.05)
-    began = time.monotonic()
-    job.send_signal(number)
-    found, errors = ended(job)
-    assert (found, one_sentence(errors)) == (status, True), errors
-    assert time.monotonic() - began < 15
-    assert not list(tmp_path.iterdir())

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
 from morph import signals
+from morph.workers import workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,11 +16,11 @@ WORTHWHILE = 32
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """`function` of every item, in order, on all cores."""
-    workers = min(os.cpu_count() or 1, max(1, len(items) // WORTHWHILE))
-    if workers == 1:
+    processes = min(os.cpu_count() or 1, max(1, len(items) // WORTHWHILE))
+    if processes == 1:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with workers(processes) as pool:
         yield from pool.map(function, items, chunksize=16)
 
 

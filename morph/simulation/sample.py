@@ -1,9 +1,7 @@
 """A labelled set of simulated galaxies, cut out and measured exactly as real images are."""
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.surveys import Survey, get_simulated
 from morph.vote_kinds import RAW
+from morph.workers import workers
 
 #: Galaxies a worker makes at a time, and the least number of batches for which starting workers pays.
 BATCH = 32
@@ -162,6 +161,5 @@ def _batches(n: int, processes: int, seed: int, survey: str, mix: str, populatio
     if processes == 1 or len(tasks) < WORTH_WORKERS:
         yield from map(_batch, tasks)
         return
-    # A forked copy of a process that runs TensorFlow's threads can hang; a fresh one cannot.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with workers(processes) as pool:
         yield from pool.map(_batch, tasks)

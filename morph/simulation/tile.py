@@ -6,12 +6,10 @@ catalogue's galaxies goes into a file of its own, as no survey has it, and so do
 drawn and compressed in processes of their own and written as they come, so that memory does not grow with the tile.
 """
 
-import multiprocessing
 import shutil
-import signal
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +34,7 @@ from morph.simulation.field import MAGNITUDES, Camera, Measured, Source, Star, d
 from morph.simulation.strips import PackedStrip, StripWriter
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, get_simulated
+from morph.workers import workers
 
 #: The tile that is simulated if no other is named: the one of the real cutout that the layout was read from.
 TILENAME = "DES0356-5248"
@@ -194,27 +193,15 @@ def _made(camera: Camera, tile: Tilename, strips: list, processes: int) -> Itera
     if processes == 1 or len(strips) < WORTH_PROCESSES:
         yield from map(make, strips)
         return
-    # A forked copy of a process that runs TensorFlow's threads can hang; a fresh one cannot.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _ignore_ctrl_c) as pool:
+    with workers(processes) as pool:
         started: deque[Future] = deque()
-        try:
-            for strip in strips:
-                started.append(pool.submit(make, strip))
-                # Finished strips do not pile up where the disk is slower than the processors.
-                if len(started) > 2 * processes:
-                    yield started.popleft().result()
-            while started:
+        for strip in strips:
+            started.append(pool.submit(make, strip))
+            # Finished strips do not pile up where the disk is slower than the processors.
+            if len(started) > 2 * processes:
                 yield started.popleft().result()
-        except BaseException:
-            # Strips that are being drawn are finished, in seconds, and no others begun. Ending the processes instead
-            # can leave the pool waiting for them for ever (Python before 3.11.5).
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _ignore_ctrl_c() -> None:
-    """A terminal sends Ctrl-C to all of a program's processes; the first one ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while started:
+            yield started.popleft().result()
 
 
 def _write_stars(path: Path, stars: list[Star], camera: Camera, name: str, wcs: WCS) -> None:

@@ -5,21 +5,19 @@ of trainings in a row only fit when each has a process.
 """
 
 from collections.abc import Callable
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any
+
+from morph.workers import CONTEXT, depend_on_parent
 
 
 def apart(function: Callable, *arguments: Any) -> Any:
     """`function(*arguments)` in another process; what it raises is raised here.
 
-    The function is one of a module, and its arguments and result can be pickled. The other process ends with this one,
-    or at the latest when its work is done.
+    The function is one of a module, and its arguments and result can be pickled. The other process ends with this one.
     """
-    # A forked TensorFlow would wait for threads that it does not have.
-    context = get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send, args=(sender, function, arguments), daemon=True)
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_send, args=(sender, function, arguments), daemon=True)
     process.start()
     sender.close()
     try:
@@ -39,9 +37,13 @@ def apart(function: Callable, *arguments: Any) -> Any:
 
 
 def _send(sender: Connection, function: Callable, arguments: tuple) -> None:
+    depend_on_parent()
     outcome: tuple[Any, Exception | None]
     try:
         outcome = (function(*arguments), None)
+    except KeyboardInterrupt:
+        # SIGTERM, from `apart`, which was stopped itself and has nothing to hear any more.
+        return
     except Exception as error:
         outcome = (None, error)
     try:
