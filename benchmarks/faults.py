@@ -70,7 +70,7 @@ class Cell:
         if status == 0:
             return wrong + damaged(self.verb, place.to)
         if older and not damaged(self.verb, place.to) and status != 2:
-            return wrong  # a signal may come when the new result is in its place
+            return wrong  # a signal may come when the new result, or a whole part of it, is in its place
         parts = [each for each in damaged(self.verb, place.to) if not each.startswith("missing")]
         return wrong + changed(older, place.to) + ([] if older else parts)
 

@@ -62,7 +62,7 @@ VERBS = {
     "compare": Verb("compare one two --plot {to}/difference.png", ("difference.png",)),
     "report": Verb("report --runs one --runs two --scores {inputs}/scores --to {to}/report.html", ("report.html",)),
     "predict": Verb(
-        "predict models:/morph@sdss {inputs}/sample --given image,photometry --infer redshift,image --draws 100 "
+        "predict models:/morph@sdss {inputs}/sample --given votes,photometry --infer redshift,image --draws 100 "
         "--to {to}/p.parquet",
         ("p.parquet", "p_images.npy", "p_images.png"),
         keras=True,
@@ -74,7 +74,7 @@ VERBS = {
     ),
     "export": Verb("export models:/morph@sdss --to {to}/served", ("served/morph/1",), adds=True),
     "finetune": Verb(
-        "finetune models:/morph@sdss {inputs}/sample --epochs 2 --steps 2 --batch-size 8 --to {to}/m.keras",
+        "finetune models:/morph@sdss {inputs}/sample --epochs 2 --batch-size 8 --to {to}/m.keras",
         ("m.keras",),
         tracked=True,
         keras=True,
