@@ -152,7 +152,8 @@ def _on_a_disk(left: int | None, of: str) -> Callable[[Cell], list[str]]:
         with _disk(folder):
             older = {}
             if of == "work":
-                shutil.copytree(cell.inputs / "mlruns", folder / "mlruns")
+                (folder / "mlruns").mkdir()
+                shutil.copy(cell.inputs / "mlruns" / "mlflow.db", folder / "mlruns")
             elif not cell.verb.adds and _size(cell.whole) < 2_500_000:
                 older = cell.put_older(folder)
             if left is None:
