@@ -13,6 +13,7 @@ and zoom it. Any other square stamp is accepted too, and resized when it is used
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class Galaxy:
 
     `votes` is float32 [vote columns] (see `morph.questions`), NaN where nobody was asked. `properties` has any
     of `PROPERTIES`; `pixel_scale` is that of the stored stamp. `vote_kind` is one of `morph.vote_kinds.VOTE_KINDS`, or
-    empty where that is not known.
+    empty where that is not known. `zero_points` says where the image's come from, in words; empty for pictures.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Galaxy:
     dec: float = np.nan
     properties: dict[str, float] | None = None
     vote_kind: str = ""
+    zero_points: str = ""
 
 
 def _schema(size: int, kind: str, about: dict) -> pa.Schema:
@@ -76,6 +78,8 @@ def _schema(size: int, kind: str, about: dict) -> pa.Schema:
         pa.field("votes", pa.struct([pa.field(column_name(name), pa.float32()) for name in VOTE_COLUMNS])),
         pa.field("vote_kind", pa.string(), metadata={"description": "raw or debiased; null: no votes, or not known"}),
     ]
+    what = "AB magnitude of one count of each band's image, and where it is known from; null: none, or not known"
+    fields.append(pa.field("zero_points", pa.string(), metadata={"description": what}))
     fields += [pa.field(name, pa.float32(), metadata={"unit": unit}) for name, unit in PROPERTIES.items()]
     return pa.schema(fields, metadata={"morph": json.dumps({FORMAT: DATASET, "kind": kind, "size": size, **about})})
 
@@ -158,6 +162,7 @@ class GalaxiesWriter:
                 names=list(map(column_name, VOTE_COLUMNS)),
             ),
             pa.array([(row.vote_kind or None) if np.isfinite(row.votes).any() else None for row in rows], pa.string()),
+            pa.array([row.zero_points or None for row in rows], pa.string()),
         ]
         for name in PROPERTIES:
             columns.append(_nullable([(row.properties or {}).get(name, np.nan) for row in rows], pa.float32()))
@@ -215,12 +220,14 @@ class Galaxies:
 
     Attributes are NumPy arrays, one entry a galaxy: `ids`, `surveys` (str), `ra`, `dec` (deg), `images`,
     `votes` float32 [n, vote columns] (NaN where not asked), `vote_kind` (str, empty where there are no votes or their
-    kind is not known), `properties` {name: float32 [n]}.
+    kind is not known), `zero_points` (str, see `Galaxy`), `properties` {name: float32 [n]}.
     """
 
     def __init__(self, about: dict, columns: dict[str, np.ndarray]):
         self.about = about
-        self._columns = {"vote_kind": np.full(len(columns["id"]), "", dtype="<U8"), **columns}
+        count = len(columns["id"])
+        absent = {"vote_kind": np.full(count, "", dtype="<U8"), "zero_points": np.full(count, "", dtype=object)}
+        self._columns = {**absent, **columns}
 
     @classmethod
     def open(cls, path: str | Path, images: bool = True) -> "Galaxies":
@@ -272,6 +279,7 @@ class Galaxies:
                 float(self.dec[i]),
                 {name: float(self._columns[name][i]) for name in PROPERTIES},
                 str(self.vote_kind[i]),
+                str(self.zero_points[i]),
             )
 
     @property
@@ -315,6 +323,10 @@ class Galaxies:
         return self._columns["vote_kind"]
 
     @property
+    def zero_points(self) -> np.ndarray:
+        return self._columns["zero_points"]
+
+    @property
     def properties(self) -> dict[str, np.ndarray]:
         return {name: self._columns[name] for name in PROPERTIES}
 
@@ -351,6 +363,12 @@ class Galaxies:
             "train": place >= test + validation,
         }
         return {name: self.select(masks[name]) for name in SPLITS}
+
+    def zero_point_lines(self, most: int = 5) -> list[str]:
+        """Where the zero points of the images come from, the most frequent sources first, one sentence each."""
+        sources = Counter(filter(None, self.zero_points.tolist())).most_common()
+        lines = [f"Zero points of {count:,} of them: {words}." for words, count in sources[:most]]
+        return lines + ([f"{len(sources) - most:,} more sets of zero points."] if len(sources) > most else [])
 
     def answered(self) -> dict[str, int]:
         """How many galaxies have at least one vote on each question."""
@@ -392,6 +410,8 @@ def _columns_of(table: pa.Table) -> dict[str, np.ndarray]:
         if name in present:
             rows[:, j] = votes.field(present[name]).to_numpy(zero_copy_only=False)
     columns["votes"] = rows
+    if "zero_points" in table.column_names:
+        columns["zero_points"] = table["zero_points"].fill_null("").to_numpy(zero_copy_only=False).astype(object)
     if "vote_kind" in table.column_names:
         columns["vote_kind"] = table["vote_kind"].fill_null("").to_numpy(zero_copy_only=False).astype("<U8")
     return columns

@@ -1,8 +1,8 @@
 """Images of single galaxies, wherever the user keeps them, as stamps for the model."""
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,17 @@ from morph.images import composite
 @dataclass(frozen=True)
 class Picture:
     """One galaxy: `image` is uint8 (a composite) or float32 (flux) [size, size, 3]; `flags` are the names of
-    what is wrong with it (`morph.images.cutouts.Flag`)."""
+    what is wrong with it (`morph.images.cutouts.Flag`).
+
+    Flux has `zero_points`, {band: AB magnitude of one count (NaN where not known) and where it is known from}, and
+    `notes` of how its files were read, one sentence each.
+    """
 
     id: str
     image: np.ndarray
     flags: tuple[str, ...] = ()
+    zero_points: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,8 @@ def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator
                 "masked, or one number repeated."
             )
         else:
-            yield Picture(cutout.id, stamp.image, _names(stamp.flags))
+            points = {band: (point.magnitude, point.source) for band, point in cutout.zero_points.items()}
+            yield Picture(cutout.id, stamp.image, _names(stamp.flags), points, cutout.notes)
 
 
 def _names(flags: Iterable) -> tuple[str, ...]:

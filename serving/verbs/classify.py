@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from math import isfinite
 from typing import Any
 
 import click
@@ -89,8 +91,9 @@ def command(
         with client:
             description = client.describe()
             layout = FitsLayout(survey, bands, zero_point, unit)
-            pictures = _only_good(read_pictures(groups, description["size"], layout), complaints)
-            answers = _answers(client, pictures, as_json if embedding is None else embedding)
+            told: deque[dict[str, Any]] = deque()
+            pictures = _only_good(read_pictures(groups, description["size"], layout), complaints, told)
+            answers = _answers(client, pictures, told, as_json if embedding is None else embedding)
             good = _print_lines(answers) if as_json else _print_table(answers, description)
     if complaints and not good and len(complaints) == 1:
         raise complaints[0]
@@ -102,17 +105,24 @@ def command(
         sys.exit(1)
 
 
-def _only_good(pictures: Iterable, complaints: list[BadInput]) -> Iterator:
-    """The pictures that could be read; the complaints about the others are kept."""
+def _only_good(pictures: Iterable, complaints: list[BadInput], told: "deque[dict[str, Any]]") -> Iterator:
+    """The pictures that could be read; kept are the complaints about the others, and what is known of their images."""
     for picture in pictures:
         if isinstance(picture, BadInput):
             complaints.append(picture)
-        else:
-            yield picture
+            continue
+        points = {
+            band: {"magnitude": _short(magnitude) if isfinite(magnitude) else None, "source": source}
+            for band, (magnitude, source) in picture.zero_points.items()
+        }
+        told.append(
+            {**({"zero_points": points} if points else {}), **({"notes": picture.notes} if picture.notes else {})}
+        )
+        yield picture
 
 
-def _answers(client, pictures: Iterator, embedding: bool) -> Iterator[dict[str, Any]]:
-    """What the server says about each picture, in the form of `--json`."""
+def _answers(client, pictures: Iterator, told: "deque[dict[str, Any]]", embedding: bool) -> Iterator[dict[str, Any]]:
+    """What the server says about each picture, and what is `told` of it, in the form of `--json`."""
     outputs = ["probabilities", "tree_probabilities", "reconstruction_error", "anomaly_score", "anomaly"]
     outputs += ["embedding"] if embedding else []
     for answers in client.stream(pictures, outputs):
@@ -130,6 +140,7 @@ def _answers(client, pictures: Iterator, embedding: bool) -> Iterator[dict[str, 
             "anomaly_score": _short(answers["anomaly_score"][0]),
             "anomaly": bool(answers["anomaly"][0]),
             "flags": list(answers.flags[0]),
+            **told.popleft(),
             "model": answers.description["name"],
             "model_version": int(answers.versions[0]),
         }
@@ -178,6 +189,7 @@ def _print_table(answers: Iterable[dict[str, Any]], description: dict[str, Any])
         caption=f"{description['name']} version {description['version']} ({description['survey']}). Of those who are "
         "asked the question, and (dim) of all who start at the top of the tree."
     )
+    images: Counter[str] = Counter()
     for column in ("galaxy", "most likely answers", "anomaly"):
         table.add_column(column, overflow="fold")
     for answer in answers:
@@ -192,9 +204,22 @@ def _print_table(answers: Iterable[dict[str, Any]], description: dict[str, Any])
             lines.append("[dim]embedding[/dim]  " + " ".join(f"{value:.2f}" for value in answer["embedding"]))
         strange = "[bold red]strange[/bold red]" if answer["anomaly"] else ""
         notes = [f"p = {answer['anomaly_score']:.3g}", strange, ", ".join(answer["flags"])]
+        images.update(_of_images(answer))
         table.add_row(
             escape(answer["id"]), "\n".join(lines), "\n".join(note for note in notes if note), end_section=True
         )
     if table.row_count:
         console.print(table)
+    for line, count in images.most_common():
+        click.echo(f"{line} ({count:,} of {table.row_count:,} galaxies)")
     return table.row_count
+
+
+def _of_images(answer: dict[str, Any]) -> list[str]:
+    """Where an image's zero points come from, and how it was read, one sentence each."""
+    bands: dict[str, list[str]] = {}
+    for band, point in answer.get("zero_points", {}).items():
+        value = "not known" if point["magnitude"] is None else f"{point['magnitude']:.3f}"
+        bands.setdefault(f"{value} by {point['source']}", []).append(band)
+    said = "; ".join(f"{', '.join(names)}: {words}" for words, names in bands.items())
+    return [*([f"Zero points {said}."] if said else []), *answer.get("notes", ())]

@@ -212,6 +212,18 @@ def test_the_kind_of_votes_goes_with_them(tmp_path):
     assert column.to_pylist() == ["debiased", None]
 
 
+def test_an_older_dataset_and_pictures_have_no_zero_points(tmp_path):
+    with GalaxiesWriter(tmp_path / "set", "flux", SIZE) as writer:
+        writer.add(galaxy("a"))
+    part = tmp_path / "set" / "part-00000.parquet"
+    table = pq.read_table(part)
+    assert table["zero_points"].to_pylist() == [None]
+    pq.write_table(table.drop_columns(["zero_points"]), part)
+    galaxies = Galaxies.open(tmp_path / "set")
+    assert galaxies.zero_points.tolist() == [""]
+    assert galaxies.zero_point_lines() == []
+
+
 def test_votes_of_an_older_dataset_are_of_no_known_kind(tmp_path):
     write(tmp_path / "set", ["a"])
     part = tmp_path / "set" / "part-00000.parquet"

@@ -131,6 +131,8 @@ def _provenance(classifier, model: str, galaxies: Galaxies | None, comparisons: 
     if galaxies is not None:
         kind = "simulated galaxies" if galaxies.simulated else "galaxies"
         yield "galaxies", f"{tracking.dataset_name(galaxies)}: {len(galaxies):,} {kind}, digest {galaxies.digest}"
+        for line in galaxies.zero_point_lines():
+            yield "galaxies", line
     for comparison in comparisons:
         for run in comparison.runs:
             about = run.evaluation.about

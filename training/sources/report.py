@@ -35,7 +35,7 @@ class Report:
 
     def lines(self, galaxies: Galaxies) -> list[str]:
         """The whole account, line by line."""
-        lines = list(self.understood)
+        lines = [*self.understood, *galaxies.zero_point_lines()]
         for reason, names in self.skipped.items():
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             lines.append(f"Skipped {len(names):,}: {reason} ({shown}).")

@@ -25,9 +25,6 @@ FLAGS = {
 
 CLEAN = Flag(0)
 
-#: How many different sets of zero points are listed.
-ZERO_POINTS = 5
-
 
 @dataclass(frozen=True)
 class Stamp:
@@ -72,7 +69,6 @@ def write(
     BadInput : there is no stamp to write, or two of one id.
     """
     flagged: Counter[Flag] = Counter()
-    calibrated: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     written = guessed = 0
     first_error = "there are none"
@@ -87,17 +83,12 @@ def write(
             elif keep is None or stamp.name in keep:
                 guessed += not stamp.found
                 flagged.update(flag for flag in FLAGS if flag & stamp.flags)
-                calibrated.update([stamp.zero_points] if stamp.zero_points else [])
                 notes.update(stamp.notes)
                 writer.add(_galaxy(stamp, survey, known))
                 written += 1
         if not written:
             raise BadInput(f"Not one galaxy can be imported: {first_error.rstrip('.')}.")
     report.say(f"Galaxies: {written:,}, of survey {survey}.")
-    for zero_points, count in calibrated.most_common(ZERO_POINTS):
-        report.say(f"Zero points of {count:,} of them: {zero_points}.")
-    if len(calibrated) > ZERO_POINTS:
-        report.say(f"{len(calibrated) - ZERO_POINTS:,} more sets of zero points.")
     for note, count in notes.most_common():
         report.say(f"{note} ({count:,} galaxies)")
     for flag, count in flagged.items():
@@ -114,4 +105,6 @@ def _galaxy(stamp: Stamp, survey: str, known: Known) -> Galaxy:
     ra, dec = place if np.isfinite(place).all() else (stamp.ra, stamp.dec)
     votes = known.votes.get(stamp.name, empty_votes())
     name = known.ids.get(stamp.name, stamp.name)
-    return Galaxy(name, survey, stamp.image, votes, ra, dec, {**stamp.properties, **told}, known.vote_kind)
+    return Galaxy(
+        name, survey, stamp.image, votes, ra, dec, {**stamp.properties, **told}, known.vote_kind, stamp.zero_points
+    )

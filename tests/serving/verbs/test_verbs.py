@@ -55,6 +55,8 @@ def test_every_galaxy_becomes_one_line_of_json(morph, server, pictures):
         assert 0 < line["anomaly_score"] <= 1
         assert line["reconstruction_error"] > 0
         assert (line["model"], line["model_version"]) == ("morph", 3)
+    assert "zero_points" not in lines[0]
+    assert lines[2]["zero_points"]["r"] == {"magnitude": 30.0, "source": "header MAGZERO"}
 
 
 def test_a_composite_is_classified_as_the_model_in_memory_does(morph, server, pictures, classifier):
@@ -73,6 +75,9 @@ def test_the_table_shows_the_way_down_the_tree(morph, server, pictures):
     assert status == 0
     assert "smooth-or-featured" in output
     assert "p = " in output
+    assert "Zero points g, r, i: 30.000 by header MAGZERO. (1 of " in output
+    given = ("--zero-point", "none", "--server", server.address)
+    assert "Zero points g, r, i: not known by none (option" in morph("classify", pictures / "c_r.fits", *given)[1]
     assert "morph version 3 (des)" in output
 
 

@@ -70,6 +70,21 @@ def test_cutouts_keep_their_flux(morph, cutouts, tmp_path):
     np.testing.assert_allclose(galaxies.properties["mag_r"], 22.5 - 2.5 * np.log10(40), atol=0.1)
 
 
+def test_a_dataset_keeps_where_zero_points_come_from(morph, cutouts, tmp_path):
+    _, output, _ = morph("import", cutouts, "--survey", "des", "--to", tmp_path / "set")
+    galaxies = Galaxies.open(tmp_path / "set")
+    (words,) = set(galaxies.zero_points)
+    assert words == "g, r, i: 30.000 by header MAGZERO"
+    assert galaxies.zero_point_lines() == [f"Zero points of 2 of them: {words}."]
+    assert galaxies.zero_point_lines()[0] in output
+    given = ("--zero-point", "27.5", "--to", tmp_path / "other")
+    assert "27.500 by option --zero-point" in morph("import", cutouts, "--survey", "des", *given)[1]
+    other = Galaxies.open(tmp_path / "other").select(np.array([0]))
+    both = Galaxies.concatenate([galaxies.select(np.array([1])), other])
+    both.write(tmp_path / "both")
+    assert len(set(Galaxies.open(tmp_path / "both").zero_points)) == 2
+
+
 def test_zero_point_given_overrules_the_header(morph, cutouts, tmp_path):
     morph("import", cutouts, "--survey", "des", "--zero-point", "27.5", "--to", tmp_path / "set")
     flux = Galaxies.open(tmp_path / "set").images[0].sum(axis=(0, 1))
