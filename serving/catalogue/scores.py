@@ -17,7 +17,7 @@ from morph.formats import FORMAT, SCORES, check_format
 from morph.images.appearance import NAMES
 from morph.images.measures import COLUMNS
 from morph.questions import column_name
-from morph.surveys import CHANNELS, get_survey
+from morph.surveys import CHANNELS, NANOMAGGY_ZERO_POINT, get_survey
 from serving.catalogue.astropy_words import astropy_words, widths
 
 #: Under which key of the Parquet schema the provenance stands, as JSON.
@@ -28,6 +28,10 @@ KEY = b"morph"
 #: different makes a file larger and takes three times as long to write.
 REPEATED = ["tile", "model", "model_version"]
 SOUGHT = ["ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "mag_z", "radius", "snr", "anomaly_score", "flags"]
+
+#: Fluxes are written in nanojansky: FITS and the VO have no nanomaggy, and a table in it is read without its units.
+NANOMAGGY, NANOJANSKY = "nanomaggy", "nJy"
+NANOJANSKY_PER_NANOMAGGY = 10 ** ((31.4 - NANOMAGGY_ZERO_POINT) / 2.5)
 
 #: What was measured of a galaxy, or of its stamp, rather than answered: unit, description and UCD. A channel's
 #: column is named after the survey's band in it (`property_columns`).
@@ -42,7 +46,7 @@ PROPERTIES = {
         "from the stamp's border, as if the image's pixels were independent",
         "stat.snr;phot.flux",
     ),
-    **COLUMNS,
+    **{name: (NANOJANSKY if unit == NANOMAGGY else unit, *words) for name, (unit, *words) in COLUMNS.items()},
     "masked": ("", "share of the stamp's pixels without data, in the worst of its bands", "stat.value;instr.det"),
 }
 
@@ -61,7 +65,8 @@ class Scores:
         ``embedding`` [n, d], ``reconstruction_error``, ``anomaly_score``, ``anomaly`` [n].
     appearance : [n, statistics], see `morph.images.appearance`; NaN where not measured.
     answered : bool [n]; where it is false nothing was asked, and the answers are written as null.
-    properties : {name: [n]} of `PROPERTIES`, in their units, NaN where unknown; what is left out is null.
+    properties : {name: [n]} of `PROPERTIES`, in their units, but fluxes in nanomaggies; NaN where unknown; what is
+        left out is null.
     pictures : [n] JPEG files of the few strangest galaxies, None for the others; see `serving.catalogue.thumbnails`.
         Empty where there are none.
     bands : [n], the bands that each galaxy has data in; empty where that is not known.
@@ -169,7 +174,7 @@ def write_scores(
         pa.array([tile] * count, pa.string()),
         _array(scores.x, pa.float64()),
         _array(scores.y, pa.float64()),
-        *(_array(scores.properties.get(name, unknown), pa.float32()) for name in PROPERTIES),
+        *(_array(_in_its_unit(name, scores.properties.get(name, unknown)), pa.float32()) for name in PROPERTIES),
         *(pa.array(answers[:, j], pa.float32(), mask=missing) for j in range(answers.shape[1])),
         # Parquet's readers fail on a fixed-size list that is null itself; its elements are null instead.
         pa.FixedSizeListArray.from_arrays(
@@ -191,6 +196,12 @@ def write_scores(
     with atomic(path, f"The scores of '{tile}'") as building:
         pq.write_table(table, building, compression="zstd", use_dictionary=REPEATED, write_statistics=SOUGHT)
     return table
+
+
+def _in_its_unit(name: str, values: np.ndarray) -> np.ndarray:
+    """What was measured, in the unit in which it is written."""
+    measured_in_nanomaggies = name in COLUMNS and COLUMNS[name][0] == NANOMAGGY
+    return np.asarray(values) * NANOJANSKY_PER_NANOMAGGY if measured_in_nanomaggies else values
 
 
 def masked_part(stamps: np.ndarray) -> np.ndarray:

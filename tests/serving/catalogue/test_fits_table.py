@@ -1,12 +1,14 @@
 """The FITS table: what was scored, as astropy and fitsio read it."""
 
 import json
+import warnings
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
+from astropy.units import UnrecognizedUnit
 from invented import write_tile, write_tiles
 
 from serving.catalogue.fits_table import write_fits
@@ -52,6 +54,15 @@ def test_units_ucds_and_descriptions_stand_in_the_header(written):
     assert header[f"TCOMM{number}"] == "right ascension"
     assert any("simulated" in line for line in header["HISTORY"])
     assert str(Table.read(path)["radius"].unit) == "arcsec"
+
+
+def test_astropy_knows_every_unit(written):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = Table.read(written[1])
+        QTable.read(written[1])
+    assert {str(table[name].unit) for name in ("flux_r", "flux_err_r")} == {"nJy"}
+    assert not [name for name in table.colnames if isinstance(table[name].unit, UnrecognizedUnit)]
 
 
 def test_what_was_not_scored_reads_as_unknown_and_not_as_no(written):

@@ -1,11 +1,14 @@
 """The score file: the contract's columns, what stands beside them, and nothing where writing fails."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy import units
+from astropy.table import Table
 
 from morph.errors import BadInput
 from morph.images.appearance import NAMES
@@ -156,6 +159,19 @@ def test_a_score_file_of_a_newer_morph_is_refused(tmp_path, description):
     write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "format": 2})
     with pytest.raises(BadInput, match=r"score file '.*a\.parquet' has format 2"):
         read_about(tmp_path / "a.parquet")
+
+
+def test_fluxes_are_written_in_a_unit_that_fits_has(tmp_path, description):
+    measured = {"flux_r": np.array([1.0, np.nan, 2.0]), "flux_err_r": np.full(3, 0.1)}
+    some = scores()
+    write_scores(
+        tmp_path / "a.parquet", "a", replace(some, properties={**some.properties, **measured}), description, ABOUT
+    )
+    table = Table.read(tmp_path / "a.parquet")
+    assert table["flux_r"].unit == units.nJy
+    expected = (1.0 * units.ABflux * 1e-9).to_value(units.nJy)
+    np.testing.assert_allclose(np.ma.filled(table["flux_r"], np.nan), [expected, np.nan, 2 * expected], rtol=1e-6)
+    np.testing.assert_allclose(table["flux_err_r"], 0.1 * expected, rtol=1e-6)
 
 
 def test_magnitudes_are_named_after_the_band_that_was_measured(tmp_path, description):
