@@ -202,6 +202,29 @@ class Signature:
         )
 
 
+class Initialization(Signature):
+    """What is among the signatures because it sets a model up: it takes nothing and answers nothing, and whoever asks
+    for it is told so in TensorFlow's words."""
+
+    def __init__(self, name: str, definition):
+        self.name, self.definition, self.max_rows = name, definition, 0
+        self.inputs = {}
+        self.outputs = tuple(sorted(definition.outputs))
+
+    def read(self, tensors) -> dict[str, np.ndarray]:
+        self._check_names(tensors)
+        return {}
+
+    def check(self, inputs: Mapping[str, np.ndarray]) -> int:
+        self._check_names(inputs)
+        node = self.definition.outputs[self.outputs[0]].name
+        raise Refused(
+            "INVALID_ARGUMENT",
+            f"Tried to fetch data for '{node}', which produces no output.  To run to a node but not fetch any data, "
+            f"pass '{node}' as an argument to the 'target_node_names' argument of the Session::Run API.",
+        )
+
+
 def _listed(names) -> str:
     return ",".join(sorted(names))
 
@@ -234,7 +257,7 @@ class Servable:
 
     Attributes
     ----------
-    version : its number; signatures : name -> `Signature`.
+    version : its number; signatures : name -> `Signature`; initializations : those that only set it up.
 
     `threads` compute within one operation, as `SavedModel` has it. Raises BadInput when the folder's model is damaged.
     """
@@ -254,6 +277,11 @@ class Servable:
                 name: Signature(name, definition, self._model, max_rows)
                 for name, definition in self.definitions.items()
                 if not name.startswith("__")
+            }
+            self.initializations = {
+                name: Initialization(name, definition)
+                for name, definition in self.definitions.items()
+                if name not in self.signatures
             }
         except (OSError, DecodeError, IndexError, KeyError, ValueError, BadInput) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

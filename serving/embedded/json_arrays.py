@@ -30,8 +30,8 @@ _ONE_A_LINE = bytes.maketrans(b"[],\n\r", b"  \n  ")
 _PIECE = 1 << 20
 
 
-#: What Arrow takes for a number and JSON does not: `+1`, `.5`, `1.`, `01`.
-_NO_JSON = r"(?:^|[\[,\s])-?(?:[+.]|0[0-9])|\.(?:[^0-9]|$)"
+#: What Arrow takes for a number and JSON does not: `+1`, `.5`, `1.`, `01`; and what may be too large for a double.
+_NO_JSON = r"(?:^|[\[,\s])-?(?:[+.]|0[0-9])|\.(?:[^0-9]|$)|[eE]\+?(?:309|3[1-9][0-9]|[04-9][0-9]{2}|[0-9]{4})"
 
 
 class Unusual(Exception):
@@ -106,6 +106,8 @@ def loads(body: bytes):
             return blocks[int(value.removeprefix(mark))]
         if isinstance(value, list):
             return [restored(each) for each in value]
+        if isinstance(value, Repeating):
+            return Repeating([(key, restored(each)) for key, each in value.pairs])
         if isinstance(value, dict):
             return {key: restored(each) for key, each in value.items()}
         return value
@@ -128,26 +130,57 @@ def loads_plainly(body: bytes):
     if objects > MOST_OBJECTS or body.count(b",") + body.count(b"[") + objects > MOST_VALUES:
         raise TooMuch
     text = body.decode("utf-8-sig", "surrogatepass")
-    start = len(text) - len(text.lstrip(" \t\r\n"))
+    if "Inf" not in text:
+        return _decoded(text)
     try:
-        return _DECODER.raw_decode(text, start)[0]
+        return _decoded(text)
     except ValueError:
-        if "Inf" not in text:
-            raise
-        return _DECODER.raw_decode(_INF.sub(lambda found: _LONG_INF.get(found[0], found[0]), text), start)[0]
+        return _decoded(_INF.sub(lambda found: _LONG_INF.get(found[0], found[0]), text))
 
 
-def _first_wins(pairs: list[tuple[str, object]]) -> dict:
-    """An object. Of a key that is there twice TensorFlow Serving takes the first."""
-    found: dict = {}
-    for key, value in pairs:
-        found.setdefault(key, value)
-    return found
+class Repeating(dict):
+    """An object in which a key is there twice, with all its `pairs`. Looked up, each key has its first value, as in
+    TensorFlow Serving."""
+
+    def __init__(self, pairs: list[tuple[str, object]]):
+        super().__init__(reversed(pairs))
+        self.pairs = pairs
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Repeating(pairs)
 
 
 #: Reads as TensorFlow Serving does: what follows the document is not looked at, and `Inf` is a number.
-_DECODER = json.JSONDecoder(object_pairs_hook=_first_wins)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 _INF, _LONG_INF = re.compile(r'"(?:[^"\\]|\\.)*"|Inf(?!inity)'), {"Inf": "Infinity"}
+
+#: Numbers that may be too large for a double, and, to pass over them, strings: whole part, decimals, exponent.
+_MAYBE_BIG = re.compile(r'"(?:[^"\\]|\\.)*"|-?(\d+)(?:\.(\d*))?(?:[eE]\+?(\d+))?')
+_ANY_BIG = re.compile(r"[eE]\+?\d{3}|\d{309}")
+
+#: A tenth of the largest double: a number that is not below it gets no more digits.
+_TENTH = 1.7976931348623157e307
+
+
+def _decoded(text: str):
+    """The document at the beginning of a text. ValueError where there is none, and where a number is larger than a
+    double holds, as RapidJSON has it: by the exponent, less the decimals, or the number of digits."""
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    document, problem = None, None
+    try:
+        document, end = _DECODER.raw_decode(text, start)
+    except ValueError as error:
+        problem, end = error, getattr(error, "pos", len(text))
+    if _ANY_BIG.search(text, start, end):
+        for number in _MAYBE_BIG.finditer(text, start, end):
+            whole, decimals, exponent = number.groups()
+            if whole and (float(exponent or 0) > 308 + len(decimals or "") or float(whole[:-1] or 0) >= _TENTH):
+                raise json.JSONDecodeError("Number too big to be stored in double.", text, number.start())
+    if problem:
+        raise problem
+    return document
 
 
 def _blocks(body: bytes) -> Iterator[tuple[int, int]]:

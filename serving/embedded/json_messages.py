@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from serving.embedded.json_arrays import Block, Unusual, joined, loads, loads_plainly, texts
+from serving.embedded.json_arrays import Block, Repeating, Unusual, joined, loads, loads_plainly, texts
 from serving.servable import Refused, TensorSpec
 
 #: What stands in a request under the key of its inputs, and in its answer under that of its outputs.
@@ -120,7 +120,7 @@ def _from_rows(rows: "list | Block", specs: Mapping[str, TensorSpec]) -> dict[st
             what = "object but got list" if objects else "value/list but got object"
             raise _invalid(f"Expecting {what} at item {index} of input list")
         named = row if objects else {next(iter(specs)): row}
-        for name, value in named.items():
+        for name, value in named.pairs if isinstance(named, Repeating) else named.items():
             try:
                 if name not in specs:
                     raise _invalid(f"JSON object: does not have named input: {name}")
@@ -135,7 +135,8 @@ def _from_rows(rows: "list | Block", specs: Mapping[str, TensorSpec]) -> dict[st
                 f"Failed to process element: {index} of 'instances' list. JSON object: {_quoted(row)} "
                 f"keys must be equal to: {','.join(sorted(specs))}"
             )
-    return {name: np.stack(column) for name, column in columns.items()}
+    # As in TensorFlow Serving an input that a row repeats is one more row, and the last ones are then too many.
+    return {name: np.stack(column[: len(rows)]) for name, column in columns.items()}
 
 
 def _must_match(first: np.ndarray, array: np.ndarray) -> None:
@@ -214,7 +215,8 @@ def _text(value, dtype: np.dtype) -> bytes:
 
 
 def _is_base64(value) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+    once = isinstance(value, dict) and len(value) == 1 and not isinstance(value, Repeating)
+    return once and isinstance(value.get("b64"), str)
 
 
 def _is_object(value) -> bool:

@@ -66,11 +66,11 @@ class Version:
 
     def signature(self, name: str) -> Signature:
         """One of its signatures, `serving_default` where the name is empty. Refused where there is none."""
-        try:
-            return self.servable.signatures[name or "serving_default"]
-        except KeyError:
-            sentence = f'Serving signature key "{name or "serving_default"}" not found.'
-            raise Refused("FAILED_PRECONDITION", sentence) from None
+        name = name or "serving_default"
+        found = self.servable.signatures.get(name) or self.servable.initializations.get(name)
+        if found is None:
+            raise Refused("FAILED_PRECONDITION", f'Serving signature key "{name}" not found.')
+        return found
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

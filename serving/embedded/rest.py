@@ -226,14 +226,16 @@ class Rest:
         """Predict: the body of a request, and that of its answer."""
         deadline = time.monotonic() + ANSWERING
         with self._models.under_way(spec, "REST") as request:
-            signatures = self._models.find(spec).servable.signatures
-            limits = Limits.of(MAX_BODY, signatures.values())
+            servable = self._models.find(spec).servable
+            limits = Limits.of(MAX_BODY, servable.signatures.values())
 
             def inputs_of(name: str):
                 name = name or "serving_default"
-                if name not in signatures:
+                if name in servable.initializations:
+                    raise Refused("INVALID_ARGUMENT", f"Failed to get input map for signature: {name}")
+                if name not in servable.signatures:
                     raise Refused("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
-                return signatures[name].inputs
+                return servable.signatures[name].inputs
 
             try:
                 async with asyncio.timeout(ANSWERING), self._unpacked(body, encoding, limits) as body:

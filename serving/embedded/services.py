@@ -192,7 +192,7 @@ class PredictionService:
         task = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
         spec = _spec(task.model_spec)
         version = self._models.find(spec)
-        if spec.signature not in version.servable.signatures:
+        if spec.signature not in version.servable.definitions:
             raise Refused("INVALID_ARGUMENT", f"Requested signature not found in model graph: {spec.signature}")
         kinds = {_CLASSIFY: "classification", _REGRESS: "regression"}
         if task.method_name not in kinds:
@@ -222,10 +222,10 @@ def status_of(models: Models, spec: Spec) -> get_model_status_pb2.GetModelStatus
 
 def _wrong_method(version: Version, spec: Spec, kind: str, method: str) -> Refused:
     """What TensorFlow Serving says where a signature is not of the method that is called."""
-    signature = version.servable.signatures.get(spec.signature)
-    if signature is None:
+    definition = version.servable.definitions.get(spec.signature)
+    if definition is None:
         return Refused("INVALID_ARGUMENT", f"No signature was found with the name: {spec.signature}")
-    was = signature.definition.method_name
+    was = definition.method_name
     if was == method:
         return Refused("UNIMPLEMENTED", f"The embedded server answers Predict only, not signatures of {method}.")
     return Refused("INVALID_ARGUMENT", f"Expected {kind} signature method_name to be {method}. Was: {was}")

@@ -1,7 +1,8 @@
 """The embedded server beside TensorFlow Serving 2.19.1: what its source says that each call is answered.
 
 Sources: `model_servers/http_rest_api_{handler,util}.cc`, `http_server.cc`, `grpc_status_util.cc`, `server_core.cc`,
-`get_model_status_impl.cc`, `util/json_tensor.cc`, `servables/tensorflow/{predict_util,multi_inference,classifier}.cc`.
+`get_model_status_impl.cc`, `util/json_tensor.cc`, `servables/tensorflow/{predict_util,multi_inference,classifier}.cc`,
+RapidJSON 1.1.0's `reader.h`, and TensorFlow's `subgraph.cc`.
 """
 
 import http.client
@@ -149,12 +150,22 @@ GOOD = [
     # Of a key that is there twice the first is found.
     (":predict", '{"instances": [[1, 2]], "instances": [[3, 4]]}', {"predictions": [5.0]}),
     (":predict", '{"inputs": {"x": [[1, 2]], "x": 3}}', {"outputs": [5.0]}),
+    (":predict", '{"instances": [{"x": [1, 2], "x": [3, 4]}]}', {"predictions": [5.0]}),
+    # An input that a row repeats is one more row, and only as many as there are objects are kept.
+    (":predict", '{"instances": [{"x": [1, 2], "x": [3, 4]}, {"x": [5, 6]}]}', {"predictions": [5.0, 9.0]}),
     (":predict", '{"signature_name": "", "signature_name": 1, "instances": [[1, 2]]}', {"predictions": [5.0]}),
     (":predict", '{"instances": [[Inf, 2]]}', {"predictions": [float("inf")]}),
     (":predict", '{"Inf": "Inf", "instances": [[-Inf, 2]]}', {"predictions": [float("-inf")]}),
     (":predict", '{"instances": [[Infinity, 2]]}', {"predictions": [float("inf")]}),
     (":predict", '{"instances": [[-Infinity, 2]]}', {"predictions": [float("-inf")]}),
     (":predict", '{"instances": [[1e39, 2]]}', {"predictions": [float("inf")]}),
+    # Only the exponent and the decimals decide whether a number is too large for a double.
+    (":predict", '{"instances": [[9e308, 2]]}', {"predictions": [float("inf")]}),
+    (":predict", '{"instances": [[1.5e309, 2]]}', {"predictions": [float("inf")]}),
+    (":predict", '{"instances": [[1e-400, 2]]}', {"predictions": [4.0]}),
+    (":predict", f'{{"instances": [[{"1" * 309}, 2]]}}', {"predictions": [float("inf")]}),
+    (":predict", ROW + " 1e400", {"predictions": [5.0]}),
+    (":predict", '{"1e400": "1e400", "instances": [[1, 2]]}', {"predictions": [5.0]}),
     (":predict", '{"instances": [[16777217, -2]]}', {"predictions": [16777216.0]}),
     (":predict", '{"instances": [[1e0, 0.2E1]]}', {"predictions": [5.0]}),
 ]
@@ -165,12 +176,24 @@ def test_good_requests(rest, path, body, answer):
     assert rest("POST", SMALL + path, body) == (200, answer)
 
 
+TOO_BIG = "JSON Parse error: Number too big to be stored in double. at offset: "
+INIT = "__saved_model_init_op"
+
 #: Path, body, status, how the sentence begins.
 BAD = [
     (":predict", "", 400, "JSON Parse error: The document is empty"),
     (":predict", "{", 400, "JSON Parse error: "),
     (":predict", '{"instances": [[nan, 1]]}', 400, "JSON Parse error: "),
     (":predict", '{"instances": [[01, 1]]}', 400, "JSON Parse error: "),
+    (":predict", '{"instances": [[1e400, 1]]}', 400, TOO_BIG + "16"),
+    (":predict", '{"instances": [[2, -1e309]]}', 400, TOO_BIG + "19"),
+    (":predict", '{"instances": [[0e309, 1]]}', 400, TOO_BIG + "16"),
+    (":predict", '{"instances": [[1.5e310, 1]]}', 400, TOO_BIG + "16"),
+    (":predict", f'{{"instances": [[{"1" * 310}, 1]]}}', 400, TOO_BIG + "16"),
+    (":predict", f'{{"instances": [[{"2" * 309}, 1]]}}', 400, TOO_BIG + "16"),
+    (":predict", '{"instances": [[1e400, 1]], x', 400, TOO_BIG + "16"),
+    (":predict", '{"inputs": [' + "[1, 2], " * 300 + "[1, 1e400]]}", 400, TOO_BIG + "2416"),
+    (":predict", '{"inputs": 1e400} trailing', 400, TOO_BIG + "11"),
     (":predict", '{"instances": [[1, 2],]}', 400, "JSON Parse error: "),
     (":predict", "[]", 400, "JSON Value: [] Is not object"),
     (":predict", "1", 400, "JSON Value: 1 Is not object"),
@@ -187,6 +210,33 @@ BAD = [
         '{"signature_name": "no", "instances": [[1, 2]]}',
         400,
         'Serving signature name: "no" not found in signature def',
+    ),
+    (
+        ":predict",
+        f'{{"signature_name": "{INIT}", "instances": [[1, 2]]}}',
+        400,
+        f"Failed to get input map for signature: {INIT}",
+    ),
+    (
+        ":classify",
+        f'{{"signature_name": "{INIT}", "examples": [{{"x": 1}}]}}',
+        400,
+        "Expected classification signature method_name to be tensorflow/serving/classify. Was: ",
+    ),
+    (
+        ":predict",
+        '{"instances": [{"x": [1, 2], "x": [3]}]}',
+        400,
+        "Failed to process element: 0 key: x of 'instances' list. Error: INVALID_ARGUMENT: "
+        "Expecting tensor size: 2 but got: 1",
+    ),
+    # What repeats its key is not base64.
+    (
+        ":predict",
+        '{"instances": [{"b64": "", "b64": ""}]}',
+        400,
+        "Failed to process element: 0 key: b64 of 'instances' list. Error: INVALID_ARGUMENT: JSON object: "
+        "does not have named input: b64",
     ),
     (":predict", '{"instances": [["a", 2]]}', 400, ELEMENT + NO_FLOAT.format('"a"', "String")),
     (":predict", '{"instances": [[null, 2]]}', 400, ELEMENT + NO_FLOAT.format("null", "Null")),
@@ -270,6 +320,11 @@ def _filter(*names):
     return lambda request: request.output_filter.extend(names)
 
 
+def _none_and_filtered(request):
+    _none(request)
+    request.output_filter.append("no")
+
+
 def _renamed_and_filtered(request):
     request.inputs["y"].CopyFrom(request.inputs["x"])
     del request.inputs["x"]
@@ -307,6 +362,22 @@ PREDICT = [
     ),
     # The inputs are looked at first.
     (lambda: _predict(_renamed_and_filtered), "INVALID_ARGUMENT", "input size does not match signature: 1!=1"),
+    (
+        lambda: _predict(signature_name=INIT),
+        "INVALID_ARGUMENT",
+        "input size does not match signature: 1!=0 len({x}) != len({}). Sent extra: {x}. Missing but required: {}.",
+    ),
+    (
+        lambda: _predict(_none, signature_name=INIT),
+        "INVALID_ARGUMENT",
+        "Tried to fetch data for 'NoOp', which produces no output.  To run to a node but not fetch any data, pass "
+        "'NoOp' as an argument to the 'target_node_names' argument of the Session::Run API.",
+    ),
+    (
+        lambda: _predict(_none_and_filtered, signature_name=INIT),
+        "INVALID_ARGUMENT",
+        f"output tensor alias not found in signature: no Outputs expected to be in the set {{{INIT}}}.",
+    ),
     # A sentence has 1,024 bytes at most.
     (
         lambda: _predict(name="a" * 2000),
@@ -350,6 +421,15 @@ OTHERS = [
     ("MultiInference", "", "", CLASSIFY, "INVALID_ARGUMENT", "ModelSpec has no name specified."),
     ("MultiInference", "other", "no", "no", "NOT_FOUND", "Servable not found for request: Latest(other)"),
     ("MultiInference", "small", "no", "no", "INVALID_ARGUMENT", "Requested signature not found in model graph: no"),
+    (
+        "Classify",
+        "small",
+        INIT,
+        "",
+        "INVALID_ARGUMENT",
+        f"Expected classification signature method_name to be {CLASSIFY}",
+    ),
+    ("MultiInference", "small", INIT, REGRESS, "INVALID_ARGUMENT", "Expected regression signature method_name to be"),
     ("MultiInference", "small", "", "no", "UNIMPLEMENTED", "Unsupported signature method_name: no"),
     ("MultiInference", "small", "", CLASSIFY, "INVALID_ARGUMENT", "Expected classification signature method_name"),
     ("MultiInference", "small", "", REGRESS, "INVALID_ARGUMENT", "Expected regression signature method_name"),
@@ -398,7 +478,7 @@ def test_metadata_holds_everything_that_the_model_says(rest):
     assert answer["model_spec"] == {"name": "small", "signature_name": "", "version": "2"}
 
 
-#: Method, path, body; the status and the sentence, where TensorFlow Serving answers something else: docs/how-to/deploy.md.
+#: Method, path, body; the status and the sentence, where TensorFlow Serving answers something else, as the docs list.
 DIFFERENT = [
     # The model's own words.
     ("POST", f"{SMALL}:predict", '{"instances": [[1, 2, 3]]}', 400, "x has shape (1, 3) float32; signature"),
