@@ -5,10 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from morph.images.flags import is_clean
+from morph.images.flags import Flag, is_clean
 from morph.questions import ANSWER_COLUMNS, TREE, Question, column_name
 from morph.wording import NOTHING, word
+
+#: What is said of a source that shows too little to be classified: its most likely answers would be those of noise.
+UNRESOLVED = "too faint or too small to classify"
 
 #: A question has an answer where at least half of the volunteers would have been asked it: who looks for bars wants
 #: the face-on disks, not the chance of a bar in an elliptical.
@@ -41,9 +45,9 @@ def friendly(scores: pa.Table) -> pa.Table:
 
     Returns
     -------
-    `KEPT` and the magnitudes; ``summary``, the answers in words; for each question its most likely answer, that
-    answer's probability and the probability's standard error (of the Dirichlet distribution; null where its
-    concentration is unknown), null where fewer than `ASKED` of the volunteers would be asked; `AFTER`; ``clean``,
+    `KEPT` and the magnitudes; ``summary``, the answers in words, or `UNRESOLVED`; for each question its most likely
+    answer, that answer's probability and the probability's standard error (of the Dirichlet distribution; null where
+    its concentration is unknown), null where fewer than `ASKED` of the volunteers would be asked; `AFTER`; ``clean``,
     whether nothing is wrong with the stamp, though a band may be missing.
     """
     kept = [*KEPT[:4], *magnitudes(scores.schema), *KEPT[4:]]
@@ -66,13 +70,19 @@ def friendly(scores: pa.Table) -> pa.Table:
             (_field(f"{name}_probability", pa.float32(), "of that answer"), _known(chance)),
             (_field(f"{name}_error", pa.float32(), "standard error of that probability"), _known(error)),
         ]
-    told = _field("summary", pa.string(), "the answers to the questions that most volunteers would be asked, in words")
+    told = _field(
+        "summary",
+        pa.string(),
+        f"the answers to the questions that most volunteers would be asked, in words; with flag 64 '{UNRESOLVED}'",
+    )
     fields += [told, *(field for field, _ in answers), *(scores.schema.field(name) for name in AFTER)]
-    columns["summary"] = _in_words(chosen)
+    flags = scores["flags"].to_numpy()
+    unresolved = pa.array((flags & Flag.UNRESOLVED) != 0)
+    columns["summary"] = pc.if_else(unresolved, UNRESOLVED, _in_words(chosen))
     columns |= {field.name: values for field, values in answers}
     columns |= {name: scores[name] for name in AFTER}
     fields.append(_field("clean", pa.bool_(), "nothing is wrong with the stamp, though a band may be missing"))
-    columns["clean"] = pa.array(is_clean(scores["flags"].to_numpy()))
+    columns["clean"] = pa.array(is_clean(flags))
     return pa.table(list(columns.values()), schema=pa.schema(fields))
 
 

@@ -45,6 +45,8 @@ Here is what was made from them:
   friendly file a question has an answer where at least half of them would be asked it.
 - A concentration n says what a question's probabilities are worth: p is uncertain by sqrt(p (1 - p) / (1 + n)), which
   are the friendly file's errors.
+- A source with flag 64 (unresolved) is too faint or too small to classify: it has answers, but they say more of the
+  noise and the seeing, and `anomaly` may only say that it is faint. The report counts anomalies among clean galaxies.
 - `anomaly_score` is a p-value among galaxies like those that taught the model. Whether these are like them, the report
   says.
 

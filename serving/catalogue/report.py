@@ -66,7 +66,7 @@ def _lead(scores: ScoreFiles, tally: Tally, failed: Sequence[Failed]) -> str:
         (f"{len(scores):,}", "tile" if len(scores) == 1 else "tiles"),
         *([(f"{scores.area:,.3g}", "square degrees")] if np.isfinite(scores.area) else []),
         (f"{100 * tally.clean / max(tally.galaxies, 1):.1f} %", "with nothing wrong"),
-        (f"{tally.anomalies:,}", "flagged as strange"),
+        (f"{tally.anomalies:,}", "of these anomalous"),
     ]
     if failed:
         numbers.append((f"{len(failed):,}", "tiles not scored" if len(failed) > 1 else "tile not scored"))

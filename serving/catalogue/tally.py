@@ -74,6 +74,7 @@ class Tally:
 
     Attributes
     ----------
+    anomalies : among those with nothing wrong; what is too faint, or cut off, is unusual for that alone.
     asked, chosen : expected numbers of galaxies that are asked each question, [questions], and for which each answer
         is given, [answers].
     galaxies_in, asked_in, chosen_in : {column of `EDGES`: galaxies [bins], and as above for `CURVES`, [curves, bins]}.
@@ -108,7 +109,7 @@ class Tally:
         anomaly = scores["anomaly"].fill_null(False).to_numpy()
         self.galaxies += len(flags)
         self.clean += int(clean.sum())
-        self.anomalies += int(anomaly.sum())
+        self.anomalies += int((anomaly & clean).sum())
         self.flags += Counter({flag: int(((flags & flag) != 0).sum()) for flag in Flag})
         self.p_values += np.histogram(score[judged], STEPS, (0, 1))[0]
         self._add_morphology(p[:, clean], *columns_of(scores, tuple(EDGES))[:, clean])

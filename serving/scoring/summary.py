@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph.catalogues.catalogue import LeftOut
-from morph.images.cutouts import Flag
+from morph.images.flags import Flag, is_clean
 from morph.shift.sample import Sample
 from morph.surveys import UNKNOWN
 from serving.catalogue.scores import read_about, readable
@@ -29,13 +29,15 @@ class Scored:
     Attributes
     ----------
     flags : {flag: galaxies that have it}; `flagged` counts those with any.
-    strangest : (anomaly score, id, tile), the smallest scores.
+    clean : galaxies with nothing wrong, though a band may be missing; `anomalies` counts those of them.
+    strangest : (anomaly score, id, tile) of the clean ones with the smallest scores.
     """
 
     tile: str
     path: Path
     galaxies: int
     flagged: int
+    clean: int
     anomalies: int
     flags: dict[Flag, int]
     strangest: list[tuple[float, str, str]]
@@ -95,6 +97,10 @@ class Summary:
         return sum(tile.flagged for tile in self.scored)
 
     @property
+    def clean(self) -> int:
+        return sum(tile.clean for tile in self.scored)
+
+    @property
     def anomalies(self) -> int:
         return sum(tile.anomalies for tile in self.scored)
 
@@ -124,14 +130,18 @@ def summarise(path: Path, table: pa.Table, before: bool = False) -> Scored:
     before : whether the file was there before this run.
     """
     flags = table["flags"].to_numpy()
-    score = np.asarray(table["anomaly_score"].to_numpy(zero_copy_only=False), dtype=float)
+    score = np.array(table["anomaly_score"].to_numpy(zero_copy_only=False), dtype=float)
+    clean = is_clean(flags)
+    score[~clean] = np.nan
     strangest = np.argsort(np.where(np.isnan(score), np.inf, score), kind="stable")[:STRANGEST]
+    anomaly = table["anomaly"].fill_null(False).to_numpy()
     return Scored(
         path.stem,
         path,
         len(table),
         int((flags != 0).sum()),
-        table["anomaly"].to_pylist().count(True),
+        int(clean.sum()),
+        int((anomaly & clean).sum()),
         {flag: int(((flags & flag) != 0).sum()) for flag in Flag},
         [(float(score[i]), table["id"][int(i)].as_py(), path.stem) for i in strangest if np.isfinite(score[i])],
         before,

@@ -238,7 +238,8 @@ def _print(summary: "Summary", out: Path, seconds: float) -> None:
     click.echo(f"With a flag: {summary.flagged:,} of {_count(summary.galaxies, 'galaxy', 'galaxies')}{detail}.")
     if not summary.strangest:
         return
-    click.echo(f"{_count(summary.anomalies, 'galaxy is', 'galaxies are')} unlike what the model knows; the strangest:")
+    clean = _count(summary.clean, "galaxy", "galaxies")
+    click.echo(f"Anomalous: {summary.anomalies:,} of {clean} with nothing wrong. The most anomalous:")
     for anomaly_score, name, tile in summary.strangest:
         click.echo(f"  p = {anomaly_score:<8.3g} {name}  (tile {tile})")
 

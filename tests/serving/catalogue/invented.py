@@ -88,4 +88,4 @@ def write_tiles(folder: Path, tiles: int = 3, galaxies: int = 40, size: float = 
 def summary_of(folder: Path, *failed: Failed) -> Summary:
     """A run that found all of the folder's files there."""
     paths = sorted(folder.glob("*.parquet"))
-    return Summary(scored=[Scored(path.stem, path, 1, 0, 0, {}, []) for path in paths], failed=list(failed))
+    return Summary(scored=[Scored(path.stem, path, 1, 0, 1, 0, {}, []) for path in paths], failed=list(failed))

@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from invented import write_tile
 
+from morph.images.flags import Flag
 from morph.questions import ANSWER_COLUMNS, TREE, chain, column_name
-from serving.catalogue.friendly import NEEDED, columns_of, friendly, reach
+from serving.catalogue.friendly import NEEDED, UNRESOLVED, columns_of, friendly, reach
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,16 @@ def test_the_error_is_the_dirichlets(scores):
     alpha = worth[row] * columns_of(scores, list(map(column_name, TREE["smooth-or-featured"].columns)))[:, row]
     drawn = random.dirichlet(alpha, 40_000)[:, alpha.argmax()]
     np.testing.assert_allclose(error[row], drawn.std(), rtol=0.02)
+
+
+def test_what_is_unresolved_is_not_called_anything(scores):
+    flags = scores["flags"].to_numpy().copy()
+    flags[:2] = [Flag.UNRESOLVED, Flag.MISSING_BAND]
+    place = scores.column_names.index("flags")
+    given = certain(scores, smooth_or_featured="artifact").set_column(place, scores.field("flags"), pa.array(flags))
+    rows = friendly(given).slice(0, 2).to_pylist()
+    assert [row["summary"] == UNRESOLVED for row in rows] == [True, False]
+    assert [row["clean"] for row in rows] == [False, True]
 
 
 def test_a_galaxy_without_answers_has_none(scores):

@@ -14,7 +14,7 @@ from invented import summary_of, write_tile, write_tiles
 
 from morph.atomic import atomic
 from morph.errors import BadInput
-from morph.images.cutouts import Flag
+from morph.images.flags import Flag, is_clean
 from serving.catalogue import publish as publishing
 from serving.catalogue.publish import catalogue_folder, publish
 from serving.catalogue.score_files import ScoreFiles
@@ -160,6 +160,8 @@ def test_a_tally_of_parts_is_that_of_the_whole(published):
         parts.add(table, number)
     at_once.add(whole_table, 0)
     assert (parts.galaxies, parts.clean, parts.flags) == (at_once.galaxies, at_once.clean, at_once.flags)
+    clean = is_clean(whole_table["flags"].to_numpy())
+    assert parts.anomalies == (whole_table["anomaly"].fill_null(False).to_numpy() & clean).sum() > 0
     np.testing.assert_allclose(parts.chosen, at_once.chosen, rtol=1e-5)
     np.testing.assert_allclose(parts.chosen_in["mag_r"], at_once.chosen_in["mag_r"], rtol=1e-5)
     assert [found.score for found in parts.strangest] == [found.score for found in at_once.strangest]

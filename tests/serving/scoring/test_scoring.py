@@ -12,7 +12,8 @@ import pytest
 from astropy.table import Table
 
 from morph.errors import BadInput
-from morph.images.cutouts import Flag, cut
+from morph.images.cutouts import cut
+from morph.images.flags import Flag, is_clean
 from morph.images.signal import signal_to_noise
 from morph.images.sources import locate, read_catalogue
 from morph.images.tiles import Tile, find_tiles, tile_name
@@ -147,11 +148,14 @@ def test_galaxies_without_data_have_their_flag_and_no_answers(tiles, local, tmp_
     assert np.isfinite(answers_of(table.take([0, 2]))).all()
 
 
-def test_the_summary_names_the_strangest(scored):
+def test_the_summary_names_the_strangest_with_nothing_wrong(scored):
     out, summary = scored
-    tables = [pq.read_table(out / f"{name}.parquet", columns=["anomaly_score", "id", "tile"]) for name in NAMES]
-    rows = sorted(tuple(row.values()) for table in tables for row in table.to_pylist())
-    assert summary.strangest == rows[:5]
+    columns = ["anomaly_score", "id", "tile", "anomaly", "flags"]
+    tables = [pq.read_table(out / f"{name}.parquet", columns=columns) for name in NAMES]
+    rows = sorted(tuple(row.values()) for table in tables for row in table.to_pylist() if is_clean(row["flags"]))
+    assert summary.strangest == [row[:3] for row in rows[:5]]
+    assert (summary.clean, summary.anomalies) == (len(rows), sum(row[3] for row in rows))
+    assert 0 < len(rows) < summary.galaxies
 
 
 # --- Again -----------------------------------------------------------------------------------------------
@@ -300,7 +304,7 @@ def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, catalogue,
     status, output, errors = morph(*arguments)
     assert (status, errors) == (0, "")
     assert "Scored 2 tiles with 14 galaxies" in output
-    assert "the strangest:" in output
+    assert "with nothing wrong. The most anomalous:" in output
     area = r"Images of survey des, [\d.e-]+ square degrees with data; "
     assert re.search(area + r"zero points .*: 30\.000 by header", output)
     status, output, _ = morph(*arguments)
@@ -309,7 +313,7 @@ def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, catalogue,
 
 
 def test_no_strangest_are_announced_where_no_galaxy_has_an_answer(capsys):
-    lost = Scored("a", Path("a.parquet"), 2, 2, 0, {Flag.NO_DATA: 2}, [])
+    lost = Scored("a", Path("a.parquet"), 2, 2, 0, 0, {Flag.NO_DATA: 2}, [])
     tell(Summary(scored=[lost]), Path("scores"), 1.0)
     assert capsys.readouterr().out.endswith("With a flag: 2 of 2 galaxies (2 no data).\n")
 
