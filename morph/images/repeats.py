@@ -17,6 +17,12 @@ LONG = 16
 #: Equal neighbours, and neighbours, that a row is taken to have beside those it has: few pixels without say little.
 UNSEEN = 0.5, 16
 
+#: As `CHANCE`, of runs in noise that repeats one value much: at most a tenth of a run in a tile is lost by it.
+CHANCE_OF_FEW_VALUES = 1e-9
+
+#: Runs of one value in a row, single pixels among them, from which on they tell how noise repeats it.
+FEWEST = 8
+
 #: No flux is so large; some programs mark what they do not know with such a value.
 LARGEST = 1e20
 
@@ -49,6 +55,8 @@ def without_data(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     row, first, length = _runs(equal[repeating])
     row = repeating[row]
     impossible = length >= _longest(row, length, width, len(pixels))
+    row, first, length = row[impossible], first[impossible], length[impossible]
+    impossible = length >= _longest_of_value(pixels, row, first)
     row, first, length = row[impossible], first[impossible], length[impossible]
     if not len(row):
         return nothing, nothing
@@ -86,6 +94,26 @@ def _longest(row: np.ndarray, length: np.ndarray, width: int, rows: int) -> np.n
     of_all = width - 1 - left_out
     share = (seen + UNSEEN[0]) / (of_all + UNSEEN[1])
     return np.maximum(np.log(CHANCE) / np.log(share[row]) + 1, SHORTEST)
+
+
+def _longest_of_value(pixels: np.ndarray, row: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The least length of each run, pixels, that noise of few values cannot have made.
+
+    Noise that is coarser than its unit repeats one value for long. It leaves that value as often as it would by
+    chance, so that the share of runs of one pixel tells how likely it is to go on; gaps have no such runs.
+    """
+    longest = np.zeros(len(row))
+    for one in np.unique(row):
+        line, here = pixels[one], np.flatnonzero(row == one)
+        values = line[first[here]]
+        for value in np.unique(values):
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], line == value, [False]]).astype("int8")))
+            lengths = edges[1::2] - edges[::2]
+            singles = (lengths == 1).sum()
+            if singles and len(lengths) >= FEWEST:
+                going_on = max(1 - singles / len(lengths), 1e-9)
+                longest[here[values == value]] = np.log(CHANCE_OF_FEW_VALUES) / np.log(going_on) + 1
+    return longest
 
 
 def _is_top(pixels: np.ndarray, row: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndarray:

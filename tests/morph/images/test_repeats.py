@@ -195,3 +195,14 @@ def test_a_galaxy_on_a_black_sky_is_measured_as_it_was(picture):
     _, shape, _ = crop(pixels)
     assert shape.found
     assert (shape.x, shape.y) == pytest.approx((100, 100), abs=1)
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.5, 1.0])
+def test_noise_of_few_values_loses_hardly_a_pixel_and_gaps_in_it_are_found(sigma):
+    rows = np.rint(np.random.default_rng(3).normal(0, sigma, (200, 2000))).astype("float32")
+    assert len(without_data(rows)[0]) < 1e-4 * rows.size
+    rows[:, 700:] = 0
+    blank = np.zeros(rows.shape, dtype=bool)
+    blank.flat[without_data(rows)[0]] = True
+    assert blank[:, 700:].mean() > 0.9
+    assert blank[:, :600].mean() < 1e-3
