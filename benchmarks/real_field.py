@@ -56,14 +56,18 @@ def truth_in(path: Path) -> Table:
         with np.errstate(divide="ignore", invalid="ignore"):
             found["mag_r"] = 22.5 - 2.5 * np.log10(np.asarray(table["flux_r"], dtype=float))
         found["extended"] = kind != "PSF"
-        found["saturated"] = (np.asarray(table["anymask_r"]) & ANYMASK) != 0
+        found["saturated"] = _marked(table, "anymask_r", ANYMASK)
         keep = (kind != "DUP") & (np.asarray(table["brick_primary"]) if "brick_primary" in table.colnames else True)
         return found[keep]
     found["mag_r"] = np.asarray(table["mag_auto_r"], dtype=float)
     found["extended"] = np.asarray(table["extended_class_coadd"]) >= 2
-    flags = np.asarray(table["flags"]) if "flags" in table.colnames else np.zeros(len(table), int)
-    found["saturated"] = (flags & FLAGS) != 0
+    found["saturated"] = _marked(table, "flags", FLAGS)
     return found
+
+
+def _marked(table: Table, name: str, bit: int) -> np.ndarray:
+    """Where a column has a bit set; nowhere if there is no such column."""
+    return (np.asarray(table[name]) & bit) != 0 if name in table.colnames else np.zeros(len(table), dtype=bool)
 
 
 @contextmanager

@@ -287,7 +287,7 @@ def main(parts: tuple[str, ...], folder: Path | None, model: str, repeats: int, 
     source = LocalModel(model)
     jobs: dict[str, Callable[[Path], Verdict]] = {
         "whole": lambda out: whole(full_tile(folder), source, repeats, out),
-        "measures": lambda out: measures(full_tile(folder), source, max(repeats, 5), out),
+        "measures": lambda out: measures(full_tile(folder), source, repeats, out),
         "memory": lambda out: memory(full_tile(folder), source, count, out),
         "workers": lambda out: workers(full_tile(None, 3000, 450), source, count, out),
         "scaling": lambda out: scaling(full_tile(None, 256, 8), out),

@@ -23,8 +23,8 @@ BLOCKS = 1200
 #: Blocks whose brightest pixel stands out by fewer sigma are sky.
 PEAK = 4.0
 
-#: Blocks that tell the noise to a few per cent.
-LEAST = 300
+#: Blocks that tell the noise to a few per cent, and after which no more are looked at.
+LEAST, ENOUGH = 300, 6000
 
 
 class SkyNoise:
@@ -44,7 +44,9 @@ class SkyNoise:
         lines = -(-BLOCKS * BLOCK // strip.tile.shape[1])
         step = max((strip.stop - start) // lines, BLOCK)
         for top in range(start, strip.stop - BLOCK + 1, step):
-            for band in self._found:
+            for band, found in self._found.items():
+                if sum(len(each[0]) for each in found) >= ENOUGH:
+                    continue
                 self._add(band, top, strip.flux[band][top - strip.start : top - strip.start + BLOCK])
 
     def _add(self, band: str, top: int, rows: np.ndarray) -> None:
