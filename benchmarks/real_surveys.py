@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from morph.atomic import atomic
 from morph.quickstart import running_server
 
 ROOT = Path(__file__).parents[1]
@@ -137,9 +138,8 @@ def main() -> None:
         keep = os.environ.get("MORPH_KEEP")
         if keep:
             Path(keep).write_bytes(pages.read_bytes())
-    building = PAGE.with_suffix(".building")
-    building.write_text("".join(parts))
-    building.rename(PAGE)
+    with atomic(PAGE) as building:
+        building.write_text("".join(parts))
     console.print(f"Wrote {PAGE.relative_to(ROOT)}.")
 
 

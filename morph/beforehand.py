@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from morph.errors import BadInput
+from morph.signals import held_back
 
 #: What Keras, TensorFlow and a model take, bytes.
 BASE = 1.0e9
@@ -40,8 +41,9 @@ def _try(path: Path, option: str) -> None:
         folder = folder.parent
     attempt = folder / f".{path.name}.{os.getpid()}.try"
     try:
-        attempt.touch(exist_ok=False)
-        attempt.unlink()
+        with held_back():
+            attempt.touch(exist_ok=False)
+            attempt.unlink()
     except OSError as error:
         raise BadInput(f"'{path}' cannot be written ({error.strerror}); choose another {option}.") from None
 

@@ -12,6 +12,9 @@ STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errn
 #: How libraries that do not pass the number on name the same: HDF5 and TensorFlow.
 _IN_TEXT = {os.strerror(number): number for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)}
 
+#: How NumPy and Pillow say, without a number, that less was written than was to be.
+_SHORT = re.compile(r"\d+ requested and \d+ written|encoder error -\d+ when writing")
+
 
 def storage_problem(error: BaseException, folder: Path | None = None) -> str | None:
     """What hinders writing, by an error or what caused it; None where that is something else.
@@ -29,6 +32,8 @@ def storage_problem(error: BaseException, folder: Path | None = None) -> str | N
         for text, number in _IN_TEXT.items():
             if text in str(each):
                 return os.strerror(number)
+        if isinstance(each, OSError) and _SHORT.search(str(each)):
+            return "not everything could be written, as on a full disk"
     return None
 
 

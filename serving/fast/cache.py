@@ -4,6 +4,7 @@ A conversion is a folder whose name is a digest of the weights, of morph's own c
 could make it stale gives it another name. Where it is there, neither Keras nor TensorFlow is loaded.
 """
 
+import atexit
 import hashlib
 import os
 import shutil
@@ -15,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import morph
+from morph.atomic import atomic
+from morph.errors import BadInput
 from serving.fast.model import FastModel
 from serving.fast.parity import LIMITS, Parity
 from serving.fast.parts import ABOUT, convert
@@ -44,23 +47,21 @@ def converted(path: Path, cache: Path | None = None) -> Path:
     if (folder / ABOUT).is_file():
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.building-", dir=folder.parent))
-    except OSError:
-        import atexit
-
-        folder = Path(tempfile.mkdtemp(prefix="morph-openvino-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        _make(path, folder)
-        return folder
-    try:
-        _make(path, building)
-        # Another process that was faster has made the very same.
-        with suppress(OSError):
-            building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        # Another process that is faster makes the very same.
+        with suppress(FileExistsError), atomic(folder, "The conversion", replace=False) as building:
+            building.mkdir()
+            _make(path, building)
+    except BadInput:
+        return _temporary(path)
     _tidy(folder)
+    return folder
+
+
+def _temporary(path: Path) -> Path:
+    """A folder with the conversion that goes with the process."""
+    folder = Path(tempfile.mkdtemp(prefix="morph-openvino-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _make(path, folder)
     return folder
 
 

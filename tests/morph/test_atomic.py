@@ -89,9 +89,18 @@ def test_a_full_disk_is_one_sentence_that_says_what_is_safe(tmp_path):
     assert (tmp_path / "there").read_text() == "old"
 
 
-def test_a_library_that_tells_of_a_full_disk_in_words_is_understood(tmp_path):
-    with pytest.raises(BadInput, match="No space left"), atomic(tmp_path / "model"):
-        raise RuntimeError("ResourceExhausted: /x/variables; No space left on device")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("ResourceExhausted: /x/variables; No space left on device"), "No space left"),
+        (OSError("12288 requested and 4096 written"), "not everything could be written"),
+        (OSError("encoder error -2 when writing image file"), "not everything could be written"),
+    ],
+    ids=["TensorFlow", "NumPy", "Pillow"],
+)
+def test_a_library_that_tells_of_a_full_disk_in_words_is_understood(error, said, tmp_path):
+    with pytest.raises(BadInput, match=said), atomic(tmp_path / "model"):
+        raise error
 
 
 def test_an_error_that_is_not_the_disks_stays_what_it_is(tmp_path):

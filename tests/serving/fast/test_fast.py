@@ -127,7 +127,15 @@ def test_a_stopped_conversion_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "convert", stopped)
     with pytest.raises(KeyboardInterrupt):
         cache.converted(SHIPPED, tmp_path / "openvino")
-    assert not list((tmp_path / "openvino").iterdir())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_to_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(cache, "_make", lambda _, folder: (folder / "part").touch())
+    folder = cache.converted(SHIPPED, tmp_path / "file" / "openvino")
+    assert (folder / "part").is_file()
+    assert tmp_path not in folder.parents
 
 
 def test_old_conversions_make_room(tmp_path):
