@@ -51,7 +51,11 @@ def without_data(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not equal.any():
         return nothing, nothing
     equal, pixels = equal.reshape(-1, width - 1), rows.reshape(-1, width)
-    repeating = np.flatnonzero(equal.any(axis=1))
+    # Compressed images have many, and few rows with as many in turn as the shortest run has.
+    pairs = equal[:, 1:] & equal[:, :-1]
+    repeating = np.flatnonzero((pairs[:, 1:] & equal[:, :-2]).any(axis=1))
+    if not len(repeating):
+        return nothing, nothing
     row, first, length = _runs(equal[repeating])
     row = repeating[row]
     impossible = length >= _longest(row, length, width, len(pixels))
