@@ -1,9 +1,10 @@
-"""The shipped weights on real surveys: every command and what it printed, as docs/explanation/real-surveys.md.
+"""The shipped weights on real surveys: every command and what it printed, for docs/explanation/real-surveys.md.
 
-    MORPH_DATA=... python benchmarks/real_surveys.py
+    MORPH_DATA=... python benchmarks/real_surveys.py [LOG]
 
-Needs the folder of public images and labels that `MORPH_DATA` names, and about twenty minutes on two cores. Ends with
-exit status 1 when a command fails.
+Writes the log to LOG, build/real-surveys.md if not given; the tables of the page are taken from it. Needs the folder
+of public images and labels that `MORPH_DATA` names, and about twenty minutes on two cores. Ends with exit status 1
+when a command fails.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from morph.atomic import atomic
 from morph.quickstart import running_server
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "explanation" / "real-surveys.md"
+LOG = ROOT / "build" / "real-surveys.md"
 
 #: Where the transcript says something, and then what is typed. `{server}` is a running server's address.
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -114,6 +115,7 @@ def main() -> None:
     data = str(Path(os.environ.get("MORPH_DATA", ROOT.parent / "shared" / "data")).resolve())
     if not Path(data).is_dir():
         sys.exit(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
+    log = Path(sys.argv[1] if len(sys.argv) > 1 else LOG).resolve()
     console = Console(stderr=True)
     parts = [
         "# Figures on real surveys\n\nMade by `python benchmarks/real_surveys.py`: every line below was typed by it "
@@ -138,9 +140,10 @@ def main() -> None:
         keep = os.environ.get("MORPH_KEEP")
         if keep:
             Path(keep).write_bytes(pages.read_bytes())
-    with atomic(PAGE) as building:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(log) as building:
         building.write_text("".join(parts))
-    console.print(f"Wrote {PAGE.relative_to(ROOT)}.")
+    console.print(f"Wrote {log}.")
 
 
 if __name__ == "__main__":

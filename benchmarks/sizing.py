@@ -3,8 +3,8 @@
     python benchmarks/sizing.py [MODEL] [--write]
 
 The model runs in TensorFlow's C++ session, without a server, on all cores; sizes are timed in turns, so that
-whatever else the machine does falls on all of them. `--write` puts the result into docs/how-to/deploy.md. Ends by
-itself in about two minutes.
+whatever else the machine does falls on all of them. `--write` puts the result into docs/explanation/performance.md.
+Ends by itself in about two minutes.
 """
 
 import io
@@ -29,7 +29,7 @@ ROUNDS = 7
 #: Per hour, of two such cores in a cloud: an assumption, for the arithmetic's sake.
 PRICE = 0.10
 
-PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "deploy.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "performance.md"
 BEGIN, END = "<!-- made by benchmarks/sizing.py -->\n", "<!-- end -->\n"
 
 EXPORT = """
@@ -105,7 +105,7 @@ def report(deployment: Deployment) -> str:
             "",
             *size("--rate", f"{best:.0f}", "--price", f"{PRICE:.2f}"),
             "",
-            f"What is worked out and **not measured**: a line of 10 Gbit/s carries {line:,.0f} galaxies/s as flux, "
+            f"Calculated and **not measured**: a line of 10 Gbit/s carries {line:,.0f} galaxies/s as flux, "
             "and four times as many as composites. The network needs "
             f"{line * operations / 1e12:.1f} TFLOP/s for the former, less than the float32 peak of a data centre's "
             "smaller GPUs (NVIDIA gives 8.1 for the T4, 19.5 for the A100). If the GPU keeps up with the line, and a "

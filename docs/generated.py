@@ -1,5 +1,8 @@
-"""The pages of the reference that the code itself writes: the command line, and the columns of every file."""
+"""The pages that the code itself writes: the command line, the columns of every file, the folders."""
 
+import ast
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +21,10 @@ WIDTH = 100
 
 
 def write(docs: Path) -> None:
-    """Write `reference/commands.md` and the tables of columns, `reference/_*.md`, below the folder `docs`."""
+    """Write `reference/commands.md` and the tables `_*.md` below the folder `docs`."""
     reference = docs / "reference"
+    # Pages of modules that are no more.
+    shutil.rmtree(reference / "api", ignore_errors=True)
     root = next(value for value in vars(program).values() if isinstance(value, click.Group))
     commands = "\n".join(_command(root, "morph", None, 1))
     _put(reference / "commands.md", commands.replace("# morph\n", "# Command line\n", 1))
@@ -32,6 +37,7 @@ def write(docs: Path) -> None:
     }
     for name, columns in tables.items():
         _put(reference / f"_{name}.md", "\n".join(_table(columns)))
+    _put(docs / "explanation" / "_packages.md", "\n".join(_packages(docs.parent)))
 
 
 def _put(path: Path, text: str) -> None:
@@ -62,3 +68,19 @@ def _kind(kind: pa.DataType) -> str:
     if pa.types.is_struct(kind):
         return "struct, one float for each vote column"
     return f"tensor {kind.shape} of {kind.value_type}" if isinstance(kind, pa.FixedShapeTensorType) else str(kind)
+
+
+def _packages(root: Path) -> Iterator[str]:
+    """A row for each folder of the packages: what it is for, and which folders it imports."""
+    yield from ("| folder | contents | imports |", "|---|---|---|")
+    packages = ("morph", "training", "serving")
+    folders = sorted({path.parent for package in packages for path in (root / package).rglob("*.py")})
+    names = {folder: ".".join(folder.relative_to(root).parts) for folder in folders}
+    for folder, name in names.items():
+        start = folder / "__init__.py"
+        about = (ast.get_docstring(ast.parse(start.read_text())) or "") if start.exists() else ""
+        text = "\n".join(path.read_text() for path in folder.glob("*.py"))
+        imported = set(re.findall(rf"^\s*(?:from|import) ((?:{'|'.join(packages)})(?:\.\w+)*)", text, re.MULTILINE))
+        parts = {module if module in names.values() else module.rpartition(".")[0] for module in imported} - {name, ""}
+        summary = " ".join(about.partition("\n\n")[0].split())
+        yield f"| `{name}` | {summary} | {', '.join(f'`{part}`' for part in sorted(parts))} |"

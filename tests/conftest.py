@@ -1,8 +1,12 @@
 """What tests of every package use."""
 
 import os
+import re
+import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,15 @@ os.environ.setdefault("MORPH_FAST", "0")
 
 
 #: Files that take minutes: they go first, so that no process is left with one of them at the end.
-LONG = ("test_readme.py", "test_quickstart.py", "test_transfer.py", "test_fit.py", "test_adapt.py", "test_survival.py")
+LONG = (
+    "test_readme.py",
+    "test_tutorials.py",
+    "test_quickstart.py",
+    "test_transfer.py",
+    "test_fit.py",
+    "test_adapt.py",
+    "test_survival.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,3 +74,56 @@ def _clean() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | {
         "PYTHONPATH": os.pathsep.join(sys.path)
     }
+
+
+#: A fenced block of a page that is run: its language and its text.
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+#: Whether the server answers, which a person reads from the line that it prints.
+READY = 'from serving.client import MorphClient; MorphClient("localhost:8500").describe()'
+
+
+def script(page: str) -> str:
+    """A page's blocks as one shell script that stops at the first failure.
+
+    Only the server's port differs, so that the test does not meet a server that runs already, and whoever started a
+    server in the background waits until it answers.
+    """
+    lines = ["set -euo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
+    for language, text in BLOCK.findall(page):
+        if language == "python":
+            lines += ["python - <<'PYTHON'", text.rstrip(), "PYTHON"]
+            continue
+        for line in text.strip().splitlines():
+            lines.append(line)
+            if line.endswith("&"):
+                lines.append(f"for i in $(seq 60); do python -c '{READY}' 2>/dev/null && break; sleep 1; done")
+    return "\n".join(lines).replace("8500", "$PORT").replace('"localhost:$PORT"', '__import__("os").environ["AT"]')
+
+
+@pytest.fixture
+def run_page() -> Callable[..., str]:
+    """Runs the blocks of a page of documentation in a folder; returns what they print."""
+
+    def run(page: Path, folder: Path, replaced: Mapping[str, str] | None = None) -> str:
+        text = page.read_text()
+        for old, new in (replaced or {}).items():
+            text = text.replace(old, new)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "PORT": str(port), "AT": f"localhost:{port}"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        assert len(BLOCK.findall(text)) >= 4
+        done = subprocess.run(
+            [shutil.which("bash") or "bash", "-c", script(text)],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=800,
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    return run

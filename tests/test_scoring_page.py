@@ -23,6 +23,7 @@ COLUMNS = {
     "flux_r": pa.float32(),
     "type": pa.string(),
     "shape_r": pa.float32(),
+    "mag_r": pa.float32(),
 }
 
 
@@ -35,4 +36,4 @@ def test_its_commands_are_understood(words):
 
 
 def test_it_has_the_examples():
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 5

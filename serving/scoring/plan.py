@@ -27,7 +27,7 @@ from serving.scoring.tile_list import TileList, example
 #: Tiles of many that are opened to see how large they are and how many galaxies they have.
 LOOKED_AT = 24
 
-#: Bits a second of the line that feeds a GPU's server; its network keeps up with that (docs/how-to/deploy.md, Sizing).
+#: Bits a second of the line that feeds a GPU's server; its network keeps up with that (docs/explanation/performance.md, Sizing).
 LINE = 10e9
 #: Bytes of a message beside its pixels, a galaxy.
 BESIDE = 50
@@ -127,7 +127,7 @@ def plan(
         rates = measure(middle.group, survey, galaxies, source, find, calibration)
     whole = len(opened) == len(left)
     if per_tile is not None:
-        each, counted = per_tile, f"{per_tile:,.0f} a tile, as told"
+        each, counted = per_tile, f"{per_tile:,.0f} a tile, as given"
     elif galaxies is not None:
         each = float(np.mean([look.galaxies for look in opened]))
         counted = "in the catalogue" if whole else f"from {len(opened)} of the tiles, by the catalogue"
@@ -160,7 +160,7 @@ def _of_list(
     if survey == UNKNOWN.name:
         raise BadInput("The survey of a list of tiles is not known; name it with --survey.")
     if per_tile is not None:
-        galaxies, counted = per_tile * len(tiles), f"{per_tile:,.0f} a tile, as told"
+        galaxies, counted = per_tile * len(tiles), f"{per_tile:,.0f} a tile, as given"
     elif catalogue is not None:
         galaxies = float(sum(len(chunk) for chunk in Catalogue(catalogue, survey, where, tiles.names).chunks()))
         counted = "in the catalogue, as if all were on these tiles"
