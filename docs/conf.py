@@ -24,16 +24,13 @@ extensions = [
     "myst_parser",
     "numpydoc",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "_templates", "**/_*.md"]
-templates_path = ["_templates"]
+exclude_patterns = ["_build", "**/_*.md"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-autosummary_generate = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 # Docstrings that come from Keras are not written for this site.

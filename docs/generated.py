@@ -2,7 +2,6 @@
 
 import ast
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +17,13 @@ from serving.catalogue.scores import schema as scores_schema
 
 #: Characters across which `--help` is wrapped.
 WIDTH = 100
+PACKAGES = ("morph", "training", "serving")
 
 
 def write(docs: Path) -> None:
     """Write `reference/commands.md` and the tables `_*.md` below the folder `docs`."""
     reference = docs / "reference"
-    # Pages of modules that are no more.
-    shutil.rmtree(reference / "api", ignore_errors=True)
+    _modules(docs.parent, reference / "api")
     root = next(value for value in vars(program).values() if isinstance(value, click.Group))
     commands = "\n".join(_command(root, "morph", None, 1))
     _put(reference / "commands.md", commands.replace("# morph\n", "# Command line\n", 1))
@@ -70,17 +69,34 @@ def _kind(kind: pa.DataType) -> str:
     return f"tensor {kind.shape} of {kind.value_type}" if isinstance(kind, pa.FixedShapeTensorType) else str(kind)
 
 
+def _modules(root: Path, folder: Path) -> None:
+    """A page for each public module, below that of its package."""
+    files = [path.relative_to(root) for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
+    modules = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
+    modules = {name for name in modules if not any(part.startswith("_") for part in name.split("."))}
+    folder.mkdir(exist_ok=True)
+    for page in folder.glob("*.rst"):
+        if page.stem not in modules:
+            page.unlink()
+    for name in modules:
+        below = sorted(other for other in modules if other.rpartition(".")[0] == name)
+        options = ":members:", ":undoc-members:", ":show-inheritance:"
+        lines = [name, "=" * len(name), "", f".. automodule:: {name}", *(f"   {option}" for option in options), ""]
+        lines += [".. toctree::", "   :hidden:", "", *(f"   {other}" for other in below), ""] if below else []
+        lines += [".. rubric:: Modules", "", *(f"- :doc:`{other}`" for other in below)] if below else []
+        _put(folder / f"{name}.rst", "\n".join(lines))
+
+
 def _packages(root: Path) -> Iterator[str]:
     """A row for each folder of the packages: what it is for, and which folders it imports."""
     yield from ("| folder | contents | imports |", "|---|---|---|")
-    packages = ("morph", "training", "serving")
-    folders = sorted({path.parent for package in packages for path in (root / package).rglob("*.py")})
+    folders = sorted({path.parent for package in PACKAGES for path in (root / package).rglob("*.py")})
     names = {folder: ".".join(folder.relative_to(root).parts) for folder in folders}
     for folder, name in names.items():
         start = folder / "__init__.py"
         about = (ast.get_docstring(ast.parse(start.read_text())) or "") if start.exists() else ""
         text = "\n".join(path.read_text() for path in folder.glob("*.py"))
-        imported = set(re.findall(rf"^\s*(?:from|import) ((?:{'|'.join(packages)})(?:\.\w+)*)", text, re.MULTILINE))
+        imported = set(re.findall(rf"^\s*(?:from|import) ((?:{'|'.join(PACKAGES)})(?:\.\w+)*)", text, re.MULTILINE))
         parts = {module if module in names.values() else module.rpartition(".")[0] for module in imported} - {name, ""}
         summary = " ".join(about.partition("\n\n")[0].split())
         yield f"| `{name}` | {summary} | {', '.join(f'`{part}`' for part in sorted(parts))} |"
