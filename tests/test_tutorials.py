@@ -35,3 +35,33 @@ def test_links_from_the_readme_lead_to_files() -> None:
     links = re.findall(r"\]\(((?!https?:)[^)#]+)", (DOCS.parent / "README.md").read_text())
     assert len(links) > 10
     assert [link for link in links if not (DOCS.parent / link).exists()] == []
+
+
+#: Words of an older vocabulary, each with the field's term.
+OLD_WORDS = {
+    "taught": "trained on",
+    "planted": "injected",
+    "strange": "anomalous",
+    "strangest": "most anomalous",
+    "redrawn": "reconstructed",
+    "twin": "embedded server",
+    "nobody": "not asked",
+    "told": "reported",
+    "tells": "reports",
+    "beyond the noise": "statistically significant",
+    "more than noise": "statistically significant",
+    "the way in": "preprocessing",
+    "too shy": "under-confident",
+    "too sure": "over-confident",
+}
+
+
+@pytest.mark.parametrize("old", OLD_WORDS)
+def test_pages_use_the_terms_of_the_field(old: str) -> None:
+    pages = [page for page in DOCS.rglob("[!_]*.md") if "_build" not in page.parts and page.name != "commands.md"]
+    pages += [DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    for page in pages:
+        # Fenced blocks and names in backticks are code.
+        text = re.sub(r"^(```+).*?^\1|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        found = re.search(rf"\b{old}\b", text, re.IGNORECASE)
+        assert not found, f"{page}: '{old}'; write '{OLD_WORDS[old]}'"
