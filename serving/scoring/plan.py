@@ -27,7 +27,8 @@ from serving.scoring.tile_list import TileList, example
 #: Tiles of many that are opened to see how large they are and how many galaxies they have.
 LOOKED_AT = 24
 
-#: Bits a second of the line that feeds a GPU's server; its network keeps up with that (docs/explanation/performance.md, Sizing).
+#: Bits a second of the line that feeds a GPU's server; its network keeps up with that
+#: (docs/explanation/performance.md, Sizing).
 LINE = 10e9
 #: Bytes of a message beside its pixels, a galaxy.
 BESIDE = 50

@@ -1,8 +1,8 @@
 """Augmentation: the ways in which one galaxy could have looked without being another galaxy.
 
 Turning, flipping, zooming and shifting cost nothing and change no answer. Blur, noise, colour and contrast are what
-differs between surveys, so a network that has seen them varied carries over (docs/explanation/methods.md has the measurement).
-Everything is backend-free and runs inside the training step.
+differs between surveys, so a network that has seen them varied carries over
+(docs/explanation/methods.md has the measurement). Everything is backend-free and runs inside the training step.
 """
 
 from dataclasses import dataclass

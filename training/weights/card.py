@@ -65,7 +65,8 @@ _TAIL = """
 ## Limits
 
 - Galaxy Zoo 1 gives one hard, noisy label a galaxy: part of what counts as error here is the label's.
-- It answers as volunteers see the picture (raw votes), not as they would nearer by (debiased; `docs/explanation/methods.md`).
+- It answers as volunteers see the picture (raw votes), not as they would nearer by (debiased;
+  `docs/explanation/methods.md`).
 - Few galaxies carry votes on bars, spiral arms, bulges and odd features; those heads lean on simulated galaxies, and
   the small samples above have wide intervals. Mergers are the rarest real class.
 - The simulation's colours and sizes were set by the medians of about ninety pictures of each Galaxy Zoo 1 class, drawn

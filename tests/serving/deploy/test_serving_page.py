@@ -17,7 +17,8 @@ PAGE = DOCS / "how-to" / "deploy.md"
 
 
 def test_the_arithmetic_on_the_page_is_what_the_verb_prints(morph):
-    blocks = re.findall(r"```text\n\$ morph (deploy size .*)\n((?:.*\n)*?)```", (DOCS / "explanation" / "performance.md").read_text())
+    page = (DOCS / "explanation" / "performance.md").read_text()
+    blocks = re.findall(r"```text\n\$ morph (deploy size .*)\n((?:.*\n)*?)```", page)
     assert blocks
     for command, printed in blocks:
         assert morph(*shlex.split(command)) == (0, printed, "")
