@@ -16,13 +16,19 @@ CONFIGURATIONS = ("models.config", "batching_parameters.txt", "monitoring.config
 #: Kind of deployment -> template -> where it goes. Docker Compose and kustomize both want their main file at the top,
 #: from where they reach the three configurations: those are there once.
 KINDS: dict[str, dict[str, str]] = {
-    "compose": {"compose": ".", "envoy.yaml": "envoy.yaml", "monitoring": "monitoring"},
+    "compose": {
+        "compose": ".",
+        "envoy.yaml": "envoy.yaml",
+        "monitoring": "monitoring",
+        "pin-images.sh": "pin-images.sh",
+    },
     "kubernetes": {
         "kubernetes/kustomization.yaml": "kustomization.yaml",
         "kubernetes": "kubernetes",
         "envoy.yaml": "envoy.yaml",
         "monitoring/dashboard.json": "monitoring/dashboard.json",
         "monitoring/alerts.yaml": "monitoring/alerts.yaml",
+        "pin-images.sh": "pin-images.sh",
     },
 }
 

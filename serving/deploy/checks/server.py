@@ -16,7 +16,7 @@ _FILES = {
 
 def check_image(image: str, where: str) -> None:
     """Raise BadInput unless the image is stock TensorFlow Serving of the release that the checks know."""
-    match = re.fullmatch(r"tensorflow/serving:([\d.]+)(-gpu)?", image)
+    match = re.fullmatch(r"tensorflow/serving:([\d.]+)(-gpu)?(@sha256:[0-9a-f]{64})?", image)
     if not match:
         raise BadInput(f"{where}: '{image}' is no pinned image like tensorflow/serving:{stock.VERSION}-gpu.")
     if match[1] != stock.VERSION:

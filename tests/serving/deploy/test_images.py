@@ -1,0 +1,72 @@
+"""The images of a deployment: each names one release, the same everywhere, and can be pinned to its content."""
+
+import os
+import re
+import subprocess
+
+import pytest
+from making import make
+
+from serving.deploy.deployment import Deployment
+
+
+def images(folder) -> set[str]:
+    files = [*folder.glob("compose*.yaml"), *folder.glob("kubernetes/**/*.yaml")]
+    return {found for file in files for found in re.findall(r"^ *image: *(\S+)$", file.read_text(), re.MULTILINE)}
+
+
+def test_every_image_names_one_release(folder):
+    found = images(folder)
+    assert len(found) == 7
+    for image in found:
+        assert re.fullmatch(r"[a-z0-9./-]+:v?\d+\.\d+\.\d+[-.\w]*(@sha256:[0-9a-f]{64})?", image), image
+    names = [re.split("[:@]", image)[0] for image in found if not image.startswith("tensorflow/serving")]
+    assert len(names) == len(set(names))
+
+
+CRANE = """#!/usr/bin/env bash
+echo "$*" >> "$CALLS"
+echo "sha256:$(echo "$2" | sha256sum | cut -c 1-64)"
+"""
+NO_DIGEST = """#!/usr/bin/env bash
+echo nothing
+"""
+
+
+@pytest.fixture
+def pin(folder, tmp_path_factory):
+    """Run the script with a program in crane's place; returns its status and what it says. `calls` is a file."""
+    place = tmp_path_factory.mktemp("bin")
+
+    def run(crane: str):
+        (place / "crane").write_text(crane)
+        (place / "crane").chmod(0o755)
+        environment = os.environ | {"PATH": f"{place}:{os.environ['PATH']}", "CALLS": str(place / "calls")}
+        done = subprocess.run([folder / "pin-images.sh"], env=environment, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    run.calls = place / "calls"
+    return run
+
+
+def test_images_are_pinned_once_and_the_checks_take_them(folder, whole, pin):
+    before = {image for image in images(folder) if "@" not in image}
+    assert any(image.startswith("tensorflow/serving:") for image in before)
+    status, said = pin(CRANE)
+    assert status == 0
+    assert {line.split("@")[0] for line in said.split()} == before
+    assert all("@sha256:" in image for image in images(folder))
+    deployment = Deployment(folder)
+    deployment.loaded = whole.loaded
+    make("Compose server", deployment)
+    make("Kubernetes server", deployment)
+    asked = pin.calls.read_text()
+    assert pin(CRANE) == (0, "")
+    assert pin.calls.read_text() == asked
+
+
+def test_what_is_no_digest_changes_nothing(folder, pin):
+    before = images(folder)
+    status, said = pin(NO_DIGEST)
+    assert (status, "gave no digest" in said) == (1, True)
+    assert images(folder) == before
