@@ -13,13 +13,12 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from keras import ops
 
 from morph.galaxies import Galaxies
 from morph.model import anomaly
 from morph.model.store import load_model
 from training.anomalies.evaluate import auroc
-from training.anomalies.planted import KINDS, plant
+from training.anomalies.planted import KINDS, kinds_for, plant
 from training.fitting.batches import mostly_artifact
 
 #: Galaxies of a dataset that anomalies are planted on.
@@ -39,7 +38,8 @@ class Evidence:
             normal = parts[side].select(np.random.default_rng(0).permutation(np.flatnonzero(~strange))[: 6 * HOSTS])
             self.normal[side] = classifier.evidence(normal.images)
             hosts = normal.select(np.arange(min(HOSTS, len(normal))))
-            self.planted[side] = {kind: classifier.evidence(plant(hosts, kind, seed=9)) for kind in KINDS}
+            kinds = kinds_for(galaxies.kind)
+            self.planted[side] = {kind: classifier.evidence(plant(hosts, kind, seed=9)) for kind in kinds}
             artifacts.append(parts[side].images[strange])
         images = np.concatenate(artifacts)
         self.artifacts = classifier.evidence(images) if len(images) else None
@@ -47,7 +47,8 @@ class Evidence:
 
 def teach(layer: anomaly.Anomaly, sets: list[Evidence], kinds: list[str]) -> None:
     normal = np.concatenate([each.normal["train"] for each in sets])
-    planted = [(place, each.planted["train"][kind]) for each in sets for place, kind in enumerate(kinds)]
+    every = [(place, kind, each.planted["train"]) for each in sets for place, kind in enumerate(kinds)]
+    planted = [(place, some[kind]) for place, kind, some in every if kind in some]
     strange = np.concatenate([normal[:0], *(evidence for _, evidence in planted)])
     what = np.concatenate([np.zeros(0, int), *(np.full(len(evidence), place) for place, evidence in planted)])
     layer.learn(normal, strange, what)
@@ -55,8 +56,7 @@ def teach(layer: anomaly.Anomaly, sets: list[Evidence], kinds: list[str]) -> Non
 
 def area(layer: anomaly.Anomaly, each: Evidence, strange: np.ndarray) -> float:
     normal, strange = (
-        ops.convert_to_numpy(layer._statistic(ops.convert_to_tensor(part)))
-        for part in (each.normal["validation"], strange)
+        layer._numpy(layer._statistic, part, anomaly.ALL_BANDS) for part in (each.normal["validation"], strange)
     )
     return auroc(normal, strange, resamples=2).value
 
@@ -83,7 +83,8 @@ def main() -> None:
     anomaly.DISTANCE_WEIGHT = kept
     for kind in KINDS:
         teach(layer, sets, [other for other in KINDS if other != kind])
-        areas = ", ".join(f"{each.name} {area(layer, each, each.planted['validation'][kind]):.3f}" for each in sets)
+        those = [each for each in sets if kind in each.planted["validation"]]
+        areas = ", ".join(f"{each.name} {area(layer, each, each.planted['validation'][kind]):.3f}" for each in those)
         print(f"never shown: {kind:21s} {areas}", flush=True)
 
 

@@ -5,8 +5,11 @@ questions of the evidence (`morph.model.evidence`). How far does it lie from tha
 distance)? That finds what nobody thought of, and overlooks what is small. And does it look more like that of galaxies
 with something planted on them (trails, arcs, a shifted band) than like that of normal ones? That finds the small and
 known: a softmax regression over the kinds. The two are joined by Fisher's method, and the sum becomes a p-value
-on held-out normal galaxies of the same survey and kind of image (conformal: Vovk et al. 2005). A flag at 1 % then
-flags 1 % of normal galaxies.
+on held-out normal galaxies of the same survey, kind of image and set of bands (conformal: Vovk et al. 2005). A flag at
+1 % then flags 1 % of normal galaxies.
+
+A band without data changes most of the evidence, and is no anomaly: what is normal, what is strange and how strange
+normal galaxies are is learned for each set of bands by itself.
 """
 
 import warnings
@@ -24,6 +27,9 @@ from morph.galaxies import KINDS
 QUANTILES = 1024
 #: How many kinds of strangeness there is room for.
 PLACES = 16
+#: How many sets of bands there are: all of g, r, i but none of them; and the place of all three (see `band_set`).
+BAND_SETS = 7
+ALL_BANDS = BAND_SETS - 1
 #: Weight of the distance in the sum. At 0 planted anomalies are found best and real artefacts worst; at 1 the other
 #: way round (docs/explanation/methods.md).
 DISTANCE_WEIGHT = 0.5
@@ -41,23 +47,24 @@ _WILD = 1e9
 
 @keras.saving.register_keras_serializable(package="morph")
 class Anomaly(keras.layers.Layer):
-    """Evidence [n, e] to the p-value [n].
+    """Evidence [n, e] and sets of bands [n] to the p-value [n].
 
     Fresh from the constructor it knows no normal galaxies and answers 1 for every galaxy. `learn` teaches it what
-    strange is, on galaxies that the network may have been trained on, `calibrate` how strange normal ones are.
+    strange is, on galaxies that the network may have been trained on, `calibrate` how strange normal ones are, both
+    for one set of bands (`band_set`).
     """
 
     def __init__(self, size: int, **options):
         super().__init__(trainable=False, **options)
         self.size = size
-        self.centre = self._weight("centre", (size,), "zeros")
-        self.spread = self._weight("spread", (size,), "ones")
-        self.whitening = self._weight("whitening", (size, size), "zeros")
-        self.kernel = self._weight("kernel", (size, PLACES), "zeros")
-        self.bias = self._weight("bias", (PLACES,), "zeros")
-        self.ratios = self._weight("ratios", (QUANTILES,), _infinite)
-        self.distances = self._weight("distances", (QUANTILES,), _infinite)
-        self.joint = self._weight("joint", (len(KINDS), QUANTILES), _infinite)
+        self.centre = self._weight("centre", (BAND_SETS, size), "zeros")
+        self.spread = self._weight("spread", (BAND_SETS, size), "ones")
+        self.whitening = self._weight("whitening", (BAND_SETS, size, size), "zeros")
+        self.kernel = self._weight("kernel", (BAND_SETS, size, PLACES), "zeros")
+        self.bias = self._weight("bias", (BAND_SETS, PLACES), "zeros")
+        self.ratios = self._weight("ratios", (BAND_SETS, QUANTILES), _infinite)
+        self.distances = self._weight("distances", (BAND_SETS, QUANTILES), _infinite)
+        self.joint = self._weight("joint", (len(KINDS), BAND_SETS, QUANTILES), _infinite)
         self.built = True
 
     def _weight(self, name: str, shape: tuple[int, ...], initializer):
@@ -67,10 +74,16 @@ class Anomaly(keras.layers.Layer):
         return {**super().get_config(), "size": self.size}
 
     def load_own_variables(self, store):
-        """As Keras does it; what another version of morph learned about other evidence is left out, with a warning."""
-        saved = [np.shape(store[str(i)]) if str(i) in store else None for i in range(len(self.weights))]
-        if len(store.keys()) == len(saved) and saved == [tuple(weight.shape) for weight in self.weights]:
-            super().load_own_variables(store)
+        """As Keras does it. Where the file knows nothing of sets of bands, each of them takes what was learned of all
+        bands; what another version of morph learned about other evidence is left out, with a warning."""
+        saved = [np.asarray(store[str(i)]) if str(i) in store else np.zeros(0) for i in range(len(self.weights))]
+        shapes = [tuple(weight.shape) for weight in self.weights]
+        if [value.shape for value in saved] == [_without_sets(shape) for shape in shapes]:
+            axes = [shape.index(BAND_SETS) for shape in shapes]
+            saved = [np.stack([value] * BAND_SETS, axis) for value, axis in zip(saved, axes, strict=True)]
+        if len(store.keys()) == len(saved) and [value.shape for value in saved] == shapes:
+            for weight, value in zip(self.weights, saved, strict=True):
+                weight.assign(value)
             return
         warnings.warn(
             "This model was saved by another version of morph, whose anomaly score does not fit: every galaxy will "
@@ -81,14 +94,19 @@ class Anomaly(keras.layers.Layer):
     @property
     def learned(self) -> bool:
         """Whether it knows what strange is."""
-        return bool(ops.convert_to_numpy(self.ratios)[0] < _INFINITE)
+        return bool(ops.convert_to_numpy(self.ratios)[ALL_BANDS, 0] < _INFINITE)
 
-    def call(self, evidence, kind: str = "flux"):
-        """The p-values, [n], of evidence from images of the given kind (see `morph.galaxies.KINDS`)."""
-        reference, value = self.joint[list(KINDS).index(kind)], self._statistic(evidence)
-        return _exceeded(reference, value) * _beyond(reference, value)
+    def call(self, evidence, bands, kind: str = "flux"):
+        """The p-values, [n], of evidence from images of the given kind (see `morph.galaxies.KINDS`).
 
-    def learn(self, normal: np.ndarray, strange: np.ndarray, what: np.ndarray) -> None:
+        `bands` is the set of bands that each shows, int [n] (see `band_set`).
+        """
+        reference, value = self.joint[list(KINDS).index(kind)], self._statistic(evidence, bands)
+        top, mean = _tail(reference)
+        beyond = (value - ops.take(top, bands)) / ops.take(mean, bands)
+        return _exceeded(ops.take(reference, bands, axis=0), value) * ops.exp(-ops.clip(beyond, 0.0, _SMALLEST))
+
+    def learn(self, normal: np.ndarray, strange: np.ndarray, what: np.ndarray, bands: int = ALL_BANDS) -> None:
         """Learn what is strange.
 
         Parameters
@@ -96,68 +114,117 @@ class Anomaly(keras.layers.Layer):
         normal : [n, e], evidence of normal galaxies.
         strange : [m, e], that of galaxies with an anomaly; may be empty, and then only the distance counts.
         what : int [m], which kind of anomaly, 0 to `PLACES` - 1.
+        bands : the set of bands that all of them show. Sets of which nothing has been learned yet take the same.
         """
         normal, strange = _finite(normal), _finite(strange)
-        self.centre.assign(normal.mean(axis=0))
-        self.spread.assign(normal.std(axis=0) + 1e-3)
-        scaled = self._numpy(self._scaled, normal)
+        places = ops.convert_to_numpy(self.ratios)[:, 0] == np.float32(_INFINITE)
+        places[bands] = True
+        self._put(places, centre=normal.mean(axis=0), spread=normal.std(axis=0) + 1e-3)
+        scaled = self._numpy(self._scaled, normal, bands)
         covariance = np.cov(scaled.T)
         # Shrinking towards the diagonal keeps the inverse stable when galaxies are few (Ledoit & Wolf 2004).
         shrinkage = min(0.9, self.size / len(normal))
         covariance = (1 - shrinkage) * covariance + shrinkage * np.diag(np.diag(covariance))
         covariance += 1e-6 * np.trace(covariance) / self.size * np.eye(self.size)
-        self.whitening.assign(np.linalg.inv(np.linalg.cholesky(covariance)).T)
-        kernel, bias = _softmax_regression(scaled, self._numpy(self._scaled, strange), np.asarray(what, dtype=int))
-        self.kernel.assign(kernel)
-        self.bias.assign(bias)
+        whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
+        kernel, bias = _softmax_regression(
+            scaled, self._numpy(self._scaled, strange, bands), np.asarray(what, dtype=int)
+        )
+        self._put(places, whitening=whitening, kernel=kernel, bias=bias)
         grid = (np.arange(QUANTILES) + 0.5) / QUANTILES
-        self.ratios.assign(np.quantile(self._numpy(self._ratio, scaled), grid))
-        self.distances.assign(np.quantile(self._numpy(self._distance, scaled), grid))
-        self.joint.assign(np.full(self.joint.shape, _INFINITE, "float32"))
+        ratios, distances = (self._numpy(part, scaled, bands) for part in (self._ratio, self._distance))
+        self._put(places, ratios=np.quantile(ratios, grid), distances=np.quantile(distances, grid))
+        joint = ops.convert_to_numpy(self.joint).copy()
+        joint[:, places] = _INFINITE
+        self.joint.assign(joint)
 
-    def calibrate(self, normal: Mapping[str, np.ndarray]) -> None:
+    def calibrate(self, normal: Mapping[str, np.ndarray], bands: int = ALL_BANDS) -> None:
         """Set the p-value on held-out normal galaxies.
 
         Nothing that `learn` saw may be among them: what is strange was settled without them, which makes the p-value
         exact down to one in n + 1, where nothing in the reference is as strange; so fewer than 100 galaxies can flag
-        nothing at 1 %, unless it lies beyond all of them. Below that it is extrapolated (`_beyond`).
+        nothing at 1 %, unless it lies beyond all of them. Below that it is extrapolated (`_tail`).
 
         Parameters
         ----------
-        normal : evidence [n, e] by kind of image. A kind that is not given takes the reference of the one that is:
+        normal : evidence [n, e] by kind of image. A kind that was never given takes the reference of one that is:
             closer than no reference, and exact only for galaxies that look alike in both.
+        bands : the set of bands that all of them show. Sets that have no reference yet take the same.
         """
-        steps = {kind: _steps(self._numpy(self._statistic, _finite(each))) for kind, each in normal.items()}
-        self.joint.assign(np.stack([steps[kind] if kind in steps else next(iter(steps.values())) for kind in KINDS]))
+        steps = {kind: _steps(self._numpy(self._statistic, _finite(each), bands)) for kind, each in normal.items()}
+        joint = ops.convert_to_numpy(self.joint).copy()
+        for row, kind in zip(joint, KINDS, strict=True):
+            places = row[:, 0] == np.float32(_INFINITE)
+            places[bands] |= kind in steps
+            row[places] = steps.get(kind, next(iter(steps.values())))
+        self.joint.assign(joint)
+
+    def _put(self, places: np.ndarray, **values: np.ndarray) -> None:
+        """Set the weights of these names for these sets of bands."""
+        for name, value in values.items():
+            weight = getattr(self, name)
+            whole = ops.convert_to_numpy(weight).copy()
+            whole[places] = value
+            weight.assign(whole)
 
     @staticmethod
-    def _numpy(function, values: np.ndarray) -> np.ndarray:
-        return ops.convert_to_numpy(function(ops.convert_to_tensor(values, "float32")))
+    def _numpy(function, values: np.ndarray, bands: int) -> np.ndarray:
+        shown = ops.full((len(values),), bands, dtype="int32")
+        return ops.convert_to_numpy(function(ops.convert_to_tensor(values, "float32"), shown))
 
-    def _scaled(self, evidence):
-        z = (evidence - self.centre) / self.spread
+    def _scaled(self, evidence, bands):
+        z = (evidence - ops.take(self.centre, bands, axis=0)) / ops.take(self.spread, bands, axis=0)
         z = ops.where(ops.isfinite(z), ops.clip(z, -_WILD, _WILD), _WILD)
         size = ops.abs(z)
         return ops.sign(z) * (ops.minimum(size, STRAIGHT) + ops.log1p(ops.maximum(size - STRAIGHT, 0.0)))
 
-    def _distance(self, scaled):
-        return ops.sum(ops.square(ops.matmul(scaled, self.whitening)), axis=-1)
+    def _distance(self, scaled, bands):
+        return ops.sum(ops.square(self._multiplied(scaled, bands, self.whitening)), axis=-1)
 
-    def _ratio(self, scaled):
+    def _ratio(self, scaled, bands):
         """How much likelier any of the known kinds of strangeness is than a normal galaxy."""
-        return ops.exp(ops.clip(ops.logsumexp(ops.matmul(scaled, self.kernel) + self.bias, axis=-1), -60.0, 60.0))
+        odds = self._multiplied(scaled, bands, self.kernel) + ops.take(self.bias, bands, axis=0)
+        return ops.exp(ops.clip(ops.logsumexp(odds, axis=-1), -60.0, 60.0))
 
-    def _statistic(self, evidence):
+    def _multiplied(self, scaled, bands, matrices):
+        """Each row [n, e] by the matrix [e, k] of its set of bands. One product with all of them below each other, of
+        rows that are zero but at their own: matrices picked for each galaxy would fill the memory."""
+        own = ops.one_hot(bands, BAND_SETS, dtype="float32")
+        placed = ops.reshape(own[:, :, None] * scaled[:, None, :], (-1, BAND_SETS * self.size))
+        return ops.matmul(placed, ops.reshape(matrices, (BAND_SETS * self.size, matrices.shape[-1])))
+
+    def _statistic(self, evidence, bands):
         """Fisher's combination; beyond the reference's range it goes on growing, so that the strangest
         galaxies keep their order."""
-        scaled = self._scaled(evidence)
-        ratio, distance = self._ratio(scaled), self._distance(scaled)
+        scaled = self._scaled(evidence, bands)
+        ratio, distance = self._ratio(scaled, bands), self._distance(scaled, bands)
+        ratios, distances = ops.take(self.ratios, bands, axis=0), ops.take(self.distances, bands, axis=0)
         return (
-            -ops.log(_exceeded(self.ratios, ratio))
-            - DISTANCE_WEIGHT * ops.log(_exceeded(self.distances, distance))
-            + ops.log1p(ops.maximum(ratio / ops.maximum(self.ratios[-1], 1e-6) - 1.0, 0.0))
-            + ops.log1p(ops.maximum(distance / ops.maximum(self.distances[-1], 1e-6) - 1.0, 0.0))
+            -ops.log(_exceeded(ratios, ratio))
+            - DISTANCE_WEIGHT * ops.log(_exceeded(distances, distance))
+            + ops.log1p(ops.maximum(ratio / ops.maximum(ratios[:, -1], 1e-6) - 1.0, 0.0))
+            + ops.log1p(ops.maximum(distance / ops.maximum(distances[:, -1], 1e-6) - 1.0, 0.0))
         )
+
+
+def band_set(present):
+    """The place of each set of bands, int32 [n], from which bands of g, r, i there are, bool [n, 3].
+
+    g counts 1, r 2 and i 4, less one for the set of none, which nothing is learned of: it takes the place of g alone.
+    """
+    count = ops.sum(ops.cast(present, "int32") * np.array([1, 2, 4], "int32"), axis=-1)
+    return ops.maximum(count - 1, 0)
+
+
+def bands_of(place: int) -> np.ndarray:
+    """Which bands of g, r, i the set at this place holds, bool [3]: the inverse of `band_set`."""
+    return (place + 1) >> np.arange(3) & 1 > 0
+
+
+def _without_sets(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a weight had before there was a place for each set of bands."""
+    axis = shape.index(BAND_SETS)
+    return (*shape[:axis], *shape[axis + 1 :])
 
 
 def _softmax_regression(normal: np.ndarray, strange: np.ndarray, what: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -188,27 +255,26 @@ def _softmax_regression(normal: np.ndarray, strange: np.ndarray, what: np.ndarra
 
 
 def _exceeded(reference, value):
-    """Share of the reference at or above each value, never 0: (1 + how many) / (1 + all)."""
+    """Share of each value's reference [n, q] at or above it [n], never 0: (1 + how many) / (1 + all)."""
     # A tie must not be broken by rounding.
-    below = ops.cast(ops.searchsorted(reference, value * (1 - 1e-6), side="left"), "float32")
+    below = ops.sum(ops.cast(reference < (value * (1 - 1e-6))[:, None], "float32"), axis=-1)
     return (1.0 + QUANTILES - below) / (1.0 + QUANTILES)
 
 
-def _beyond(reference, value):
-    """What the p-value of galaxies beyond the whole reference is multiplied by: 1 at its strangest galaxy, and from
-    there the exponential tail that fits the reference's strangest tenth (its mean excess; Pickands 1975).
+def _tail(reference):
+    """Where each reference [s, q] ends and how its tail falls from there, [s] each.
 
-    They would all have the same p-value otherwise.
+    The p-value of galaxies beyond the whole reference would be the same otherwise. It goes on by the exponential tail
+    that fits the reference's strangest tenth (its mean excess; Pickands 1975).
     """
     known = reference < 0.5 * _INFINITE
     finite = ops.where(known, reference, 0.0)
-    start = finite[int(0.9 * QUANTILES)]
+    start = finite[:, int(0.9 * QUANTILES), None]
     excess = ops.where(known, ops.maximum(finite - start, 0.0), 0.0)
-    count = ops.sum(ops.cast(excess > 0, "float32"))
-    mean = ops.maximum(ops.sum(excess) / ops.maximum(count, 1.0), 1e-3)
+    count = ops.sum(ops.cast(excess > 0, "float32"), axis=-1)
+    mean = ops.maximum(ops.sum(excess, axis=-1) / ops.maximum(count, 1.0), 1e-3)
     # Where nothing is known, nothing is beyond it.
-    top = ops.where(ops.any(known), ops.max(finite), _INFINITE)
-    return ops.exp(-ops.clip((value - top) / mean, 0.0, _SMALLEST))
+    return ops.where(ops.any(known, axis=-1), ops.max(finite, axis=-1), _INFINITE), mean
 
 
 def _steps(reference: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from morph.errors import BadInput
 from morph.formats import FORMAT, MODEL
 from morph.galaxies import KINDS
 from morph.images.stretch import relative_flux
-from morph.model.anomaly import Anomaly
+from morph.model.anomaly import Anomaly, band_set
 from morph.model.calibration import Calibration
 from morph.model.decoder import build_decoder
 from morph.model.encoder import build_encoder
@@ -149,10 +149,11 @@ class Classifier(keras.Model):
 
     def judge(self, way_in: dict, drawn, features, kind="flux"):
         """The part of `from_flux` that compares the image with what the decoder drew."""
-        # Where there is nothing to see there is nothing normal either.
-        blank = ops.sum(way_in["valid"], axis=(1, 2, 3)) == 0
+        present = ops.sum(way_in["valid"], axis=(1, 2)) > 0
         judged = evidence(way_in, self.residual(way_in, drawn), features, self._window)
-        score = ops.where(blank, 0.0, self.anomaly(judged, kind=kind))
+        score = self.anomaly(judged, band_set(present), kind=kind)
+        # Where there is nothing to see there is nothing normal either.
+        score = ops.where(ops.any(present, axis=-1), score, 0.0)
         return {
             "reconstruction_error": self.reconstruction_error(way_in, drawn),
             "anomaly_score": score,

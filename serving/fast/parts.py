@@ -18,7 +18,7 @@ def convert(classifier, folder: Path) -> None:
     for name, (function, shapes) in _parts(classifier).items():
         specs = [tf.TensorSpec((None, *shape), tf.float32, name=key) for key, shape in shapes.items()]
         graph = tf.function(function).get_concrete_function(*specs)
-        model = openvino.convert_model(graph, extension=[_searchsorted()])
+        model = openvino.convert_model(graph)
         openvino.save_model(_handed_over(model), folder / f"{name}.xml", compress_to_fp16=False)
     sample = classifier.memory.sample
     about = {"description": classifier.describe(), "remembered": None if sample is None else sample.to_text()}
@@ -114,15 +114,3 @@ def _without_upsampling(decoder):
         else:
             x = layer(x)
     return keras.Model(given, x)
-
-
-def _searchsorted():
-    """The rule that OpenVINO's reader of TensorFlow lacks: how many of the sorted are below a value."""
-    from openvino import opset15
-    from openvino.frontend.tensorflow import ConversionExtension
-
-    def rule(node):
-        found = opset15.search_sorted(node.get_input(0), node.get_input(1))
-        return [opset15.convert(found, "i32").output(0)]
-
-    return ConversionExtension("LowerBound", rule)

@@ -39,10 +39,12 @@ def composites() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def classifier():
-    """An untrained `Classifier` that knows what is normal among `galaxies`, and remembers some of them."""
+    """An untrained `Classifier` that knows what is normal among `galaxies`, in all bands and without the last, and
+    remembers some of them."""
     import keras
 
     from morph.images.appearance import measure
+    from morph.model.anomaly import bands_of
     from morph.model.classifier import Classifier
     from morph.shift.sample import Sample
 
@@ -51,6 +53,9 @@ def classifier():
     normal = model.evidence(galaxies(200, seed=1))
     model.anomaly.learn(normal[::2], normal[:0], np.zeros(0))
     model.anomaly.calibrate({"flux": normal[1::2]})
+    fewer = model.evidence(np.where(bands_of(2), galaxies(200, seed=1), np.float32(np.nan)))
+    model.anomaly.learn(fewer[::2], fewer[:0], np.zeros(0), bands=2)
+    model.anomaly.calibrate({"flux": fewer[1::2]}, bands=2)
     stamps = galaxies(200, seed=1)
     seen, given = measure(stamps, 0.4), model.answer(stamps)
     model.memory.keep(Sample.of(given["embedding"], given["probabilities"], seen, "sdss", flux=True, simulated=True))

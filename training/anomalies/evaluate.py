@@ -14,7 +14,7 @@ import numpy as np
 
 from morph.errors import BadInput
 from morph.galaxies import Galaxies
-from training.anomalies.planted import KINDS, plant
+from training.anomalies.planted import KINDS, kinds_for, plant
 from training.evaluation.metrics import RESAMPLES, TAIL, Figure
 from training.fitting.batches import mostly_artifact
 
@@ -120,14 +120,15 @@ def measure_anomalies(
     hosts = normal.select(np.random.default_rng(seed).permutation(len(normal))[:HOSTS])
     found: dict[str, dict[str, np.ndarray]] = {}
     examples, captions = [], []
-    for kind in KINDS:
+    kinds = kinds_for(normal.kind)
+    for kind in kinds:
         images = plant(hosts, kind, seed)
         found[kind] = scorer(images)
         p = found[kind][SCORES[0]]
         flagged = np.flatnonzero(p < max(alphas))[:EXAMPLES]
         examples.append(classifier.central(images[flagged]))
         captions += [f"{kind}\np = {value:.3f}" for value in p[flagged]]
-    found[ALL] = {score: np.concatenate([found[kind][score] for kind in KINDS]) for score in SCORES}
+    found[ALL] = {score: np.concatenate([found[kind][score] for kind in kinds]) for score in SCORES}
     if strange.any():
         found[REAL] = scorer(galaxies.images[strange])
     for row, scores in found.items():

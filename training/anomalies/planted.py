@@ -178,6 +178,16 @@ _PLANTERS: dict[str, Callable[[_Stage], np.ndarray]] = {
 KINDS = tuple(_PLANTERS)
 
 
+def kinds_for(image_kind: str, bands: int = 3) -> tuple[str, ...]:
+    """Those of `KINDS` that are an anomaly in images of this kind (see `morph.galaxies.KINDS`) with so many bands.
+
+    A band without data is none in flux: its pixels say so, and galaxies with the same bands are what it is compared
+    with. In a colour picture it is black. And a single band cannot be out of place among others.
+    """
+    none = {"missing band"} if image_kind == "flux" else set()
+    return tuple(kind for kind in KINDS if kind not in (none if bands > 1 else none | {"shifted band"}))
+
+
 def plant(galaxies: Galaxies, kind: str, seed: int = 0) -> np.ndarray:
     """The galaxies' stamps, each with an anomaly of one of `KINDS`.
 

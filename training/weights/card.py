@@ -9,10 +9,13 @@ from training.evaluation.tables import COLUMNS, LEGEND, evaluation_lines, show
 
 #: What is true of weights that shipped and not of the command on their card, by `training.weights.publish.digest`.
 HISTORY = {
-    "3660242fe6c68737683727e415ed83db": (
+    "967eac9610772a78ba86b8476c36d462": (
         "These weights were not made by those commands from nothing: they are the release before them, which was,\n"
         "trained on for 24 epochs of 250 batches at half the peak learning rate, after Galaxy Zoo 1's edge-on "
-        "galaxies\nwere no longer taught as featured. Their teacher were the weights of an earlier release."
+        "galaxies\nwere no longer taught as featured. Their teacher were the weights of an earlier release.\n\n"
+        "What the anomaly score knows of galaxies in one or two bands was added later, by\n"
+        "`python -m training.weights.bands`: the two simulated sets taught it what is strange, their validation\n"
+        "splits and 2,000 more simulated galaxies set its p-value. All other weights are as they were."
     ),
 }
 
@@ -74,8 +77,10 @@ _TAIL = """
 - The set of spirals shows them at a scale of its own; its labels are not used, since they would teach that scale.
 - Colour pictures of other surveys enter by the same door, but their answers are less certain: fine-tune on a few
   hundred labels before believing them (`docs/explanation/real-surveys.md`).
-- The anomaly p-value holds for galaxies like those it was set on, bright nearby ones in SDSS. Fine-tuning sets it
-  anew for the target survey.
+- The anomaly p-value holds for galaxies like those it was set on: bright nearby ones in SDSS, and simulated ones in
+  SDSS and DES where flux comes in one or two bands. Fine-tuning sets it anew for the target survey. Faint galaxies
+  were not among them: of the sources detected on a simulated DES tile, most with a signal to noise below 30 are
+  flagged.
 - What the model infers of magnitudes, sizes and redshifts it learned from simulated galaxies alone.
 - Galaxies smaller than about three pixels in half-light radius show their brightness and shape, not their structure.
 

@@ -1,9 +1,8 @@
-import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from morph.model.anomaly import PLACES, Anomaly
+from morph.model.anomaly import ALL_BANDS, BAND_SETS, PLACES, Anomaly, band_set, bands_of
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from morph.model_names import SHIPPED
@@ -18,8 +17,9 @@ def toy(count: int, seed: int) -> np.ndarray:
     return (random.standard_t(5, size=(count, SIZE)) @ mixing + 3).astype("float32")
 
 
-def p_values(layer: Anomaly, evidence, kind: str = "flux") -> np.ndarray:
-    return ops.convert_to_numpy(layer(ops.convert_to_tensor(evidence), kind=kind))
+def p_values(layer: Anomaly, evidence, kind: str = "flux", bands: int = ALL_BANDS) -> np.ndarray:
+    shown = np.full(len(evidence), bands, "int32")
+    return ops.convert_to_numpy(layer(ops.convert_to_tensor(evidence), ops.convert_to_tensor(shown), kind=kind))
 
 
 def planted(count: int, seed: int) -> np.ndarray:
@@ -78,8 +78,8 @@ def test_p_values_go_on_beyond_the_reference(taught):
     direction = toy(1, seed=3) - 3
     evidence = 3 + direction * np.geomspace(1, 1e4, 400)[:, None].astype("float32")
     p = p_values(taught, evidence)
-    statistic = ops.convert_to_numpy(taught._statistic(ops.convert_to_tensor(evidence)))
-    top = np.sort(ops.convert_to_numpy(taught.joint)[0])[-2]
+    statistic = taught._numpy(taught._statistic, evidence, ALL_BANDS)
+    top = np.sort(ops.convert_to_numpy(taught.joint)[0, ALL_BANDS])[-2]
     beyond = np.sort(p[statistic > top])[::-1]
     assert len(beyond) > 200
     assert beyond[0] <= 1 / 1025
@@ -129,18 +129,74 @@ def test_kinds_may_take_any_places(taught):
     assert np.mean(p_values(layer, planted(300, seed=2)) < 0.05) > 0.5
 
 
-def test_weights_of_another_version_are_told_and_left_out(taught, tmp_path):
-    model = keras.Sequential([keras.Input((SIZE,)), Anomaly(SIZE, name="anomaly")])
-    model.layers[0].set_weights(taught.get_weights())
-    model.save_weights(tmp_path / "old.weights.h5")
-    same = keras.Sequential([keras.Input((SIZE,)), Anomaly(SIZE, name="anomaly")])
-    same.load_weights(tmp_path / "old.weights.h5")
+def test_every_set_of_bands_has_a_place_of_its_own():
+    every = [bands_of(place) for place in range(BAND_SETS)]
+    np.testing.assert_array_equal(ops.convert_to_numpy(band_set(np.array(every))), np.arange(BAND_SETS))
+    assert bands_of(ALL_BANDS).all()
+    assert bands_of(1).tolist() == [False, True, False]
+    assert ops.convert_to_numpy(band_set(np.zeros((1, 3), bool))).tolist() == [0]
+
+
+def test_each_set_of_bands_is_compared_with_its_own_galaxies(taught):
+    """Evidence of fewer bands lies elsewhere: strange among that of all bands, and normal among its own."""
+    layer = Anomaly(SIZE)
+    layer.set_weights(taught.get_weights())
+    elsewhere = [20 - 3 * toy(count, seed) for count, seed in ((2000, 10), (2000, 11), (5000, 12))]
+    assert np.mean(p_values(layer, elsewhere[2], bands=1) < 0.01) > 0.9
+    before = p_values(layer, toy(500, seed=1))
+    layer.learn(elsewhere[0], elsewhere[0][:0], np.zeros(0), bands=1)
+    layer.calibrate({"flux": elsewhere[1]}, bands=1)
+    assert np.mean(p_values(layer, elsewhere[2], bands=1) < 0.01) == pytest.approx(0.01, abs=0.005)
+    assert np.mean(p_values(layer, toy(500, seed=1), bands=1) < 0.01) > 0.5
+    np.testing.assert_array_equal(p_values(layer, toy(500, seed=1)), before)
+
+
+def test_galaxies_with_different_bands_may_stand_in_one_batch(taught):
+    layer = Anomaly(SIZE)
+    layer.set_weights(taught.get_weights())
+    layer.learn(20 - 3 * toy(2000, seed=10), toy(0, seed=0), np.zeros(0), bands=1)
+    layer.calibrate({"flux": 20 - 3 * toy(2000, seed=11)}, bands=1)
+    evidence, bands = toy(BAND_SETS, seed=1), np.arange(BAND_SETS, dtype="int32")
+    mixed = ops.convert_to_numpy(layer(ops.convert_to_tensor(evidence), ops.convert_to_tensor(bands)))
+    alone = [p_values(layer, evidence[place : place + 1], bands=place)[0] for place in bands]
+    np.testing.assert_allclose(mixed, alone, rtol=1e-5)
+
+
+def test_a_kind_of_image_that_is_not_given_keeps_its_reference(taught):
+    layer = Anomaly(SIZE)
+    layer.set_weights(taught.get_weights())
+    before = p_values(layer, toy(200, seed=1), "composite")
+    layer.calibrate({"flux": 3 + 2 * (toy(2000, seed=7) - 3)})
+    assert np.mean(p_values(layer, toy(200, seed=1)) > before) > 0.9
+    np.testing.assert_array_equal(p_values(layer, toy(200, seed=1), "composite"), before)
+
+
+def stored(layer: Anomaly) -> dict[str, np.ndarray]:
+    """What a file would hold."""
+    store: dict[str, np.ndarray] = {}
+    layer.save_own_variables(store)
+    return {name: ops.convert_to_numpy(value) for name, value in store.items()}
+
+
+def test_a_file_from_before_there_were_sets_of_bands_serves_for_each(taught):
+    old = {}
+    for (name, value), weight in zip(stored(taught).items(), taught.weights, strict=True):
+        old[name] = np.take(value, ALL_BANDS, axis=1 if weight is taught.joint else 0)
+    layer = Anomaly(SIZE)
+    layer.load_own_variables(old)
     evidence = toy(20, seed=1)
-    np.testing.assert_array_equal(p_values(same.layers[0], evidence), p_values(taught, evidence))
-    other = keras.Sequential([keras.Input((SIZE + 1,)), Anomaly(SIZE + 1, name="anomaly")])
+    for bands in range(BAND_SETS):
+        np.testing.assert_allclose(p_values(layer, evidence, bands=bands), p_values(taught, evidence), rtol=1e-6)
+
+
+def test_weights_of_another_version_are_told_and_left_out(taught):
+    same, other = Anomaly(SIZE), Anomaly(SIZE + 1)
+    same.load_own_variables(stored(taught))
+    evidence = toy(20, seed=1)
+    np.testing.assert_array_equal(p_values(same, evidence), p_values(taught, evidence))
     with pytest.warns(UserWarning, match="another version of morph"):
-        other.load_weights(tmp_path / "old.weights.h5")
-    assert not other.layers[0].learned
+        other.load_own_variables(stored(taught))
+    assert not other.learned
 
 
 def test_a_galaxy_without_data_is_strange_and_one_without_a_band_is_judged(classifier: Classifier, galaxies):

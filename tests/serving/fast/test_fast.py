@@ -40,7 +40,7 @@ def fast(home):
 
 @pytest.fixture(scope="module")
 def stamps() -> np.ndarray:
-    """Simulated galaxies of DES, turned and mirrored: flux [n, 96, 96, 3]; some lack pixels, a band or everything."""
+    """Simulated galaxies of DES, turned and mirrored: flux [n, 96, 96, 3]; some lack pixels, bands or everything."""
     from morph.simulation.sample import simulate_galaxy
     from morph.surveys import get_survey
 
@@ -48,6 +48,9 @@ def stamps() -> np.ndarray:
     turned = [np.rot90(each, turns, axes=(1, 2)) for each in (seen, seen[:, :, ::-1]) for turns in range(4)]
     images = np.concatenate(turned).astype("float32")
     images[40:60, :30], images[60:80, ..., 2], images[80] = np.nan, np.nan, np.nan
+    # Two galaxies of every other set of bands.
+    for place, lost in enumerate(([0], [1], [0, 1], [0, 2], [1, 2])):
+        images[82 + 2 * place : 84 + 2 * place, ..., lost] = np.nan
     return images
 
 

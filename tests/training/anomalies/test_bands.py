@@ -1,0 +1,128 @@
+"""Galaxies with fewer bands are compared with galaxies that show the same."""
+
+import keras
+import numpy as np
+import pytest
+
+from morph.errors import BadInput
+from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
+from morph.model.anomaly import ALL_BANDS, BAND_SETS, bands_of
+from morph.model.classifier import Classifier
+from morph.model.store import load_model
+from morph.model_names import SHIPPED
+from morph.questions import empty_votes
+from training.anomalies.normal import learn_normal
+from training.anomalies.planted import KINDS, kinds_for
+from training.weights.bands import check_the_rest, teach_bands
+
+RED = 1
+
+
+def draw(count: int, seed: int) -> np.ndarray:
+    """Disks on noisy sky, float32 [n, 64, 64, 3]."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:64, :64] - 31.5
+    flat, radius = random.uniform(0.4, 1, (count, 1, 1)), random.uniform(5, 7, (count, 1, 1))
+    light = np.exp(-np.hypot(x, y / flat) / radius)[..., None] * random.uniform(0.8, 1.2, (count, 1, 1, 3))
+    return (light + random.normal(0, 0.02, light.shape)).astype("float32")
+
+
+def only(images: np.ndarray, bands: int) -> np.ndarray:
+    return np.where(bands_of(bands), images, np.float32(np.nan))
+
+
+def dataset(path, images: np.ndarray, seed: int) -> Galaxies:
+    kind = "composite" if images.dtype == np.uint8 else "flux"
+    with GalaxiesWriter(path, kind, size=64) as writer:
+        for i, image in enumerate(images):
+            writer.add(Galaxy(f"{kind}-{seed}-{i}", "sdss", image, empty_votes()))
+    return Galaxies.open(path)
+
+
+def p_values(model: Classifier, images: np.ndarray) -> np.ndarray:
+    return model.answer(images)["anomaly_score"]
+
+
+def copy_of(model: Classifier) -> Classifier:
+    return model.in_precision("float32")
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> list[Galaxies]:
+    """Hosts and held-out galaxies in three bands."""
+    folder = tmp_path_factory.mktemp("sets")
+    return [dataset(folder / f"{seed}", draw(count, seed), seed) for seed, count in ((1, 40), (2, 100))]
+
+
+@pytest.fixture(scope="module")
+def taught(sets) -> Classifier:
+    """An untrained classifier that has learned what is normal from galaxies in three bands."""
+    keras.utils.set_random_seed(1)
+    classifier = Classifier()
+    learn_normal(classifier, sets[1], sets[:1])
+    return classifier
+
+
+@pytest.mark.parametrize("bands", range(BAND_SETS))
+def test_a_galaxy_is_as_normal_in_fewer_bands_as_in_all(taught, bands):
+    p = p_values(taught, only(draw(100, seed=3), bands))
+    assert 0.25 < np.median(p) < 0.75
+    assert np.mean(p < 0.05) < 0.15
+
+
+def test_a_survey_with_one_band_has_a_reference_of_its_own(taught, tmp_path):
+    model = copy_of(taught)
+    brighter = [only(3 * draw(40, seed) ** 2, RED) for seed in (4, 5, 6)]
+    before = p_values(model, draw(20, seed=3)), p_values(model, brighter[2])
+    learn_normal(
+        model, dataset(tmp_path / "held", brighter[0], seed=4), [dataset(tmp_path / "hosts", brighter[1], seed=5)]
+    )
+    np.testing.assert_array_equal(p_values(model, draw(20, seed=3)), before[0], "nothing was learned of three bands")
+    assert np.median(before[1]) < 0.2
+    assert 0.25 < np.median(p_values(model, brighter[2])) < 0.75
+
+
+def test_a_band_without_data_is_an_anomaly_only_where_nothing_says_so():
+    assert kinds_for("composite") == KINDS
+    assert set(KINDS) - set(kinds_for("flux")) == {"missing band"}
+    assert set(KINDS) - set(kinds_for("flux", bands=1)) == {"missing band", "shifted band"}
+
+
+def test_an_older_model_is_taught_bands_and_is_the_same_in_all_else(taught, sets):
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype="uint8")
+    old = copy_of(taught)
+    for weight in old.anomaly.weights:
+        value, axis = keras.ops.convert_to_numpy(weight), 1 if weight is old.anomaly.joint else 0
+        weight.assign(np.stack([value.take(ALL_BANDS, axis)] * BAND_SETS, axis))
+    new = copy_of(old)
+    teach_bands(new, sets[:1], sets[1:])
+    check_the_rest(old, new)
+    red = only(draw(60, seed=3), RED)
+    assert np.mean(p_values(old, red) < 0.05) > 0.9
+    assert np.mean(p_values(new, red) < 0.05) < 0.15
+    for images in (pictures, draw(60, seed=3)):
+        np.testing.assert_array_equal(p_values(new, images), p_values(old, images))
+    new.heads.weights[0].assign_add(keras.ops.ones_like(new.heads.weights[0]))
+    with pytest.raises(BadInput, match="only those of the anomaly score"):
+        check_the_rest(old, new)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> np.ndarray:
+    """Simulated galaxies that no model was taught: SDSS and DES by turns."""
+    from morph.simulation.population import get_mix
+    from morph.simulation.sample import simulate_galaxy
+    from morph.surveys import get_survey
+
+    assert get_mix("survey").kinds["artifact"] < 0.02
+    return np.stack(
+        [simulate_galaxy(77, index, get_survey(("sdss", "des")[index % 2])).galaxy.image for index in range(120)]
+    )
+
+
+@pytest.mark.parametrize("bands", range(BAND_SETS))
+def test_the_weights_that_ship_find_galaxies_normal_in_any_bands(simulated, bands):
+    model = load_model(SHIPPED)
+    p = p_values(model, only(model.central(simulated), bands))
+    assert np.mean(p < 0.01) < 0.05
+    assert 0.3 < np.median(p) < 0.75
