@@ -114,7 +114,7 @@ def run_page() -> Callable[..., str]:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PORT": str(port), "AT": f"localhost:{port}"}
         environment.pop("MLFLOW_TRACKING_URI", None)
-        assert len(BLOCK.findall(text)) >= 4
+        assert len(BLOCK.findall(text)) >= 3
         done = subprocess.run(
             [shutil.which("bash") or "bash", "-c", script(text)],
             cwd=folder,
