@@ -91,6 +91,8 @@ def store_problem(error: BaseException, uri: str = "") -> str | None:
         if kind.__module__.startswith(("sqlalchemy", "sqlite3")) and kind.__name__.endswith("Error"):
             first = str(getattr(each, "orig", None) or each).strip().splitlines()[0]
             return f"The store {where} cannot be used ({first[:160]}). {SAFE}"
+    for each in chain(error):  # MLflow wraps what a database said in words of its own
+        text, kind = str(each), type(each)
         if kind.__name__ in _OF_STORES:
             first = text.strip().splitlines()[0] if text.strip() else kind.__name__
             return f"MLflow at {where} did not do what was asked ({first[:160].rstrip('.')}). {SAFE}"

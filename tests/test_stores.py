@@ -3,6 +3,10 @@
 import sqlite3
 
 import pytest
+from mlflow.exceptions import MlflowException
+
+from morph.problems import sentence
+from training.records import tracking
 
 
 def one_sentence(text: str) -> bool:
@@ -49,3 +53,14 @@ def test_a_store_of_another_mlflow_is_one_sentence(revision, said, store, morph,
     status, _, errors = morph("compare")
     assert (status, one_sentence(errors)) == (2, True), errors
     assert said in errors
+
+
+def test_a_store_that_cannot_be_written_to_is_one_sentence(store, tmp_path, monkeypatch, capfd):
+    """SQLite opens it, so that only the first run finds out."""
+    monkeypatch.chdir(tmp_path)
+    read_only = f"{store}?mode=ro&uri=true".replace("sqlite:///", "sqlite:///file:")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", read_only)
+    with pytest.raises(MlflowException) as found, tracking.run("new", "a", "evaluate"):
+        pass
+    assert "attempt to write a readonly database" in str(sentence(found.value))
+    assert "Traceback" not in capfd.readouterr().err

@@ -69,6 +69,8 @@ def setup(uri: str | None = None) -> str:
     # Migrations of a new database, and advice on type hints and schemas, say nothing that a user can act on.
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Tells with a traceback what is raised as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     open_store(uri)
     mlflow.set_tracking_uri(uri)
     return uri
