@@ -17,17 +17,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
-from training.evaluation import metrics
 from training.evaluation.crossvalidate import cross_validate
 from training.evaluation.tables import show
 from training.fitting.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate
 from training.fitting.augment import Strength
 from training.fitting.fit import FINETUNING, Recipe, fit
 from training.fitting.heads import refit
-from training.transfer.apart import apart
+from training.label_budget.process import apart
+from training.metrics import votes as metrics
 
 #: Augmentation that leaves colour and seeing nearly as they are.
 MILD = Strength(contrast=0.1, desaturate=0.3, blur=0.3, noise=0.03)

@@ -14,12 +14,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
 from morph.model import anomaly
 from morph.model.store import load_model
-from training.anomalies.evaluate import auroc
-from training.anomalies.planted import KINDS, kinds_for, plant
+from training.evaluation.anomalies import auroc
 from training.fitting.batches import mostly_artifact
+from training.fitting.injected import KINDS, inject, kinds_for
 
 #: Galaxies of a dataset that anomalies are planted on.
 HOSTS = 100
@@ -31,26 +31,28 @@ class Evidence:
     def __init__(self, classifier, galaxies: Galaxies):
         self.name = os.path.basename(galaxies.about["path"])
         parts = galaxies.split()
-        self.normal, self.planted = {}, {}
+        self.normal, self.injected = {}, {}
         artifacts = []
         for side in ("train", "validation"):
             strange = mostly_artifact(np.nan_to_num(parts[side].votes))
             normal = parts[side].select(np.random.default_rng(0).permutation(np.flatnonzero(~strange))[: 6 * HOSTS])
-            self.normal[side] = classifier.evidence(normal.images)
+            self.normal[side] = classifier.anomaly_features(normal.images)
             hosts = normal.select(np.arange(min(HOSTS, len(normal))))
             kinds = kinds_for(galaxies.kind)
-            self.planted[side] = {kind: classifier.evidence(plant(hosts, kind, seed=9)) for kind in kinds}
+            self.injected[side] = {kind: classifier.anomaly_features(inject(hosts, kind, seed=9)) for kind in kinds}
             artifacts.append(parts[side].images[strange])
         images = np.concatenate(artifacts)
-        self.artifacts = classifier.evidence(images) if len(images) else None
+        self.artifacts = classifier.anomaly_features(images) if len(images) else None
 
 
 def teach(layer: anomaly.Anomaly, sets: list[Evidence], kinds: list[str]) -> None:
     normal = np.concatenate([each.normal["train"] for each in sets])
-    every = [(place, kind, each.planted["train"]) for each in sets for place, kind in enumerate(kinds)]
-    planted = [(place, some[kind]) for place, kind, some in every if kind in some]
-    strange = np.concatenate([normal[:0], *(evidence for _, evidence in planted)])
-    what = np.concatenate([np.zeros(0, int), *(np.full(len(evidence), place) for place, evidence in planted)])
+    every = [(place, kind, each.injected["train"]) for each in sets for place, kind in enumerate(kinds)]
+    injected = [(place, some[kind]) for place, kind, some in every if kind in some]
+    strange = np.concatenate([normal[:0], *(anomaly_features for _, anomaly_features in injected)])
+    what = np.concatenate(
+        [np.zeros(0, int), *(np.full(len(anomaly_features), place) for place, anomaly_features in injected)]
+    )
     layer.learn(normal, strange, what)
 
 
@@ -63,7 +65,7 @@ def area(layer: anomaly.Anomaly, each: Evidence, strange: np.ndarray) -> float:
 
 def table(title: str, layer: anomaly.Anomaly, sets: list[Evidence]) -> None:
     for each in sets:
-        planted = area(layer, each, np.concatenate(list(each.planted["validation"].values())))
+        injected = area(layer, each, np.concatenate(list(each.injected["validation"].values())))
         real = "" if each.artifacts is None else f", artifacts {area(layer, each, each.artifacts):.3f}"
         print(f"{title:34s} {each.name:12s} planted {planted:.3f}{real}", flush=True)
 
@@ -83,7 +85,7 @@ def main() -> None:
     anomaly.DISTANCE_WEIGHT = kept
     for kind in KINDS:
         teach(layer, sets, [other for other in KINDS if other != kind])
-        those = [each for each in sets if kind in each.planted["validation"]]
+        those = [each for each in sets if kind in each.injected["validation"]]
         areas = ", ".join(f"{each.name} {area(layer, each, each.planted['validation'][kind]):.3f}" for each in those)
         print(f"never shown: {kind:21s} {areas}", flush=True)
 

@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving" / "catalo
 import numpy as np
 from invented import ABOUT, DESCRIPTION, invented_scores, summary_of
 
-from morph.images.signal import signal_to_noise
-from serving.catalogue.fits_table import write_fits
-from serving.catalogue.hats import write_hats
-from serving.catalogue.publish import publish
-from serving.catalogue.score_files import ScoreFiles
-from serving.catalogue.scores import Scores, masked_part, write_scores
-from serving.catalogue.thumbnails import Strangest
+from morph.stamps.signal_to_noise import signal_to_noise
+from serving.scores.fits_table import write_fits
+from serving.scores.hats import write_hats
+from serving.scores.publish import publish
+from serving.scores.schema import Scores, masked_part, write_scores
+from serving.scores.score_files import ScoreFiles
+from serving.scores.thumbnails import MostAnomalous
 
 #: Galaxies of a tile of the Dark Energy Survey of which 27 million were classified, and its side in degrees.
 GALAXIES, SIDE = 2_650, 0.73
@@ -53,7 +53,7 @@ def cpu(work: Callable[[], object]) -> float:
 
 def answering(name: str) -> float:
     """CPU seconds a galaxy of a model's forward passes."""
-    from serving.scoring.answerers import LocalModel
+    from serving.scoring.backends import LocalModel
 
     stamps = np.random.default_rng(0).normal(0.02, 0.02, (512, 64, 64, 3)).astype("float32")
     with LocalModel(name).open() as answerer:
@@ -63,13 +63,13 @@ def answering(name: str) -> float:
 
 def cutting(folder: Path) -> float:
     """CPU seconds a galaxy of reading a tile and cutting its stamps."""
-    from morph.images.sources import locate, read_catalogue
-    from morph.images.strips import stamps
-    from morph.images.tiles import Tile
+    from morph.catalogs.sources import locate, read_catalog
     from morph.simulation.tile import simulate_tile
+    from morph.stamps.stamp_stream import stamps
+    from morph.tiles.tile import Tile
 
     piece = simulate_tile(folder, PIECE, galaxies=round(GALAXIES * PIECE**2 / FULL**2), progress=False)
-    catalogue = read_catalogue(piece.catalogue, "des")
+    catalogue = read_catalog(piece.catalogue, "des")
 
     def cut() -> int:
         with Tile.open(piece.paths) as tile:
@@ -96,7 +96,7 @@ def keeping(folder: Path, tiles: int) -> float:
         told = {key: scores.outputs[key] for key in ("anomaly_score", "reconstruction_error")}
 
         def work(name=name, scores=scores, told=told) -> None:
-            strangest = Strangest()
+            strangest = MostAnomalous()
             for start in range(0, GALAXIES, len(stamps)):
                 piece = slice(start, start + len(stamps))
                 count = len(scores.flags[piece])

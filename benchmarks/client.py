@@ -35,7 +35,7 @@ THIN = ("numpy", "grpcio", "protobuf")
 EXPORT = """
 import sys
 from morph.model.classifier import Classifier
-from serving.export import export_model
+from serving.savedmodel.export import export_model
 export_model(Classifier(), sys.argv[1])
 """
 

@@ -36,17 +36,17 @@ from astropy.table import Table
 from full_tile import GALAXIES, full_tile
 from scipy.ndimage import zoom
 
-from morph.catalogues.catalogue import read_catalogue
-from morph.images.cutouts import cut_from, rows_needed
-from morph.images.detection import detect
-from morph.images.flags import side
-from morph.images.reading import Readers
-from morph.images.sources import locate
-from morph.images.strips import stamps
-from morph.images.tiles import Tile
-from morph.images.walk import walk
+from morph.catalogs.catalog import read_catalog
+from morph.catalogs.detection import detect
+from morph.catalogs.sources import locate
 from morph.simulation.tile import LARGEST, SimulatedTile
-from morph.stamps import NETWORK_SIZE
+from morph.sizes import NETWORK_SIZE
+from morph.stamps.cutting import cut_from, rows_needed
+from morph.stamps.flags import side
+from morph.stamps.stamp_stream import stamps
+from morph.tiles.prefetch import Readers
+from morph.tiles.strip_reader import read_strips
+from morph.tiles.tile import Tile
 
 PEER = Path(__file__).parent / "peers" / "cutana_cuts.py"
 
@@ -97,9 +97,9 @@ def rates(made: SimulatedTile) -> bool:
         count[name] += len(made)
 
     with Tile.open(made.paths) as tile:
-        x, y, radius = galaxies_of(read_catalogue(made.catalogue, "des"), tile)
+        x, y, radius = galaxies_of(read_catalog(made.catalogue, "des"), tile)
         sides = np.maximum(np.rint(side(radius)), 1).astype(int)
-        for strip, some in walk(tile, *rows_needed(tile, x, y, radius, NETWORK_SIZE)):
+        for strip, some in read_strips(tile, *rows_needed(tile, x, y, radius, NETWORK_SIZE)):
             timed("morph", lambda *which: cut_from(*which)[0], strip, x[some], y[some], radius[some])
             few, planes = some[::SPARSE], list(strip.flux.values())
             for name, order in {"cubic": 3, "linear": 1}.items():
@@ -118,7 +118,7 @@ def rates(made: SimulatedTile) -> bool:
 
 def job(made: SimulatedTile, turns: int) -> None:
     """Cut the tile so many times; print the seconds and the peak of memory (bytes) of each."""
-    catalogue = read_catalogue(made.catalogue, "des")
+    catalogue = read_catalog(made.catalogue, "des")
     for _ in range(turns):
         begin = time.perf_counter()
         with Readers.started(READERS) as readers, Tile.open(made.paths) as tile:
@@ -177,7 +177,7 @@ def images_alone(made: SimulatedTile, folder: Path) -> Path:
 def write_for_cutana(made: SimulatedTile, path: Path) -> None:
     """The catalogue with Cutana's columns, of squares as large as morph's."""
     with Tile.open(made.paths) as tile, open(path, "w", newline="") as file:
-        table = locate(tile, read_catalogue(made.catalogue, "des"))
+        table = locate(tile, read_catalog(made.catalogue, "des"))
         across = np.maximum(np.rint(side(np.asarray(table["radius"]) / tile.pixel_scale)), 1).astype(int)
         rows = csv.writer(file)
         rows.writerow(["SourceID", "RA", "Dec", "diameter_pixel", "fits_file_paths"])

@@ -26,10 +26,10 @@ from forward import dominguez_sanchez_2018, saved_model
 from morph.model.store import SHIPPED_NAME, find_model, load_model
 from morph.simulation.sample import simulate_galaxy
 from morph.surveys import get_survey
-from serving.fast.cache import converted
-from serving.fast.model import FastModel
-from serving.fast.parity import LIMITS, Parity
-from serving.outputs import OUTPUTS
+from serving.openvino.cache import converted
+from serving.openvino.model import FastModel
+from serving.openvino.parity import LIMITS, Parity
+from serving.protocol.outputs import OUTPUTS
 
 #: Galaxies that are simulated, in one turn of every engine, and in one batch of those that run in TensorFlow.
 SIMULATED, TURN, BATCH = 256, 512, 128

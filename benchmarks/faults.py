@@ -222,7 +222,7 @@ def does_not_apply(verb: Verb, fault: str) -> bool:
 
 def prepare(folder: Path) -> None:
     """What the verbs read: galaxies, cutouts, a tile, its scores and two runs."""
-    from morph.quickstart import _write_cutouts
+    from morph.cli.quickstart import _write_cutouts
 
     for words in (
         "simulate galaxies -n 48 --survey des --processes 1 --to sample",

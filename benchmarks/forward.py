@@ -23,7 +23,7 @@ from keras import layers
 
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
-from serving.export import export_model
+from serving.savedmodel.export import export_model
 
 BATCH = 128
 ROUNDS = 9

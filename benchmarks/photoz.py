@@ -15,13 +15,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
+from morph.errors import InputError
+from training.evaluation.photoz import FROM
 from training.evaluation.tables import show
-from training.photoz import metrics
-from training.photoz.evaluate import FROM
-from training.predicting.modalities import known, values, words
-from training.predicting.predict import predict
+from training.metrics import photoz as metrics
+from training.prediction.modalities import known, values, words
+from training.prediction.predict import predict
 
 #: Rate and size of the trees. Rounds stop when a tenth of the training galaxies, set aside, gain no more.
 TREES = {"learning_rate": 0.05, "max_iter": 400, "max_leaf_nodes": 12, "min_samples_leaf": 30, "max_features": 0.5}
@@ -36,7 +36,7 @@ def main(model: str, dataset: str, split: str) -> None:
     sides = {name: _complete(side) for name, side in Galaxies.open(dataset).split().items()}
     train, measured = sides["train"], sides[split]
     if not len(train) or not len(measured):
-        raise BadInput(f"'{dataset}' has too few galaxies with magnitudes, a radius and a redshift.")
+        raise InputError(f"'{dataset}' has too few galaxies with magnitudes, a radius and a redshift.")
     classifier = load_model(model)
     truth = measured.properties["redshift"].astype(float)
     redshifts = _trees(train, measured, classifier)
@@ -120,7 +120,7 @@ def command(model: str, dataset: str, split: str) -> None:
     """Photo-z of MODEL on DATASET beside that of gradient-boosted trees."""
     try:
         main(model, dataset, split)
-    except BadInput as error:
+    except InputError as error:
         sys.exit(f"photoz: {error}")
 
 

@@ -27,10 +27,10 @@ from astropy.table import Table, vstack
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from morph.images.finding import find_tiles
-from morph.images.flags import is_clean
+from morph.stamps.flags import is_clean
 from morph.surveys import UNKNOWN
-from serving.scoring.answerers import LocalModel
+from morph.tiles.discovery import find_tiles
+from serving.scoring.backends import LocalModel
 from serving.scoring.run import score
 
 #: Edges of the bins in r, and the magnitude to which point sources are asked about.

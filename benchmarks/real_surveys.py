@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from morph.atomic import atomic
-from morph.quickstart import running_server
+from morph.cli.quickstart import running_server
 
 ROOT = Path(__file__).parents[1]
 LOG = ROOT / "build" / "real-surveys.md"

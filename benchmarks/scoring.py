@@ -32,14 +32,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving" / "scorin
 
 from full_tile import full_tile
 
-from morph.catalogues.catalogue import read_catalogue
-from morph.images.measures import COLUMNS
-from morph.images.strips import Stamps, stamps
-from morph.images.tiles import Tile
-from morph.images.walk import Strip
+from morph.catalogs.catalog import read_catalog
 from morph.simulation.tile import SimulatedTile
+from morph.stamps.measures import COLUMNS
+from morph.stamps.stamp_stream import Stamps, stamps
+from morph.tiles.strip_reader import Strip
+from morph.tiles.tile import Tile
 from serving.scoring import pipeline
-from serving.scoring.answerers import LocalModel, Source
+from serving.scoring.backends import LocalModel, ModelRef
 from serving.scoring.light import Light
 from serving.scoring.run import score
 
@@ -81,10 +81,10 @@ class Watch:
         return (len(self.tiles) - workers) / (self.tiles[-1] - self.tiles[workers - 1])
 
 
-def whole(made: SimulatedTile, source: Source, repeats: int, out: Path) -> Verdict:
+def whole(made: SimulatedTile, source: ModelRef, repeats: int, out: Path) -> Verdict:
     """Reading, the model's passes and the whole job, in turns."""
     cores = len(os.sched_getaffinity(0))
-    galaxies = read_catalogue(made.catalogue, "des")
+    galaxies = read_catalog(made.catalogue, "des")
     ratios, parts, told = [], [], []
     with source.open() as answerer, Tile.open(list(made.paths)) as tile:
         x, y = tile.wcs.wcs_world2pix(galaxies["ra"], galaxies["dec"], 0)
@@ -109,7 +109,7 @@ def whole(made: SimulatedTile, source: Source, repeats: int, out: Path) -> Verdi
     )
 
 
-def measures(made: SimulatedTile, source: Source, repeats: int, out: Path) -> Verdict:
+def measures(made: SimulatedTile, source: ModelRef, repeats: int, out: Path) -> Verdict:
     """Whole jobs that measure their galaxies and others that do not, in turns."""
     spent: dict[bool, list[float]] = {True: [], False: []}
     _scored(made, source, out / "warm")
@@ -126,7 +126,7 @@ def measures(made: SimulatedTile, source: Source, repeats: int, out: Path) -> Ve
     )
 
 
-def memory(made: SimulatedTile, source: Source, count: int, folder: Path) -> Verdict:
+def memory(made: SimulatedTile, source: ModelRef, count: int, folder: Path) -> Verdict:
     """The memory of one process over `count` tiles."""
     resident: list[float] = []
     watch = Watch(lambda: resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e9))
@@ -139,7 +139,7 @@ def memory(made: SimulatedTile, source: Source, count: int, folder: Path) -> Ver
     )
 
 
-def workers(made: SimulatedTile, source: Source, count: int, folder: Path) -> Verdict:
+def workers(made: SimulatedTile, source: ModelRef, count: int, folder: Path) -> Verdict:
     """Tiles a second of one and of two workers, each on a core of its own."""
     tiles = _copies(made, count, folder / "tiles")
     rates = {}
@@ -197,7 +197,7 @@ def _cpu(work: Callable[[], None]) -> float:
     return time.process_time() - begun
 
 
-def _scored(made: SimulatedTile, source: Source, out: Path) -> None:
+def _scored(made: SimulatedTile, source: ModelRef, out: Path) -> None:
     """Score the tile. SystemExit when it cannot be."""
     summary = score([list(made.paths)], made.catalogue, source, out)
     if summary.failed:

@@ -26,7 +26,7 @@ import click
 import grpc
 import numpy as np
 
-from serving.messages import PredictRequest, to_tensor
+from serving.protocol.messages import PredictRequest, to_tensor
 
 #: Clients and galaxies a request, for the table.
 LOADS = ((64, 1), (8, 128), (1, 1))
@@ -34,7 +34,7 @@ LOADS = ((64, 1), (8, 128), (1, 1))
 EXPORT = """
 import sys
 from morph.model.classifier import Classifier
-from serving.export import export_model
+from serving.savedmodel.export import export_model
 export_model(Classifier(), sys.argv[1])
 """
 

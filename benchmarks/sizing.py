@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from serving.deploy.deployment import Deployment
-from serving.messages import PredictRequest, to_tensor
+from serving.protocol.messages import PredictRequest, to_tensor
 
 SIZES = (1, 8, 32, 64, 128, 256)
 ROUNDS = 7
@@ -35,7 +35,7 @@ BEGIN, END = "<!-- made by benchmarks/sizing.py -->\n", "<!-- end -->\n"
 EXPORT = """
 import sys
 from morph.model.store import load_model
-from serving.export import export_model
+from serving.savedmodel.export import export_model
 export_model(load_model(sys.argv[2]), sys.argv[1])
 """
 

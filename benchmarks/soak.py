@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
 
 from strange_requests import honest, strange_requests
 
-from serving.messages import GetModelStatusRequest, GetModelStatusResponse
+from serving.protocol.messages import GetModelStatusRequest, GetModelStatusResponse
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
@@ -37,7 +37,7 @@ OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_leng
 EXPORT = """
 import sys
 from morph.model.classifier import Classifier
-from serving.export import export_model
+from serving.savedmodel.export import export_model
 export_model(Classifier(), sys.argv[1])
 """
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.coordinates import angular_separation
 
-from morph.catalogues.index import Galaxies
+from morph.catalogs.spatial_index import SpatialIndex
 
 #: Bytes of memory for any number of galaxies; how many times faster than testing every row a tile's are found.
 MEMORY, TIMES = 1.5e9, 20.0
@@ -58,7 +58,7 @@ def main(galaxies: int, tiles: int) -> int:
         path = Path(folder) / "galaxies.parquet"
         write(path, galaxies)
         start = time.process_time()
-        kept = Galaxies.read(path, to=Path(folder) / "kept.arrow")
+        kept = SpatialIndex.read(path, to=Path(folder) / "kept.arrow")
         print(f"{len(kept):,} galaxies read and sorted in {time.process_time() - start:.1f} CPU seconds")
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(f"peak memory {memory / 1e9:.2f} GB (at most {MEMORY / 1e9:g})")

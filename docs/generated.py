@@ -9,11 +9,11 @@ import click
 import pyarrow as pa
 
 from morph import __main__ as program
-from morph.galaxies import _schema as galaxies_schema
+from morph.dataset import _schema as galaxies_schema
 from morph.model.store import load_model
-from morph.stamps import STAMP_SIZE
-from serving.catalogue.friendly import friendly
-from serving.catalogue.scores import schema as scores_schema
+from morph.sizes import STAMP_SIZE
+from serving.scores.schema import schema as scores_schema
+from serving.scores.value_added import friendly
 
 #: Characters across which `--help` is wrapped.
 WIDTH = 100

@@ -11,29 +11,29 @@ import sys
 import click
 
 from morph import __version__
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.pipes import forgive_closed_pipes
 from morph.problems import chain, sentence
 from morph.signals import Terminated, stoppable
 
 #: verb: (module that holds its command, one line for the help).
 VERBS = {
-    "quickstart": ("morph.quickstart", "See it all work: simulate, train, compare, serve, score, report."),
-    "import": ("training.verbs.import_", "Turn images and labels, or tiles and a catalogue, into a galaxies dataset."),
-    "simulate": ("morph.simulation.verb", "Simulate labelled galaxies, or a whole survey tile with its catalogue."),
-    "pretrain": ("training.verbs.pretrain", "Train a model from nothing on one or more datasets."),
-    "finetune": ("training.verbs.finetune", "Adapt a model to another survey with a few labels."),
-    "transfer": ("training.verbs.transfer", "Measure what labels of a new survey buy, and how many more to get."),
-    "evaluate": ("training.verbs.evaluate", "Measure a model on galaxies that it has not seen."),
-    "predict": ("training.verbs.predict", "Infer what is not known of galaxies from what is, with its uncertainty."),
-    "compare": ("training.verbs.compare", "Put runs side by side and say which differences are real."),
-    "sync": ("training.verbs.sync", "Send to MLflow what could not be logged when it did not answer."),
-    "report": ("training.verbs.report", "Make one page of pictures: galaxies, runs, the strangest objects."),
-    "export": ("serving.verbs.export", "Write a model as a SavedModel for TensorFlow Serving."),
-    "deploy": ("serving.verbs.deploy", "Put an exported model on stock TensorFlow Serving: write, check, size."),
-    "serve": ("serving.verbs.serve", "Serve an exported model over gRPC."),
-    "classify": ("serving.verbs.classify", "Classify images through a server."),
-    "score": ("serving.verbs.score", "Score survey tiles: images in, catalogue out."),
+    "quickstart": ("morph.cli.quickstart", "See it all work: simulate, train, compare, serve, score, report."),
+    "import": ("training.cli.import_", "Turn images and labels, or tiles and a catalogue, into a galaxies dataset."),
+    "simulate": ("morph.cli.simulate", "Simulate labelled galaxies, or a whole survey tile with its catalogue."),
+    "pretrain": ("training.cli.pretrain", "Train a model from nothing on one or more datasets."),
+    "finetune": ("training.cli.finetune", "Adapt a model to another survey with a few labels."),
+    "transfer": ("training.cli.transfer", "Measure what labels of a new survey buy, and how many more to get."),
+    "evaluate": ("training.cli.evaluate", "Measure a model on galaxies that it has not seen."),
+    "predict": ("training.cli.predict", "Infer what is not known of galaxies from what is, with its uncertainty."),
+    "compare": ("training.cli.compare", "Put runs side by side and say which differences are real."),
+    "sync": ("training.cli.sync", "Send to MLflow what could not be logged when it did not answer."),
+    "report": ("training.cli.report", "Make one page of pictures: galaxies, runs, the strangest objects."),
+    "export": ("serving.cli.export", "Write a model as a SavedModel for TensorFlow Serving."),
+    "deploy": ("serving.cli.deploy", "Put an exported model on stock TensorFlow Serving: write, check, size."),
+    "serve": ("serving.cli.serve", "Serve an exported model over gRPC."),
+    "classify": ("serving.cli.classify", "Classify images through a server."),
+    "score": ("serving.cli.score", "Score survey tiles: images in, catalogue out."),
 }
 
 
@@ -41,7 +41,7 @@ VERBS = {
 STREAMING = {"classify"}
 
 
-class Door(click.Group):
+class VerbGroup(click.Group):
     """A group of commands whose modules are imported when they are called."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -57,9 +57,9 @@ class Door(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
 
 
-@click.command(cls=Door, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="morph")
-def door() -> None:
+def cli() -> None:
     """Galaxy morphology as a service: from survey images to a served, tracked, catalogued classification.
 
     A dataset is a path; a model is a path, models:/morph@champion or any MLflow URI; a tile is a path or a
@@ -76,9 +76,9 @@ def main() -> None:
     try:
         with stoppable():
             # Outside its standalone mode click returns the code of an early exit instead of raising it.
-            code = door(standalone_mode=False)
+            code = cli(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except BadInput as error:
+    except InputError as error:
         sys.exit(_complain(str(error)))
     except click.ClickException as error:
         sys.exit(_complain(error.format_message(), help_of=getattr(error, "ctx", None)))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.problems import storage_problem
 from morph.signals import held_back
 
@@ -41,7 +41,7 @@ def atomic(path: str | Path, what: str = "", replace: bool = True) -> Iterator[P
 
     Raises
     ------
-    BadInput : the place cannot be written to, or its disk is full.
+    InputError : the place cannot be written to, or its disk is full.
     FileExistsError : `path` is a folder that is not empty, and `replace` is false.
     """
     with atomic_files(path, what=what, replace=replace) as (building,):
@@ -58,7 +58,7 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
     try:
         workshop, lock = _claim(targets[0])
     except (FileExistsError, NotADirectoryError) as error:
-        raise BadInput(f"{said}: a part of its path is a file.") from error
+        raise InputError(f"{said}: a part of its path is a file.") from error
     except OSError as error:
         raise _refused(said, targets[0], error.strerror or str(error)) from error
     try:
@@ -67,7 +67,7 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
             for target in targets:
                 _put(workshop / target.name, target, replace)
         missing = []
-    except (FileExistsError, BadInput):
+    except (FileExistsError, InputError):
         raise
     except Exception as error:
         reason = storage_problem(error, workshop)
@@ -83,9 +83,9 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
                     folder.rmdir()
 
 
-def _refused(said: str, target: Path, reason: str) -> BadInput:
+def _refused(said: str, target: Path, reason: str) -> InputError:
     left = "what was there before is untouched" if target.exists() else "nothing half-written is left"
-    return BadInput(f"{said} ({reason}); {left}.")
+    return InputError(f"{said} ({reason}); {left}.")
 
 
 def _claim(target: Path) -> tuple[Path, int]:
@@ -180,7 +180,7 @@ def _put(new: Path, target: Path, replace: bool) -> None:
             new.rename(target)
             return
         except NotADirectoryError:
-            raise BadInput(f"'{target}' is a file; give the name of a folder.") from None
+            raise InputError(f"'{target}' is a file; give the name of a folder.") from None
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise

@@ -1,7 +1,7 @@
 """The one exception that a user's mistake raises."""
 
 
-class BadInput(ValueError):
+class InputError(ValueError):
     """What the user gave cannot be used.
 
     The message is one sentence that says what is wrong and what to do instead. The command line

@@ -7,9 +7,9 @@ read as version 1 was.
 from pathlib import Path
 from typing import Any
 
-from morph.errors import BadInput
+from morph.errors import InputError
 
-#: Of datasets (`morph.galaxies`), models (`morph.model.store`) and score files (`serving.catalogue.scores`).
+#: Of datasets (`morph.dataset`), models (`morph.model.store`) and score files (`serving.scores.schema`).
 DATASET, MODEL, SCORES = 1, 1, 1
 
 #: Under which name the number stands in each.
@@ -17,7 +17,7 @@ FORMAT = "format"
 
 
 def check_format(found: Any, known: int, what: str, path: str | Path) -> None:
-    """BadInput unless something on disk has a format that this version of morph reads.
+    """InputError unless something on disk has a format that this version of morph reads.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def check_format(found: Any, known: int, what: str, path: str | Path) -> None:
     if not isinstance(found, int) or not 1 <= found <= known:
         from morph import __version__
 
-        raise BadInput(
+        raise InputError(
             f"The {what} '{path}' has format {found}; morph {__version__} reads formats up to {known}. "
             "Install a newer morph, or the one that made it."
         )

@@ -5,7 +5,7 @@ Beside the package of the model, because it loads nothing: what only needs the f
 
 from pathlib import Path
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.tracking_store import open_store
 
 #: The weights that ship with the package, trained on SDSS.
@@ -20,7 +20,7 @@ DEFAULT_TRACKING = "sqlite:///mlruns/mlflow.db"
 
 
 def find_model(name: str | Path) -> Path:
-    """The `.keras` file that a model's name stands for; BadInput when there is none."""
+    """The `.keras` file that a model's name stands for; InputError when there is none."""
     text = str(name)
     if ":/" in text:
         return _from_mlflow(text)
@@ -32,10 +32,10 @@ def find_model(name: str | Path) -> Path:
         if len(found) == 1:
             return found[0]
         what = "no model" if not found else f"{len(found)} models"
-        raise BadInput(f"'{path}' holds {what} (*.keras); name one model file, or models:/morph@champion.")
+        raise InputError(f"'{path}' holds {what} (*.keras); name one model file, or models:/morph@champion.")
     if path.exists():
-        raise BadInput(f"'{path}' is not a model; name a .keras file, a folder with one, or models:/morph@champion.")
-    raise BadInput(f"There is no model at '{path}'; name a .keras file, or {SHIPPED_NAME} for the shipped weights.")
+        raise InputError(f"'{path}' is not a model; name a .keras file, a folder with one, or models:/morph@champion.")
+    raise InputError(f"There is no model at '{path}'; name a .keras file, or {SHIPPED_NAME} for the shipped weights.")
 
 
 def _from_mlflow(uri: str) -> Path:
@@ -48,7 +48,7 @@ def _from_mlflow(uri: str) -> Path:
         # Asking MLflow would make an empty database just to say that there is nothing in it.
         if uri == SHIPPED_NAME:
             return SHIPPED
-        raise BadInput(f"There is no model '{uri}': nothing is tracked here yet; {SHIPPED_NAME} always works.")
+        raise InputError(f"There is no model '{uri}': nothing is tracked here yet; {SHIPPED_NAME} always works.")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(DEFAULT_TRACKING)
     open_store(mlflow.get_tracking_uri())
@@ -58,5 +58,5 @@ def _from_mlflow(uri: str) -> Path:
         # Only where the registry holds none: a server that does not answer may hold another.
         if uri == SHIPPED_NAME and getattr(error, "error_code", "") in _NONE_THERE:
             return SHIPPED
-        raise BadInput(f"There is no model '{uri}' ({str(error).splitlines()[0][:160]}).") from None
+        raise InputError(f"There is no model '{uri}' ({str(error).splitlines()[0][:160]}).") from None
     return find_model(folder)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morph.errors import BadInput
+from morph.errors import InputError
 
 #: The three channels of every network input, from blue to red.
 CHANNELS = ("g", "r", "i")
@@ -58,7 +58,7 @@ class Survey:
         return flux / (10 * np.sqrt(area))
 
 
-#: By name. A new one goes behind the others: models remember their surveys by place (`morph.shift.sample`).
+#: By name. A new one goes behind the others: models remember their surveys by place (`morph.domain_shift.sample`).
 SURVEYS = {
     survey.name: survey
     for survey in (
@@ -153,15 +153,15 @@ SIMULATED = ("sdss", "des", "decals", "lsst")
 
 
 def get_simulated(name: str) -> Survey:
-    """The survey called `name`, if it can be simulated; BadInput names those that can when it is none of them."""
+    """The survey called `name`, if it can be simulated; InputError names those that can when it is none of them."""
     survey = get_survey(name)
     if survey.name not in SIMULATED:
-        raise BadInput(f"Survey '{survey.name}' cannot be simulated; use one of {', '.join(SIMULATED)}.")
+        raise InputError(f"Survey '{survey.name}' cannot be simulated; use one of {', '.join(SIMULATED)}.")
     return survey
 
 
 def get_survey(name: str) -> Survey:
-    """The survey called `name`; BadInput names the known ones when there is none.
+    """The survey called `name`; InputError names the known ones when there is none.
 
     ``unknown`` is no survey that is known: nothing is assumed of its images.
     """
@@ -170,7 +170,7 @@ def get_survey(name: str) -> Survey:
     try:
         return SURVEYS[name.lower()]
     except KeyError:
-        raise BadInput(f"Unknown survey '{name}'; use one of {', '.join(SURVEYS)}.") from None
+        raise InputError(f"Unknown survey '{name}'; use one of {', '.join(SURVEYS)}.") from None
 
 
 def to_nanomaggies(counts: np.ndarray, zero_point: float) -> np.ndarray:

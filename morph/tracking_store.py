@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.problems import store_problem
 
 #: How a URI of a database begins that MLflow takes; a driver may stand behind the name, ``postgresql+psycopg2``.
@@ -21,7 +21,7 @@ _OPENED: set[tuple[str, str]] = set()
 def open_store(uri: str) -> None:
     """Make the store, or see that it can be used. A server is not asked.
 
-    Raises BadInput where MLflow knows no such store, its driver is not installed, it was made by an older or newer
+    Raises InputError where MLflow knows no such store, its driver is not installed, it was made by an older or newer
     MLflow, or it does not answer.
     """
     scheme = uri.partition("://")[0].partition("+")[0]
@@ -29,7 +29,7 @@ def open_store(uri: str) -> None:
         return
     if scheme not in (*DATABASES, "databricks", "uc"):
         known = ", ".join(f"{name}://" for name in (*DATABASES, "http", "https"))
-        raise BadInput(
+        raise InputError(
             f"'{uri}' is no store of runs; set MLFLOW_TRACKING_URI to {_SQLITE}FILE.db, or to one of {known}."
         )
     import mlflow
@@ -37,13 +37,13 @@ def open_store(uri: str) -> None:
     try:
         with _alone(uri):
             mlflow.MlflowClient(uri, uri).search_experiments(max_results=1)
-    except BadInput:
+    except InputError:
         raise
     except Exception as error:  # what a store raises depends on what it is
         problem = store_problem(error, uri)
         if problem is None:
             raise
-        raise BadInput(problem) from error
+        raise InputError(problem) from error
     _OPENED.add(_key(uri))
 
 
@@ -63,7 +63,7 @@ def _alone(uri: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise BadInput(f"The store '{uri}' cannot be made ({error.strerror}); set MLFLOW_TRACKING_URI.") from None
+        raise InputError(f"The store '{uri}' cannot be made ({error.strerror}); set MLFLOW_TRACKING_URI.") from None
     with suppress(OSError):  # a file system without locks
         fcntl.flock(lock, fcntl.LOCK_EX)
     try:

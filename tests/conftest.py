@@ -62,7 +62,7 @@ def morph(monkeypatch, capsys):
 def migrated(tmp_path_factory):
     """A new MLflow database; making one takes seconds, so tests copy it. Two commands make it at once."""
     folder = tmp_path_factory.mktemp("mlflow")
-    code = "from training.records import tracking; tracking.setup(); tracking.list_runs()"
+    code = "from training.experiments import tracking; tracking.setup(); tracking.list_runs()"
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     jobs = [subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=_clean(), **pipes) for _ in range(2)]
     said = [job.communicate(timeout=300)[0] for job in jobs]

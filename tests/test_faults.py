@@ -23,8 +23,8 @@ from faulty import (
     stop,
 )
 
-from morph.galaxies import GalaxiesWriter, Galaxy
-from morph.questions import empty_votes
+from morph.dataset import GalaxiesWriter, Galaxy
+from morph.decision_tree import empty_votes
 
 #: Verbs that start fast.
 FAST = ("import", "simulate galaxies", "deploy write")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.dataset as ds
 import pytest
 
-from morph.questions import ANSWER_COLUMNS
+from morph.decision_tree import ANSWER_COLUMNS
 
 SMALL = ("--galaxies", "150", "--labels", "40", "--epochs", "2", "--tile-size", "500")
 

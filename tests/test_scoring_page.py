@@ -8,8 +8,8 @@ import click
 import pyarrow as pa
 import pytest
 
-from morph.catalogues.selection import Selection
-from serving.verbs.score import command
+from morph.catalogs.row_filter import Selection
+from serving.cli.score import command
 
 PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "score.md"
 COMMANDS = [

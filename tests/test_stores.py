@@ -6,7 +6,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from morph.problems import sentence
-from training.records import tracking
+from training.experiments import tracking
 
 
 def one_sentence(text: str) -> bool:

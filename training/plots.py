@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-from morph.style import COLOURS, FAINT, INK, STYLE
+from morph.reports.style import COLOURS, FAINT, INK, STYLE
 
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#56b4e9", "#004c78"])
 
@@ -27,12 +27,12 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
 
 
 @mpl.rc_context(STYLE)
-def reconstructions(originals: np.ndarray, redrawn: np.ndarray, titles: Sequence[str] = ()) -> Figure:
+def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, titles: Sequence[str] = ()) -> Figure:
     """Galaxies above, what the decoder makes of them below; uint8 [n, s, s, 3] both."""
     n = len(originals)
     figure, axes = _figure(1.25 * n + 0.5, 2.9, 2, n)
     for i in range(n):
-        for row, image in enumerate((originals[i], redrawn[i])):
+        for row, image in enumerate((originals[i], reconstructed[i])):
             _picture(axes[row, i], image)
         if i < len(titles):
             axes[0, i].set_title(titles[i], fontsize=6, fontweight="normal")

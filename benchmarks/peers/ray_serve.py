@@ -51,7 +51,7 @@ class Morph:
 
     async def Predict(self, request: PredictRequest) -> PredictResponse:
         """TensorFlow Serving's call."""
-        from serving.messages import from_tensor, to_tensor
+        from serving.protocol.messages import from_tensor, to_tensor
 
         response = PredictResponse()
         for name, array in (await self._together(from_tensor(request.inputs["image"]))).items():

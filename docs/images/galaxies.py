@@ -6,12 +6,12 @@ python docs/images/galaxies.py quickstart/des models:/morph@sdss
 import sys
 from pathlib import Path
 
-from morph.galaxies import Galaxies
-from morph.images.pictures import centre, pictures, redrawn
+from morph.dataset import Galaxies
+from morph.messages import word
 from morph.model.store import load_model
-from morph.wording import word
+from morph.stamps.pictures import centre, pictures, reconstructed
 from training.plots import reconstructions
-from training.reporting.sections import likely_path, various
+from training.reports.sections import likely_path, various
 
 #: Galaxies across the picture.
 ACROSS = 8
@@ -26,7 +26,7 @@ def main(dataset: str, model: str) -> None:
     images = centre(galaxies.images, classifier.size)
     paths = [likely_path(answers["probabilities"][i])[:4] for i in chosen]
     titles = ["\n".join(f"{word(question, answer)} {100 * p:.0f} %" for question, answer, p in path) for path in paths]
-    figure = reconstructions(pictures(images), redrawn(images, classifier.reconstruct_images(images)), titles)
+    figure = reconstructions(pictures(images), reconstructed(images, classifier.reconstruct_images(images)), titles)
     figure.suptitle("simulated galaxies" if galaxies.simulated else galaxies.survey, fontsize=7)
     figure.savefig(Path(__file__).with_name("galaxies.png"), dpi=150)
 

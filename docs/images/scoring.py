@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.patches import Rectangle
 
-from morph.images.cutouts import cut, side
-from morph.images.pictures import pictures
-from morph.images.stretch import to_composite
-from morph.images.tiles import Tile
+from morph.stamps.cutting import cut, side
+from morph.stamps.pictures import pictures
+from morph.stamps.stretch import to_composite
+from morph.tiles.tile import Tile
 
 #: Nanomaggies a pixel that are white in the field, and the stretch.
 WHITE, SOFTENING = 0.6, 20.0

@@ -1,7 +1,7 @@
 """Is this galaxy unlike anything the model knows?
 
 Reconstruction error alone ranks galaxies by brightness and noise as much as by strangeness. The score asks two
-questions of the evidence (`morph.model.evidence`). How far does it lie from that of normal galaxies (Mahalanobis
+questions of the evidence (`morph.model.anomaly_features`). How far does it lie from that of normal galaxies (Mahalanobis
 distance)? That finds what nobody thought of, and overlooks what is small. And does it look more like that of galaxies
 with something planted on them (trails, arcs, a shifted band) than like that of normal ones? That finds the small and
 known: a softmax regression over the kinds. The two are joined by Fisher's method, and the sum becomes a p-value
@@ -21,7 +21,7 @@ from keras import ops
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from morph.galaxies import KINDS
+from morph.dataset import KINDS
 
 #: How many quantiles of the normal galaxies' statistics are kept.
 QUANTILES = 1024
@@ -96,12 +96,12 @@ class Anomaly(keras.layers.Layer):
         """Whether it knows what strange is."""
         return bool(ops.convert_to_numpy(self.ratios)[ALL_BANDS, 0] < _INFINITE)
 
-    def call(self, evidence, bands, kind: str = "flux"):
-        """The p-values, [n], of evidence from images of the given kind (see `morph.galaxies.KINDS`).
+    def call(self, anomaly_features, bands, kind: str = "flux"):
+        """The p-values, [n], of evidence from images of the given kind (see `morph.dataset.KINDS`).
 
         `bands` is the set of bands that each shows, int [n] (see `band_set`).
         """
-        reference, value = self.joint[list(KINDS).index(kind)], self._statistic(evidence, bands)
+        reference, value = self.joint[list(KINDS).index(kind)], self._statistic(anomaly_features, bands)
         top, mean = _tail(reference)
         beyond = (value - ops.take(top, bands)) / ops.take(mean, bands)
         return _exceeded(ops.take(reference, bands, axis=0), value) * ops.exp(-ops.clip(beyond, 0.0, _SMALLEST))
@@ -172,8 +172,8 @@ class Anomaly(keras.layers.Layer):
         shown = ops.full((len(values),), bands, dtype="int32")
         return ops.convert_to_numpy(function(ops.convert_to_tensor(values, "float32"), shown))
 
-    def _scaled(self, evidence, bands):
-        z = (evidence - ops.take(self.centre, bands, axis=0)) / ops.take(self.spread, bands, axis=0)
+    def _scaled(self, anomaly_features, bands):
+        z = (anomaly_features - ops.take(self.centre, bands, axis=0)) / ops.take(self.spread, bands, axis=0)
         z = ops.where(ops.isfinite(z), ops.clip(z, -_WILD, _WILD), _WILD)
         size = ops.abs(z)
         return ops.sign(z) * (ops.minimum(size, STRAIGHT) + ops.log1p(ops.maximum(size - STRAIGHT, 0.0)))
@@ -193,10 +193,10 @@ class Anomaly(keras.layers.Layer):
         placed = ops.reshape(own[:, :, None] * scaled[:, None, :], (-1, BAND_SETS * self.size))
         return ops.matmul(placed, ops.reshape(matrices, (BAND_SETS * self.size, matrices.shape[-1])))
 
-    def _statistic(self, evidence, bands):
+    def _statistic(self, anomaly_features, bands):
         """Fisher's combination; beyond the reference's range it goes on growing, so that the strangest
         galaxies keep their order."""
-        scaled = self._scaled(evidence, bands)
+        scaled = self._scaled(anomaly_features, bands)
         ratio, distance = self._ratio(scaled, bands), self._distance(scaled, bands)
         ratios, distances = ops.take(self.ratios, bands, axis=0), ops.take(self.distances, bands, axis=0)
         return (
@@ -285,8 +285,8 @@ def _steps(reference: np.ndarray) -> np.ndarray:
     return ordered[places].astype("float32")
 
 
-def _finite(evidence: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(np.asarray(evidence, dtype="float32"), nan=0.0, posinf=0.0, neginf=0.0)
+def _finite(anomaly_features: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(np.asarray(anomaly_features, dtype="float32"), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _infinite(shape, dtype=None):

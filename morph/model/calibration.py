@@ -9,8 +9,8 @@ settle it (`training.fitting.calibrate`).
 import keras
 from keras import ops
 
-from morph.model.tree import per_answer, per_question
-from morph.questions import ANSWERS, TREE
+from morph.decision_tree import ANSWERS, TREE
+from morph.model.tree_arithmetic import per_answer, per_question
 
 #: No answer is given less than this share of a question, as in the heads: one vote for it must not be impossible.
 LEAST_SHARE = 1e-4

@@ -7,22 +7,22 @@ import keras
 import numpy as np
 from keras import ops
 
-from morph.errors import BadInput
+from morph.dataset import KINDS
+from morph.decision_tree import ANSWERS, TREE
+from morph.errors import InputError
 from morph.formats import FORMAT, MODEL
-from morph.galaxies import KINDS
-from morph.images.stretch import relative_flux
 from morph.model.anomaly import Anomaly, band_set
+from morph.model.anomaly_features import STATISTICS, anomaly_features
 from morph.model.calibration import Calibration
 from morph.model.decoder import build_decoder
 from morph.model.encoder import build_encoder
-from morph.model.evidence import STATISTICS, evidence
 from morph.model.experts import Experts, bounded
 from morph.model.heads import build_heads, probabilities
-from morph.model.memory import Memory
-from morph.model.normalise import Normalise
-from morph.model.tree import down_the_tree
-from morph.questions import ANSWERS, TREE
-from morph.stamps import NETWORK_SIZE
+from morph.model.preprocessing import Normalise
+from morph.model.reference_sample import Memory
+from morph.model.tree_arithmetic import down_the_tree
+from morph.sizes import NETWORK_SIZE
+from morph.stamps.stretch import relative_flux
 from morph.surveys import CHANNELS, get_survey
 
 #: Weight of a pixel in the reconstruction error, as a Gaussian around the centre with this sigma in units of
@@ -44,7 +44,7 @@ class Classifier(keras.Model):
     size : pixels on a side of its input.
     latent : dimensions of the embedding.
     about : anything worth keeping with the model: data, dates, the MLflow run that made it.
-    seen : which galaxies it was trained on, as `training.records.seen` writes and reads it; empty if not recorded.
+    seen : which galaxies it was trained on, as `training.experiments.seen` writes and reads it; empty if not recorded.
     precision : dtype policy of the convolutions; a loaded model computes in float32 unless told otherwise.
 
     It saves to one `.keras` file. `call` is `from_flux`.
@@ -150,7 +150,7 @@ class Classifier(keras.Model):
     def judge(self, way_in: dict, drawn, features, kind="flux"):
         """The part of `from_flux` that compares the image with what the decoder drew."""
         present = ops.sum(way_in["valid"], axis=(1, 2)) > 0
-        judged = evidence(way_in, self.residual(way_in, drawn), features, self._window)
+        judged = anomaly_features(way_in, self.residual(way_in, drawn), features, self._window)
         score = self.anomaly(judged, band_set(present), kind=kind)
         # Where there is nothing to see there is nothing normal either.
         score = ops.where(ops.any(present, axis=-1), score, 0.0)
@@ -204,7 +204,7 @@ class Classifier(keras.Model):
         way = self.from_composite if images.dtype == np.uint8 else self.from_flux
         return _in_batches(self._compiled(way), images, batch_size)
 
-    def evidence(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    def anomaly_features(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
         """What the anomaly score judges stamps (as `answer` takes them) by: float32 [n, features + statistics]."""
         images = self.central(images)
         way = self._evidence_of_composite if images.dtype == np.uint8 else self._evidence_of_flux
@@ -214,7 +214,7 @@ class Classifier(keras.Model):
         way_in = self.normalise(image)
         encoded = self.encoder(way_in["image"], training=False)
         missed = self.residual(way_in, self.decoder(self.embed(encoded), training=False))
-        return {"evidence": evidence(way_in, missed, encoded["features"], self._window)}
+        return {"evidence": anomaly_features(way_in, missed, encoded["features"], self._window)}
 
     def _evidence_of_composite(self, image):
         return self._evidence_of_flux(self.linear(image))
@@ -258,13 +258,13 @@ class Classifier(keras.Model):
         return self.reconstruct(self.linear(image))
 
     def central(self, images: np.ndarray) -> np.ndarray:
-        """The network's view of stamps with a margin; BadInput when they are too small."""
+        """The network's view of stamps with a margin; InputError when they are too small."""
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-            raise BadInput(f"Images have shape {images.shape}; the model takes (n, size, size, 3).")
+            raise InputError(f"Images have shape {images.shape}; the model takes (n, size, size, 3).")
         margin = images.shape[1] - self.size
         if margin < 0:
-            raise BadInput(f"Stamps of {images.shape[1]} px are too small; the model takes {self.size} px or more.")
+            raise InputError(f"Stamps of {images.shape[1]} px are too small; the model takes {self.size} px or more.")
         start = margin // 2
         view = images[:, start : start + self.size, start : start + self.size]
         return view if view.dtype == np.uint8 else view.astype("float32")

@@ -16,8 +16,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from morph.decision_tree import VOTE_COLUMNS, question_membership
 from morph.model.heads import build_heads
-from morph.questions import VOTE_COLUMNS, question_membership
 
 #: The modalities beside the image, in the order in which the columns of the measurements stand.
 MEASURED = {"photometry": 3, "radius": 1, "redshift": 1}

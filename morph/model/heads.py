@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
-from morph.model.tree import per_answer, per_question
-from morph.questions import TREE
+from morph.decision_tree import TREE
+from morph.model.tree_arithmetic import per_answer, per_question
 
 #: No question is ever answered with less certainty than this many pseudo-votes, nor with more.
 FEWEST, MOST = 1.0, 200.0

@@ -5,7 +5,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.formats import FORMAT, MODEL, check_format
 from morph.model_names import DEFAULT_TRACKING, SHIPPED, SHIPPED_NAME, find_model
 
@@ -19,7 +19,7 @@ def load_model(name: str | Path, precision: str = "float32"):
     """The `Classifier` that `name` stands for.
 
     `name` is a `.keras` file, a folder that holds one, or an MLflow URI (`models:/`, `runs:/`, `mlflow-artifacts:/`
-    ...). `models:/morph@sdss` means the weights that ship wherever the registry holds none. BadInput when there is
+    ...). `models:/morph@sdss` means the weights that ship wherever the registry holds none. InputError when there is
     no model by that name, or the file is not one of ours.
     """
     import keras
@@ -32,16 +32,16 @@ def load_model(name: str | Path, precision: str = "float32"):
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises as many kinds as there are ways to damage a file
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"The model at '{name}' cannot be read ({first[:160]}); export or train it again.") from None
+        raise InputError(f"The model at '{name}' cannot be read ({first[:160]}); export or train it again.") from None
     if not isinstance(model, Classifier):
-        raise BadInput(f"'{name}' holds a {type(model).__name__}, not a morph model.")
+        raise InputError(f"'{name}' holds a {type(model).__name__}, not a morph model.")
     if not model.seen and path == SHIPPED and RECORD.is_file():
         _add_record(model)
     return model if precision == "float32" else model.in_precision(precision)
 
 
 def _check_format(path: Path, name: str | Path) -> None:
-    """BadInput for a model of a newer morph, whose parts Keras would not find."""
+    """InputError for a model of a newer morph, whose parts Keras would not find."""
     try:
         with zipfile.ZipFile(path) as file:
             found = json.loads(file.read("config.json"))["config"].get(FORMAT)

@@ -13,8 +13,8 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from morph.errors import BadInput
-from morph.simulation.strips import PackedStrip, StripWriter, pack
+from morph.errors import InputError
+from morph.simulation.fits_strips import PackedStrip, StripWriter, pack
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey
 
 #: Zero point of the files, whatever the survey: DES coadds have 30.
@@ -50,7 +50,7 @@ class Tilename:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"DES\d{4}[+-]\d{4}", self.name):
-            raise BadInput(f"'{self.name}' is not a tile's name; write it as DES0356-5248 (HHMM, sign, DDMM).")
+            raise InputError(f"'{self.name}' is not a tile's name; write it as DES0356-5248 (HHMM, sign, DDMM).")
 
     @property
     def centre(self) -> tuple[float, float]:

@@ -96,7 +96,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class CatalogueGalaxy:
+class CatalogGalaxy:
     """A galaxy of the catalogue, number `index`, drawn with its structure."""
 
     index: int
@@ -237,7 +237,7 @@ def draw_field(survey: Survey, size: int, count: int, seed: int) -> tuple[Camera
     for index in range(count):
         scene = draw_scene(camera.random(index, 7), survey, FIELD_MIX, MAGNITUDES)
         x, y = rng.uniform(0, size - 1, 2)
-        sources.append(CatalogueGalaxy(index, scene, float(x), float(y)))
+        sources.append(CatalogGalaxy(index, scene, float(x), float(y)))
     faint = draw_galaxies((size, size), survey, seeing, rng, brightest=MAGNITUDES[1])
     sources.extend(FaintGalaxy(blob) for blob in faint)
     saturated = rng.poisson(SATURATED_DENSITY * (size * survey.pixel_scale) ** 2)

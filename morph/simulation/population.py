@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.simulation.artefacts import ARTIFACTS
 from morph.simulation.scenes import Arms, Bar, Bulge, Colours, Companion, Disk, Ring, Scene, Tail
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey
@@ -92,11 +92,11 @@ COUNTS_SLOPE = 0.45
 
 
 def get_mix(name: str) -> Mix:
-    """The mix called `name`; BadInput names the known ones when there is none."""
+    """The mix called `name`; InputError names the known ones when there is none."""
     try:
         return MIXES[name]
     except KeyError:
-        raise BadInput(f"Unknown mix '{name}'; use one of {', '.join(MIXES)}.") from None
+        raise InputError(f"Unknown mix '{name}'; use one of {', '.join(MIXES)}.") from None
 
 
 def draw_scene(

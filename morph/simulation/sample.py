@@ -8,18 +8,18 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from morph.beforehand import check_memory
-from morph.errors import BadInput
-from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
-from morph.images.resample import resample
-from morph.images.size import measure
+from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.errors import InputError
+from morph.fits.resampling import resample
+from morph.preflight import check_memory
 from morph.simulation.observe import Observation, observe
 from morph.simulation.population import draw_scene, get_mix
 from morph.simulation.scenes import Scene
 from morph.simulation.votes import answer_probabilities, draw_votes
-from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
+from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
+from morph.stamps.half_light_radius import measure
 from morph.surveys import Survey, get_simulated
-from morph.vote_kinds import RAW
+from morph.votes import RAW
 from morph.workers import workers
 
 #: Galaxies a worker makes at a time, and the least number of batches for which starting workers pays.
@@ -127,12 +127,12 @@ def simulate_galaxies(
 
     In a script, call this below ``if __name__ == "__main__":``, as everything that starts processes.
 
-    Raises BadInput on an unknown survey or mix, on `n` < 1, and if `path` exists and is no dataset.
+    Raises InputError on an unknown survey or mix, on `n` < 1, and if `path` exists and is no dataset.
     """
     camera, source = get_simulated(survey), get_simulated(population or survey)
     get_mix(mix)
     if n < 1:
-        raise BadInput(f"The number of galaxies is {n}; it must be at least 1.")
+        raise InputError(f"The number of galaxies is {n}; it must be at least 1.")
     check_memory(images=4.0 * n * STAMP_SIZE**2 * len(camera.bands))
     about = {
         "simulated": True,

@@ -25,13 +25,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from morph.atomic import atomic_files
-from morph.beforehand import check_folder
-from morph.errors import BadInput
-from morph.questions import ANSWER_COLUMNS
+from morph.decision_tree import ANSWER_COLUMNS
+from morph.errors import InputError
+from morph.preflight import check_folder
 from morph.signals import stops_like_ctrl_c
 from morph.simulation.coadd import PLANES, Tilename, pack_band
 from morph.simulation.field import MAGNITUDES, Camera, Measured, Source, Star, divide, draw_field, draw_strip
-from morph.simulation.strips import PackedStrip, StripWriter
+from morph.simulation.fits_strips import PackedStrip, StripWriter
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, get_simulated
 from morph.workers import workers
@@ -99,15 +99,15 @@ def simulate_tile(
 
     In a script, call this below ``if __name__ == "__main__":``, as everything that starts processes.
 
-    Raises BadInput on an unknown survey, a size out of range, fewer than one galaxy, a name of another form, and
+    Raises InputError on an unknown survey, a size out of range, fewer than one galaxy, a name of another form, and
     where the folder cannot be written or its disk is full.
     """
     camera = get_simulated(survey)
     if not SMALLEST <= size <= LARGEST:
-        raise BadInput(f"A tile of {size} pixels cannot be made; give {SMALLEST} to {LARGEST} pixels on a side.")
+        raise InputError(f"A tile of {size} pixels cannot be made; give {SMALLEST} to {LARGEST} pixels on a side.")
     count = max(1, round(DENSITY * (size * camera.pixel_scale) ** 2)) if galaxies is None else galaxies
     if count < 1:
-        raise BadInput(f"The number of galaxies is {count}; it must be at least 1.")
+        raise InputError(f"The number of galaxies is {count}; it must be at least 1.")
     tilename = Tilename(name)
     out_dir = Path(out_dir)
     check_folder(out_dir)
@@ -123,13 +123,13 @@ def simulate_tile(
 def _together(files: list[Path], needed: float) -> Iterator[Path]:
     """A folder in which to make these files, which all move to their places when the block ends well.
 
-    BadInput when they cannot be written or their disk has fewer than `needed` bytes.
+    InputError when they cannot be written or their disk has fewer than `needed` bytes.
     """
     folder = files[0].parent
     try:
         with atomic_files(*files, what="The tile") as building:
             if (free := shutil.disk_usage(building[0].parent).free) < needed:
-                raise BadInput(
+                raise InputError(
                     f"The tile needs {needed / 1e6:,.1f} MB on the disk of '{folder}', which has {free / 1e6:,.1f} MB "
                     "left; make room, or give a smaller --size."
                 )

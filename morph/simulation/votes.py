@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morph.questions import ANSWERS, TREE, empty_votes
+from morph.decision_tree import ANSWERS, TREE, empty_votes
 from morph.simulation.scenes import Scene
 from morph.surveys import Survey
 

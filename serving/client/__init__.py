@@ -10,13 +10,13 @@ waits for its answers, `AsyncMorphClient` awaits them.
 """
 
 from serving.client.answers import Answers
-from serving.client.awaiting import AsyncMorphClient
+from serving.client.async_client import AsyncMorphClient
 from serving.client.base import IN_FLIGHT
 from serving.client.connection import CHANNEL_OPTIONS
 from serving.client.errors import ServerError
+from serving.client.protocol import BATCH_SIZE, MESSAGE_BYTES
 from serving.client.retries import Retries
-from serving.client.talk import BATCH_SIZE, MESSAGE_BYTES
-from serving.client.waiting import MorphClient
+from serving.client.sync_client import MorphClient
 
 __all__ = [
     "BATCH_SIZE",

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from morph.errors import BadInput
-from morph.questions import column_name
+from morph.decision_tree import column_name
+from morph.errors import InputError
 
 if TYPE_CHECKING:
     import astropy.table
@@ -56,9 +56,9 @@ class Answers(dict[str, np.ndarray]):
 
     def named(self, output: str = "probabilities") -> list[dict[str, dict[str, float]]]:
         """One entry a galaxy, {question: {answer: probability}}; of ``tree_probabilities`` or ``concentration``, if
-        that is the `output`. BadInput when it was not asked for."""
+        that is the `output`. InputError when it was not asked for."""
         if output not in PER_ANSWER or output not in self:
-            raise BadInput(f"There is no '{output}' of each answer here; there is {', '.join(self)}.")
+            raise InputError(f"There is no '{output}' of each answer here; there is {', '.join(self)}.")
         return named(self[output], self.description)
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -82,7 +82,7 @@ class Answers(dict[str, np.ndarray]):
         return columns
 
     def to_table(self) -> "astropy.table.Table":
-        """`columns` as an astropy Table. BadInput when astropy is not installed."""
+        """`columns` as an astropy Table. InputError when astropy is not installed."""
         try:
             from astropy.table import Table
         except ModuleNotFoundError as error:
@@ -90,7 +90,7 @@ class Answers(dict[str, np.ndarray]):
         return Table(self.columns())
 
     def to_arrow(self) -> "pyarrow.Table":
-        """`columns` as an Arrow Table. BadInput when pyarrow is not installed."""
+        """`columns` as an Arrow Table. InputError when pyarrow is not installed."""
         try:
             import pyarrow as pa
         except ModuleNotFoundError as error:
@@ -105,13 +105,13 @@ class Answers(dict[str, np.ndarray]):
 
 
 def named(probabilities: np.ndarray, description: dict[str, Any]) -> list[dict[str, dict[str, float]]]:
-    """Rows [n, answers] as {question: {answer: probability}}, one entry a galaxy. BadInput when the number of columns
+    """Rows [n, answers] as {question: {answer: probability}}, one entry a galaxy. InputError when the number of columns
     is not that of the model's answers."""
     questions = description["questions"]
     count = _width(description)
     values = np.asarray(probabilities, dtype=float)
     if values.ndim != 2 or values.shape[1] != count:
-        raise BadInput(f"Probabilities of shape {values.shape} are not those of the model's {count} answers.")
+        raise InputError(f"Probabilities of shape {values.shape} are not those of the model's {count} answers.")
     rows = []
     for row in values.tolist():
         rest = iter(row)
@@ -123,6 +123,6 @@ def _width(description: dict[str, Any]) -> int:
     return sum(len(question["answers"]) for question in description["questions"])
 
 
-def missing(what: str, error: ModuleNotFoundError, extra: str) -> BadInput:
+def missing(what: str, error: ModuleNotFoundError, extra: str) -> InputError:
     """The sentence for a package that this client can do without, and `what` cannot."""
-    return BadInput(f"{what} needs {error.name}; install it with `pip install 'morph-client[{extra}]'`.")
+    return InputError(f"{what} needs {error.name}; install it with `pip install 'morph-client[{extra}]'`.")

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.client.connection import Connection
+from serving.client.protocol import BATCH_SIZE, ClientProtocol
 from serving.client.retries import Retries
-from serving.client.talk import BATCH_SIZE, Talks
 
 #: Messages on their way at once: the server has the next batch while it computes this one.
 IN_FLIGHT = 4
@@ -34,7 +34,7 @@ class Client:
         to be read by everybody on the way.
     batch_size : the most galaxies in a message. Where the server takes fewer, the client finds out.
 
-    Raises BadInput when these do not fit together.
+    Raises InputError when these do not fit together.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class Client:
     ):
         self.address, self.model, self.version, self.label, self.timeout = address, model, version, label, timeout
         self._connection = Connection(address, tls, certificate, token, token_in_clear)
-        self._talks = Talks(self._connection, model, version, label, timeout, Retries.of(retries), batch_size)
+        self._talks = ClientProtocol(self._connection, model, version, label, timeout, Retries.of(retries), batch_size)
         self._closed = False
 
     def _must_be_open(self) -> None:
-        """Raises BadInput where the client was closed."""
+        """Raises InputError where the client was closed."""
         if self._closed:
-            raise BadInput(f"This client of {self.address} is closed; make a new one.")
+            raise InputError(f"This client of {self.address} is closed; make a new one.")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}('{self.address}', model='{self.model}')"
@@ -72,9 +72,9 @@ def names(outputs: Iterable[str]) -> tuple[str, ...]:
 
 
 def several(galaxies: Any, in_flight: int) -> Any:
-    """`galaxies`, where they are what `stream` takes. BadInput where they, or `in_flight`, are not."""
+    """`galaxies`, where they are what `stream` takes. InputError where they, or `in_flight`, are not."""
     if isinstance(galaxies, (str, os.PathLike)):
-        raise BadInput(f"A stream takes several galaxies, one after the other; classify '{galaxies}' instead.")
+        raise InputError(f"A stream takes several galaxies, one after the other; classify '{galaxies}' instead.")
     if in_flight < 1:
-        raise BadInput(f"At least 1 message must be under way at once; in_flight is {in_flight}.")
+        raise InputError(f"At least 1 message must be under way at once; in_flight is {in_flight}.")
     return galaxies

@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from morph.errors import BadInput
+from morph.errors import InputError
 
 #: gRPC stops at 4 MiB unless told otherwise; a batch of stamps is 6 MiB.
 CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
@@ -39,7 +39,7 @@ class Connection:
     token : sent with every request as ``authorization: Bearer TOKEN``.
     token_in_clear : allow a token without TLS, where everybody on the way can read it.
 
-    Raises BadInput when the parts do not fit together.
+    Raises InputError when the parts do not fit together.
     """
 
     address: str
@@ -52,14 +52,14 @@ class Connection:
         for each in self.address.split(","):
             host, _, port = each.rpartition(":")
             if not host or not port.isdigit():
-                raise BadInput(f"'{each}' is no server's address; write HOST:PORT, for example 127.0.0.1:8500.")
+                raise InputError(f"'{each}' is no server's address; write HOST:PORT, for example 127.0.0.1:8500.")
         if self.certificate and not self.tls:
-            raise BadInput("A client's certificate is shown over TLS only; ask for TLS too.")
+            raise InputError("A client's certificate is shown over TLS only; ask for TLS too.")
         if self.token is not None:
             if not self.token or not self.token.isascii() or not self.token.isprintable():
-                raise BadInput("A token is one line of printable ASCII characters.")
+                raise InputError("A token is one line of printable ASCII characters.")
             if not self.tls and not self.token_in_clear:
-                raise BadInput(
+                raise InputError(
                     "A token without TLS can be read by everybody on the way; ask for TLS, or allow it in clear."
                 )
 
@@ -69,7 +69,7 @@ class Connection:
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
     def open(self, grpc_api: Any = grpc) -> Any:
-        """A channel of `grpc`, or of `grpc.aio`. BadInput when a PEM file cannot be used."""
+        """A channel of `grpc`, or of `grpc.aio`. InputError when a PEM file cannot be used."""
         target = f"ipv4:{self.address}" if "," in self.address else self.address
         if not self.tls:
             return grpc_api.insecure_channel(target, options=_OPTIONS)
@@ -88,7 +88,7 @@ def _pem(path: Any, what: str) -> bytes:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise BadInput(f"'{path}' cannot be read ({error.strerror}); give a PEM file.") from None
+        raise InputError(f"'{path}' cannot be read ({error.strerror}); give a PEM file.") from None
     if f"{what}-----".encode() not in content:
-        raise BadInput(f"'{path}' holds no {what.lower()}; give a PEM file that does.")
+        raise InputError(f"'{path}' holds no {what.lower()}; give a PEM file that does.")
     return content

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.client.connection import Connection
 
 #: How servers say that a request is too large: more galaxies than they take (TensorFlow Serving's words, and those of
@@ -14,7 +14,7 @@ _TOO_MANY = re.compile(r"larger than maximum input batch size (\d+)|a request ho
 _TOO_LONG = re.compile(r"message larger than max \((\d+) vs\. (\d+)\)")
 
 
-class ServerError(BadInput):
+class ServerError(InputError):
     """The server did not answer, or answered with an error; the message says which.
 
     `status` is gRPC's name for it: UNAVAILABLE, INVALID_ARGUMENT, NOT_FOUND, DEADLINE_EXCEEDED, ... An answer that

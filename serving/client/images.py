@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.client.answers import missing
 
 if TYPE_CHECKING:
-    from serving.pictures import FitsLayout, Picture
+    from serving.client.pictures import FitsLayout, Picture
 
 #: The signature that reads each kind of image.
 SIGNATURES = {np.dtype("uint8"): "composite", np.dtype("float32"): "serving_default"}
@@ -43,8 +43,8 @@ class Images:
 
     def read(self, galaxies: Any) -> Iterator["np.ndarray | Picture"]:
         """The images, one after the other: uint8 or float32 [n, height, width, 3], and galaxies from files as
-        `serving.pictures.Picture`. BadInput for what is neither."""
-        if _is_a(galaxies, "serving.pictures", "Picture"):
+        `serving.client.pictures.Picture`. InputError for what is neither."""
+        if _is_a(galaxies, "serving.client.pictures", "Picture"):
             yield galaxies
         elif isinstance(galaxies, (str, os.PathLike)):
             yield from self._files(galaxies)
@@ -56,7 +56,7 @@ class Images:
             for each in galaxies:
                 yield from self.read(each)
         else:
-            raise BadInput(f"A {type(galaxies).__name__} is no image of a galaxy; give arrays or names of files.")
+            raise InputError(f"A {type(galaxies).__name__} is no image of a galaxy; give arrays or names of files.")
 
     def blank(self) -> np.ndarray:
         """One galaxy without light, of the size that the model takes."""
@@ -68,7 +68,7 @@ class Images:
             yield images
             return
         try:
-            from serving.pictures import cut
+            from serving.client.pictures import cut
         except ModuleNotFoundError as error:
             raise missing("Cutting an image to its galaxy", error, "images") from None
         for image in images:
@@ -76,14 +76,14 @@ class Images:
 
     def _files(self, name: str | os.PathLike) -> Iterator["Picture"]:
         try:
-            from serving.pictures import FitsLayout, find_pictures, read_pictures
+            from serving.client.pictures import FitsLayout, find_pictures, read_pictures
 
             groups, complaints = find_pictures([os.fspath(name)])
             if complaints:
                 raise complaints[0]
             layout = self._layout or FitsLayout()
             for picture in read_pictures(groups, self._description["size"], layout):
-                if isinstance(picture, BadInput):
+                if isinstance(picture, InputError):
                     raise picture
                 yield picture
         except ModuleNotFoundError as error:
@@ -93,20 +93,20 @@ class Images:
         """Images of single bands, {band: [height, width] or [n, height, width]}, as flux [n, height, width, 3]."""
         bands = self._description.get("bands", ())
         if unknown := [str(band) for band in planes if band not in bands]:
-            raise BadInput(f"The model reads the bands {', '.join(bands)}, and not {', '.join(unknown)}.")
+            raise InputError(f"The model reads the bands {', '.join(bands)}, and not {', '.join(unknown)}.")
         read = {band: pixels(plane) for band, plane in planes.items()}
         shapes = {plane.shape for plane in read.values()}
         if len(shapes) != 1 or any(plane.dtype.kind != "f" for plane in read.values()):
             found = ", ".join(f"{band}: {plane.dtype}{list(plane.shape)}" for band, plane in read.items())
-            raise BadInput(f"The bands of a galaxy are flux (float32) of one shape; these are {found or 'none'}.")
+            raise InputError(f"The bands of a galaxy are flux (float32) of one shape; these are {found or 'none'}.")
         blank = np.full(shapes.pop(), np.nan, "float32")
         return batch(np.stack([read.get(band, blank) for band in bands], axis=-1))
 
 
 def batch(images: np.ndarray) -> np.ndarray:
-    """`images` as uint8 or float32 [n, height, width, 3]; BadInput when they are neither."""
+    """`images` as uint8 or float32 [n, height, width, 3]; InputError when they are neither."""
     if images.ndim not in (3, 4) or images.shape[-1] != 3:
-        raise BadInput(
+        raise InputError(
             f"Images of shape {images.shape} are no batch; give an array of shape (n, size, size, 3), "
             "or (size, size, 3) for one galaxy."
         )
@@ -115,7 +115,7 @@ def batch(images: np.ndarray) -> np.ndarray:
     if images.dtype == np.uint8:
         return images
     if images.dtype.kind != "f":
-        raise BadInput(f"Images of {images.dtype} are neither composites (uint8) nor flux (float32).")
+        raise InputError(f"Images of {images.dtype} are neither composites (uint8) nor flux (float32).")
     # What float32 cannot hold becomes infinite, and the model flags it.
     with np.errstate(over="ignore"):
         return images.astype("float32", copy=False)
@@ -124,7 +124,7 @@ def batch(images: np.ndarray) -> np.ndarray:
 def pixels(image: Any) -> np.ndarray:
     """The numbers of an image. Flux is in nanomaggies whatever its unit was, and NaN where the image is masked.
 
-    Raises BadInput for a unit that is no flux density, and for a masked composite.
+    Raises InputError for a unit that is no flux density, and for a masked composite.
     """
     unit = None
     mask = getattr(image, "mask", None)
@@ -140,7 +140,7 @@ def pixels(image: Any) -> np.ndarray:
     if mask is None or not np.any(mask):
         return array
     if array.dtype.kind not in "f":
-        raise BadInput(f"Masked images of {array.dtype} cannot be sent; only flux may lack pixels.")
+        raise InputError(f"Masked images of {array.dtype} cannot be sent; only flux may lack pixels.")
     return np.where(mask, np.float32(np.nan), array)
 
 
@@ -154,7 +154,9 @@ def _nanomaggies(unit: Any) -> float:
                 return float(each.to(units.nmgy, equivalencies=units.zero_point_flux(1 * units.ABflux)))
     except (units.UnitsError, TypeError):
         pass
-    raise BadInput(f"Images in '{unit}' cannot be converted to nanomaggies; give flux density per pixel, such as nJy.")
+    raise InputError(
+        f"Images in '{unit}' cannot be converted to nanomaggies; give flux density per pixel, such as nJy."
+    )
 
 
 def _is_image(galaxies: Any) -> bool:

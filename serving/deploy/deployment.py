@@ -5,8 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from morph.errors import BadInput
-from serving.deploy.protos import message, parse
+from morph.errors import InputError
+from serving.protocol.protos import message, parse
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Manifest:
 class Deployment:
     """What is in `folder`, for the model `name`. Everything is read when it is asked for.
 
-    Every property raises BadInput where the file that it reads is missing or cannot be understood.
+    Every property raises InputError where the file that it reads is missing or cannot be understood.
     """
 
     def __init__(self, folder: Path, name: str = "morph"):
@@ -43,7 +43,7 @@ class Deployment:
     def text(self, file: str) -> str:
         path = self.folder / file
         if not path.is_file():
-            raise BadInput(f"There is no '{file}'; `morph deploy write` makes one.")
+            raise InputError(f"There is no '{file}'; `morph deploy write` makes one.")
         return path.read_text()
 
     def yaml(self, file: str) -> list[Any]:
@@ -58,13 +58,13 @@ class Deployment:
         try:
             return [document for document in yaml.load_all(self.text(file), Loader) if document is not None]
         except yaml.YAMLError as error:
-            raise BadInput(f"'{file}' is no YAML: {' '.join(str(error).split())}.") from None
+            raise InputError(f"'{file}' is no YAML: {' '.join(str(error).split())}.") from None
 
     def mapping(self, file: str) -> dict[str, Any]:
         """A YAML file that holds one mapping."""
         documents = self.yaml(file)
         if len(documents) != 1 or not isinstance(documents[0], dict):
-            raise BadInput(f"'{file}' must hold one mapping.")
+            raise InputError(f"'{file}' must hold one mapping.")
         return documents[0]
 
     # === What every server reads ===
@@ -92,11 +92,11 @@ class Deployment:
     @cached_property
     def version(self) -> Path:
         """The folder of the model's newest version."""
-        from serving.export import version_folders
+        from serving.savedmodel.export import version_folders
 
         found = version_folders(self.folder / self.name)
         if not found:
-            raise BadInput(f"There is no whole version in '{self.name}/'; export one with `morph export`.")
+            raise InputError(f"There is no whole version in '{self.name}/'; export one with `morph export`.")
         return found[max(found)]
 
     @cached_property
@@ -109,7 +109,7 @@ class Deployment:
             saved = saved_model_pb2.SavedModel.FromString((self.version / "saved_model.pb").read_bytes())
             return next(meta for meta in saved.meta_graphs if "serve" in meta.meta_info_def.tags)
         except (DecodeError, StopIteration):
-            raise BadInput(f"'{self.version / 'saved_model.pb'}' is no SavedModel; export it again.") from None
+            raise InputError(f"'{self.version / 'saved_model.pb'}' is no SavedModel; export it again.") from None
 
     @cached_property
     def signatures(self) -> dict[str, Any]:
@@ -118,8 +118,8 @@ class Deployment:
 
     @cached_property
     def loaded(self):
-        """The newest version in TensorFlow's C library. BadInput where it cannot be loaded."""
-        from serving.c_api import SavedModel
+        """The newest version in TensorFlow's C library. InputError where it cannot be loaded."""
+        from serving.savedmodel.c_api import SavedModel
 
         return SavedModel(self.version)
 
@@ -140,7 +140,7 @@ class Deployment:
         found = [(file, document) for file in files for document in self.yaml(file)]
         for file, document in found:
             if not isinstance(document, dict):
-                raise BadInput(f"'{file}' must hold mappings, each one object of Kubernetes.")
+                raise InputError(f"'{file}' must hold mappings, each one object of Kubernetes.")
         return [Manifest(file, document) for file, document in found]
 
     def objects(self, kind: str) -> list[Manifest]:
@@ -158,7 +158,7 @@ class Deployment:
         for found in self.objects("Deployment"):
             if any(each.get("name") == "serving" for each in pod(found).get("containers", [])):
                 return found
-        raise BadInput("No Deployment has a container 'serving'; `morph deploy write` makes one.")
+        raise InputError("No Deployment has a container 'serving'; `morph deploy write` makes one.")
 
     @property
     def container(self) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from morph.atomic import atomic
-from morph.errors import BadInput
-from serving.deploy.protos import message
-from serving.embedded.tls import Tls
+from morph.errors import InputError
+from serving.protocol.protos import message
+from serving.server.tls import Tls
 
 
 def write_ssl_config(to: Path, certificate: Path, key: Path, clients: Path | None = None) -> None:
@@ -18,7 +18,7 @@ def write_ssl_config(to: Path, certificate: Path, key: Path, clients: Path | Non
     certificate, key : the server's, which must belong together.
     clients : the certificate that signs those of the clients; every client must then show one.
 
-    Raises BadInput where a file is missing or no PEM, or key and certificate do not belong together.
+    Raises InputError where a file is missing or no PEM, or key and certificate do not belong together.
     """
     tls = Tls(_read(key), _read(certificate), _read(clients) if clients else b"", bool(clients))
     tls.check(to)
@@ -35,4 +35,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        raise BadInput(f"'{path}' cannot be read as a PEM file.") from None
+        raise InputError(f"'{path}' cannot be read as a PEM file.") from None

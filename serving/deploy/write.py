@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from morph.atomic import atomic
-from morph.errors import BadInput
+from morph.errors import InputError
 
 TEMPLATES = Path(__file__).parent
 
@@ -34,10 +34,10 @@ KINDS: dict[str, dict[str, str]] = {
 
 
 def must_be_name(name: str) -> None:
-    """Raise BadInput unless a model's name can stand in models.config and name a Service of Kubernetes (RFC 1123),
+    """Raise InputError unless a model's name can stand in models.config and name a Service of Kubernetes (RFC 1123),
     with the ten characters of `-dashboard` behind it."""
     if not re.fullmatch("[a-z]([-a-z0-9]{0,51}[a-z0-9])?", name):
-        raise BadInput(
+        raise InputError(
             f"The name '{name}' does not do; use up to 53 of a-z, 0-9 and '-', beginning with a letter, such as morph."
         )
 
@@ -45,7 +45,7 @@ def must_be_name(name: str) -> None:
 def write_configurations(to: Path, name: str) -> list[Path]:
     """Write the three configurations for the model `name` into the folder `to`; a file that exists is left alone.
 
-    Returns the files written. Raises BadInput where the name does not do.
+    Returns the files written. Raises InputError where the name does not do.
     """
     must_be_name(name)
     return _write(((TEMPLATES / file, to / file) for file in CONFIGURATIONS), name)

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from morph import __version__
-from morph.errors import BadInput
-from morph.images.tiles import tile_name
+from morph.errors import InputError
+from morph.tiles.tile import tile_name
+from serving.scores.summary import Failed, Result, Scored
 from serving.scoring.job import Job
 from serving.scoring.pipeline import Advance
-from serving.scoring.summary import Failed, Result, Scored
 from serving.scoring.worker import FILE, Unseen, job_folder, score_one, sees
 
 #: Seconds that a scheduler may take to answer.
@@ -54,7 +54,7 @@ def score_on_cluster(groups: list[list[Path]], job: Job, where: int | str, advan
     ----------
     where : how many processes of this machine, or the address of a Dask scheduler.
 
-    Raises BadInput when there is no such scheduler, its workers cannot do the work, or it goes away; and as
+    Raises InputError when there is no such scheduler, its workers cannot do the work, or it goes away; and as
     `score_tiles`.
     """
     # Workers on other machines have other working folders. A link keeps its name, which is the tile's.
@@ -104,9 +104,9 @@ def _results(client, groups: list[list[Path]], folder: Path, where: int | str) -
             yield group, Failed(tile_name(group), f"{type(error).__name__} in its worker: {first}.", str(group[0]))
 
 
-def _usable(result: Result | Unseen | BadInput) -> Result:
-    """The result of a tile; BadInput when not the tile is to blame."""
-    if isinstance(result, BadInput):
+def _usable(result: Result | Unseen | InputError) -> Result:
+    """The result of a tile; InputError when not the tile is to blame."""
+    if isinstance(result, InputError):
         raise result
     if isinstance(result, Unseen):
         if result.path.exists():
@@ -120,14 +120,14 @@ def _usable(result: Result | Unseen | BadInput) -> Result:
 
 @contextmanager
 def _there(where: int | str) -> Iterator[None]:
-    """BadInput when the scheduler is gone while it is asked something."""
+    """InputError when the scheduler is gone while it is asked something."""
     from distributed.client import ClosedClientError
 
     try:
         yield
     # Dask raises the first for what was asked before, one of the others for what is asked then.
     except (CancelledError, ClosedClientError, OSError, RuntimeError):
-        raise BadInput(
+        raise InputError(
             f"The Dask scheduler{_at(where)} has gone away. What was finished is kept; start the scheduler again, and "
             "the same command goes on from there."
         ) from None
@@ -150,7 +150,7 @@ def _connected(where: int | str, tiles: int) -> Iterator[Any]:
                 client = stack.enter_context(Client(where, timeout=PATIENCE))
             except (OSError, TimeoutError, ValueError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-                raise BadInput(
+                raise InputError(
                     f"No Dask scheduler answers at {where} ({reason[:120]}); start one with `dask scheduler`, and "
                     "write its address as tcp://HOST:8786."
                 ) from None
@@ -161,21 +161,21 @@ def _connected(where: int | str, tiles: int) -> Iterator[Any]:
 
 
 def _must_have_certificates(where: str) -> None:
-    """BadInput where a connection is to be encrypted and Dask's settings name no certificates.
+    """InputError where a connection is to be encrypted and Dask's settings name no certificates.
 
     Dask's client would find that out halfway, and leave itself as what computes everything in this process.
     """
     from distributed.security import Security
 
     if where.startswith("tls://") and Security().get_connection_args("client").get("ssl_context") is None:
-        raise BadInput(
+        raise InputError(
             f"{where} is encrypted, and Dask has no certificates here; name them in its settings, such as "
             "DASK_DISTRIBUTED__COMM__TLS__CA_FILE and ..._TLS__CLIENT__CERT and ..._TLS__CLIENT__KEY."
         )
 
 
 def _processes(workers: int) -> AbstractContextManager:
-    """Processes of this machine; BadInput when they cannot be started."""
+    """Processes of this machine; InputError when they cannot be started."""
     from distributed import LocalCluster
 
     threads = str(max(1, (os.cpu_count() or 1) // workers))
@@ -196,7 +196,7 @@ def _processes(workers: int) -> AbstractContextManager:
             )
         except RuntimeError as error:
             problem = error
-    raise BadInput(f"The {workers} worker processes cannot be started ({problem}).")
+    raise InputError(f"The {workers} worker processes cannot be started ({problem}).")
 
 
 @contextmanager
@@ -264,7 +264,7 @@ def _watched(client, cluster) -> Iterator[None]:
 
 
 def _check(client, where: int | str, needed: list[Path]) -> None:
-    """BadInput when the workers have other versions, or do not see the files. Waits until there is a worker."""
+    """InputError when the workers have other versions, or do not see the files. Waits until there is a worker."""
     if not client.scheduler_info()["workers"]:
         logger.warning("No worker has joined the Dask scheduler%s yet; waiting for one.", _at(where))
         client.wait_for_workers(1)
@@ -278,18 +278,18 @@ def _check(client, where: int | str, needed: list[Path]) -> None:
             other = (theirs or {}).get("packages", {}).get(package, "none")
             if _release(other) != _release(mine[package]):
                 who = "scheduler" if party == "scheduler" else f"worker {party}"
-                raise BadInput(
+                raise InputError(
                     f"The Dask {who} has {package} {other} and this machine {mine[package]}; install the same on both."
                 )
     for worker, found in client.run(sees, needed, on_error="return").items():
         if isinstance(found, Exception):
             first = (str(found).strip() or type(found).__name__).splitlines()[0]
-            raise BadInput(
+            raise InputError(
                 f"The Dask worker {worker} cannot work for morph ({first}); install morph {__version__} there."
             )
         version, missing = found
         if version != __version__:
-            raise BadInput(
+            raise InputError(
                 f"The Dask worker {worker} has morph {version} and this machine {__version__}; "
                 "install the same on both."
             )
@@ -302,8 +302,8 @@ def _release(version: str) -> list[str]:
     return version.split(".")[:2] if version.count(".") > 2 else version.split(".")[:3]
 
 
-def _not_seen(worker: str, path: Path) -> BadInput:
-    return BadInput(
+def _not_seen(worker: str, path: Path) -> InputError:
+    return InputError(
         f"The Dask worker {worker} does not see '{path}'; keep tiles, catalogue, model and --out in folders that all "
         "machines share under the same names."
     )

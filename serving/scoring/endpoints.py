@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.client import MorphClient, ServerError
 from serving.client.retries import Retries
 
@@ -55,7 +55,7 @@ class Endpoints:
     @classmethod
     @contextmanager
     def open(cls, addresses: Sequence[str], model: str) -> "Iterator[Endpoints]":
-        """Connect. ServerError when none of the servers answers, BadInput when their models differ; one that does not
+        """Connect. ServerError when none of the servers answers, InputError when their models differ; one that does not
         answer yet may do so later."""
         with ExitStack() as stack:
             described: dict[str, Any] = {}
@@ -152,7 +152,7 @@ class Endpoints:
         described = server.client.describe()
         different = [name for name in SAME if described.get(name) != self.described.get(name)]
         if different:
-            raise BadInput(
+            raise InputError(
                 f"The server at {server.client.address} has another model than that at "
                 f"{self.servers[0].client.address} (other {', '.join(different)}); let all serve the same."
             )

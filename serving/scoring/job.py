@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from morph import __version__
-from morph.catalogues.index import Galaxies
+from morph.catalogs.spatial_index import SpatialIndex
+from morph.fits.zero_points import HEADERS, Calibration
 from morph.formats import FORMAT, SCORES
-from morph.images.footprints import Overlap
-from morph.images.zero_points import HEADERS, Calibration
-from serving.scoring.answerers import Source
+from morph.tiles.footprints import Overlap
+from serving.scoring.backends import ModelRef
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Job:
     overlaps : with which others the tiles overlap that are told apart by their edges, by name.
     verify : whether files are compared with their checksums first.
     calibration, bands : what the caller says of the images, see `Tile.open`.
-    token : of the run that holds the folder `out` (see `serving.scoring.hold`); empty where nobody does.
+    token : of the run that holds the folder `out` (see `serving.scoring.output_lock`); empty where nobody does.
     """
 
-    source: Source
+    source: ModelRef
     description: dict[str, Any]
     out: Path
     survey: str
-    catalogue: Galaxies | None = None
+    catalogue: SpatialIndex | None = None
     overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     verify: bool = False
     token: str = ""

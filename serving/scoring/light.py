@@ -3,18 +3,18 @@
 import numpy as np
 from astropy.table import Table
 
-from morph.images.flags import SMALLEST_RADIUS, Flag, side
-from morph.images.measures import Measures, measure, position_angle
-from morph.images.neighbours import pieces
-from morph.images.noise import SkyNoise
-from morph.images.photometry import totals
-from morph.images.point_sources import PointSources, point_like, unresolved
-from morph.images.signal import noise_of_sky
-from morph.images.strips import Stamps
-from morph.images.tiles import Tile
-from morph.images.walk import Strip
-from morph.stamps import NETWORK_SIZE
+from morph.catalogs.neighbours import pieces
+from morph.sizes import NETWORK_SIZE
+from morph.stamps.flags import SMALLEST_RADIUS, Flag, side
+from morph.stamps.measures import Measures, measure, position_angle
+from morph.stamps.noise import SkyNoise
+from morph.stamps.photometry import totals
+from morph.stamps.psf import PointSources, point_like, unresolved
+from morph.stamps.signal_to_noise import noise_of_sky
+from morph.stamps.stamp_stream import Stamps
 from morph.surveys import magnitude
+from morph.tiles.strip_reader import Strip
+from morph.tiles.tile import Tile
 
 #: Half-light radii from the centre at which half of a stamp's border is nearer, half farther.
 SKY_AT = 3.25
@@ -95,7 +95,7 @@ class Light:
         return flags | np.where(of_galaxy | of_star, Flag.PIECE, 0).astype("int32"), of_star
 
     def columns(self, signal: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns `morph.images.measures.COLUMNS`."""
+        """The columns `morph.stamps.measures.COLUMNS`."""
         measures = self._measures
         measured = {
             "ellipticity": measures.ellipticity,

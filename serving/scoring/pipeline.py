@@ -14,27 +14,27 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from morph.errors import BadInput
-from morph.images.appearance import STATISTICS, measure
-from morph.images.checksums import verify
-from morph.images.coverage import area
-from morph.images.cutouts import Flag
-from morph.images.reading import Readers
-from morph.images.signal import signal_to_noise
-from morph.images.sources import detect
-from morph.images.strips import Stamps, stamps
-from morph.images.tiles import Tile, tile_name
-from morph.stamps import FIELD
-from serving.catalogue.scores import PROPERTIES, Scores, masked_part, write_scores
-from serving.catalogue.thumbnails import Strangest
-from serving.outputs import OUTPUTS
-from serving.scoring.ahead import ahead, spread
-from serving.scoring.answerers import Answerer, Answers
-from serving.scoring.hold import held_by
+from morph.catalogs.sources import detect
+from morph.errors import InputError
+from morph.fits.checksums import verify
+from morph.parallel import ahead, spread
+from morph.sizes import FIELD
+from morph.stamps.cutting import Flag
+from morph.stamps.image_statistics import STATISTICS, measure
+from morph.stamps.signal_to_noise import signal_to_noise
+from morph.stamps.stamp_stream import Stamps, stamps
+from morph.tiles.coverage import area
+from morph.tiles.prefetch import Readers
+from morph.tiles.tile import Tile, tile_name
+from serving.protocol.outputs import OUTPUTS
+from serving.scores.schema import PROPERTIES, Scores, masked_part, write_scores
+from serving.scores.summary import Elsewhere, Failed, Result, Scored, summarise
+from serving.scores.thumbnails import MostAnomalous
+from serving.scoring.backends import Answers, Backend
 from serving.scoring.job import Job
 from serving.scoring.light import Light
+from serving.scoring.output_lock import held_by
 from serving.scoring.resume import fingerprint
-from serving.scoring.summary import Elsewhere, Failed, Result, Scored, summarise
 
 #: Galaxies that are answered together, and how many such batches may wait for the model: 100 MB of stamps, and time
 #: enough to read the first rows of the next tile.
@@ -52,23 +52,23 @@ Advance = Callable[[int, int], None]
 
 
 def score_tiles(
-    groups: Iterable[list[Path]], job: Job, answerer: Answerer, advance: Advance, readers: Readers | None = None
+    groups: Iterable[list[Path]], job: Job, backend: Backend, advance: Advance, readers: Readers | None = None
 ) -> Iterator[Result]:
     """Score tiles one after the other in this process, each as it is finished; their rows are read by `readers`.
 
-    BadInput when the answerer fails or a file cannot be written; what is wrong with a tile is its result.
+    InputError when the answerer fails or a file cannot be written; what is wrong with a tile is its result.
     """
 
     # A worker may compute by another engine than the process that started the job.
-    engine = answerer.description.get("engine", "server")
+    engine = backend.description.get("engine", "server")
     job = replace(job, description={**job.description, "engine": engine})
 
     def answered(item: "_Batch | _Sheet | Failed | Elsewhere"):
         if isinstance(item, _Batch):
-            return item, answerer.answer(item.stamps)
+            return item, backend.answer(item.stamps)
         return item, None
 
-    for item, outputs in spread(answered, ahead(_walk(groups, job, readers), WAITING), answerer.at_once):
+    for item, outputs in spread(answered, ahead(_walk(groups, job, readers), WAITING), backend.at_once):
         if isinstance(item, _Batch):
             assert outputs is not None
             item.sheet.fill(item, outputs)
@@ -99,7 +99,7 @@ class _Sheet:
     appearance: np.ndarray
     outputs: dict[str, np.ndarray]
     order: list[np.ndarray] = field(default_factory=list)
-    strangest: Strangest = field(default_factory=Strangest)
+    strangest: MostAnomalous = field(default_factory=MostAnomalous)
 
     @classmethod
     def blank(
@@ -177,7 +177,7 @@ def _walk(
     for group in groups:
         try:
             yield from _walk_one(group, job, readers)
-        except BadInput as error:
+        except InputError as error:
             yield Failed(tile_name(group), str(error), str(group[0]))
         # Whatever is wrong with one tile of thousands, the others are scored.
         except Exception as error:
@@ -273,7 +273,7 @@ def _write(sheet: _Sheet, job: Job) -> Scored:
     )
     # A worker may outlive the job that it works for, and the folder may be another's by then.
     if job.token and held_by(job.out) != job.token:
-        raise BadInput(f"The job that scored tile '{sheet.tile}' does not hold '{job.out}' any more.")
+        raise InputError(f"The job that scored tile '{sheet.tile}' does not hold '{job.out}' any more.")
     path = job.path(sheet.tile)
     seeing = sheet.light.psf_fwhm
     about = {**job.about(), **sheet.about, "psf_fwhm": float(seeing) if np.isfinite(seeing) else None}

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from morph.catalogues.catalogue import Catalogue
-from morph.catalogues.index import Galaxies
-from morph.errors import BadInput
-from morph.images.finding import wanted_bands
-from morph.images.readers import Holds, named
-from morph.images.tiles import Tile, tile_name
-from morph.images.zero_points import HEADERS, Calibration
+from morph.catalogs.catalog import Catalog
+from morph.catalogs.spatial_index import SpatialIndex
+from morph.errors import InputError
+from morph.fits.zero_points import HEADERS, Calibration
 from morph.surveys import UNKNOWN, get_survey
+from morph.tiles.discovery import wanted_bands
+from morph.tiles.layouts import Holds, named
+from morph.tiles.tile import Tile, tile_name
 from serving.deploy.size import Estimate, in_words
-from serving.scoring.answerers import Source
+from serving.scoring.backends import ModelRef
 from serving.scoring.rates import Rates, measure
 from serving.scoring.tile_list import TileList, example
 
@@ -88,7 +88,7 @@ class Plan:
 def plan(
     tiles: list[list[Path]] | TileList,
     catalogue: str | Path | None,
-    source: Source,
+    source: ModelRef,
     survey: str,
     where: str | None = None,
     per_tile: float | None = None,
@@ -107,21 +107,21 @@ def plan(
     per_tile : galaxies on a tile, where no catalogue counts them.
     gpus : of a cluster for which to work it out.
 
-    Raises BadInput where `score` would before it begins, or when nobody says how many galaxies there are on tiles that
+    Raises InputError where `score` would before it begins, or when nobody says how many galaxies there are on tiles that
     are not on disk.
     """
     if catalogue is None and where:
-        raise BadInput("--where chooses from a catalogue; give one with --catalog.")
+        raise InputError("--where chooses from a catalogue; give one with --catalog.")
     if isinstance(tiles, TileList):
         return _of_list(tiles, catalogue, source, survey, where, per_tile, workers, gpus)
     names = [tile_name(group) for group in tiles]
     left = [g for g, name in zip(tiles, names, strict=True) if out is None or not (out / f"{name}.parquet").exists()]
     if not left:
-        raise BadInput(f"All {len(tiles)} tiles have scores in '{out}' already; there is nothing to plan.")
+        raise InputError(f"All {len(tiles)} tiles have scores in '{out}' already; there is nothing to plan.")
     with tempfile.TemporaryDirectory() as folder:
         galaxies = None
         if catalogue is not None and per_tile is None:
-            galaxies = Galaxies.read(catalogue, survey, where, names, Path(folder) / "galaxies.arrow")
+            galaxies = SpatialIndex.read(catalogue, survey, where, names, Path(folder) / "galaxies.arrow")
         opened = _look(left, survey, galaxies, calibration)
         middle = opened[len(opened) // 2]
         find = catalogue is None and per_tile is None
@@ -151,7 +151,7 @@ def plan(
 def _of_list(
     tiles: TileList,
     catalogue: str | Path | None,
-    source: Source,
+    source: ModelRef,
     survey: str,
     where: str | None,
     per_tile: float | None,
@@ -159,14 +159,14 @@ def _of_list(
     gpus: int,
 ) -> Plan:
     if survey == UNKNOWN.name:
-        raise BadInput("The survey of a list of tiles is not known; name it with --survey.")
+        raise InputError("The survey of a list of tiles is not known; name it with --survey.")
     if per_tile is not None:
         galaxies, counted = per_tile * len(tiles), f"{per_tile:,.0f} a tile, as given"
     elif catalogue is not None:
-        galaxies = float(sum(len(chunk) for chunk in Catalogue(catalogue, survey, where, tiles.names).chunks()))
+        galaxies = float(sum(len(chunk) for chunk in Catalog(catalogue, survey, where, tiles.names).chunks()))
         counted = "in the catalogue, as if all were on these tiles"
     else:
-        raise BadInput("Say how many galaxies there are, by --galaxies-per-tile or --catalog: no tile is on disk.")
+        raise InputError("Say how many galaxies there are, by --galaxies-per-tile or --catalog: no tile is on disk.")
     with tempfile.TemporaryDirectory() as folder:
         group, pixels = example(Path(folder), survey)
         rates = measure(group, survey, None, source)
@@ -193,7 +193,9 @@ class _Look:
     galaxies: int
 
 
-def _look(groups: list[list[Path]], survey: str, galaxies: Galaxies | None, calibration: Calibration) -> list[_Look]:
+def _look(
+    groups: list[list[Path]], survey: str, galaxies: SpatialIndex | None, calibration: Calibration
+) -> list[_Look]:
     """Some of the tiles, from the first to the last; those that cannot be opened are left out."""
     chosen = np.unique(np.linspace(0, len(groups) - 1, min(LOOKED_AT, len(groups))).astype(int))
     opened, problem = [], None
@@ -202,7 +204,7 @@ def _look(groups: list[list[Path]], survey: str, galaxies: Galaxies | None, cali
             with Tile.open(group, survey, calibration=calibration) as tile:
                 count = 0 if galaxies is None else len(galaxies.of(tile))
                 opened.append(_Look(group, tile.name, tile.shape[0] * tile.shape[1], count))
-        except BadInput as error:
+        except InputError as error:
             problem = error
     if not opened:
         assert problem is not None

@@ -14,20 +14,20 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from morph.catalogues.index import Galaxies
-from morph.errors import BadInput
-from morph.images.cutouts import cut_from
-from morph.images.photometry import smallest_radius
-from morph.images.sources import detect
-from morph.images.tiles import Tile
-from morph.images.walk import walk
-from morph.images.zero_points import HEADERS, UNCALIBRATED, Calibration
+from morph.catalogs.sources import detect
+from morph.catalogs.spatial_index import SpatialIndex
+from morph.errors import InputError
+from morph.fits.zero_points import HEADERS, UNCALIBRATED, Calibration
+from morph.parallel import spread
+from morph.stamps.cutting import cut_from
+from morph.stamps.photometry import smallest_radius
 from morph.surveys import get_survey
-from serving.scoring.ahead import spread
-from serving.scoring.answerers import Answerer, RemoteModel, Source
+from morph.tiles.strip_reader import read_strips
+from morph.tiles.tile import Tile
+from serving.scores.summary import Scored
+from serving.scoring.backends import Backend, ModelRef, RemoteModel
 from serving.scoring.job import Job
 from serving.scoring.pipeline import BATCH, score_tiles
-from serving.scoring.summary import Scored
 
 #: Rows of a tile that are read to measure how fast that is.
 ROWS = 512
@@ -75,8 +75,8 @@ class Rates:
 def measure(
     group: list[Path],
     survey: str,
-    galaxies: Galaxies | None,
-    source: Source,
+    galaxies: SpatialIndex | None,
+    source: ModelRef,
     find: bool = False,
     calibration: Calibration = HEADERS,
 ) -> Rates:
@@ -88,10 +88,10 @@ def measure(
     galaxies : whose sizes are cut; those twice as large as a point source where None, or where a tile has none.
     find : whether galaxies are to be detected, on the whole tile.
 
-    Raises BadInput when the tile cannot be read, or nobody answers.
+    Raises InputError when the tile cannot be read, or nobody answers.
     """
     with (
-        source.open() as answerer,
+        source.open() as backend,
         Tile.open(group, survey, calibration=calibration) as tile,
         tempfile.TemporaryDirectory() as folder,
     ):
@@ -105,18 +105,18 @@ def measure(
             tile.close()
             detection = spent[0] / (height * width)
         with _clock() as reading:
-            ((strip, _),) = walk(tile, np.array([first]), np.array([last]), step=ROWS)
+            ((strip, _),) = read_strips(tile, np.array([first]), np.array([last]), step=ROWS)
         x, y, radius = _some(tile, first, last, galaxies)
-        size = int(answerer.description["size"])
+        size = int(backend.description["size"])
         with _clock() as cutting:
             stamps, _ = cut_from(strip, x, y, radius, size)
-        stored = _stored(group, survey, answerer, source, tile, (x, y, radius), Path(folder))
+        stored = _stored(group, survey, backend, source, tile, (x, y, radius), Path(folder))
         return Rates(
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             pixel=reading[0] / ((last - first) * width),
             galaxy=cutting[0] / len(stamps),
             detection=detection,
-            answers=_answers(answerer, stamps[:BATCH]),
+            answers=_answers(backend, stamps[:BATCH]),
             remote=isinstance(source, RemoteModel),
             stored=stored,
             memory=_memory(),
@@ -125,7 +125,7 @@ def measure(
         )
 
 
-def _some(tile: Tile, first: int, last: int, galaxies: Galaxies | None) -> tuple[np.ndarray, ...]:
+def _some(tile: Tile, first: int, last: int, galaxies: SpatialIndex | None) -> tuple[np.ndarray, ...]:
     """Random places on the rows `first` to `last`, and radii that the catalogue has: pixels, [CUT] each."""
     random = np.random.default_rng(0)
     x = random.uniform(0, tile.shape[1] - 1, CUT)
@@ -140,8 +140,8 @@ def _some(tile: Tile, first: int, last: int, galaxies: Galaxies | None) -> tuple
 def _stored(
     group: list[Path],
     survey: str,
-    answerer: Answerer,
-    source: Source,
+    backend: Backend,
+    source: ModelRef,
     tile: Tile,
     places: tuple[np.ndarray, ...],
     folder: Path,
@@ -153,20 +153,20 @@ def _stored(
     for count in (CUT // 4, CUT):
         table = Table({"id": [f"{tile.name}-{i}" for i in range(count)], "ra": ra[:count], "dec": dec[:count]})
         table["radius"], table["tilename"] = radius[:count] * tile.pixel_scale, tile.tilename or tile.name
-        job = Job(source, answerer.description, folder, survey, Galaxies.of_table(table), calibration=UNCALIBRATED)
-        (result,) = score_tiles([group], job, answerer, lambda tiles, galaxies: None)
+        job = Job(source, backend.description, folder, survey, SpatialIndex.of_table(table), calibration=UNCALIBRATED)
+        (result,) = score_tiles([group], job, backend, lambda tiles, galaxies: None)
         if not isinstance(result, Scored):
-            raise BadInput(getattr(result, "reason", f"Nothing on tile '{tile.name}' can be scored."))
+            raise InputError(getattr(result, "reason", f"Nothing on tile '{tile.name}' can be scored."))
         sizes.append(result.path.stat().st_size)
     return (sizes[1] - sizes[0]) / (CUT - CUT // 4)
 
 
-def _answers(answerer: Answerer, stamps: np.ndarray) -> float:
+def _answers(backend: Backend, stamps: np.ndarray) -> float:
     """Galaxies a second."""
-    answerer.answer(stamps)
+    backend.answer(stamps)
     start = time.monotonic()
     asked = takewhile(lambda _: time.monotonic() - start < ANSWERING, repeat(stamps))
-    count = sum(len(stamps) for _ in spread(answerer.answer, asked, answerer.at_once))
+    count = sum(len(stamps) for _ in spread(backend.answer, asked, backend.at_once))
     return count / (time.monotonic() - start)
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from morph.errors import BadInput
-from morph.images.footprints import Overlap, on_any
-from morph.images.tiles import tile_name
-from serving.catalogue.scores import read_about, readable
+from morph.errors import InputError
+from morph.tiles.footprints import Overlap, on_any
+from morph.tiles.tile import tile_name
+from serving.scores.schema import read_about, readable
+from serving.scores.summary import Scored, Summary, summarise_file
 from serving.scoring.job import Job
-from serving.scoring.summary import Scored, Summary, summarise_file
 
 #: What must agree for a score file to be what a run would make again, and what it is called.
 SAME = {
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 def leave_out_done(
     groups: list[list[Path]], job: Job, summary: Summary, advance: Callable[[int, int], None]
 ) -> list[list[Path]]:
-    """The tiles without a score file; the others go into the summary. BadInput when a file is not this job's."""
+    """The tiles without a score file; the others go into the summary. InputError when a file is not this job's."""
     left, others = [], []
     wanted = job.about()
     for group in groups:
@@ -70,7 +70,7 @@ def leave_out_done(
     if others:
         path, different, about = others[0]
         what = " and ".join(SAME[name] for name in different)
-        raise BadInput(
+        raise InputError(
             f"{_files(len(others))} in '{job.out}' from another {what} (the first is '{path.name}', by "
             f"{about.get('model')} {about.get('model_version')}); choose another --out, or --overwrite them."
         )
@@ -80,7 +80,7 @@ def leave_out_done(
 def tell_of_others(groups: list[list[Path]], job: Job) -> None:
     """Look at what the folder has of tiles that are not given: warn where it has galaxies on tiles that are.
 
-    Edges tell apart the tiles that are given together, and no others; a survey's rule tells apart all. BadInput when
+    Edges tell apart the tiles that are given together, and no others; a survey's rule tells apart all. InputError when
     there is a table that is no score file, or is damaged: the run's catalogue could not be made in the end.
     """
     given = {tile_name(group) for group in groups}
@@ -136,7 +136,7 @@ def _summarised(path: Path) -> Scored | None:
     """What a score file that ends as it should holds; None where its rows cannot be read all the same."""
     try:
         return summarise_file(path)
-    except BadInput:
+    except InputError:
         logger.warning(DAMAGED, path)
         return None
 

@@ -16,20 +16,20 @@ import pyarrow.parquet as pq
 from astropy.table import Table
 
 from morph.atomic import atomic
-from morph.catalogues.index import Galaxies
+from morph.catalogs.spatial_index import SpatialIndex
 from morph.cores import threads_allowed
-from morph.errors import BadInput
-from morph.images.overlaps import find_overlaps
-from morph.images.reading import Readers
-from morph.images.tiles import find_tiles, tile_name
-from morph.images.zero_points import HEADERS, Calibration
+from morph.errors import InputError
+from morph.fits.zero_points import HEADERS, Calibration
 from morph.surveys import UNKNOWN, get_survey
-from serving.scoring.answerers import Source
-from serving.scoring.hold import hold
+from morph.tiles.overlaps import find_overlaps
+from morph.tiles.prefetch import Readers
+from morph.tiles.tile import find_tiles, tile_name
+from serving.scores.summary import Elsewhere, Scored, Summary
+from serving.scoring.backends import ModelRef
 from serving.scoring.job import Job
+from serving.scoring.output_lock import hold
 from serving.scoring.pipeline import Advance, score_tiles
 from serving.scoring.resume import leave_out_done, tell_of_others
-from serving.scoring.summary import Elsewhere, Scored, Summary
 
 #: The table of the tiles that could not be scored, beside the score files; there is none where all could.
 FAILED = "_failed.csv"
@@ -46,7 +46,7 @@ GALAXIES = ".job-galaxies.arrow"
 def score(
     tiles: str | Path | Sequence[str | Path] | list[list[Path]],
     catalogue: str | Path | Table | None,
-    source: Source,
+    source: ModelRef,
     out: str | Path,
     survey: str = UNKNOWN.name,
     workers: int = 1,
@@ -59,12 +59,12 @@ def score(
     calibration: Calibration = HEADERS,
     bands: Sequence[str] = (),
 ) -> Summary:
-    """Score tiles: one Parquet file each in the folder `out` (see `serving.catalogue.scores`).
+    """Score tiles: one Parquet file each in the folder `out` (see `serving.scores.schema`).
 
     Parameters
     ----------
     tiles : files, folders or globs, or the groups of files that `find_tiles` makes of them.
-    catalogue : the galaxies, by file (whatever `Catalogue` takes) or as `read_catalogue` makes it; None to detect them
+    catalogue : the galaxies, by file (whatever `Catalog` takes) or as `read_catalog` makes it; None to detect them
         on the tiles.
     source : who answers: `LocalModel` or `RemoteModel`.
     survey : the tiles' survey; ``unknown`` where nobody knows it.
@@ -73,15 +73,15 @@ def score(
     advance : called with the number of tiles and galaxies that have been finished since the last call; first, with
         zeros, when the model is ready.
     scheduler : address of a Dask scheduler whose workers score the tiles, instead of this machine's processes.
-    token : of the caller's hold on `out` (`serving.scoring.hold`); where it has none, the folder is held for as long
+    token : of the caller's hold on `out` (`serving.scoring.output_lock`); where it has none, the folder is held for as long
         as this takes.
-    where : which of the catalogue's rows are wanted (see `morph.catalogues.selection`); all if not given.
-    verify : whether each file is compared with its checksums first (`morph.images.checksums`).
+    where : which of the catalogue's rows are wanted (see `morph.catalogs.row_filter`); all if not given.
+    verify : whether each file is compared with its checksums first (`morph.fits.checksums`).
     calibration, bands : what the caller says of the images, before their headers are asked; see `Tile.open`.
 
     Raises
     ------
-    BadInput : there is no such tile, catalogue, model, server or scheduler; two tiles have one name; another job
+    InputError : there is no such tile, catalogue, model, server or scheduler; two tiles have one name; another job
         scores into `out`; a file there was made by another model, or from another catalogue, selection or survey; no
         galaxy of the catalogue lies on any tile; the model fails, the scheduler goes away, or a file cannot be
         written. What is finished by then is kept. What is wrong with single tiles is in the summary's `failed`, and
@@ -97,16 +97,16 @@ def score(
         Readers.started(0 if spread else _readers(groups)) as readers,
         nullcontext(token) if token else hold(out) as holder,
         _sorted(catalogue, survey, where, groups, out) as galaxies,
-        source.open() as answerer,
+        source.open() as backend,
     ):
         if galaxies is not None:
             summary.left_out = galaxies.left_out
             rows = galaxies.left_out.table().to_pylist()
             _write_table(out / LEFT_OUT, ("id", "ra", "dec", "reason"), (row.values() for row in rows))
-        summary.remembered = answerer.remembered
+        summary.remembered = backend.remembered
         job = Job(
             source,
-            answerer.description,
+            backend.description,
             out,
             survey,
             galaxies,
@@ -125,7 +125,7 @@ def score(
 
             results = score_on_cluster(groups, job, scheduler or workers, advance)
         else:
-            results = score_tiles(groups, job, answerer, advance, readers)
+            results = score_tiles(groups, job, backend, advance, readers)
         try:
             for result in results:
                 if not isinstance(result, Scored):
@@ -138,7 +138,7 @@ def score(
     if galaxies is not None:
         summary.nowhere = len(galaxies) - _distinct(summary)
     if galaxies is not None and summary.elsewhere and not summary.scored and not summary.failed:
-        raise BadInput(
+        raise InputError(
             f"None of the {len(galaxies):,} galaxies of '{galaxies.source}' lies on "
             f"{_tiles_in_words(summary.elsewhere)}; check its positions (degrees) and tile names."
         )
@@ -159,25 +159,25 @@ def _groups(tiles) -> list[list[Path]]:
     name, count = names.most_common(1)[0]
     if count > 1:
         places = " and ".join(sorted(f"'{group[0].parent}'" for group in tiles if tile_name(group) == name)[:2])
-        raise BadInput(f"{count} tiles are called '{name}' (in {places}); score them into different folders.")
+        raise InputError(f"{count} tiles are called '{name}' (in {places}); score them into different folders.")
     return tiles
 
 
 @contextmanager
 def _sorted(
     catalogue: str | Path | Table | None, survey: str, where: str | None, groups: list[list[Path]], out: Path
-) -> Iterator[Galaxies | None]:
+) -> Iterator[SpatialIndex | None]:
     """The catalogue's galaxies, in a file of `out` that other processes share, as long as the context lasts."""
     if catalogue is None:
         if where:
-            raise BadInput("--where chooses from a catalogue; give one with --catalog.")
+            raise InputError("--where chooses from a catalogue; give one with --catalog.")
         yield None
     elif isinstance(catalogue, Table):
-        yield Galaxies.of_table(catalogue)
+        yield SpatialIndex.of_table(catalogue)
     else:
         file = out / GALAXIES
         try:
-            yield Galaxies.read(catalogue, survey, where, [tile_name(group) for group in groups], file)
+            yield SpatialIndex.read(catalogue, survey, where, [tile_name(group) for group in groups], file)
         finally:
             file.unlink(missing_ok=True)
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from morph.catalogues.columns import TILE_COLUMNS
-from morph.catalogues.tables import is_table, open_tables
-from morph.catalogues.values import numbers, texts
-from morph.errors import BadInput
-from morph.images.planes import is_fits
-from morph.images.tiles import Tile
+from morph.catalogs.column_names import TILE_COLUMNS
+from morph.catalogs.tables import is_table, open_tables
+from morph.catalogs.values import numbers, texts
+from morph.errors import InputError
+from morph.fits.planes import is_fits
 from morph.simulation.coadd import Tilename, write_band
 from morph.simulation.tile import TILENAME, simulate_tile
 from morph.surveys import Survey, get_survey
+from morph.tiles.tile import Tile
 from serving.scoring.rates import ROWS
 
 #: Columns of a tile's corners, as the tile tables of DES and of the Legacy Surveys call them.
@@ -37,19 +37,21 @@ class TileList:
 
     @classmethod
     def read(cls, path: str | Path) -> "TileList":
-        """The tiles in a table with their names and, if it has them, their corners. BadInput when it has no names."""
+        """The tiles in a table with their names and, if it has them, their corners. InputError when it has no names."""
         names, areas = [], []
         for table in open_tables(path):
             there = {name.lower(): name for name in table.schema.names}
             name = next((there[column] for column in TILE_COLUMNS if column in there), None)
             if name is None:
-                raise BadInput(f"'{path}' is no list of tiles: it has none of the columns {', '.join(TILE_COLUMNS)}.")
+                raise InputError(
+                    f"'{path}' is no list of tiles: it has none of the columns {', '.join(TILE_COLUMNS)}."
+                )
             corners = next(([there[c] for c in four] for four in CORNERS if there.keys() >= set(four)), [])
             for rows in table.batches([name, *corners]):
                 names += texts(rows[name]).to_pylist()
                 areas.append(_area(*(numbers(rows[c]) for c in corners)) if corners else np.full(len(rows), np.nan))
         if not names:
-            raise BadInput(f"The list of tiles '{path}' is empty.")
+            raise InputError(f"The list of tiles '{path}' is empty.")
         return cls(tuple(names), np.concatenate(areas))
 
     def __len__(self) -> int:

@@ -10,12 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from morph import __version__
-from morph.errors import BadInput
-from morph.images.tiles import tile_name
-from serving.scoring.answerers import Answerer, Answers
+from morph.errors import InputError
+from morph.tiles.tile import tile_name
+from serving.scores.summary import Result
+from serving.scoring.backends import Answers, Backend
 from serving.scoring.job import Job
 from serving.scoring.pipeline import score_tiles
-from serving.scoring.summary import Result
 
 #: The job in its folder.
 FILE = "job.pickle"
@@ -44,7 +44,7 @@ def job_folder(job: Job) -> Iterator[Path]:
         shared = replace(job, source=job.source.shared(folder))
         (folder / FILE).write_bytes(cloudpickle.dumps(shared))
     except OSError as error:
-        raise BadInput(f"Nothing can be written into '{job.out}' ({error.strerror}).") from None
+        raise InputError(f"Nothing can be written into '{job.out}' ({error.strerror}).") from None
     try:
         yield folder
     finally:
@@ -56,17 +56,17 @@ def sees(paths: Sequence[Path]) -> tuple[str, Path | None]:
     return __version__, next((path for path in paths if not path.exists()), None)
 
 
-def score_one(group: list[Path], folder: Path) -> Result | Unseen | BadInput:
-    """Score one tile of the job in `folder`; a BadInput when not the tile but the answerer or the output fails."""
+def score_one(group: list[Path], folder: Path) -> Result | Unseen | InputError:
+    """Score one tile of the job in `folder`; a InputError when not the tile but the answerer or the output fails."""
     for path in (folder / FILE, *group):
         if not path.exists():
             return Unseen(tile_name(group), _name(), path)
     try:
         job = _job(folder)
         (result,) = score_tiles([group], job, _answerer(job), lambda tiles, galaxies: None)
-    except BadInput as error:
+    except InputError as error:
         # As it is, an error would count as the task's failure.
-        return BadInput(str(error))
+        return InputError(str(error))
     return result
 
 
@@ -79,11 +79,11 @@ def _job(folder: Path) -> Job:
 
 
 #: What is open in this process: {job's token: (answerer, what closes it)}, the job that came last at the end.
-_OPEN: dict[str, tuple[Answerer, ExitStack]] = {}
+_OPEN: dict[str, tuple[Backend, ExitStack]] = {}
 _OPENING = threading.Lock()
 
 
-def _answerer(job: Job) -> Answerer:
+def _answerer(job: Job) -> Backend:
     """The job's answerer, opened once a job and process."""
     with _OPENING:
         if job.token not in _OPEN:
@@ -91,24 +91,24 @@ def _answerer(job: Job) -> Answerer:
                 _OPEN.pop(next(iter(_OPEN)))[1].close()
             stack = ExitStack()
             _OPEN[job.token] = _in_turn(stack.enter_context(job.source.open())), stack
-        answerer = _OPEN[job.token][0]
-    if answerer.description["version"] != job.description["version"]:
-        raise BadInput(
-            f"The worker {_name()} finds version {answerer.description['version']} of the model where this machine "
+        backend = _OPEN[job.token][0]
+    if backend.description["version"] != job.description["version"]:
+        raise InputError(
+            f"The worker {_name()} finds version {backend.description['version']} of the model where this machine "
             f"has {job.description['version']}; start again when both find the same."
         )
-    return answerer
+    return backend
 
 
-def _in_turn(answerer: Answerer) -> Answerer:
+def _in_turn(backend: Backend) -> Backend:
     """The answerer, for a worker with several threads, never asked by more of them than it can serve."""
-    turns = threading.Semaphore(answerer.at_once)
+    turns = threading.Semaphore(backend.at_once)
 
     def answer(stamps) -> Answers:
         with turns:
-            return answerer.answer(stamps)
+            return backend.answer(stamps)
 
-    return replace(answerer, answer=answer)
+    return replace(backend, answer=answer)
 
 
 class _Telling(logging.Handler):

@@ -16,7 +16,7 @@ def tile_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def tile(tile_folder):
-    from morph.images.tiles import Tile
+    from morph.tiles.tile import Tile
 
     with Tile.open(tile_folder) as opened:
         yield opened

@@ -13,7 +13,7 @@ import pytest
 
 import morph.atomic as atomic_module
 from morph.atomic import atomic, atomic_files
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.signals import stoppable
 
 #: Replaces the folder that it is told by one that holds a letter, without end.
@@ -82,9 +82,11 @@ def test_what_fails_leaves_nothing_and_takes_nothing_away(tmp_path, raises):
 
 def test_a_full_disk_is_one_sentence_that_says_what_is_safe(tmp_path):
     write(tmp_path / "there", "old")
-    with pytest.raises(BadInput, match=r"No space left on device.*what was there before is untouched"):
+    with pytest.raises(InputError, match=r"No space left on device.*what was there before is untouched"):
         stopped(tmp_path / "there", FULL)
-    with pytest.raises(BadInput, match=r"^The sum cannot be written to '.*' \(No space.*nothing half-written is left"):
+    with pytest.raises(
+        InputError, match=r"^The sum cannot be written to '.*' \(No space.*nothing half-written is left"
+    ):
         stopped(tmp_path / "not there", FULL, what="The sum")
     assert (tmp_path / "there").read_text() == "old"
 
@@ -99,7 +101,7 @@ def test_a_full_disk_is_one_sentence_that_says_what_is_safe(tmp_path):
     ids=["TensorFlow", "NumPy", "Pillow"],
 )
 def test_a_library_that_tells_of_a_full_disk_in_words_is_understood(error, said, tmp_path):
-    with pytest.raises(BadInput, match=said), atomic(tmp_path / "model"):
+    with pytest.raises(InputError, match=said), atomic(tmp_path / "model"):
         raise error
 
 
@@ -110,16 +112,16 @@ def test_an_error_that_is_not_the_disks_stays_what_it_is(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match=r"cannot be written: a part of its path is a file"):
+    with pytest.raises(InputError, match=r"cannot be written: a part of its path is a file"):
         write(tmp_path / "file" / "below", "x")
 
 
 def test_a_file_is_not_replaced_by_a_folder_nor_a_folder_by_a_file(tmp_path):
     write(tmp_path / "file", "old")
     make(tmp_path / "folder", "old")
-    with pytest.raises(BadInput, match="is a file"):
+    with pytest.raises(InputError, match="is a file"):
         make(tmp_path / "file", "new")
-    with pytest.raises(BadInput, match="Is a directory"):
+    with pytest.raises(InputError, match="Is a directory"):
         write(tmp_path / "folder", "new")
     assert names(tmp_path) == ["file", "folder"]
 

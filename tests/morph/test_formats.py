@@ -7,16 +7,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from morph.errors import BadInput
+from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.decision_tree import empty_votes
+from morph.errors import InputError
 from morph.formats import DATASET, FORMAT, check_format
-from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
 from morph.model.store import SHIPPED, load_model
-from morph.questions import empty_votes
 
 
 @pytest.mark.parametrize("found", [2, 0, -1, "1", 1.5])
 def test_another_format_is_refused_and_says_what_to_do(found):
-    with pytest.raises(BadInput, match=r"The model 'm' has format .*; morph .* reads formats up to 1\. Install"):
+    with pytest.raises(InputError, match=r"The model 'm' has format .*; morph .* reads formats up to 1\. Install"):
         check_format(found, 1, "model", "m")
 
 
@@ -35,7 +35,7 @@ def test_a_dataset_bears_its_format_and_one_of_a_newer_morph_is_refused(tmp_path
     pq.write_table(table.replace_schema_metadata({"morph": json.dumps(about)}), part)
     assert len(Galaxies.open(tmp_path / "set")) == 1, "one of before the numbers"
     pq.write_table(table.replace_schema_metadata({"morph": json.dumps({**about, FORMAT: 9})}), part)
-    with pytest.raises(BadInput, match=r"The dataset '.*set' has format 9"):
+    with pytest.raises(InputError, match=r"The dataset '.*set' has format 9"):
         Galaxies.open(tmp_path / "set")
 
 
@@ -48,5 +48,5 @@ def test_a_model_of_a_newer_morph_is_refused(tmp_path):
                 config["config"][FORMAT] = 2
                 content = json.dumps(config).encode()
             newer.writestr(name, content)
-    with pytest.raises(BadInput, match=r"The model '.*new\.keras' has format 2"):
+    with pytest.raises(InputError, match=r"The model '.*new\.keras' has format 2"):
         load_model(tmp_path / "new.keras")

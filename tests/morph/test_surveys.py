@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.surveys import SURVEYS, get_survey, magnitude, to_nanomaggies
 
 
 def test_unknown_survey_names_the_known_ones():
-    with pytest.raises(BadInput, match="Unknown survey 'hst'; use one of sdss, des, decals, lsst"):
+    with pytest.raises(InputError, match="Unknown survey 'hst'; use one of sdss, des, decals, lsst"):
         get_survey("hst")
 
 

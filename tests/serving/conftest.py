@@ -32,7 +32,7 @@ def flux() -> np.ndarray:
 @pytest.fixture(scope="session")
 def composites() -> np.ndarray:
     """Six galaxies as colour pictures, uint8."""
-    from morph.images.stretch import to_composite, white_level
+    from morph.stamps.stretch import to_composite, white_level
 
     return np.stack([to_composite(image, white_level(image)) for image in galaxies(6)])
 
@@ -43,17 +43,17 @@ def classifier():
     remembers some of them."""
     import keras
 
-    from morph.images.appearance import measure
+    from morph.domain_shift.sample import Sample
     from morph.model.anomaly import bands_of
     from morph.model.classifier import Classifier
-    from morph.shift.sample import Sample
+    from morph.stamps.image_statistics import measure
 
     keras.utils.set_random_seed(1)
     model = Classifier(survey="des")
-    normal = model.evidence(galaxies(200, seed=1))
+    normal = model.anomaly_features(galaxies(200, seed=1))
     model.anomaly.learn(normal[::2], normal[:0], np.zeros(0))
     model.anomaly.calibrate({"flux": normal[1::2]})
-    fewer = model.evidence(np.where(bands_of(2), galaxies(200, seed=1), np.float32(np.nan)))
+    fewer = model.anomaly_features(np.where(bands_of(2), galaxies(200, seed=1), np.float32(np.nan)))
     model.anomaly.learn(fewer[::2], fewer[:0], np.zeros(0), bands=2)
     model.anomaly.calibrate({"flux": fewer[1::2]}, bands=2)
     stamps = galaxies(200, seed=1)
@@ -65,7 +65,7 @@ def classifier():
 @pytest.fixture(scope="session")
 def model_dir(classifier, tmp_path_factory) -> Path:
     """A folder with `classifier` exported as version 3 of `morph`."""
-    from serving.export import export_model
+    from serving.savedmodel.export import export_model
 
     folder = tmp_path_factory.mktemp("models")
     export_model(classifier, folder, version=3, run="run-of-the-tests")
@@ -75,7 +75,7 @@ def model_dir(classifier, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server(model_dir):
     """The embedded server on `model_dir`, ready; `server.address` is where it listens."""
-    from serving.server import Server
+    from serving.server.embedded import Server
 
     with Server(model_dir, rest_port=0) as running:
         yield running

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from serving.messages import PredictRequest, to_tensor
+from serving.protocol.messages import PredictRequest, to_tensor
 
 SIGNATURES = ("", "serving_default", "composite", "reconstruct", "describe", "recall", "nonsense")
 
@@ -26,7 +26,7 @@ _names = st.one_of(st.sampled_from(["image", "query", "", "probabilities"]), st.
 @st.composite
 def _tensors(draw) -> bytes:
     """A TensorProto whose type, shape and content need not belong together, serialised."""
-    from serving.messages import TensorProto
+    from serving.protocol.messages import TensorProto
 
     tensor = TensorProto(dtype=draw(st.integers(0, 30)))
     for length in draw(_lengths):

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
-from morph.questions import ANSWERS, TREE, empty_votes, set_votes
+from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.decision_tree import ANSWERS, TREE, empty_votes, set_votes
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ def answers_for():
 @pytest.fixture(scope="session")
 def run_of(answers_for):
     """A function that makes an evaluated run of a given skill."""
-    from training.comparison.compare import Compared
     from training.evaluation.evaluate import record
+    from training.experiments.comparison import Compared
 
     def make(name: str, galaxies: Galaxies, skill: float, seed: int = 0, **params) -> Compared:
         evaluation = record(answers_for(galaxies, skill, seed), galaxies, name, resamples=50)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from morph.images import pictures
-from morph.style import INK, svg
+from morph.reports.style import INK, svg
+from morph.stamps import pictures
 from training import plots
 from training.evaluation import reliability_plots
-from training.evaluation.metrics import Figure
+from training.metrics.votes import Figure
 
 RANDOM = np.random.default_rng(0)
 STAMPS = RANDOM.integers(0, 255, (9, 32, 32, 3)).astype("uint8")
@@ -50,13 +50,13 @@ def test_principal_components_keep_the_distances_that_matter():
 
 
 def test_a_composite_that_is_redrawn_perfectly_looks_the_same():
-    from morph.images.stretch import relative_flux
+    from morph.stamps.stretch import relative_flux
 
     image = STAMPS[:2] // 3 + 20
-    assert np.abs(pictures.redrawn(image, relative_flux(image)).astype(int) - image).max() <= 1
+    assert np.abs(pictures.reconstructed(image, relative_flux(image)).astype(int) - image).max() <= 1
 
 
 def test_flux_and_its_reconstruction_share_a_white_level():
     flux = RANDOM.random((2, 32, 32, 3)).astype("float32")
-    assert (pictures.redrawn(flux, flux) == pictures.pictures(flux)).all()
-    assert pictures.redrawn(flux, 0.2 * flux).mean() < pictures.pictures(flux).mean()
+    assert (pictures.reconstructed(flux, flux) == pictures.pictures(flux)).all()
+    assert pictures.reconstructed(flux, 0.2 * flux).mean() < pictures.pictures(flux).mean()

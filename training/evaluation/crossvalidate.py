@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies, split_position
+from morph.dataset import Galaxies, split_position
+from morph.errors import InputError
 from morph.model.classifier import Classifier
 from training.fitting.adapt import adapted_to
 from training.fitting.fit import FINETUNING, Recipe, fit
@@ -45,16 +45,16 @@ def cross_validate(
     adapt : another way of adapting than fine-tuning: parent, training galaxies and seed to a classifier.
     ask : another way of asking than once about each stamp: classifier and images to answers.
 
-    BadInput when there are no labels to fine-tune on, or fewer labelled galaxies than folds.
+    InputError when there are no labels to fine-tune on, or fewer labelled galaxies than folds.
 
     The anomaly score stays the parent's: the folds are too small to say what is normal.
     """
     adapt = adapt or partial(_fine_tuned, recipe=recipe or FINETUNING)
     labelled = np.nan_to_num(galaxies.votes).sum(axis=1) > 0
     if not labelled.any():
-        raise BadInput(f"'{galaxies.about.get('path')}' has no labelled galaxies to cross-validate on.")
+        raise InputError(f"'{galaxies.about.get('path')}' has no labelled galaxies to cross-validate on.")
     if labelled.sum() < folds:
-        raise BadInput(
+        raise InputError(
             f"'{galaxies.about.get('path')}' has {labelled.sum()} labelled galaxies, fewer than {folds} folds; "
             f"ask for fewer --folds."
         )

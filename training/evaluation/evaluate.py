@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 
 from morph import __version__
 from morph.atomic import atomic
-from morph.errors import BadInput
-from morph.galaxies import SPLITS, Galaxies
-from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
-from morph.vote_kinds import one_kind
-from training.evaluation import metrics
-from training.evaluation.metrics import Figure
+from morph.dataset import SPLITS, Galaxies
+from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
+from morph.errors import InputError
+from morph.votes import one_kind
+from training.metrics import votes as metrics
+from training.metrics.votes import Figure
 from training.progress import track
 
 if TYPE_CHECKING:
-    from training.records.tracking import Run
+    from training.experiments.tracking import Run
 
 #: Where a run's artifacts hold its evaluation.
 FOLDER = "evaluation"
@@ -47,12 +47,12 @@ class Evaluation:
     ----------
     about : model, dataset, digest, split, survey, simulated (bool), galaxies, flagged (share flagged as anomalous),
         votes (raw or debiased, empty where not known); from `morph evaluate` also model_votes, the same of the model's
-        answers, and seen, how many of the galaxies its training met (`training.records.seen.Met.document`).
+        answers, and seen, how many of the galaxies its training met (`training.experiments.seen.Met.document`).
     ids : the galaxies, [n].
     votes : [n, vote columns], NaN where nobody was asked.
     answers : the model's, one row a galaxy: ``probabilities`` and ``concentration`` [n, answers],
         ``reconstruction_error``, ``anomaly_score`` and ``anomaly`` [n].
-    figures : see `training.evaluation.metrics`.
+    figures : see `training.metrics.votes`.
     """
 
     about: dict[str, Any]
@@ -87,13 +87,13 @@ class Evaluation:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Evaluation":
-        """Read what `save` wrote. BadInput when it is not there or damaged."""
+        """Read what `save` wrote. InputError when it is not there or damaged."""
         folder = Path(folder)
         try:
             written = json.loads((folder / _JSON).read_text())
             table = pq.read_table(folder / _PARQUET).combine_chunks()
         except (OSError, ValueError) as error:
-            raise BadInput(
+            raise InputError(
                 f"There is no evaluation in '{folder}' ({error}); make one with `morph evaluate`."
             ) from None
         answers = {name: _matrix(table[name], width) for name, width in _ANSWERS.items()}
@@ -110,10 +110,10 @@ def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
 
 
 def part_of(galaxies: Galaxies, split: str) -> Galaxies:
-    """One side of a dataset's split, or ``all`` of it. BadInput when the side is empty."""
+    """One side of a dataset's split, or ``all`` of it. InputError when the side is empty."""
     part = galaxies if split == "all" else galaxies.split()[split]
     if not len(part):
-        raise BadInput(
+        raise InputError(
             f"'{galaxies.about.get('path')}' has no galaxies in its {split} split; use --split all to take every one."
         )
     return part
@@ -150,7 +150,7 @@ def record(
     resamples: int = metrics.RESAMPLES,
 ) -> Evaluation:
     """The evaluation of answers that were already given, for instance over the folds of a cross-validation."""
-    from training.records.tracking import dataset_name
+    from training.experiments.tracking import dataset_name
 
     figures = metrics.measure(galaxies.votes, answers["probabilities"], answers["concentration"], resamples)
     about = {
@@ -204,7 +204,7 @@ def headlines(figures: Mapping[str, Figure]) -> dict[str, float]:
 
 
 def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) -> None:
-    from morph.images import pictures
+    from morph.stamps import pictures
     from training import plots as draw
     from training.evaluation import reliability_plots
 

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from morph.style import COLOURS, FAINT, INK, STYLE
-from training.evaluation import metrics
-from training.evaluation.intervals import LEVELS
+from morph.reports.style import COLOURS, FAINT, INK, STYLE
+from training.metrics import votes as metrics
+from training.metrics.intervals import LEVELS
 
 #: The height of a panel that the counts below the curve take at most.
 _COUNTS = 0.24
@@ -26,8 +26,8 @@ def reliability(
 
     Parameters
     ----------
-    curves : {question: [bins, 5]} as `training.evaluation.metrics.reliability` gives them.
-    figures : as `training.evaluation.metrics.measure` gives them; calibration errors are written into the panels.
+    curves : {question: [bins, 5]} as `training.metrics.votes.reliability` gives them.
+    figures : as `training.metrics.votes.measure` gives them; calibration errors are written into the panels.
     """
     columns = min(4, max(1, len(curves)))
     rows = -(-len(curves) // columns)
@@ -82,7 +82,7 @@ def coverage(figures: Mapping[str, metrics.Figure], title: str = "") -> Figure:
 
     Parameters
     ----------
-    figures : as `training.evaluation.metrics.measure` gives them, with ``all/coverage-...`` among them.
+    figures : as `training.metrics.votes.measure` gives them, with ``all/coverage-...`` among them.
     """
     names = [name.split("/")[0] for name in figures if name.endswith(f"/coverage-{100 * LEVELS[0]:.0f}")]
     names = [*(name for name in names if name != "all"), "all"]

@@ -1,8 +1,8 @@
 """Figures as tables for people."""
 
 from training.evaluation.evaluate import Evaluation
-from training.evaluation.four_classes import left_out
-from training.evaluation.metrics import Figure
+from training.metrics.four_classes import left_out
+from training.metrics.votes import Figure
 
 #: The columns of an evaluation's table: figure, title, whether it is a share to print in percent.
 COLUMNS = (

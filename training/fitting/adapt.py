@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
+from morph.decision_tree import TREE, VOTE_COLUMNS
+from morph.errors import InputError
 from morph.model.classifier import Classifier
-from morph.questions import TREE, VOTE_COLUMNS
+from training.fitting.batch_statistics import settle
 from training.fitting.batches import linear
-from training.fitting.statistics import settle
 
 #: Galaxies that pass through the encoder at once, and those whose statistics are measured together.
 BATCH, STATISTICS_BATCH = 128, 32
@@ -62,11 +62,13 @@ def _ways_in(classifier: Classifier, images: np.ndarray, batch: int = BATCH) -> 
 def reestimate(classifier: Classifier, images: np.ndarray, seed: int = 0) -> None:
     """Give the encoder's batch normalisation the statistics of these images, labelled or not (AdaBN: Li et al. 2016).
 
-    They are medians over batches of `STATISTICS_BATCH` (see `training.fitting.statistics`). BadInput with fewer than
+    They are medians over batches of `STATISTICS_BATCH` (see `training.fitting.batch_statistics`). InputError with fewer than
     `BATCH` images: their statistics would be noisier than the old ones are wrong.
     """
     if len(images) < BATCH:
-        raise BadInput(f"{len(images)} images are too few to measure a survey's statistics on; {BATCH} is the least.")
+        raise InputError(
+            f"{len(images)} images are too few to measure a survey's statistics on; {BATCH} is the least."
+        )
     order = np.random.default_rng(seed).permutation(len(images))
     # A short last batch would count as much as a whole one.
     whole = images[order[: len(order) // STATISTICS_BATCH * STATISTICS_BATCH]]

@@ -66,7 +66,7 @@ class Turn(keras.layers.Layer):
 class Disturb(keras.layers.Layer):
     """Random blur, colour, contrast, noise and missing bands of normalised images.
 
-    Takes and returns the dict of `morph.model.normalise.Normalise`; adds ``clean``, the image before the noise,
+    Takes and returns the dict of `morph.model.preprocessing.Normalise`; adds ``clean``, the image before the noise,
     which is what the decoder should draw.
     """
 

@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies
-from morph.images.stretch import relative_flux
+from morph.dataset import Galaxies
+from morph.decision_tree import ANSWERS, VOTE_COLUMNS, question_of
+from morph.errors import InputError
 from morph.model.experts import MEASUREMENTS, transform
-from morph.questions import ANSWERS, VOTE_COLUMNS, question_of
+from morph.stamps.stretch import relative_flux
 
 
 def linear(images: np.ndarray) -> np.ndarray:
@@ -67,9 +67,9 @@ class Batches(keras.utils.PyDataset):
         super().__init__(**{"workers": 2, "max_queue_size": 8, **options})
         sets = [(galaxies, share) for galaxies, share in sets if len(galaxies) and share > 0]
         if not sets:
-            raise BadInput("There are no galaxies to train on.")
+            raise InputError("There are no galaxies to train on.")
         if len({galaxies.size for galaxies, _ in sets}) != 1:
-            raise BadInput("The datasets hold stamps of different sizes; import them with one size.")
+            raise InputError("The datasets hold stamps of different sizes; import them with one size.")
         total = sum(share for _, share in sets)
         self.sets = [galaxies for galaxies, _ in sets]
         self.shares = np.array([share / total for _, share in sets])

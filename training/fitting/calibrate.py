@@ -8,7 +8,7 @@ fractions too sharp and intervals too narrow. Where enough galaxies have several
 where none have, one vote says something of the fractions and, by itself, nothing of their total.
 
 The three of forty volunteers who took a smooth galaxy for a spiral do not answer as those would who count its arms. So
-a question's galaxies are the ones that most of their volunteers brought there, as in `training.evaluation.metrics`,
+a question's galaxies are the ones that most of their volunteers brought there, as in `training.metrics.votes`,
 and only where they are enough do the priors let go: anything else tells of the fractions from afar.
 
 A Dirichlet is not quite how volunteers scatter, and its likelihood pays for a wrong width with a wrong mean. Where the
@@ -24,11 +24,11 @@ from keras import ops
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
+from morph.decision_tree import TREE, VOTE_COLUMNS, membership, question_of
 from morph.model.calibration import FEWEST, LEAST_SHARE, MOST, Calibration
 from morph.model.classifier import Classifier
-from morph.questions import TREE, VOTE_COLUMNS, membership, question_of
-from training.evaluation.metrics import REACHED, dirichlet_multinomial
+from training.metrics.votes import REACHED, dirichlet_multinomial
 
 #: Galaxies that were asked a question below which its calibration is left alone.
 FEWEST_ASKED = 50

@@ -15,19 +15,19 @@ import numpy as np
 from keras import ops
 
 from morph.atomic import atomic
-from morph.errors import BadInput
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
+from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.model.experts import MODALITIES, bounded, columns_of, log_density, product
-from morph.model.votes import log_likelihood
-from training.anomalies.normal import learn_normal
-from training.evaluation.shift import remember
+from morph.model.vote_likelihood import log_likelihood
+from training.fitting.anomaly_reference import learn_reference
 from training.fitting.augment import Disturb, Strength, Turn
+from training.fitting.batch_statistics import BATCHES, settle
 from training.fitting.batches import Batches, given_of, mostly_artifact
 from training.fitting.calibrate import calibrate
 from training.fitting.heads import STRENGTH, refit
 from training.fitting.layerwise import LayerwiseAdamW, falling_shares
-from training.fitting.statistics import BATCHES, settle
+from training.fitting.reference_sample import remember
 
 #: Independent pixels of a stamp: the noise of resampled images is correlated over about five pixels.
 INDEPENDENT_PIXELS = 600.0
@@ -221,7 +221,7 @@ class _Finite(keras.callbacks.Callback):
         losses = {name: float((logs or {}).get(name, 0.0)) for name in ("loss", "val_loss")}
         wrong = [f"{name} {value:g}" for name, value in losses.items() if not np.isfinite(value)]
         if wrong:
-            raise BadInput(
+            raise InputError(
                 f"Training stopped in epoch {epoch + 1} because its loss is not finite ({', '.join(wrong)}); "
                 "lower --learning-rate, or look for impossible votes, magnitudes or pixels in the datasets."
             )
@@ -257,7 +257,7 @@ def fit(
 
     Raises
     ------
-    BadInput : the loss is not finite.
+    InputError : the loss is not finite.
     """
     keras.utils.set_random_seed(recipe.seed)
     batches = Batches(list(sets), recipe.batch_size, seed=recipe.seed, steps=recipe.steps, balance=recipe.balance)
@@ -280,7 +280,7 @@ def fit(
     if recipe.heads is not None:
         refit(classifier, [galaxies for galaxies, _ in sets], recipe.heads, recipe.seed)
     if validation is not None:
-        learn_normal(classifier, held_out or validation, hosts or [galaxies for galaxies, _ in sets])
+        learn_reference(classifier, held_out or validation, hosts or [galaxies for galaxies, _ in sets])
         calibrate(classifier, held_out or validation)
     # Without held-out galaxies too: what was remembered before was said in another embedding. And only what came with
     # labels: how far away the answers were learned is the question.

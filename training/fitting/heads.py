@@ -12,9 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
 from morph.model.classifier import Classifier
-from morph.model.votes import log_likelihood
+from morph.model.vote_likelihood import log_likelihood
 from training.fitting.adapt import encode, turned
 from training.fitting.batches import rarity
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import click
 import numpy as np
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies
-from morph.vote_kinds import one_kind
-from training.fitting.one_sided import check_labels, told
+from morph.dataset import Galaxies
+from morph.errors import InputError
+from morph.votes import one_kind
+from training.fitting.single_class import check_labels, told
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
     galaxies are taken out of the unlabelled sets.
     """
     from training.fitting.batches import unanswered
-    from training.sources.overlap import without_duplicates
+    from training.importers.overlap import without_duplicates
 
     names, weights = zip(*(weighted(name) for name in task.labelled), strict=True)
     labelled = [Galaxies.open(name).split() for name in names]
@@ -98,7 +98,7 @@ def _with_a_teacher(task: Task, sets: list[Galaxies]) -> list[Galaxies]:
     if not sets:
         return []
     from morph.model.store import load_model
-    from training.fitting.teacher import taught
+    from training.fitting.pseudo_labels import taught
 
     assert task.teacher is not None, "a task with sets to teach names their teacher"
     teacher = load_model(task.teacher)
@@ -119,7 +119,7 @@ def _budget(train: list[Galaxies], labels: int, seed: int) -> list[Galaxies]:
     train = [galaxies.select(np.nan_to_num(galaxies.votes).sum(axis=1) > 0) for galaxies in train]
     sizes = [len(galaxies) for galaxies in train]
     if labels > sum(sizes):
-        raise BadInput(
+        raise InputError(
             f"The training splits hold {sum(sizes)} labelled galaxies; ask for that many --labels or fewer."
         )
     chosen = np.sort(np.random.default_rng(seed).permutation(sum(sizes))[:labels])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.model.store import SHIPPED
 from training.weights.publish import WEIGHTS, describe, publish
 from training.weights.recipe import Extent, verbs
@@ -67,14 +67,14 @@ def command(
     work = work or (Path("data") if extent.whole else out)
     try:
         if not (card_only or data.is_dir()):
-            raise BadInput(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
+            raise InputError(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
         every = verbs(data, work, extent)
         if not card_only:
             carry_out(every, work)
         weights = out / WEIGHTS if card_only else work / WEIGHTS
         last = shlex.join(["morph", *every[-1]])
         publish(weights, describe(weights, work, _typed(extent), last, "" if extent.whole else SHORT), out)
-    except BadInput as error:
+    except InputError as error:
         raise click.UsageError(str(error)) from None
     except (KeyboardInterrupt, click.Abort):
         click.echo("Stopped. What was finished is kept; the same command goes on from there.", err=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
+from morph.errors import InputError
 from morph.model.store import RECORD, SHIPPED
 from training.weights.recipe import SIMULATED
 
@@ -35,7 +35,7 @@ def teach_bands(classifier, hosts: list[Galaxies], held_out: list[Galaxies]) -> 
     held_out : galaxies that it was not trained on, to set the p-value on.
     """
     from morph.model.anomaly import ALL_BANDS
-    from training.anomalies.normal import HOSTS, normal_galaxies, teach
+    from training.fitting.anomaly_reference import HOSTS, normal_galaxies, teach
 
     normal = [*normal_galaxies(held_out).values()]
     planted_on = [each for galaxies in hosts for each in normal_galaxies([galaxies], most=2 * HOSTS).values()]
@@ -45,10 +45,10 @@ def teach_bands(classifier, hosts: list[Galaxies], held_out: list[Galaxies]) -> 
 
 
 def check_the_rest(before, after) -> None:
-    """BadInput if two models differ in any weight but the anomaly score's."""
+    """InputError if two models differ in any weight but the anomaly score's."""
     for old, new in zip(_but_the_score(before), _but_the_score(after), strict=True):
         if not np.array_equal(np.asarray(old), np.asarray(new), equal_nan=True):
-            raise BadInput(f"The weights '{old.path}' changed, and only those of the anomaly score should.")
+            raise InputError(f"The weights '{old.path}' changed, and only those of the anomaly score should.")
 
 
 def _but_the_score(classifier) -> list:

@@ -22,7 +22,7 @@ def describe(weights: Path, work: Path, command: str, last: str, note: str = "")
     command, last : what made the weights, and the last verb of it, as typed.
     note : what else is to be said of how they were made; by default what is known of these very weights.
     """
-    from morph.galaxies import Galaxies
+    from morph.dataset import Galaxies
     from morph.model.store import load_model
     from training.evaluation.evaluate import evaluate
     from training.weights.card import HISTORY, card

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.sources.pictures import find_pictures
+from training.importers.pictures import find_pictures
 
 #: Labelled pictures: folder, its labels, and the name of the dataset.
 LABELLED = (("sdss-galaxyzoo1", "labels.csv", "gz1"), ("sdss-galaxyzoo2", "votes.csv", "gz2"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from morph.model.store import RECORD, SHIPPED
-from morph.vote_kinds import RAW
+from morph.votes import RAW
 
 
 def record(weights: Path, work: Path) -> dict[str, str]:
@@ -20,8 +20,8 @@ def record(weights: Path, work: Path) -> dict[str, str]:
     ----------
     work : the folder of the recipe's datasets, imported and simulated by the same commands as for the training.
     """
+    from training.experiments.seen import Seen
     from training.fitting.sets import Task, training_sets
-    from training.records.seen import Seen
     from training.weights.publish import digest
     from training.weights.recipe import LABELLED, SIMULATED, UNLABELLED
 

@@ -1,7 +1,7 @@
 """What can be wrong with a deployment, one small function a mistake, and no cluster needed.
 
 A check is given a `Deployment` and returns one sentence that says what it found to be right. What is wrong it
-raises as BadInput, in one sentence with the remedy.
+raises as InputError, in one sentence with the remedy.
 """
 
 import importlib
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy.deployment import Deployment
 
 #: The modules of checks, in the order of the report, and the file without which a module has nothing to say.
@@ -68,7 +68,7 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
                 yield Finding(about, "ok", function(deployment))
             except Skipped as reason:
                 yield Finding(about, "skipped", str(reason))
-            except BadInput as problem:
+            except InputError as problem:
                 # A file that cannot be read fails every check that needs it; it is told once.
                 again = str(problem) in told
                 told.add(str(problem))

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy.checks import Skipped, check
 from serving.deploy.deployment import Deployment
 
@@ -24,20 +24,24 @@ def warm_up(deployment: Deployment) -> str:
     for number, request in enumerate(requests, 1):
         name, signature = request.model_spec.name, request.model_spec.signature_name
         if name != deployment.name or signature not in deployment.signatures:
-            raise BadInput(f"Warm-up record {number} asks for {name}/{signature}, which is not served; export again.")
+            raise InputError(
+                f"Warm-up record {number} asks for {name}/{signature}, which is not served; export again."
+            )
         inputs = _arrays(request)
         try:
             outputs = deployment.run(signature, inputs)
         except (ValueError, KeyError) as error:
-            raise BadInput(f"Warm-up record {number} ({signature}) fails: {error}.") from None
+            raise InputError(f"Warm-up record {number} ({signature}) fails: {error}.") from None
         rows = len(next(iter(inputs.values())))
         if any(len(array) != rows for array in outputs.values()):
-            raise BadInput(f"Warm-up record {number} ({signature}): {rows} rows went in and another number came out.")
+            raise InputError(
+                f"Warm-up record {number} ({signature}): {rows} rows went in and another number came out."
+            )
         seen.setdefault(signature, set()).add(rows)
     largest = deployment.batching.max_batch_size.value
     for signature in images(deployment):
         if largest not in seen.get(signature, ()):
-            raise BadInput(
+            raise InputError(
                 f"The warm-up has no batch of max_batch_size ({largest}) for '{signature}', so that the first user "
                 f"waits for it; export again, or change batching_parameters.txt."
             )
@@ -48,18 +52,18 @@ def _warmup_requests(deployment: Deployment) -> list:
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
-    from serving.export import WARMUP
+    from serving.savedmodel.export import WARMUP
 
     path = deployment.version / WARMUP
     if not path.is_file():
-        raise BadInput(f"There is no warm-up ('{WARMUP}'); the first users wait for it. Export the model again.")
+        raise InputError(f"There is no warm-up ('{WARMUP}'); the first users wait for it. Export the model again.")
     try:
         records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
         logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
     except (tf.errors.OpError, ValueError) as error:  # protobuf's DecodeError is a ValueError
-        raise BadInput(f"The warm-up cannot be read ({str(error).splitlines()[0][:120]}); export again.") from None
+        raise InputError(f"The warm-up cannot be read ({str(error).splitlines()[0][:120]}); export again.") from None
     if len(logs) > MOST_RECORDS:
-        raise BadInput(f"The warm-up has {len(logs)} records; TensorFlow Serving replays {MOST_RECORDS} at most.")
+        raise InputError(f"The warm-up has {len(logs)} records; TensorFlow Serving replays {MOST_RECORDS} at most.")
     return [log.predict_log.request for log in logs]
 
 
@@ -86,7 +90,7 @@ def any_number(deployment: Deployment) -> str:
     for name, definition in deployment.signatures.items():
         for key, info in (*definition.inputs.items(), *definition.outputs.items()):
             if not info.tensor_shape.dim or info.tensor_shape.dim[0].size != -1:
-                raise BadInput(
+                raise InputError(
                     f"Signature '{name}': '{key}' has a fixed number of rows, so requests cannot be merged."
                 )
     return "every signature takes and gives n rows"
@@ -98,7 +102,7 @@ def message_size(deployment: Deployment) -> str:
     bytes_each = max(images(deployment).values(), default=0)
     if largest * bytes_each > LARGEST_MESSAGE:
         most = LARGEST_MESSAGE // bytes_each
-        raise BadInput(f"A request of max_batch_size ({largest}) is larger than 2 GiB; the most is {most} galaxies.")
+        raise InputError(f"A request of max_batch_size ({largest}) is larger than 2 GiB; the most is {most} galaxies.")
     return f"{largest} galaxies are {largest * bytes_each / 2**20:.1f} MiB"
 
 
@@ -111,7 +115,7 @@ def memory_of_the_queue(deployment: Deployment) -> str:
     said = f"full queues of every signature hold {needed / 2**30:.1f} GiB"
     for where, limit in _limits(deployment).items():
         if needed > limit / 2:
-            raise BadInput(
+            raise InputError(
                 f"{said.capitalize()}, more than half of the {limit / 2**30:.1f} GiB that {where} gives; "
                 f"lower max_enqueued_batches."
             )
@@ -137,5 +141,5 @@ def _bytes(quantity: str) -> float:
     """`8Gi` of Kubernetes, `8g` of Compose."""
     match = re.fullmatch(r"([\d.]+)\s*([A-Za-z]*)", quantity)
     if not match or match[2].removesuffix("b") not in _UNITS:
-        raise BadInput(f"'{quantity}' is no amount of memory; write it like 8Gi.")
+        raise InputError(f"'{quantity}' is no amount of memory; write it like 8Gi.")
     return float(match[1]) * _UNITS[match[2].removesuffix("b")]

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy.checks import check
 from serving.deploy.checks.server import check_image, check_options, options, proxy
 from serving.deploy.deployment import Deployment
@@ -25,7 +25,7 @@ _DURATION = re.compile(r"(\d+(h|m|s|ms|us))+")
 def _services(deployment: Deployment, file: str = FILE) -> dict[str, dict[str, Any]]:
     services = deployment.mapping(file).get("services")
     if not isinstance(services, dict) or not all(isinstance(service or {}, dict) for service in services.values()):
-        raise BadInput(f"{file}: 'services' must name services.")
+        raise InputError(f"{file}: 'services' must name services.")
     # One that a file takes out is null there.
     return {name: service for name, service in services.items() if service is not None}
 
@@ -33,7 +33,7 @@ def _services(deployment: Deployment, file: str = FILE) -> dict[str, dict[str, A
 def _serving(deployment: Deployment) -> dict[str, Any]:
     services = _services(deployment)
     if "serving" not in services:
-        raise BadInput(f"{FILE} has no service 'serving'; `morph deploy write` makes one.")
+        raise InputError(f"{FILE} has no service 'serving'; `morph deploy write` makes one.")
     return services["serving"]
 
 
@@ -42,21 +42,21 @@ def compose_files(deployment: Deployment) -> str:
     files = sorted(path.name for path in deployment.folder.glob("compose*.yaml"))
     for file in files:
         if unknown := {key for key in deployment.mapping(file) if not key.startswith("x-")} - _TOP:
-            raise BadInput(f"{file}: Compose knows no '{sorted(unknown)[0]}' at the top.")
+            raise InputError(f"{file}: Compose knows no '{sorted(unknown)[0]}' at the top.")
         for name, service in _services(deployment, file).items():
             where = f"{file}, service '{name}'"
             if unknown := set(service) - _SERVICE:
-                raise BadInput(f"{where}: Compose knows no '{sorted(unknown)[0]}'.")
+                raise InputError(f"{where}: Compose knows no '{sorted(unknown)[0]}'.")
             if file == FILE and "image" not in service:
-                raise BadInput(f"{where} has no image.")
+                raise InputError(f"{where} has no image.")
             health = service.get("healthcheck") or {}
             if unknown := set(health) - _HEALTH:
-                raise BadInput(f"{where}: a health check has no '{sorted(unknown)[0]}'.")
+                raise InputError(f"{where}: a health check has no '{sorted(unknown)[0]}'.")
             times = {key: health.get(key) for key in ("interval", "timeout", "start_period")}
             times["stop_grace_period"] = service.get("stop_grace_period")
             for key, time in times.items():
                 if time is not None and not _DURATION.fullmatch(str(time)):
-                    raise BadInput(f"{where}: {key} '{time}' is no duration; write it like 10s.")
+                    raise InputError(f"{where}: {key} '{time}' is no duration; write it like 10s.")
     return ", ".join(files)
 
 
@@ -68,19 +68,19 @@ def compose_references(deployment: Deployment) -> str:
         where = f"{FILE}, service '{name}'"
         for other in service.get("depends_on", []):
             if other not in services:
-                raise BadInput(f"{where} depends on '{other}', which is no service.")
+                raise InputError(f"{where} depends on '{other}', which is no service.")
         for source, _ in mounts(service):
             if source.startswith(("./", "../")):
                 if not (deployment.folder / source).exists():
-                    raise BadInput(
+                    raise InputError(
                         f"{where} mounts '{source}', which is not there; Docker would make an empty folder."
                     )
             elif not source.startswith("/") and source not in (top.get("volumes") or {}):
-                raise BadInput(f"{where} uses the volume '{source}', which is not declared under 'volumes'.")
+                raise InputError(f"{where} uses the volume '{source}', which is not declared under 'volumes'.")
         for port in service.get("ports", []):
             outside = str(port).rsplit(":", 1)[0].rsplit(":", 1)[-1]
             if other := published.get(outside):
-                raise BadInput(f"{FILE}: services '{other}' and '{name}' both want port {outside}.")
+                raise InputError(f"{FILE}: services '{other}' and '{name}' both want port {outside}.")
             published[outside] = name
     return f"{len(services)} services, every file and volume is there"
 
@@ -98,16 +98,18 @@ def compose_server(deployment: Deployment) -> str:
     if "proxy" in _services(deployment):
         listens, asks, _ = proxy(deployment)
         if str(asks) != given["port"]:
-            raise BadInput(f"{where}: the server listens on {given['port']}, and envoy.yaml asks {asks}.")
+            raise InputError(f"{where}: the server listens on {given['port']}, and envoy.yaml asks {asks}.")
         if given["port"] in inside:
-            raise BadInput(f"{where}: ports has {asks}, the server's own, which is the proxy's alone to ask.")
+            raise InputError(f"{where}: ports has {asks}, the server's own, which is the proxy's alone to ask.")
         reached["gRPC"] = str(listens)
     for port in reached.values():
         if port not in inside:
-            raise BadInput(f"{where}: the server listens on {port}, and ports has {', '.join(sorted(inside))}.")
+            raise InputError(f"{where}: the server listens on {port}, and ports has {', '.join(sorted(inside))}.")
     test = " ".join(map(str, service.get("healthcheck", {}).get("test", [])))
     if f"/{given['rest_api_port']}" not in test or f"/v1/models/{deployment.name} " not in test:
-        raise BadInput(f"{where}: the health check must ask /v1/models/{deployment.name} on {given['rest_api_port']}.")
+        raise InputError(
+            f"{where}: the health check must ask /v1/models/{deployment.name} on {given['rest_api_port']}."
+        )
     return f"{service['image']}, " + ", ".join(f"{what} on {port}" for what, port in reached.items())
 
 
@@ -116,9 +118,9 @@ def compose_tls(deployment: Deployment) -> str:
     extra = _services(deployment, "compose.tls.yaml").get("serving", {})
     given = options(["tensorflow_model_server", *extra.get("command", [])], "compose.tls.yaml")
     if _serving(deployment).get("command"):
-        raise BadInput("compose.tls.yaml replaces 'command' of compose.yaml; say everything in 'entrypoint' there.")
+        raise InputError("compose.tls.yaml replaces 'command' of compose.yaml; say everything in 'entrypoint' there.")
     if given.get("ssl_config_file") not in {target for _, target in mounts(extra)}:
-        raise BadInput("compose.tls.yaml: --ssl_config_file must name the ssl.config that is mounted.")
+        raise InputError("compose.tls.yaml: --ssl_config_file must name the ssl.config that is mounted.")
     return "compose.tls.yaml adds ssl.config"
 
 
@@ -142,7 +144,7 @@ def compose_containers(deployment: Deployment) -> str:
             right["read_only: true"] = service.get("read_only") is True
             right["a user who is not root"] = not re.match("(root|0)(:|$)", user)
         if missing := [what for what, there in right.items() if not there]:
-            raise BadInput(f"{where}: give it {missing[0]}.")
+            raise InputError(f"{where}: give it {missing[0]}.")
     return f"{len(services)} services with limits and without rights that they do not need"
 
 
@@ -152,6 +154,6 @@ def mounts(service: dict[str, Any]) -> list[tuple[str, str]]:
     for volume in service.get("volumes", []):
         parts = str(volume).split(":")
         if not isinstance(volume, str) or len(parts) < 2:
-            raise BadInput(f"{FILE}: write the volume '{volume}' as SOURCE:PATH[:ro].")
+            raise InputError(f"{FILE}: write the volume '{volume}' as SOURCE:PATH[:ro].")
         pairs.append((parts[0], parts[1]))
     return pairs

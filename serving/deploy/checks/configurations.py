@@ -2,10 +2,10 @@
 
 from pathlib import PurePosixPath
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy.checks import Skipped, check
 from serving.deploy.deployment import Deployment
-from serving.export import version_number
+from serving.savedmodel.export import version_number
 
 
 @check("models.config")
@@ -14,23 +14,23 @@ def models_config(deployment: Deployment) -> str:
     model = listed.get(deployment.name)
     if model is None:
         names = ", ".join(listed) or "none"
-        raise BadInput(f"models.config has no model '{deployment.name}' (it has {names}); choose it with --name.")
+        raise InputError(f"models.config has no model '{deployment.name}' (it has {names}); choose it with --name.")
     if model.model_platform != "tensorflow":
-        raise BadInput(f"models.config: model_platform is '{model.model_platform}'; it must be 'tensorflow'.")
+        raise InputError(f"models.config: model_platform is '{model.model_platform}'; it must be 'tensorflow'.")
     if model.base_path.startswith("s3://"):
-        raise BadInput(
+        raise InputError(
             "models.config: stock TensorFlow Serving reads no s3:// since 2.7; mount the bucket and give its path."
         )
     if not model.base_path.startswith(("/", "gs://")):
-        raise BadInput(f"models.config: base_path '{model.base_path}' must be absolute, or begin with gs://.")
+        raise InputError(f"models.config: base_path '{model.base_path}' must be absolute, or begin with gs://.")
     if version_number(PurePosixPath(model.base_path).name) is not None:
-        raise BadInput(f"models.config: base_path '{model.base_path}' is one version; give the folder above it.")
+        raise InputError(f"models.config: base_path '{model.base_path}' is one version; give the folder above it.")
     return f"serves {model.name} from {model.base_path}"
 
 
 @check("versions and labels")
 def versions_and_labels(deployment: Deployment) -> str:
-    from serving.export import versions
+    from serving.savedmodel.export import versions
 
     there = versions(deployment.folder / deployment.name)
     for model in deployment.models.model_config_list.config:
@@ -45,10 +45,10 @@ def versions_and_labels(deployment: Deployment) -> str:
         }[kind]
         for version in loaded:
             if version not in there:
-                raise BadInput(f"models.config asks for version {version}, which is not in '{model.name}/'.")
+                raise InputError(f"models.config asks for version {version}, which is not in '{model.name}/'.")
         for label, version in model.version_labels.items():
             if version not in loaded:
-                raise BadInput(f"models.config: label '{label}' is on version {version}, which is not loaded.")
+                raise InputError(f"models.config: label '{label}' is on version {version}, which is not loaded.")
         return f"loads {_listed(loaded)} of {_listed(there)}"
     raise Skipped("models.config does not have the model.")
 
@@ -61,16 +61,16 @@ def _listed(versions: list[int]) -> str:
 def batching_parameters(deployment: Deployment) -> str:
     sizes, largest = list(deployment.batching.allowed_batch_sizes), deployment.batching.max_batch_size.value
     if largest < 1:
-        raise BadInput("batching_parameters.txt: max_batch_size must be at least 1.")
+        raise InputError("batching_parameters.txt: max_batch_size must be at least 1.")
     if sizes != sorted(set(sizes)):
-        raise BadInput(f"batching_parameters.txt: allowed_batch_sizes must rise; they are {sizes}.")
+        raise InputError(f"batching_parameters.txt: allowed_batch_sizes must rise; they are {sizes}.")
     if sizes and sizes[-1] != largest:
-        raise BadInput(
+        raise InputError(
             f"batching_parameters.txt: allowed_batch_sizes must end with max_batch_size ({largest}); "
             f"they end with {sizes[-1]}."
         )
     if deployment.batching.HasField("num_batch_threads") and deployment.batching.num_batch_threads.value < 1:
-        raise BadInput("batching_parameters.txt: num_batch_threads must be at least 1.")
+        raise InputError("batching_parameters.txt: num_batch_threads must be at least 1.")
     return f"passes of up to {largest} galaxies" + (f", padded to one of {len(sizes)} sizes" if sizes else "")
 
 
@@ -78,15 +78,15 @@ def batching_parameters(deployment: Deployment) -> str:
 def monitoring_config(deployment: Deployment) -> str:
     prometheus = deployment.monitoring.prometheus_config
     if not prometheus.enable:
-        raise BadInput("monitoring.config: prometheus_config needs `enable: true`, or nothing is counted.")
+        raise InputError("monitoring.config: prometheus_config needs `enable: true`, or nothing is counted.")
     if not prometheus.path.startswith("/"):
-        raise BadInput(f"monitoring.config: path '{prometheus.path}' must begin with a slash.")
+        raise InputError(f"monitoring.config: path '{prometheus.path}' must begin with a slash.")
     return f"metrics at {prometheus.path}"
 
 
 @check("ssl.config")
 def ssl_config(deployment: Deployment) -> str:
-    from serving.embedded.tls import Tls
+    from serving.server.tls import Tls
 
     if not deployment.has("ssl.config"):
         raise Skipped("There is no ssl.config; `morph deploy tls` makes one.")

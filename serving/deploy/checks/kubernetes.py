@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import Any
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy.checks import Skipped, check
 from serving.deploy.checks.server import check_image, check_options, options, proxy
 from serving.deploy.deployment import Deployment, Manifest, pod
@@ -26,14 +26,14 @@ def objects(deployment: Deployment) -> str:
     seen: set[tuple[str, str]] = set()
     for manifest in deployment.manifests:
         if not manifest.content.get("apiVersion") or not manifest.kind:
-            raise BadInput(f"{manifest.file}: every object needs apiVersion and kind.")
+            raise InputError(f"{manifest.file}: every object needs apiVersion and kind.")
         for field in _EXTENSIONS.get((manifest.content["apiVersion"], manifest.kind), ("metadata.name",)):
             if _at(manifest.content, field) in (None, "", []):
-                raise BadInput(f"{manifest.file}: {manifest} needs {field}.")
+                raise InputError(f"{manifest.file}: {manifest} needs {field}.")
     for kind in {manifest.kind for manifest in deployment.manifests} - {"Kustomization", "Component"}:
         for manifest in deployment.objects(kind):
             if (kind, manifest.name) in seen:
-                raise BadInput(f"{manifest.file}: there are two objects {manifest}.")
+                raise InputError(f"{manifest.file}: there are two objects {manifest}.")
             seen.add((kind, manifest.name))
     return f"{len(seen)} objects"
 
@@ -54,9 +54,9 @@ def schemas(deployment: Deployment) -> str:
             kubernetes_validate.validate(manifest.content, RELEASE, strict=True)
         except kubernetes_validate.ValidationError as error:
             place = ".".join(map(str, error.path))
-            raise BadInput(f"{manifest.file}: {manifest}, at '{place}': {error.message}.") from None
+            raise InputError(f"{manifest.file}: {manifest}, at '{place}': {error.message}.") from None
         except kubernetes_validate.SchemaNotFoundError:
-            raise BadInput(
+            raise InputError(
                 f"{manifest.file}: Kubernetes {RELEASE} has no {manifest.kind} in {manifest.content['apiVersion']}."
             ) from None
         checked += 1
@@ -74,10 +74,12 @@ def kustomization(deployment: Deployment) -> str:
         files += [file for maker in content.get("configMapGenerator", []) for file in maker.get("files", [])]
         for file in files:
             if not deployment.has(str(here / file)):
-                raise BadInput(f"{manifest.file} names '{file}', which is not there.")
+                raise InputError(f"{manifest.file} names '{file}', which is not there.")
         for component in content.get("components", []):
             if not deployment.has(str(here / component / "kustomization.yaml")):
-                raise BadInput(f"{manifest.file} names the component '{component}', which has no kustomization.yaml.")
+                raise InputError(
+                    f"{manifest.file} names the component '{component}', which has no kustomization.yaml."
+                )
         for patch in content.get("patches", []):
             _check_patch(deployment, str(here / patch["path"]))
     return "every file that is named is there"
@@ -87,10 +89,10 @@ def _check_patch(deployment: Deployment, file: str) -> None:
     change = deployment.mapping(file)
     kind, name = change.get("kind", ""), change.get("metadata", {}).get("name")
     if name not in {found.name for found in deployment.objects(kind)}:
-        raise BadInput(f"{file} changes the {kind} '{name}', which is not there.")
+        raise InputError(f"{file} changes the {kind} '{name}', which is not there.")
     for container in pod(Manifest(file, change)).get("containers", []):
         if container["name"] not in {each["name"] for each in pod(deployment.server)["containers"]}:
-            raise BadInput(f"{file} changes the container '{container['name']}', which is not there.")
+            raise InputError(f"{file} changes the container '{container['name']}', which is not there.")
 
 
 @check("selectors")
@@ -113,7 +115,7 @@ def selectors(deployment: Deployment) -> str:
 
 def _must_match(selector: Any, labels: dict[str, str], who: str) -> None:
     if not selector or any(labels.get(key) != value for key, value in selector.items()):
-        raise BadInput(f"{who} selects {selector}, and the server's pods are {labels}.")
+        raise InputError(f"{who} selects {selector}, and the server's pods are {labels}.")
 
 
 @check("Kubernetes server")
@@ -124,11 +126,11 @@ def server(deployment: Deployment) -> str:
     check_options(given, _mounted(deployment), deployment, where)
     limits = container.get("resources", {}).get("limits", {})
     if container["image"].endswith("-gpu") and str(limits.get("nvidia.com/gpu", "0")) == "0":
-        raise BadInput(f"{where}: the image is for a GPU, and resources.limits has no nvidia.com/gpu.")
+        raise InputError(f"{where}: the image is for a GPU, and resources.limits has no nvidia.com/gpu.")
     grace = pod(deployment.server).get("terminationGracePeriodSeconds", 30)
     sleep = _at(container, "lifecycle.preStop.exec.command") or []
     if len(sleep) != 2 or sleep[0] != "sleep" or int(sleep[1]) >= grace:
-        raise BadInput(
+        raise InputError(
             f"{where}: preStop must sleep for less than terminationGracePeriodSeconds ({grace}): TensorFlow Serving "
             f"does not listen to SIGTERM, and answers what it was sent in that time."
         )
@@ -149,16 +151,16 @@ def _mounted(deployment: Deployment) -> dict[str, str]:
     for mount in deployment.container.get("volumeMounts", []):
         volume, path = volumes.get(mount["name"]), mount["mountPath"]
         if volume is None:
-            raise BadInput(f"{deployment.server} mounts '{mount['name']}', which is not under its volumes.")
+            raise InputError(f"{deployment.server} mounts '{mount['name']}', which is not under its volumes.")
         if "configMap" in volume:
             name = volume["configMap"]["name"]
             if name not in maps:
-                raise BadInput(f"{deployment.server} uses the ConfigMap '{name}', which is not there.")
+                raise InputError(f"{deployment.server} uses the ConfigMap '{name}', which is not there.")
             found |= {f"{path}/{PurePosixPath(file).name}": file for file in maps[name]}
         elif "persistentVolumeClaim" in volume:
             claim = volume["persistentVolumeClaim"]["claimName"]
             if claim not in claims:
-                raise BadInput(f"{deployment.server} uses the PersistentVolumeClaim '{claim}', which is not there.")
+                raise InputError(f"{deployment.server} uses the PersistentVolumeClaim '{claim}', which is not there.")
             found[path] = claim
     return found
 
@@ -170,7 +172,7 @@ def ports_and_probes(deployment: Deployment) -> str:
     ports = {port["name"]: port["containerPort"] for port in container.get("ports", []) if "name" in port}
     for option in ("port", "rest_api_port"):
         if int(given[option]) not in ports.values():
-            raise BadInput(f"{where}: the server listens on {given[option]}, and the container's ports are {ports}.")
+            raise InputError(f"{where}: the server listens on {given[option]}, and the container's ports are {ports}.")
     everyone = {
         port.get("name", port["containerPort"]): port["containerPort"]
         for each in pod(deployment.server)["containers"]
@@ -180,24 +182,24 @@ def ports_and_probes(deployment: Deployment) -> str:
         for port in service.content["spec"].get("ports", []):
             target = port.get("targetPort", port["port"])
             if target not in (*everyone, *everyone.values()):
-                raise BadInput(f"{service}: targetPort '{target}' is none of the containers' ports {everyone}.")
+                raise InputError(f"{service}: targetPort '{target}' is none of the containers' ports {everyone}.")
     rest = {name for name, number in ports.items() if number == int(given["rest_api_port"])} | {
         int(given["rest_api_port"])
     }
     request = container.get("startupProbe", {}).get("httpGet", {})
     # Stock TensorFlow Serving has no other address that says how the model is.
     if request.get("path") != f"/v1/models/{deployment.name}" or request.get("port") not in rest:
-        raise BadInput(f"{where}: startupProbe must get /v1/models/{deployment.name} on the REST port.")
+        raise InputError(f"{where}: startupProbe must get /v1/models/{deployment.name} on the REST port.")
     asked = " ".join(map(str, _at(container, "readinessProbe.exec.command") or []))
     wanted = (f"/{given['rest_api_port']}", f"/v1/models/{deployment.name} ", '"AVAILABLE"')
     if not all(part in asked for part in wanted):
         # The status is answered with 200 without a model too.
-        raise BadInput(
+        raise InputError(
             f'{where}: readinessProbe must look for "AVAILABLE" in /v1/models/{deployment.name} on the REST port.'
         )
     alive = container.get("livenessProbe", {}).get("tcpSocket", {}).get("port")
     if alive not in (*ports, *ports.values()):
-        raise BadInput(f"{where}: livenessProbe must open one of the container's ports {ports}.")
+        raise InputError(f"{where}: livenessProbe must open one of the container's ports {ports}.")
     return ", ".join(f"{name} {number}" for name, number in everyone.items())
 
 
@@ -209,42 +211,42 @@ def who_may_ask(deployment: Deployment) -> str:
         for rule in policy.content["spec"].get("ingress") or []:
             opened |= {port.get("port") for port in rule.get("ports", [])}
             if not rule.get("from"):
-                raise BadInput(f"{policy.file}: {policy} lets every pod in; say under `from` who may ask.")
+                raise InputError(f"{policy.file}: {policy} lets every pod in; say under `from` who may ask.")
             if not rule.get("ports"):
-                raise BadInput(f"{policy.file}: {policy} opens every port; name them under `ports`.")
+                raise InputError(f"{policy.file}: {policy} opens every port; name them under `ports`.")
     if not opened:
-        raise BadInput("No NetworkPolicy says who may ask: every pod of the cluster reaches the server.")
+        raise InputError("No NetworkPolicy says who may ask: every pod of the cluster reaches the server.")
     proxied = [each for each in pod(deployment.server)["containers"] if each["name"] == "proxy"]
     if not proxied:
         return "those whom the network policy names, for everything that the server answers"
     listens, asks, passed = proxy(deployment)
     if listens not in {port["containerPort"] for port in proxied[0].get("ports", [])}:
-        raise BadInput(
+        raise InputError(
             f"{deployment.server}: envoy.yaml listens on {listens}, which is no port of the container 'proxy'."
         )
     if asks != own:
-        raise BadInput(f"{deployment.server}: the server listens on {own}, and envoy.yaml asks {asks}.")
+        raise InputError(f"{deployment.server}: the server listens on {own}, and envoy.yaml asks {asks}.")
     if own in opened:
-        raise BadInput(f"The NetworkPolicy opens {own}, the server's own port, beside the proxy.")
+        raise InputError(f"The NetworkPolicy opens {own}, the server's own port, beside the proxy.")
     return f"{', '.join(passed)}, for those whom the network policy names"
 
 
 @check("autoscaler and disruption budget")
 def autoscaler(deployment: Deployment) -> str:
     if not deployment.objects("PodDisruptionBudget"):
-        raise BadInput("There is no PodDisruptionBudget: a drained node may take every server at once.")
+        raise InputError("There is no PodDisruptionBudget: a drained node may take every server at once.")
     scalers = [*deployment.objects("ScaledObject"), *deployment.objects("HorizontalPodAutoscaler")]
     counts = [each for root in deployment.objects("Kustomization") for each in root.content.get("replicas", [])]
     if not scalers and not any(each.get("name") == deployment.server.name for each in counts):
-        raise BadInput("kustomization.yaml has no autoscaler and does not say how many servers run (`replicas`).")
+        raise InputError("kustomization.yaml has no autoscaler and does not say how many servers run (`replicas`).")
     for scaler in scalers:
         target = scaler.content["spec"].get("scaleTargetRef", {})
         if (target.get("kind", "Deployment"), target.get("name")) != ("Deployment", deployment.server.name):
-            raise BadInput(f"{scaler} scales '{target.get('name')}'; the server is {deployment.server}.")
+            raise InputError(f"{scaler} scales '{target.get('name')}'; the server is {deployment.server}.")
         least = scaler.content["spec"].get("minReplicaCount", scaler.content["spec"].get("minReplicas", 0))
         most = scaler.content["spec"].get("maxReplicaCount", scaler.content["spec"].get("maxReplicas", 100))
         if not 1 <= least <= most:
-            raise BadInput(f"{scaler}: from {least} to {most} servers is no range; at least one must run.")
+            raise InputError(f"{scaler}: from {least} to {most} servers is no range; at least one must run.")
     return ", ".join(str(scaler) for scaler in scalers) or "as many servers as kustomization.yaml says"
 
 

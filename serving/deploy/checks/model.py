@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy import stock
 from serving.deploy.checks import check
 from serving.deploy.deployment import Deployment
@@ -41,21 +41,23 @@ def loads(deployment: Deployment) -> str:
 def description(deployment: Deployment) -> str:
     about = describe(deployment)
     if about["name"] != deployment.name:
-        raise BadInput(f"The model calls itself '{about['name']}' and is served as '{deployment.name}'.")
+        raise InputError(f"The model calls itself '{about['name']}' and is served as '{deployment.name}'.")
     if about["version"] != int(deployment.version.name):
-        raise BadInput(f"The model calls itself version {about['version']} and lies in '{deployment.version.name}/'.")
+        raise InputError(
+            f"The model calls itself version {about['version']} and lies in '{deployment.version.name}/'."
+        )
     return f"{about['survey']}, {about['size']} px, {_answers(about)} answers"
 
 
 def describe(deployment: Deployment) -> dict:
-    """What the signature `describe` says. BadInput where it is missing or says something else than JSON."""
+    """What the signature `describe` says. InputError where it is missing or says something else than JSON."""
     if "describe" not in deployment.signatures:
-        raise BadInput("The model has no signature 'describe'; export it again.")
+        raise InputError("The model has no signature 'describe'; export it again.")
     try:
         text = deployment.run("describe", {"query": np.array([b""], object)})["description"][0]
         return json.loads(text)
     except (ValueError, KeyError) as error:
-        raise BadInput(f"The model does not describe itself ({error}); export it again.") from None
+        raise InputError(f"The model does not describe itself ({error}); export it again.") from None
 
 
 def _answers(about: dict) -> int:
@@ -69,17 +71,19 @@ def signatures(deployment: Deployment) -> str:
     for name, (inputs, outputs) in CONTRACT.items():
         definition = deployment.signatures.get(name)
         if definition is None:
-            raise BadInput(f"The model has no signature '{name}'; it has {', '.join(sorted(deployment.signatures))}.")
+            raise InputError(
+                f"The model has no signature '{name}'; it has {', '.join(sorted(deployment.signatures))}."
+            )
         if extra := set(definition.inputs) - set(inputs):
-            raise BadInput(f"Signature '{name}' wants {', '.join(sorted(extra))}, which no client sends.")
+            raise InputError(f"Signature '{name}' wants {', '.join(sorted(extra))}, which no client sends.")
         for wanted, given, what in ((inputs, definition.inputs, "input"), (outputs, definition.outputs, "output")):
             for key, (dtype, shape) in wanted.items():
                 if key not in given:
-                    raise BadInput(f"Signature '{name}' has no {what} '{key}'; export the model again.")
+                    raise InputError(f"Signature '{name}' has no {what} '{key}'; export the model again.")
                 expected = _written(dtype, (-1, *(lengths.get(length, length) for length in shape)))
                 found = _written(_dtype(given[key]), tuple(dim.size for dim in given[key].tensor_shape.dim))
                 if found != expected:
-                    raise BadInput(f"Signature '{name}': {what} '{key}' is {found}; it must be {expected}.")
+                    raise InputError(f"Signature '{name}': {what} '{key}' is {found}; it must be {expected}.")
     return f"{', '.join(CONTRACT)}: as the contract says"
 
 
@@ -101,11 +105,11 @@ def operations(deployment: Deployment) -> str:
     functions = {function.signature.name for function in graph.library.function}
     used = {node.op for node in nodes} - functions
     if python := used & stock.NEED_PYTHON:
-        raise BadInput(
+        raise InputError(
             f"The model calls Python ({', '.join(sorted(python))}), which TensorFlow Serving does not have."
         )
     if unknown := used - set(known):
-        raise BadInput(
+        raise InputError(
             f"TensorFlow Serving {stock.VERSION} does not know {', '.join(sorted(unknown))}; "
             f"build these from other operations, or export with TensorFlow {stock.VERSION}."
         )
@@ -113,7 +117,7 @@ def operations(deployment: Deployment) -> str:
         # Names that begin with an underscore are notes of the graph's maker.
         new = {key for key in node.attr if not key.startswith("_")} - known.get(node.op, frozenset(node.attr))
         if new:
-            raise BadInput(f"TensorFlow Serving {stock.VERSION} knows {node.op} without {', '.join(sorted(new))}.")
+            raise InputError(f"TensorFlow Serving {stock.VERSION} knows {node.op} without {', '.join(sorted(new))}.")
     return f"{len(used)} kinds, all known to TensorFlow Serving {stock.VERSION}"
 
 
@@ -121,7 +125,7 @@ def operations(deployment: Deployment) -> str:
 def graph_version(deployment: Deployment) -> str:
     versions = deployment.graph.graph_def.versions
     if versions.min_consumer > stock.GRAPH_VERSION:
-        raise BadInput(
+        raise InputError(
             f"The graph needs a runtime of version {versions.min_consumer}; TensorFlow Serving {stock.VERSION} is "
             f"{stock.GRAPH_VERSION}. Export with an older TensorFlow or serve with a newer image."
         )

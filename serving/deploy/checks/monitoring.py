@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy import stock
 from serving.deploy.checks import Skipped, check
 from serving.deploy.deployment import Deployment, pod
@@ -30,9 +30,9 @@ def metrics(query: str) -> set[str]:
 def _check_query(query: str, where: str) -> set[str]:
     for opening, closing in ("()", "{}", "[]"):
         if query.count(opening) != query.count(closing):
-            raise BadInput(f"{where}: the query's {opening}{closing} do not match: {query}")
+            raise InputError(f"{where}: the query's {opening}{closing} do not match: {query}")
     if unknown := metrics(query) - stock.series():
-        raise BadInput(f"{where} asks for {sorted(unknown)[0]}, which TensorFlow Serving does not count.")
+        raise InputError(f"{where} asks for {sorted(unknown)[0]}, which TensorFlow Serving does not count.")
     return metrics(query)
 
 
@@ -47,14 +47,14 @@ def prometheus(deployment: Deployment) -> str:
         for static in (static for place in places for static in place.get("static_configs", [])):
             for target in static.get("targets", []):
                 if target.partition(":")[0] not in services:
-                    raise BadInput(
+                    raise InputError(
                         f"monitoring/prometheus.yml {verb} '{target}', which is no service of compose.yaml."
                     )
     if not alerted:
-        raise BadInput("monitoring/prometheus.yml names no Alertmanager (`alerting`), so that alerts reach nobody.")
+        raise InputError("monitoring/prometheus.yml names no Alertmanager (`alerting`), so that alerts reach nobody.")
     for file in config.get("rule_files", []):
         if not deployment.has(f"monitoring/{file}"):
-            raise BadInput(f"monitoring/prometheus.yml names the rules '{file}', which are not there.")
+            raise InputError(f"monitoring/prometheus.yml names the rules '{file}', which are not there.")
     return f"{len(config.get('scrape_configs', []))} jobs"
 
 
@@ -72,13 +72,13 @@ def path_of_the_metrics(deployment: Deployment) -> str:
         found[server.file] = notes.get("prometheus.io/path")
         ports = {str(port["containerPort"]) for each in pod(server)["containers"] for port in each.get("ports", [])}
         if notes.get("prometheus.io/port") not in ports:
-            raise BadInput(f"{server.file}: prometheus.io/port is none of the container's ports.")
+            raise InputError(f"{server.file}: prometheus.io/port is none of the container's ports.")
         for monitor in deployment.objects("PodMonitor"):
             for endpoint in monitor.content["spec"]["podMetricsEndpoints"]:
                 found[monitor.file] = endpoint.get("path")
     for file, asked in found.items():
         if asked != path:
-            raise BadInput(f"{file} looks for metrics at {asked}; monitoring.config puts them at {path}.")
+            raise InputError(f"{file} looks for metrics at {asked}; monitoring.config puts them at {path}.")
     return path
 
 
@@ -88,7 +88,7 @@ def alerts(deployment: Deployment) -> str:
     rules = [rule for group in groups for rule in group.get("rules", [])]
     for rule in rules:
         if not rule.get("expr") or not (rule.get("alert") or rule.get("record")):
-            raise BadInput("monitoring/alerts.yaml: every rule needs alert (or record) and expr.")
+            raise InputError("monitoring/alerts.yaml: every rule needs alert (or record) and expr.")
         _check_query(rule["expr"], f"monitoring/alerts.yaml, {rule.get('alert')},")
     return f"{len(rules)} rules"
 
@@ -103,15 +103,15 @@ def whom_alerts_reach(deployment: Deployment) -> str:
         for route in routes:
             routes += route.get("routes", [])
             if "receiver" in route and not receivers.get(route["receiver"]):
-                raise BadInput(f"monitoring/alertmanager.yml: the receiver '{route['receiver']}' reaches nobody.")
+                raise InputError(f"monitoring/alertmanager.yml: the receiver '{route['receiver']}' reaches nobody.")
         if "receiver" not in routes[0]:
-            raise BadInput("monitoring/alertmanager.yml: `route` needs a receiver.")
+            raise InputError("monitoring/alertmanager.yml: `route` needs a receiver.")
         found.append("Alertmanager's " + ", ".join(map(str, receivers)))
     if deployment.has("kustomization.yaml"):
         groups = deployment.mapping("monitoring/alerts.yaml").get("groups")
         for rule in deployment.objects("PrometheusRule"):
             if rule.content["spec"].get("groups") != groups:
-                raise BadInput(f"{rule.file}: its groups are not those of monitoring/alerts.yaml; copy them.")
+                raise InputError(f"{rule.file}: its groups are not those of monitoring/alerts.yaml; copy them.")
             found.append(str(rule))
     return ", ".join(found) or "whoever reads monitoring/alerts.yaml"
 
@@ -132,7 +132,7 @@ def dashboard(deployment: Deployment) -> str:
     try:
         panels = json.loads(deployment.text("monitoring/dashboard.json"))["panels"]
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"'monitoring/dashboard.json' is no dashboard of Grafana ({error}).") from None
+        raise InputError(f"'monitoring/dashboard.json' is no dashboard of Grafana ({error}).") from None
     asked: set[str] = set()
     for title, query in queries(panels):
         asked |= _check_query(query, f"The dashboard's '{title}'")

@@ -2,7 +2,7 @@
 
 import re
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy import stock
 from serving.deploy.deployment import Deployment
 
@@ -15,25 +15,27 @@ _FILES = {
 
 
 def check_image(image: str, where: str) -> None:
-    """Raise BadInput unless the image is stock TensorFlow Serving of the release that the checks know."""
+    """Raise InputError unless the image is stock TensorFlow Serving of the release that the checks know."""
     match = re.fullmatch(r"tensorflow/serving:([\d.]+)(-gpu)?(@sha256:[0-9a-f]{64})?", image)
     if not match:
-        raise BadInput(f"{where}: '{image}' is no pinned image like tensorflow/serving:{stock.VERSION}-gpu.")
+        raise InputError(f"{where}: '{image}' is no pinned image like tensorflow/serving:{stock.VERSION}-gpu.")
     if match[1] != stock.VERSION:
-        raise BadInput(
+        raise InputError(
             f"{where}: the image is TensorFlow Serving {match[1]}; the operations are checked for {stock.VERSION}."
         )
 
 
 def options(words: list[str], where: str) -> dict[str, str]:
-    """The program's options. BadInput where one is unknown to it or written in a way that it does not read."""
+    """The program's options. InputError where one is unknown to it or written in a way that it does not read."""
     if not words or words[0] != "tensorflow_model_server":
-        raise BadInput(f"{where}: the container must run tensorflow_model_server.")
+        raise InputError(f"{where}: the container must run tensorflow_model_server.")
     found = {}
     for word in words[1:]:
         match = re.fullmatch(r"--(\w+)=(.*)", word)
         if not match or match[1] not in stock.OPTIONS:
-            raise BadInput(f"{where}: tensorflow_model_server has no option '{word}' (they are written --name=value).")
+            raise InputError(
+                f"{where}: tensorflow_model_server has no option '{word}' (they are written --name=value)."
+            )
         found[match[1]] = match[2]
     return found
 
@@ -49,16 +51,16 @@ def proxy(deployment: Deployment) -> tuple[int, int, list[str]]:
         passed = [each["match"].get("prefix") or each["match"]["path"] for each in routes if "route" in each]
         ports = [each["address"]["socket_address"]["port_value"] for each in (listener, cluster)]
     except (KeyError, IndexError, TypeError):
-        raise BadInput(
+        raise InputError(
             "envoy.yaml must hold a listener with routes and a cluster, as `morph deploy write` has it."
         ) from None
     if open_to_all := [path for path in passed if "/tensorflow.serving.ModelService/".startswith(path)]:
-        raise BadInput(f"envoy.yaml lets '{open_to_all[0]}' through, and with it HandleReloadConfigRequest.")
+        raise InputError(f"envoy.yaml lets '{open_to_all[0]}' through, and with it HandleReloadConfigRequest.")
     return ports[0], ports[1], passed
 
 
 def check_options(given: dict[str, str], mounted: dict[str, str], deployment: Deployment, where: str) -> None:
-    """Raise BadInput unless the server reads the deployment's files from where they are mounted.
+    """Raise InputError unless the server reads the deployment's files from where they are mounted.
 
     Parameters
     ----------
@@ -68,21 +70,21 @@ def check_options(given: dict[str, str], mounted: dict[str, str], deployment: De
     for option, file in _FILES.items():
         path = given.get(option)
         if path is None:
-            raise BadInput(f"{where}: --{option} is missing, so that {file} is not read.")
+            raise InputError(f"{where}: --{option} is missing, so that {file} is not read.")
         if mounted.get(path) != file:
-            raise BadInput(f"{where}: --{option} names {path}, where {file} is not mounted.")
+            raise InputError(f"{where}: --{option} names {path}, where {file} is not mounted.")
     if given.get("enable_batching") != "true":
-        raise BadInput(f"{where}: without --enable_batching=true every galaxy passes the network alone.")
+        raise InputError(f"{where}: without --enable_batching=true every galaxy passes the network alone.")
     for model in deployment.models.model_config_list.config:
         if model.version_labels and given.get("allow_version_labels_for_unavailable_models") != "true":
-            raise BadInput(
+            raise InputError(
                 f"{where}: without --allow_version_labels_for_unavailable_models=true the server does not start with "
                 "labels in models.config."
             )
         base = model.base_path
         local = model.name == deployment.name and base.startswith("/")
         if local and not any(base == path or base.startswith(f"{path}/") for path in mounted):
-            raise BadInput(f"{where}: nothing is mounted at {base}, where models.config has the model.")
+            raise InputError(f"{where}: nothing is mounted at {base}, where models.config has the model.")
     for option in ("port", "rest_api_port"):
         if not given.get(option, "").isdigit():
-            raise BadInput(f"{where}: --{option} is missing; the probes and the clients need it.")
+            raise InputError(f"{where}: --{option} is missing; the probes and the clients need it.")

@@ -17,9 +17,11 @@ def toy(count: int, seed: int) -> np.ndarray:
     return (random.standard_t(5, size=(count, SIZE)) @ mixing + 3).astype("float32")
 
 
-def p_values(layer: Anomaly, evidence, kind: str = "flux", bands: int = ALL_BANDS) -> np.ndarray:
-    shown = np.full(len(evidence), bands, "int32")
-    return ops.convert_to_numpy(layer(ops.convert_to_tensor(evidence), ops.convert_to_tensor(shown), kind=kind))
+def p_values(layer: Anomaly, anomaly_features, kind: str = "flux", bands: int = ALL_BANDS) -> np.ndarray:
+    shown = np.full(len(anomaly_features), bands, "int32")
+    return ops.convert_to_numpy(
+        layer(ops.convert_to_tensor(anomaly_features), ops.convert_to_tensor(shown), kind=kind)
+    )
 
 
 def planted(count: int, seed: int) -> np.ndarray:
@@ -76,9 +78,9 @@ def test_further_from_normal_is_never_less_anomalous():
 
 def test_p_values_go_on_beyond_the_reference(taught):
     direction = toy(1, seed=3) - 3
-    evidence = 3 + direction * np.geomspace(1, 1e4, 400)[:, None].astype("float32")
-    p = p_values(taught, evidence)
-    statistic = taught._numpy(taught._statistic, evidence, ALL_BANDS)
+    anomaly_features = 3 + direction * np.geomspace(1, 1e4, 400)[:, None].astype("float32")
+    p = p_values(taught, anomaly_features)
+    statistic = taught._numpy(taught._statistic, anomaly_features, ALL_BANDS)
     top = np.sort(ops.convert_to_numpy(taught.joint)[0, ALL_BANDS])[-2]
     beyond = np.sort(p[statistic > top])[::-1]
     assert len(beyond) > 200
@@ -99,9 +101,9 @@ def test_the_extrapolated_tail_is_right():
 
 
 def test_numbers_that_are_none_are_strange(taught):
-    evidence = toy(3, seed=4)
-    evidence[0, 0], evidence[1, 1], evidence[2, 2] = np.nan, np.inf, -np.inf
-    p = p_values(taught, evidence)
+    anomaly_features = toy(3, seed=4)
+    anomaly_features[0, 0], anomaly_features[1, 1], anomaly_features[2, 2] = np.nan, np.inf, -np.inf
+    p = p_values(taught, anomaly_features)
     assert (p > 0).all()
     assert (p < 0.01).all()
 
@@ -156,9 +158,9 @@ def test_galaxies_with_different_bands_may_stand_in_one_batch(taught):
     layer.set_weights(taught.get_weights())
     layer.learn(20 - 3 * toy(2000, seed=10), toy(0, seed=0), np.zeros(0), bands=1)
     layer.calibrate({"flux": 20 - 3 * toy(2000, seed=11)}, bands=1)
-    evidence, bands = toy(BAND_SETS, seed=1), np.arange(BAND_SETS, dtype="int32")
-    mixed = ops.convert_to_numpy(layer(ops.convert_to_tensor(evidence), ops.convert_to_tensor(bands)))
-    alone = [p_values(layer, evidence[place : place + 1], bands=place)[0] for place in bands]
+    anomaly_features, bands = toy(BAND_SETS, seed=1), np.arange(BAND_SETS, dtype="int32")
+    mixed = ops.convert_to_numpy(layer(ops.convert_to_tensor(anomaly_features), ops.convert_to_tensor(bands)))
+    alone = [p_values(layer, anomaly_features[place : place + 1], bands=place)[0] for place in bands]
     np.testing.assert_allclose(mixed, alone, rtol=1e-5)
 
 
@@ -184,16 +186,18 @@ def test_a_file_from_before_there_were_sets_of_bands_serves_for_each(taught):
         old[name] = np.take(value, ALL_BANDS, axis=1 if weight is taught.joint else 0)
     layer = Anomaly(SIZE)
     layer.load_own_variables(old)
-    evidence = toy(20, seed=1)
+    anomaly_features = toy(20, seed=1)
     for bands in range(BAND_SETS):
-        np.testing.assert_allclose(p_values(layer, evidence, bands=bands), p_values(taught, evidence), rtol=1e-6)
+        np.testing.assert_allclose(
+            p_values(layer, anomaly_features, bands=bands), p_values(taught, anomaly_features), rtol=1e-6
+        )
 
 
 def test_weights_of_another_version_are_told_and_left_out(taught):
     same, other = Anomaly(SIZE), Anomaly(SIZE + 1)
     same.load_own_variables(stored(taught))
-    evidence = toy(20, seed=1)
-    np.testing.assert_array_equal(p_values(same, evidence), p_values(taught, evidence))
+    anomaly_features = toy(20, seed=1)
+    np.testing.assert_array_equal(p_values(same, anomaly_features), p_values(taught, anomaly_features))
     with pytest.warns(UserWarning, match="another version of morph"):
         other.load_own_variables(stored(taught))
     assert not other.learned
@@ -205,7 +209,7 @@ def test_a_galaxy_without_data_is_strange_and_one_without_a_band_is_judged(class
     images[1, :, :, 0] = np.nan
     answers = classifier.answer(images)
     assert answers["anomaly_score"][0] == 0
-    assert np.isfinite(classifier.evidence(images)).all()
+    assert np.isfinite(classifier.anomaly_features(images)).all()
     assert 0 < answers["anomaly_score"][1] < np.median(answers["anomaly_score"][2:])
     assert np.median(answers["anomaly_score"][2:]) > 0.3
 
@@ -218,4 +222,4 @@ def test_the_evidence_that_is_learned_from_is_what_the_score_judges(kind):
     if kind == "composite":
         images = random.integers(0, 256, images.shape, dtype="uint8")
     expected = model.answer(images)["anomaly_score"]
-    np.testing.assert_allclose(p_values(model.anomaly, model.evidence(images), kind), expected, atol=4 / 1024)
+    np.testing.assert_allclose(p_values(model.anomaly, model.anomaly_features(images), kind), expected, atol=4 / 1024)

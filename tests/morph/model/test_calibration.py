@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
+from morph.decision_tree import ANSWERS, TREE
 from morph.model.calibration import FEWEST, MOST, Calibration
 from morph.model.heads import probabilities
-from morph.questions import ANSWERS, TREE
 
 RANDOM = np.random.default_rng(0)
 CONCENTRATION = RANDOM.gamma(2.0, 2.0, (40, len(ANSWERS))).astype("float32") + 0.05

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from morph.errors import BadInput
-from morph.images.stretch import to_composite
+from morph.decision_tree import ANSWERS, TREE
+from morph.errors import InputError
 from morph.model.store import load_model
-from morph.questions import ANSWERS, TREE
+from morph.stamps.stretch import to_composite
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_missing_data_gives_finite_answers_and_leaves_the_others(classifier, flu
 
 @pytest.mark.parametrize("shape", [(64, 64, 3), (2, 64, 48, 3), (2, 64, 64, 5), (2, 63, 63, 3)])
 def test_other_shapes_are_refused(classifier, shape):
-    with pytest.raises(BadInput, match="the model takes"):
+    with pytest.raises(InputError, match="the model takes"):
         classifier.answer(np.zeros(shape, "float32"))
 
 
@@ -105,15 +105,15 @@ def test_the_description_is_json_and_names_the_answers_in_order(classifier):
 
 
 def test_what_is_no_model_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="There is no model at"):
+    with pytest.raises(InputError, match="There is no model at"):
         load_model(tmp_path / "none.keras")
-    with pytest.raises(BadInput, match="holds no model"):
+    with pytest.raises(InputError, match="holds no model"):
         load_model(tmp_path)
     (tmp_path / "broken.keras").write_bytes(b"not a zip")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read"):
         load_model(tmp_path / "broken.keras")
     (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(BadInput, match="is not a model"):
+    with pytest.raises(InputError, match="is not a model"):
         load_model(tmp_path / "notes.txt")
 
 
@@ -121,7 +121,7 @@ def test_a_keras_model_of_another_kind_is_refused(tmp_path):
     import keras
 
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
-    with pytest.raises(BadInput, match="holds a Sequential, not a morph model"):
+    with pytest.raises(InputError, match="holds a Sequential, not a morph model"):
         load_model(tmp_path / "other.keras")
 
 

@@ -3,8 +3,8 @@ import pytest
 from keras import ops
 from scipy.special import gammaln
 
-from morph.model.votes import log_gamma, log_likelihood
-from morph.questions import ANSWERS, TREE, VOTE_COLUMNS, empty_votes, set_votes
+from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS, empty_votes, set_votes
+from morph.model.vote_likelihood import log_gamma, log_likelihood
 
 QUESTIONS = [question.name for question in TREE]
 

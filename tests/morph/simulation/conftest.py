@@ -1,6 +1,6 @@
 import pytest
 
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
 from morph.simulation.sample import simulate_galaxies
 from morph.simulation.scenes import Arms, Bar, Bulge, Colours, Disk, Scene
 from morph.simulation.tile import SimulatedTile, simulate_tile

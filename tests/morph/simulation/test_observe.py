@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from morph.images.size import measure
 from morph.simulation.observe import add_noise, correlate, observe
 from morph.simulation.scenes import Colours, Scene
+from morph.stamps.half_light_radius import measure
 from morph.surveys import SIMULATED, get_survey
 
 NOTHING = Scene("elliptical", 0.0, 3.0, 0.0, 0.1, Colours(0.8, 0.4), Colours(0.4, 0.2), seed=0)

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies
-from morph.images.size import measure
-from morph.questions import ANSWERS
+from morph.dataset import Galaxies
+from morph.decision_tree import ANSWERS
+from morph.errors import InputError
 from morph.simulation.sample import simulate_galaxies, simulate_galaxy
-from morph.stamps import FIELD, NETWORK_SIZE, STAMP_SIZE
+from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
+from morph.stamps.half_light_radius import measure
 
 
 def test_a_sample_is_a_flux_dataset_that_says_it_is_simulated(sample):
@@ -71,14 +71,14 @@ def test_one_seed_shows_two_surveys_the_same_galaxies(sdss, des):
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_written(tmp_path, arguments, message):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(InputError, match=message):
         simulate_galaxies(tmp_path / "x", progress=False, **arguments)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_no_dataset_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("keep me")
-    with pytest.raises(BadInput, match="not a galaxies dataset"):
+    with pytest.raises(InputError, match="not a galaxies dataset"):
         simulate_galaxies(tmp_path, 2, progress=False)
     assert (tmp_path / "notes.txt").read_text() == "keep me"
 

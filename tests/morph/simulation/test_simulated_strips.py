@@ -13,8 +13,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from morph.errors import BadInput
-from morph.images.checksums import verify
+from morph.errors import InputError
+from morph.fits.checksums import verify
 from morph.simulation import tile as tiles
 from morph.simulation.coadd import Mask, Tilename, write_band
 from morph.simulation.field import divide, draw_field, draw_strip
@@ -104,7 +104,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(tmp_path, monkeyp
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(tiles.StripWriter, "write", full)
-    with pytest.raises(BadInput, match=r"cannot be written to .*No space left on device"):
+    with pytest.raises(InputError, match=r"cannot be written to .*No space left on device"):
         simulate_tile(tmp_path / "tile", 128, galaxies=1, seed=1, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["tile"]
     assert contents(tmp_path / "tile") == before
@@ -114,14 +114,14 @@ def test_too_little_room_is_found_before_anything_is_drawn(tmp_path, monkeypatch
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**5))
     monkeypatch.setattr(tiles, "draw_field", None)
-    with pytest.raises(BadInput, match=r"needs 0.3 MB .* has 0.1 MB left"):
+    with pytest.raises(InputError, match=r"needs 0.3 MB .* has 0.1 MB left"):
         simulate_tile(tmp_path / "deep" / "tile", 256, progress=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match=r"cannot be written .*; choose another --to"):
+    with pytest.raises(InputError, match=r"cannot be written .*; choose another --to"):
         simulate_tile(tmp_path / "file" / "tile", 128, progress=False)
 
 

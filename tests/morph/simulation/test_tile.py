@@ -4,11 +4,11 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from morph.errors import BadInput
-from morph.images.tiles import Tile
-from morph.questions import ANSWER_COLUMNS
+from morph.decision_tree import ANSWER_COLUMNS
+from morph.errors import InputError
 from morph.simulation.coadd import Mask, Tilename
 from morph.simulation.tile import simulate_tile
+from morph.tiles.tile import Tile
 
 
 @pytest.fixture(scope="module")
@@ -95,14 +95,14 @@ def test_a_tiles_name_says_where_it_is():
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_written(tmp_path, arguments, message):
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(InputError, match=message):
         simulate_tile(tmp_path / "x", progress=False, **arguments)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_file_in_the_way_is_not_overwritten(tmp_path):
     (tmp_path / "x").write_text("keep me")
-    with pytest.raises(BadInput, match="is a file"):
+    with pytest.raises(InputError, match="is a file"):
         simulate_tile(tmp_path / "x", 200, progress=False)
 
 

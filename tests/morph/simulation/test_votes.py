@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morph.questions import ANSWERS, GALAXY_ZOO_2, TREE
+from morph.decision_tree import ANSWERS, GALAXY_ZOO_2, TREE
 from morph.simulation.population import MIXES, draw_scene
 from morph.simulation.scenes import Companion
 from morph.simulation.votes import TARGETS, answer_probabilities, draw_votes, ordinal, visibility

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 
-from serving import messages
+from serving.protocol import messages
 
 DESCRIPTION = {
     "name": "morph",

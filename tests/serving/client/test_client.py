@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from morph.errors import BadInput
-from morph.questions import TREE
+from morph.decision_tree import TREE
+from morph.errors import InputError
 from serving.client import MorphClient, ServerError
 
 
@@ -70,12 +70,12 @@ def test_the_versions_that_answer_are_told(client):
     ],
 )
 def test_what_is_no_batch_of_images_is_told_before_it_is_sent(images, problem):
-    with pytest.raises(BadInput, match=problem):
+    with pytest.raises(InputError, match=problem):
         MorphClient("127.0.0.1:1").classify(images)
 
 
 def test_a_composite_cannot_be_reconstructed(client, composites):
-    with pytest.raises(BadInput, match="needs flux"):
+    with pytest.raises(InputError, match="needs flux"):
         client.reconstruct(composites)
 
 
@@ -110,5 +110,5 @@ def test_a_server_that_is_not_there_is_one_sentence():
 
 @pytest.mark.parametrize("address", ["8500", "localhost", "localhost:http", ""])
 def test_what_is_no_address_is_one_sentence(address):
-    with pytest.raises(BadInput, match="no server's address; write HOST:PORT"):
+    with pytest.raises(InputError, match="no server's address; write HOST:PORT"):
         MorphClient(address)

@@ -7,7 +7,7 @@ import pytest
 from certificates import Authority
 from stand_in import StandIn, numbered
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient, ServerError
 
 
@@ -85,7 +85,7 @@ def test_a_plain_server_asked_over_tls_is_one_sentence(authority):
 
 def test_a_token_goes_in_clear_only_when_that_is_allowed():
     with StandIn() as server:
-        with pytest.raises(BadInput, match="without TLS can be read by everybody"):
+        with pytest.raises(InputError, match="without TLS can be read by everybody"):
             ask(server, token="secret")
         assert not server.metadata
         ask(server, token="secret", token_in_clear=True)
@@ -134,7 +134,7 @@ def test_versions_and_labels_are_asked_for():
     ],
 )
 def test_options_that_do_not_fit_are_one_sentence(options, problem):
-    with pytest.raises(BadInput, match=problem):
+    with pytest.raises(InputError, match=problem):
         MorphClient("127.0.0.1:1", **options)
 
 
@@ -146,13 +146,13 @@ def test_a_token_is_not_shown():
 def test_a_closed_client_says_so():
     client = MorphClient("127.0.0.1:1")
     client.close()
-    with pytest.raises(BadInput, match="is closed; make a new one"):
+    with pytest.raises(InputError, match="is closed; make a new one"):
         client.describe()
 
     async def awaited():
         async with AsyncMorphClient("127.0.0.1:1") as client:
             pass
-        with pytest.raises(BadInput, match="is closed; make a new one"):
+        with pytest.raises(InputError, match="is closed; make a new one"):
             await client.describe()
 
     asyncio.run(awaited())

@@ -8,11 +8,11 @@ from astropy import units as u
 from astropy.nddata import CCDData, NDData
 from astropy.utils.masked import Masked
 
-from morph.errors import BadInput
-from morph.questions import ANSWER_COLUMNS
+from morph.decision_tree import ANSWER_COLUMNS
+from morph.errors import InputError
 from serving.client import Answers, MorphClient
 from serving.client.images import Images, batch, is_ready, pixels
-from serving.pictures import FitsLayout
+from serving.client.pictures import FitsLayout
 
 DESCRIPTION = {"size": 16, "survey": "des", "bands": ["g", "r", "z"]}
 
@@ -58,7 +58,7 @@ def test_flux_of_any_unit_arrives_in_nanomaggies(stamps, unit, nanomaggy):
 
 @pytest.mark.parametrize("unit", ["adu", "electron", "nJy / arcsec2", "m", ""])
 def test_a_unit_that_is_no_flux_is_one_sentence(stamps, unit):
-    with pytest.raises(BadInput, match="cannot be converted to nanomaggies; give flux density per pixel"):
+    with pytest.raises(InputError, match="cannot be converted to nanomaggies; give flux density per pixel"):
         read(u.Quantity(stamps, unit))
 
 
@@ -75,7 +75,7 @@ def test_masked_pixels_become_nan_and_uncertainties_are_left_out(stamps):
         Masked(u.Quantity(stamps, "nmgy"), mask),
     ):
         np.testing.assert_array_equal(read(form)[0], expected)
-    with pytest.raises(BadInput, match="only flux may lack pixels"):
+    with pytest.raises(InputError, match="only flux may lack pixels"):
         pixels(np.ma.MaskedArray(np.ones((16, 16, 3), "uint8"), mask[0]))
 
 
@@ -90,7 +90,7 @@ def test_images_by_band_are_stacked_and_what_lacks_is_nan(stamps):
         ({"g": r, "r": r[:4]}, r"one shape; these are g: float32\[16, 16\], r: float32\[4, 16\]"),
         ({}, "these are none"),
     ):
-        with pytest.raises(BadInput, match=problem):
+        with pytest.raises(InputError, match=problem):
             read(wrong)
 
 
@@ -108,7 +108,7 @@ def test_images_of_any_size_are_cut_as_files_are(tmp_path):
     flux, _ = read([light, light[5:-5]], cut=True)
     assert flux.shape == (2, 16, 16, 3)
     np.testing.assert_allclose(flux[0], flux[1], rtol=0.05, atol=0.5)
-    with pytest.raises(BadInput, match="at least 12 x 12"):
+    with pytest.raises(InputError, match="at least 12 x 12"):
         read(light[:9], cut=True)
 
 
@@ -126,7 +126,7 @@ def test_images_of_any_size_are_cut_as_files_are(tmp_path):
     ],
 )
 def test_what_is_no_galaxy_is_one_sentence(galaxies, problem):
-    with pytest.raises(BadInput, match=problem):
+    with pytest.raises(InputError, match=problem):
         read(galaxies)
 
 
@@ -154,10 +154,14 @@ def test_numbers_too_large_for_float32_become_infinite_without_a_word():
 def test_a_package_that_is_not_there_is_named_and_how_to_get_it(monkeypatch, tmp_path, module, use, extra):
     (tmp_path / "a.png").write_text("")
     # What was imported before would hide that the package is gone.
-    for name in [n for n in sys.modules if n.startswith(("serving.pictures", "morph.images"))]:
+    for name in [
+        n
+        for n in sys.modules
+        if n.startswith(("serving.client.pictures", "morph.fits", "morph.stamps", "morph.tiles"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(BadInput, match=rf"needs {module}; install it with `pip install 'morph-client\[{extra}\]'`."):
+    with pytest.raises(InputError, match=rf"needs {module}; install it with `pip install 'morph-client\[{extra}\]'`."):
         use(tmp_path / "a.png")
 
 
@@ -177,7 +181,7 @@ def test_answers_turn_into_tables_with_named_columns():
         assert [float(p) for p in np.asarray(table["bar_yes"])] == [0.75, 0.5]
     assert ANSWERS.to_table()["embedding"].shape == (2, 3)
     assert ANSWERS.to_arrow()["embedding"].type.list_size == 3
-    with pytest.raises(BadInput, match="There is no 'concentration' of each answer here"):
+    with pytest.raises(InputError, match="There is no 'concentration' of each answer here"):
         ANSWERS.named("concentration")
 
 
@@ -210,5 +214,5 @@ def test_no_galaxies_at_all_are_answered(client):
 
 
 def test_files_are_asked_for_what_the_model_takes_before_they_are_read(tmp_path):
-    with MorphClient("127.0.0.1:1", retries=0) as client, pytest.raises(BadInput, match="No server answers"):
+    with MorphClient("127.0.0.1:1", retries=0) as client, pytest.raises(InputError, match="No server answers"):
         client.classify(tmp_path / "a.png")

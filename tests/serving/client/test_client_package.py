@@ -56,7 +56,7 @@ sys.meta_path.insert(0, Alone())
 CLASSIFY = """
 import asyncio, json, sys
 import numpy as np
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient
 images = np.load("images.npy")
 with MorphClient(sys.argv[1]) as client:
@@ -66,7 +66,7 @@ with MorphClient(sys.argv[1]) as client:
     for wrong in (lambda: client.classify("a.png"), answers.to_table, client.recall):
         try:
             wrong()
-        except BadInput as error:
+        except InputError as error:
             sentences.append(str(error))
 async def ask():
     async with AsyncMorphClient(sys.argv[1]) as client:
@@ -98,7 +98,7 @@ def test_every_module_of_the_wheel_finds_what_it_imports(installed):
         ".".join(path.relative_to(installed).with_suffix("").parts).removesuffix(".__init__")
         for path in installed.rglob("*.py")
     ]
-    assert "serving.client.waiting" in names
+    assert "serving.client.sync_client" in names
     program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
     loaded = {name.split(".")[0] for name in run(installed, program, *names).split()}
     assert not loaded & {"tensorflow", "keras", "mlflow", "pyarrow", "scipy", "pandas", "dask", "galsim"}

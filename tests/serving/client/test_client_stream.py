@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_in import StandIn, numbered
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient
 
 
@@ -180,9 +180,9 @@ def test_the_async_twin_answers_as_the_other_does(server, flux, composites):
 
 def test_what_is_no_stream_is_one_sentence():
     with MorphClient("127.0.0.1:1") as client:
-        with pytest.raises(BadInput, match="classify 'folder' instead"):
+        with pytest.raises(InputError, match="classify 'folder' instead"):
             next(client.stream("folder"))
-        with pytest.raises(BadInput, match="in_flight is 0"):
+        with pytest.raises(InputError, match="in_flight is 0"):
             next(client.stream([], in_flight=0))
 
 

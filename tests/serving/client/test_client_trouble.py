@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_in import DESCRIPTION, StandIn, numbered
 
-from serving import messages
-from serving.batching import BatchingParameters
 from serving.client import AsyncMorphClient, MorphClient, Retries, ServerError
+from serving.protocol import messages
+from serving.protocol.batching import BatchingParameters
 
 BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, "The server's queue is full; try again later.")
 BUSY_STOCK = (grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue to which this task was submitted is full")
@@ -117,7 +117,7 @@ def test_pauses_grow_and_are_not_alike():
 
 
 def test_a_smaller_server_is_learned_once(model_dir, classifier, flux):
-    from serving.server import Server
+    from serving.server.embedded import Server
 
     images = np.concatenate([flux, flux])
     few = BatchingParameters(max_batch_size=4)
@@ -154,7 +154,7 @@ def test_a_server_with_a_limit_on_bytes_gets_smaller_messages(waiting):
 
 
 def test_large_images_are_split_by_bytes(monkeypatch):
-    monkeypatch.setattr("serving.client.talk.MESSAGE_BYTES", 400_000)
+    monkeypatch.setattr("serving.client.protocol.MESSAGE_BYTES", 400_000)
     with StandIn() as server, MorphClient(server.address) as client:
         client.classify(numbered(9, size=128), ["anomaly"])
         assert sorted(rows for signature, rows in server.asked if signature != "describe") == [1, 2, 2, 2, 2]

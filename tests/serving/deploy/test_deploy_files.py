@@ -3,7 +3,7 @@
 import pytest
 from making import make
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy.checks import MODULES, checks
 from serving.deploy.deployment import Deployment
 
@@ -297,7 +297,7 @@ def test_a_mistake_is_told_in_one_sentence(folder, whole, about, file, right, wr
     (folder / file).write_text(text.replace(right, wrong))
     changed = Deployment(folder)
     changed.loaded = whole.loaded
-    with pytest.raises(BadInput) as problem:
+    with pytest.raises(InputError) as problem:
         make(about, changed)
     assert sentence in str(problem.value)
     assert "\n" not in str(problem.value)
@@ -318,7 +318,7 @@ def test_a_server_with_labels_can_start(folder, whole, about, file):
     option = "--allow_version_labels_for_unavailable_models=true"
     (folder / file).write_text((folder / file).read_text().replace(option, option.replace("true", "false")))
     changed = Deployment(folder)
-    with pytest.raises(BadInput, match=f"without {option} the server does not start with labels"):
+    with pytest.raises(InputError, match=f"without {option} the server does not start with labels"):
         make(about, changed)
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from making import make
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy import stock
 from serving.deploy.deployment import Deployment
 
@@ -80,7 +80,7 @@ def _undescribed(graph):
 )
 def test_a_model_that_the_server_cannot_run_is_told(whole, about, change, sentence):
     make(about, whole)
-    with pytest.raises(BadInput) as problem:
+    with pytest.raises(InputError) as problem:
         make(about, changed(whole, change))
     assert sentence in str(problem.value)
 
@@ -88,7 +88,7 @@ def test_a_model_that_the_server_cannot_run_is_told(whole, about, change, senten
 def test_a_model_that_calls_itself_otherwise_is_told(whole, tmp_path):
     (tmp_path / "morph").mkdir()
     (tmp_path / "morph" / "9").symlink_to(whole.version)
-    with pytest.raises(BadInput, match="calls itself version 3 and lies in '9/'"):
+    with pytest.raises(InputError, match="calls itself version 3 and lies in '9/'"):
         make("description", Deployment(tmp_path))
 
 
@@ -97,10 +97,10 @@ def test_a_damaged_model_or_warm_up_is_told(model_dir, whole, tmp_path):
     shutil.copy(model_dir / "batching_parameters.txt", tmp_path)
     (warmup,) = tmp_path.glob("morph/3/assets.extra/*")
     warmup.write_bytes(warmup.read_bytes()[:-5])
-    with pytest.raises(BadInput, match="The warm-up cannot be read"):
+    with pytest.raises(InputError, match="The warm-up cannot be read"):
         make("warm-up", Deployment(tmp_path))
     (tmp_path / "morph" / "3" / "saved_model.pb").write_bytes(b"no model")
-    with pytest.raises(BadInput, match="TensorFlow cannot load the model"):
+    with pytest.raises(InputError, match="TensorFlow cannot load the model"):
         make("loads without Python", Deployment(tmp_path))
-    with pytest.raises(BadInput, match="is no SavedModel; export it again"):
+    with pytest.raises(InputError, match="is no SavedModel; export it again"):
         make("operations", Deployment(tmp_path))

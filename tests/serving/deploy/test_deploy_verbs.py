@@ -6,7 +6,7 @@ import pytest
 from certificates import Authority
 from making import make
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.deploy.deployment import Deployment
 
 
@@ -25,7 +25,7 @@ def test_ssl_config_is_written_for_its_owner_and_holds_a_pair(morph, folder, tmp
     assert to.stat().st_mode & 0o777 == 0o600
     assert make("ssl.config", Deployment(folder)) == "key and certificate belong together; clients need one too"
     to.write_text(to.read_text().replace("custom_ca", "# custom_ca"))
-    with pytest.raises(BadInput, match="has client_verify but no custom_ca"):
+    with pytest.raises(InputError, match="has client_verify but no custom_ca"):
         make("ssl.config", Deployment(folder))
     status, _, errors = morph(
         *("deploy", "tls", "--certificate", server.certificate, "--key", other.key, "--to", folder / "no.config")

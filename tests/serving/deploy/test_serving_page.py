@@ -47,7 +47,7 @@ def test_the_files_and_the_image_that_the_page_names_are_written(tmp_path):
 @pytest.mark.parametrize("kind", ["dashboard", "alerts", "autoscaler"])
 def test_the_embedded_server_counts_what_is_watched(kind):
     """The same dashboard shows both servers."""
-    from serving.embedded.metrics import METRICS
+    from serving.server.metrics import METRICS
 
     if kind == "dashboard":
         panels = json.loads((TEMPLATES / "monitoring" / "dashboard.json").read_text())["panels"]

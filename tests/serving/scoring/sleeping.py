@@ -17,8 +17,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from morph.questions import ANSWERS, TREE
-from serving.scoring.answerers import Answerer, Answers
+from morph.decision_tree import ANSWERS, TREE
+from serving.scoring.backends import Answers, Backend
 
 EMBEDDING = 4
 
@@ -35,7 +35,7 @@ class Sleeping:
     deadly: int = 0
 
     @contextmanager
-    def open(self) -> Iterator[Answerer]:
+    def open(self) -> Iterator[Backend]:
         description = {
             "name": "sleeping",
             "version": self.version,
@@ -61,7 +61,7 @@ class Sleeping:
                 "anomaly": light < 0,
             }
 
-        yield Answerer(description, answer)
+        yield Backend(description, answer)
 
     def shared(self, folder: Path) -> "Sleeping":
         return self
@@ -76,12 +76,12 @@ class Sleeping:
 @click.option("--seconds", default=0.0, help="For a galaxy.")
 def main(tiles: str, catalogue: Path, out: Path, workers: int, scheduler: str | None, seconds: float) -> None:
     """Score tiles with the model that sleeps; ends with 2 and a sentence where `morph score` does."""
-    from morph.errors import BadInput
+    from morph.errors import InputError
     from serving.scoring.run import score
 
     try:
         score(tiles, catalogue, Sleeping(seconds), out, workers=workers, scheduler=scheduler)
-    except BadInput as error:
+    except InputError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
 

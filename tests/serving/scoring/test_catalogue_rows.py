@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
-from morph.images.cutouts import Flag
+from morph.stamps.cutting import Flag
 
 
 @pytest.fixture

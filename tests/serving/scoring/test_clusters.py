@@ -10,7 +10,7 @@ import pytest
 from distributed import Client, LocalCluster
 from sleeping import Sleeping
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from serving.scoring.run import score
 
 
@@ -63,7 +63,7 @@ def change_back() -> None:
     ids=["morph", "Dask"],
 )
 def test_a_worker_with_other_versions_is_one_sentence(cluster, tiles_folder, tmp_path, module, name, value, told):
-    with elsewhere(cluster, module, name, value), pytest.raises(BadInput, match=told) as raised:
+    with elsewhere(cluster, module, name, value), pytest.raises(InputError, match=told) as raised:
         score(tiles_folder, None, Sleeping(), tmp_path / "scores", scheduler=cluster.scheduler_address)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "scores").exists()
@@ -73,7 +73,9 @@ def test_a_worker_with_other_versions_is_one_sentence(cluster, tiles_folder, tmp
 def test_files_that_a_worker_does_not_see_are_one_sentence(cluster, tiles, monkeypatch, tmp_path):
     """`/proc/self/cwd` is the tiles' folder here, and another there."""
     monkeypatch.chdir(tiles[0].paths[0].parent)
-    with pytest.raises(BadInput, match=r"worker tcp://\S+ does not see '/proc/self/cwd/DES\S+'; keep tiles") as raised:
+    with pytest.raises(
+        InputError, match=r"worker tcp://\S+ does not see '/proc/self/cwd/DES\S+'; keep tiles"
+    ) as raised:
         score("/proc/self/cwd/*.fits.fz", None, Sleeping(), tmp_path / "scores", scheduler=cluster.scheduler_address)
     assert "\n" not in str(raised.value)
 

@@ -6,12 +6,12 @@ from astropy.io import fits
 from astropy.table import Table
 from scipy.ndimage import gaussian_filter
 
-from morph.images.photometry import MOFFAT_HALF_LIGHT
-from morph.images.signal import signal_to_noise
-from morph.images.strips import stamps
-from morph.images.tiles import Tile
 from morph.simulation.coadd import Tilename, write_band
+from morph.stamps.photometry import MOFFAT_HALF_LIGHT
+from morph.stamps.signal_to_noise import signal_to_noise
+from morph.stamps.stamp_stream import stamps
 from morph.surveys import get_survey
+from morph.tiles.tile import Tile
 from serving.scoring.light import Light
 
 SIZE, STEP = 720, 60

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.surveys import get_survey
 from serving.scoring.plan import Plan, lines
 from serving.scoring.rates import Rates
@@ -78,7 +78,7 @@ def test_a_list_of_tiles_is_read_with_its_sizes(tmp_path):
     assert tiles.names == ("DES0001-0541",)
     assert np.sqrt(tiles.pixels(get_survey("des"))) == pytest.approx(10_000, rel=0.001)
     path.write_text("name,ra\na,1\n")
-    with pytest.raises(BadInput, match="no list of tiles"):
+    with pytest.raises(InputError, match="no list of tiles"):
         TileList.read(path)
 
 

@@ -11,21 +11,21 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
-from morph.errors import BadInput
-from morph.images.cutouts import cut
-from morph.images.flags import Flag, is_clean
-from morph.images.signal import signal_to_noise
-from morph.images.sources import locate, read_catalogue
-from morph.images.tiles import Tile, find_tiles, tile_name
-from morph.questions import ANSWER_COLUMNS
-from serving.catalogue.scores import read_about
+from morph.catalogs.sources import locate, read_catalog
+from morph.decision_tree import ANSWER_COLUMNS
+from morph.errors import InputError
+from morph.stamps.cutting import cut
+from morph.stamps.flags import Flag, is_clean
+from morph.stamps.signal_to_noise import signal_to_noise
+from morph.tiles.tile import Tile, find_tiles, tile_name
+from serving.cli.score import _print as tell
+from serving.scores.schema import read_about
+from serving.scores.summary import Scored, Summary
 from serving.scoring import endpoints, pipeline
-from serving.scoring.answerers import Answerer, LocalModel, RemoteModel
+from serving.scoring.backends import Backend, LocalModel, RemoteModel
 from serving.scoring.endpoints import Endpoints
 from serving.scoring.run import score
-from serving.scoring.summary import Scored, Summary
-from serving.server import Server
-from serving.verbs.score import _print as tell
+from serving.server.embedded import Server
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
@@ -65,7 +65,7 @@ def test_the_answers_are_the_models_for_the_galaxys_stamp(scored, tiles, classif
     out, _ = scored
     table = pq.read_table(out / f"{NAMES[0]}.parquet")
     with Tile.open(tiles[0].paths) as tile:
-        rows = locate(tile, read_catalogue(tiles[0].catalogue))
+        rows = locate(tile, read_catalog(tiles[0].catalogue))
         radius = np.asarray(rows["radius"]) / tile.pixel_scale
         stamps, flags = cut(tile, rows["x"], rows["y"], radius)
     expected = classifier.answer(stamps)
@@ -136,7 +136,7 @@ def test_without_a_catalogue_the_galaxies_are_detected(tiles_folder, local, tmp_
 
 
 def test_galaxies_without_data_have_their_flag_and_no_answers(tiles, local, tmp_path):
-    galaxies = read_catalogue(tiles[0].catalogue)[:3]
+    galaxies = read_catalog(tiles[0].catalogue)[:3]
     galaxies["ra"][1] += 1.0  # off the tile that its tile name says
     score([tiles[0].paths[0]], galaxies, local, tmp_path)
     table = pq.read_table(tmp_path / f"{NAMES[0]}.parquet")
@@ -219,14 +219,14 @@ def test_a_tile_without_galaxies_of_the_catalogue_has_no_file(tiles, tiles_folde
 
 
 def test_a_catalogue_of_another_part_of_the_sky_is_said(tiles, local, tmp_path):
-    with pytest.raises(BadInput, match=f"None of the 8 galaxies of .* lies on tile '{NAMES[1]}'"):
+    with pytest.raises(InputError, match=f"None of the 8 galaxies of .* lies on tile '{NAMES[1]}'"):
         score(tiles[1].paths[0], tiles[0].catalogue, local, tmp_path)
 
 
 def test_two_tiles_of_one_name_are_refused(tiles_folder, local, tmp_path):
     for copy in ("a", "b"):
         shutil.copytree(tiles_folder / NAMES[0], tmp_path / copy)
-    with pytest.raises(BadInput, match=f"2 tiles are called '{NAMES[0]}'"):
+    with pytest.raises(InputError, match=f"2 tiles are called '{NAMES[0]}'"):
         score(tmp_path, None, local, tmp_path / "out")
 
 
@@ -247,12 +247,12 @@ class Failing:
                     return once(stamps)
                 raise self.error
 
-            yield Answerer(real.description, answer)
+            yield Backend(real.description, answer)
 
 
 def test_when_the_model_fails_what_is_finished_is_kept(tiles_folder, catalogue, weights, tmp_path):
-    with pytest.raises(BadInput, match="the server is gone"):
-        score(tiles_folder, catalogue, Failing(str(weights), BadInput("the server is gone.")), tmp_path)
+    with pytest.raises(InputError, match="the server is gone"):
+        score(tiles_folder, catalogue, Failing(str(weights), InputError("the server is gone.")), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [f"{NAMES[0]}.parquet"]
 
 
@@ -260,11 +260,11 @@ def test_a_server_that_is_gone_is_waited_for_and_then_said(model_dir, monkeypatc
     monkeypatch.setattr(endpoints, "PAUSES", (0.01, 0.01))
     server = Server(model_dir)
     server.start()
-    with RemoteModel(server.address).open() as answerer:
-        assert len(answerer.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2
+    with RemoteModel(server.address).open() as backend:
+        assert len(backend.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2
         server.stop()
-        with pytest.raises(BadInput, match="No server answers"):
-            answerer.answer(np.zeros((2, 64, 64, 3), "float32"))
+        with pytest.raises(InputError, match="No server answers"):
+            backend.answer(np.zeros((2, 64, 64, 3), "float32"))
 
 
 # --- Several servers -----------------------------------------------------------------------------------
@@ -272,19 +272,19 @@ def test_a_server_that_is_gone_is_waited_for_and_then_said(model_dir, monkeypatc
 
 def test_servers_share_the_work_and_one_that_dies_is_done_without(model_dir, server, caplog):
     stamps = np.zeros((2, 64, 64, 3), "float32")
-    with Server(model_dir) as mortal, RemoteModel(f"{mortal.address},{server.address}").open() as answerer:
-        assert answerer.at_once == 4
-        first = answerer.answer(stamps)
+    with Server(model_dir) as mortal, RemoteModel(f"{mortal.address},{server.address}").open() as backend:
+        assert backend.at_once == 4
+        first = backend.answer(stamps)
         mortal.stop()
         for _ in range(4):
-            np.testing.assert_array_equal(answerer.answer(stamps)["embedding"], first["embedding"])
+            np.testing.assert_array_equal(backend.answer(stamps)["embedding"], first["embedding"])
     assert f"The server at {mortal.address} does not answer; the others do its work." in caplog.text
 
 
 def test_one_server_that_is_not_there_is_no_reason_not_to_begin(server):
-    with RemoteModel(f"127.0.0.1:9, {server.address}").open() as answerer:
-        assert answerer.at_once == 4
-        assert len(answerer.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2
+    with RemoteModel(f"127.0.0.1:9, {server.address}").open() as backend:
+        assert backend.at_once == 4
+        assert len(backend.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2
 
 
 def test_servers_of_different_models_are_refused(server):
@@ -292,7 +292,7 @@ def test_servers_of_different_models_are_refused(server):
         (asked,) = servers.servers
         asked.checked = False
         servers.described = {**servers.described, "run": "another"}
-        with pytest.raises(BadInput, match=r"another model than .* \(other run\)"):
+        with pytest.raises(InputError, match=r"another model than .* \(other run\)"):
             servers.answer(np.zeros((2, 64, 64, 3), "float32"), ())
 
 

@@ -20,8 +20,8 @@ from astropy.table import Table
 from killing import Trial, cluster, differences
 from sleeping import Sleeping
 
-from morph.errors import BadInput
-from serving.scoring.hold import HOLD, held_by, hold
+from morph.errors import InputError
+from serving.scoring.output_lock import HOLD, held_by, hold
 from serving.scoring.run import FAILED, score
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
@@ -115,7 +115,7 @@ def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, tmp_path):
 
 
 def test_an_encrypted_scheduler_without_certificates_is_one_sentence(tiles_folder, tmp_path):
-    with pytest.raises(BadInput, match=r"tls://127\.0\.0\.1:9 is encrypted, and Dask has no certificates"):
+    with pytest.raises(InputError, match=r"tls://127\.0\.0\.1:9 is encrypted, and Dask has no certificates"):
         score(tiles_folder, None, Sleeping(), tmp_path / "scores", scheduler="tls://127.0.0.1:9")
     assert not (tmp_path / "scores").exists()
     assert dask.config.get("scheduler", None) is None, "other work of this process is not disturbed"
@@ -123,7 +123,7 @@ def test_an_encrypted_scheduler_without_certificates_is_one_sentence(tiles_folde
 
 def test_no_scheduler_is_one_sentence(tiles_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("serving.scoring.cluster.PATIENCE", 0.5)
-    with pytest.raises(BadInput, match="No Dask scheduler answers"):
+    with pytest.raises(InputError, match="No Dask scheduler answers"):
         score(tiles_folder, None, Sleeping(), tmp_path / "scores", scheduler="tcp://127.0.0.1:9")
     assert not (tmp_path / "scores").exists()
 
@@ -162,7 +162,7 @@ def test_failures_are_a_table_that_is_right_after_a_resumed_run(tiles, catalogue
 def test_a_second_job_in_one_folder_is_refused_and_touches_nothing(tiles_folder, tmp_path):
     with hold(tmp_path / "scores") as token:
         (tmp_path / "scores" / ".a.parquet.building").touch()
-        with pytest.raises(BadInput, match=f"Another job is scoring into .* .process {os.getpid()} on "):
+        with pytest.raises(InputError, match=f"Another job is scoring into .* .process {os.getpid()} on "):
             score(tiles_folder, None, Sleeping(), tmp_path / "scores")
         assert held_by(tmp_path / "scores") == token
         assert (tmp_path / "scores" / ".a.parquet.building").exists()
@@ -180,7 +180,7 @@ def test_a_folder_made_for_nothing_goes_away_and_one_that_was_there_stays(tmp_pa
 
 def test_a_worker_that_outlives_its_job_writes_nothing(tiles_folder, catalogue, tmp_path):
     out = tmp_path / "scores"
-    with hold(out), pytest.raises(BadInput, match="does not hold"):
+    with hold(out), pytest.raises(InputError, match="does not hold"):
         score(tiles_folder, catalogue, Sleeping(), out, token="of a job before")
     assert not out.exists()
 
@@ -226,7 +226,7 @@ def test_a_score_file_whose_rows_are_damaged_is_made_again(tiles_folder, catalog
 
 def test_a_strange_table_in_the_folder_is_told_before_a_tile_is_scored(tiles_folder, catalogue, tmp_path):
     Table({"id": [1]}).write(tmp_path / "mine.parquet")
-    with pytest.raises(BadInput, match=r"mine\.parquet' is not a score file"):
+    with pytest.raises(InputError, match=r"mine\.parquet' is not a score file"):
         score(tiles_folder, catalogue, Sleeping(), tmp_path)
     assert files(tmp_path) == ["mine.parquet"]
 
@@ -239,7 +239,9 @@ def test_scores_of_before_columns_had_underscores_are_not_mixed(tiles_folder, ca
         path = tmp_path / name / f"{name}.parquet"
         path.parent.mkdir()
         pq.write_table(old, path)
-        with pytest.raises(BadInput, match=r"columns like 'smooth-or-featured_smooth' \(now 'smooth_or_.*--overwrite"):
+        with pytest.raises(
+            InputError, match=r"columns like 'smooth-or-featured_smooth' \(now 'smooth_or_.*--overwrite"
+        ):
             score(tiles_folder, catalogue, Sleeping(), path.parent)
         assert files(path.parent) == [path.name]
     score(tiles_folder, catalogue, Sleeping(), tmp_path / NAMES[0], overwrite=True)
@@ -249,7 +251,7 @@ def test_scores_of_before_columns_had_underscores_are_not_mixed(tiles_folder, ca
 def test_a_folder_in_which_nothing_can_be_written_is_one_sentence(tiles_folder):
     if not Path("/sys/kernel").is_dir():
         pytest.skip("there is no /sys, in which even root may not write")
-    with pytest.raises(BadInput, match="Nothing can be written into '/sys/kernel/scores'"):
+    with pytest.raises(InputError, match="Nothing can be written into '/sys/kernel/scores'"):
         score(tiles_folder, None, Sleeping(), "/sys/kernel/scores")
 
 
@@ -258,11 +260,11 @@ def test_another_model_survey_or_selection_is_not_mixed(tiles_folder, catalogue,
         score(tiles_folder, catalogue, **{"source": Sleeping(), "out": whole, **changes})
 
     with pytest.raises(
-        BadInput, match=r"2 score files are .* from another model version .*choose another --out, or --overw"
+        InputError, match=r"2 score files are .* from another model version .*choose another --out, or --overw"
     ):
         again(source=Sleeping(version="awake"))
-    with pytest.raises(BadInput, match="another survey"):
+    with pytest.raises(InputError, match="another survey"):
         again(survey="sdss")
-    with pytest.raises(BadInput, match="another catalogue and selection"):
+    with pytest.raises(InputError, match="another catalogue and selection"):
         again(where="MAG_AUTO_R < 19")
     assert differences(whole, whole) == []

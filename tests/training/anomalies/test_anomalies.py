@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
-from morph.questions import empty_votes, set_votes
-from training.anomalies.evaluate import ALL, REAL, SCORES, auroc, check_alphas, measure_anomalies
-from training.anomalies.normal import FEWEST_NORMAL, learn_normal
-from training.anomalies.planted import KINDS
-from training.anomalies.table import anomaly_lines, anomaly_table
-from training.records import tracking
+from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.decision_tree import empty_votes, set_votes
+from morph.errors import InputError
+from training.evaluation.anomalies import ALL, REAL, SCORES, auroc, check_alphas, measure_anomalies
+from training.evaluation.anomaly_table import anomaly_lines, anomaly_table
+from training.experiments import tracking
+from training.fitting.anomaly_reference import FEWEST_NORMAL, learn_reference
+from training.fitting.injected import KINDS
 
 
 def disks(path, kind: str, count: int, artifacts: int = 0, seed: int = 0) -> Galaxies:
@@ -42,7 +42,7 @@ def taught(tmp_path_factory):
     classifier, folder = Classifier(), tmp_path_factory.mktemp("taught")
     held_out = [disks(folder / f"h-{kind}", kind, 50, seed=1) for kind in ("flux", "composite")]
     hosts = [disks(folder / f"t-{kind}", kind, 25, seed=2) for kind in ("flux", "composite")]
-    assert learn_normal(classifier, held_out, hosts) == 50
+    assert learn_reference(classifier, held_out, hosts) == 50
     return classifier
 
 
@@ -65,13 +65,13 @@ def test_the_area_is_that_of_scikit_learn():
 
 
 def test_one_class_only_has_no_area():
-    with pytest.raises(BadInput, match="one of the two is missing"):
+    with pytest.raises(InputError, match="one of the two is missing"):
         auroc(np.arange(3.0), np.zeros(0))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, 2.0, float("nan")])
 def test_a_rate_outside_of_zero_to_one(alpha):
-    with pytest.raises(BadInput, match="between 0 and 1"):
+    with pytest.raises(InputError, match="between 0 and 1"):
         check_alphas([0.05, alpha])
 
 
@@ -108,7 +108,7 @@ def test_without_normal_galaxies_it_says_so(taught, tmp_path):
 def test_too_few_to_say_what_is_normal_leave_the_score_as_it_is(taught, tmp_path):
     few = disks(tmp_path / "few", "flux", FEWEST_NORMAL - 1, seed=4)
     before = taught.answer(few.images)["anomaly_score"]
-    assert learn_normal(taught, few) == FEWEST_NORMAL - 1
+    assert learn_reference(taught, few) == FEWEST_NORMAL - 1
     np.testing.assert_array_equal(taught.answer(few.images)["anomaly_score"], before)
 
 
@@ -116,12 +116,12 @@ def test_held_out_galaxies_alone_set_the_reference_where_strange_is_known(taught
     import keras
 
     kernel = keras.ops.convert_to_numpy(taught.anomaly.kernel)
-    assert learn_normal(taught, disks(tmp_path / "new", "flux", 60, seed=5)) == 60
+    assert learn_reference(taught, disks(tmp_path / "new", "flux", 60, seed=5)) == 60
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(taught.anomaly.kernel), kernel)
 
 
 def test_the_verb_prints_and_records_the_anomalies(tracked, taught, sample):
-    from training.verbs.evaluate import command
+    from training.cli.evaluate import command
 
     taught.save(tracked / "model.keras")
     arguments = ["model.keras", sample.about["path"], "--split", "all", "--run", "strange"]
@@ -129,5 +129,5 @@ def test_the_verb_prints_and_records_the_anomalies(tracked, taught, sample):
     assert "satellite trail" in done.output
     run = mlflow.MlflowClient().get_run(tracking.find_run("strange"))
     assert "anomaly/auroc/all-planted/anomaly-score" in run.data.metrics
-    with pytest.raises(BadInput, match="between 0 and 1"):
+    with pytest.raises(InputError, match="between 0 and 1"):
         CliRunner().invoke(command, [*arguments, "--alpha", "1.5"], catch_exceptions=False, standalone_mode=False)

@@ -4,15 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.decision_tree import empty_votes
+from morph.errors import InputError
 from morph.model.anomaly import ALL_BANDS, BAND_SETS, bands_of
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from morph.model_names import SHIPPED
-from morph.questions import empty_votes
-from training.anomalies.normal import learn_normal
-from training.anomalies.planted import KINDS, kinds_for
+from training.fitting.anomaly_reference import learn_reference
+from training.fitting.injected import KINDS, kinds_for
 from training.weights.bands import check_the_rest, teach_bands
 
 RED = 1
@@ -59,7 +59,7 @@ def taught(sets) -> Classifier:
     """An untrained classifier that has learned what is normal from galaxies in three bands."""
     keras.utils.set_random_seed(1)
     classifier = Classifier()
-    learn_normal(classifier, sets[1], sets[:1])
+    learn_reference(classifier, sets[1], sets[:1])
     return classifier
 
 
@@ -74,7 +74,7 @@ def test_a_survey_with_one_band_has_a_reference_of_its_own(taught, tmp_path):
     model = copy_of(taught)
     brighter = [only(3 * draw(40, seed) ** 2, RED) for seed in (4, 5, 6)]
     before = p_values(model, draw(20, seed=3)), p_values(model, brighter[2])
-    learn_normal(
+    learn_reference(
         model, dataset(tmp_path / "held", brighter[0], seed=4), [dataset(tmp_path / "hosts", brighter[1], seed=5)]
     )
     np.testing.assert_array_equal(p_values(model, draw(20, seed=3)), before[0], "nothing was learned of three bands")
@@ -103,7 +103,7 @@ def test_an_older_model_is_taught_bands_and_is_the_same_in_all_else(taught, sets
     for images in (pictures, draw(60, seed=3)):
         np.testing.assert_array_equal(p_values(new, images), p_values(old, images))
     new.heads.weights[0].assign_add(keras.ops.ones_like(new.heads.weights[0]))
-    with pytest.raises(BadInput, match="only those of the anomaly score"):
+    with pytest.raises(InputError, match="only those of the anomaly score"):
         check_the_rest(old, new)
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
+from morph.errors import InputError
 from morph.model.classifier import Classifier
 from training.evaluation.evaluate import Evaluation, evaluate, log, part_of, record, title_of
-from training.records import tracking
+from training.experiments import tracking
 
 
 def test_an_evaluation_survives_saving(tmp_path, sample, answers_for):
@@ -27,7 +27,7 @@ def test_an_evaluation_survives_saving(tmp_path, sample, answers_for):
 
 
 def test_a_folder_without_evaluation_is_bad_input(tmp_path):
-    with pytest.raises(BadInput, match="no evaluation"):
+    with pytest.raises(InputError, match="no evaluation"):
         Evaluation.load(tmp_path)
 
 
@@ -40,7 +40,7 @@ def test_evaluating_asks_the_classifier_about_every_galaxy(classifier, sample):
 
 
 def test_an_empty_split_is_bad_input(sample):
-    with pytest.raises(BadInput, match="--split all"):
+    with pytest.raises(InputError, match="--split all"):
         part_of(sample.select(np.zeros(len(sample), dtype=bool)), "test")
     assert len(part_of(sample, "all")) == len(sample)
 
@@ -62,7 +62,7 @@ def test_a_run_holds_figures_plots_and_predictions(tracked, sample, answers_for)
 
 
 def test_the_verb_prints_a_table_and_leaves_a_run(tracked, classifier, sample):
-    from training.verbs.evaluate import command
+    from training.cli.evaluate import command
 
     classifier.save(tracked / "model.keras")
     arguments = ["model.keras", sample.about["path"], "--split", "all", "--run", "mine"]
@@ -78,8 +78,8 @@ def test_the_verb_prints_a_table_and_leaves_a_run(tracked, classifier, sample):
 
 
 def test_the_verb_says_what_kinds_of_votes_meet_and_which_galaxies_the_model_knows(tracked, classifier, sample):
-    from training.records.seen import Seen
-    from training.verbs.evaluate import command
+    from training.cli.evaluate import command
+    from training.experiments.seen import Seen
 
     def evaluated(dataset, *more):
         words = ["model.keras", str(dataset), "--split", "test", *more]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from morph.errors import BadInput
-from morph.questions import ANSWERS, VOTE_COLUMNS
+from morph.decision_tree import ANSWERS, VOTE_COLUMNS
+from morph.errors import InputError
 from training.evaluation.crossvalidate import cross_validate
 from training.fitting.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate, turned
 from training.fitting.batches import unanswered
@@ -48,7 +48,7 @@ def test_statistics_are_those_of_the_images_and_nothing_else_changes(classifier,
     assert np.allclose(once, again, atol=1e-5), "the old statistics leave no trace"
     assert all((a == b).all() for a, b in zip(weights, kept(child.encoder.trainable_weights), strict=True))
     assert momentum == [layer.momentum for layer in child.encoder.layers if hasattr(layer, "momentum")]
-    with pytest.raises(BadInput, match="48 images are too few"):
+    with pytest.raises(InputError, match="48 images are too few"):
         reestimate(child, sample.images)
 
 
@@ -79,7 +79,7 @@ def test_early_layers_move_less_when_their_rate_falls(classifier, sample):
 
 def test_a_cross_validation_needs_labels_and_a_galaxy_for_every_fold(classifier, sample):
     few = sample.select(np.arange(6))
-    with pytest.raises(BadInput, match="6 labelled galaxies, fewer than 7 folds"):
+    with pytest.raises(InputError, match="6 labelled galaxies, fewer than 7 folds"):
         cross_validate(classifier, few, 7)
-    with pytest.raises(BadInput, match="no labelled galaxies"):
+    with pytest.raises(InputError, match="no labelled galaxies"):
         cross_validate(classifier, unanswered(few), 5)

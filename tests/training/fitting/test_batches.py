@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.decision_tree import VOTE_COLUMNS, empty_votes, set_votes
+from morph.errors import InputError
 from morph.model.experts import restore
-from morph.questions import VOTE_COLUMNS, empty_votes, set_votes
 from training.fitting.batches import Batches, given_of, linear, mostly_artifact, rarity, unanswered
 
 
@@ -74,9 +74,9 @@ def test_measurements_come_as_the_experts_read_them(tmp_path):
 
 
 def test_sets_that_cannot_be_trained_on(coloured):
-    with pytest.raises(BadInput, match="no galaxies to train on"):
+    with pytest.raises(InputError, match="no galaxies to train on"):
         Batches([(coloured("none", []), 1.0)])
-    with pytest.raises(BadInput, match="different sizes"):
+    with pytest.raises(InputError, match="different sizes"):
         Batches([(coloured("small", [1], 8), 1.0), (coloured("large", [1], 10), 1.0)])
 
 

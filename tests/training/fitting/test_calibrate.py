@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from morph.galaxies import KINDS, Galaxies
+from morph.dataset import KINDS, Galaxies
+from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
 from morph.model.calibration import Calibration
-from morph.questions import ANSWERS, TREE, VOTE_COLUMNS
-from training.evaluation.metrics import dirichlet_multinomial
 from training.fitting import calibrate
 from training.fitting.calibrate import FEWEST_ASKED, Correction, fit_question
+from training.metrics.votes import dirichlet_multinomial
 
 BAR = TREE.slices["bar"]
 CONCENTRATION = np.random.default_rng(0).gamma(1.5, 6.0, (3000, 3)) + 0.3

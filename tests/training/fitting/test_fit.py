@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from morph.errors import BadInput
-from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.errors import InputError
 from morph.model.classifier import Classifier
 from training.fitting.batches import unanswered
 from training.fitting.fit import Recipe, fit, freeze
@@ -27,7 +27,7 @@ sys.modules["tensorflow"] = None  # as where it is not installed
 import numpy as np
 import keras
 assert keras.backend.backend() == "jax"
-from morph.galaxies import Galaxies
+from morph.dataset import Galaxies
 from morph.model.classifier import Classifier
 from training.fitting.fit import Recipe, fit
 galaxies, classifier = Galaxies.open(sys.argv[1]), Classifier()
@@ -133,6 +133,6 @@ def test_what_is_frozen_is_not_trained_and_can_be_freed(fresh, what):
 def test_a_loss_that_is_not_finite_ends_the_training(fresh, sample, tmp_path):
     votes = sample.votes.copy()
     votes[:, :3] = np.inf
-    with pytest.raises(BadInput, match=r"epoch 1 because its loss is not finite \(loss (nan|inf)"):
+    with pytest.raises(InputError, match=r"epoch 1 because its loss is not finite \(loss (nan|inf)"):
         fit(fresh(), [(sample.with_votes(votes), 1.0)], None, SHORT, tmp_path / "state")
     assert not list((tmp_path / "state").rglob("*.h5")), "no weights are kept to go on from"

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from morph.questions import TREE
-from training.evaluation.metrics import measure
+from morph.decision_tree import TREE
 from training.fitting.adapt import adapted_to
 from training.fitting.heads import refit
+from training.metrics.votes import measure
 
 
 def likelihood(classifier, sample) -> float:

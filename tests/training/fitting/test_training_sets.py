@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from morph.galaxies import Galaxies, GalaxiesWriter, Galaxy
-from morph.questions import empty_votes, set_votes
+from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.decision_tree import empty_votes, set_votes
+from training.experiments.train import train
 from training.fitting.fit import Recipe
 from training.fitting.sets import Task, training_sets
-from training.fitting.train import train
 
 
 def test_unlabelled_galaxies_with_a_split_say_what_is_normal_but_not_what_it_is(sample, tmp_path):

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from morph.galaxies import Galaxies, GalaxiesWriter
-from training.photoz import metrics, plots
-from training.photoz.evaluate import evaluate_photoz
+from morph.dataset import Galaxies, GalaxiesWriter
+from training.evaluation import photoz_plots as plots
+from training.evaluation.photoz import evaluate_photoz
+from training.metrics import photoz as metrics
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from morph.errors import BadInput
+from morph.errors import InputError
 from morph.model.store import SHIPPED
-from training.verbs import pretrain
+from training.cli import pretrain
 from training.weights.__main__ import command
 from training.weights.card import HISTORY
 from training.weights.publish import digest, publish
@@ -36,7 +36,7 @@ class Workshop:
     def make(self, words: list[str]) -> None:
         name = Path(words[-1]).name
         if name == self.fails:
-            raise BadInput("a verb went wrong.")
+            raise InputError("a verb went wrong.")
         self.called.append(name)
         Path(words[-1]).write_text(words[1])
 
@@ -86,7 +86,7 @@ def test_what_is_done_is_not_done_again(workshop):
 
 def test_a_chain_that_broke_goes_on_where_it_broke(workshop):
     workshop.fails = "teacher"
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         workshop.run()
     workshop.fails = ""
     assert workshop.run() == ["teacher", "weights"]
@@ -95,7 +95,7 @@ def test_a_chain_that_broke_goes_on_where_it_broke(workshop):
 def test_all_that_was_made_from_what_changed_is_made_anew_even_after_a_break(workshop):
     workshop.run()
     workshop.fails = "teacher"
-    with pytest.raises(BadInput):
+    with pytest.raises(InputError):
         workshop.run(data="other")
     workshop.fails = ""
     assert workshop.run() == ["teacher", "weights"], "weights of the other data are there, and are not these"

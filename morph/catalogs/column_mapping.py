@@ -1,0 +1,189 @@
+"""Which columns of a table hold what a catalogue of galaxies needs."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from morph.catalogs.base import TableFile, is_nameless, is_text
+from morph.catalogs.column_names import (
+    ARCSEC_COLUMNS,
+    BRICK_COLUMNS,
+    BRICK_ID_COLUMNS,
+    DEC_COLUMNS,
+    ID_COLUMNS,
+    INTRINSIC_COLUMNS,
+    PHOTOZ_COLUMNS,
+    PIXEL_COLUMNS,
+    PRIMARY_COLUMNS,
+    RA_COLUMNS,
+    SPECTRUM_COLUMNS,
+    TILE_COLUMNS,
+    X_COLUMNS,
+    Y_COLUMNS,
+    magnitude_columns,
+)
+from morph.catalogs.units import Quantity, arcsec_per_kpc, as_quantity
+from morph.catalogs.values import numbers
+from morph.errors import InputError
+from morph.stamps.photometry import point_source_radius
+from morph.surveys import Survey
+
+#: How many of a table's own columns a message lists.
+LISTED = 12
+
+#: What the three channels' magnitudes are called here, whatever the survey's bands are.
+CHANNEL_MAGNITUDES = ("mag_g", "mag_r", "mag_i")
+
+
+@dataclass(frozen=True)
+class ColumnMapping:
+    """The columns of one table; an empty string or None where there is none.
+
+    Attributes
+    ----------
+    id : the columns that together name a galaxy; `id_column` is the one that counts within its file.
+    ra, dec : positions; where there are none, `x` and `y` hold SExtractor's pixels.
+    values : radius, magnitudes and redshift, by their names here.
+    primary : whether a row lies in its brick's own area.
+    notes : what has to be said of how columns are read, one sentence each.
+    """
+
+    id: tuple[str, ...] = ()
+    ra: Quantity | None = None
+    dec: Quantity | None = None
+    x: str = ""
+    y: str = ""
+    tilename: str = ""
+    primary: str = ""
+    values: dict[str, Quantity] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """All that is to be read, each once."""
+        quantities = [q for q in (self.ra, self.dec, *self.values.values()) if q is not None]
+        named = [*self.id, self.x, self.y, self.tilename, self.primary, *(q.column for q in quantities)]
+        return list(dict.fromkeys(name for name in named if name))
+
+    @property
+    def radius_column(self) -> str:
+        return self.values["radius"].column if "radius" in self.values else ""
+
+
+def map_columns(table: TableFile, survey: Survey) -> ColumnMapping:
+    """The columns of a table by their usual names, whatever their case.
+
+    Raises InputError when there is no right ascension or no declination, and no SExtractor pixels instead.
+    """
+    names = table.schema.names
+    there = {name.lower(): name for name in reversed(names)}
+
+    def first(wanted: Iterable[str]) -> str:
+        return next((there[name] for name in wanted if name in there), "")
+
+    def quantity(wanted: Iterable[str], kind: str) -> Quantity | None:
+        column = first(wanted)
+        return as_quantity(column, kind, table.units.get(column), str(table.path)) if column else None
+
+    ra = quantity((table.mapping.get("ra", "").lower(), *RA_COLUMNS), "right ascension")
+    dec = quantity((table.mapping.get("dec", "").lower(), *DEC_COLUMNS), "declination")
+    x, y = first(X_COLUMNS), first(Y_COLUMNS)
+    if ra is None and dec is None and x and y:
+        places = {"x": x, "y": y}
+    elif ra is None:
+        raise _missing(table, RA_COLUMNS, "right ascension")
+    elif dec is None:
+        raise _missing(table, DEC_COLUMNS, "declination")
+    else:
+        places = {}
+    values = {
+        "redshift": quantity((*SPECTRUM_COLUMNS, *PHOTOZ_COLUMNS), "redshift"),
+        "radius": quantity(ARCSEC_COLUMNS, "radius")
+        or quantity(PIXEL_COLUMNS, "radius in pixels")
+        or quantity(INTRINSIC_COLUMNS, "radius before seeing"),
+    }
+    for name, band in zip(CHANNEL_MAGNITUDES, survey.bands, strict=True):
+        bands = dict.fromkeys((band, name[-1]))
+        values[name] = quantity((column for each in bands for column in magnitude_columns(each)), "magnitude")
+        in_nanomaggies = "nanomagg" in table.units.get(first([f"flux_{band}"]), "")
+        if values[name] is None and (first(BRICK_COLUMNS) or in_nanomaggies):
+            values[name] = quantity([f"flux_{band}"], "flux")
+    notes = _sizes(values, survey)
+    return ColumnMapping(
+        id=_id(table.schema, there),
+        ra=ra,
+        dec=dec,
+        tilename=first(TILE_COLUMNS),
+        primary=first(PRIMARY_COLUMNS),
+        values={name: value for name, value in values.items() if value is not None},
+        notes=notes,
+        **places,
+    )
+
+
+def _sizes(values: dict[str, Quantity | None], survey: Survey) -> tuple[str, ...]:
+    """What to say of sizes that are no angles as they stand; those that cannot become angles are left out."""
+    radius = values["radius"]
+    if radius is None:
+        return ()
+    if radius.size == "kpc":
+        return _physical_sizes(values, radius)
+    if radius.size == "pixels" and not np.isfinite(survey.pixel_scale):
+        return (
+            f"The sizes in '{radius.column}' (pixels) are taken as those of the images, since no survey is named.",
+        )
+    if radius.kind == "radius before seeing" and not np.isfinite(point_source_radius(survey)):
+        values["radius"] = None
+        return (
+            f"The sizes in '{radius.column}' (before seeing) are not used: no survey is named whose seeing to add.",
+        )
+    return ()
+
+
+def _physical_sizes(values: dict[str, Quantity | None], radius: Quantity) -> tuple[str, ...]:
+    """What to say of sizes in kpc, which become angles where there are redshifts and are left out elsewhere."""
+    redshift = values["redshift"]
+    if redshift is None:
+        values["radius"] = None
+        return (f"The sizes in '{radius.column}' (kpc) are not used: there are no redshifts to convert them by.",)
+    return (
+        f"The sizes in '{radius.column}' (kpc) were converted by the redshifts in '{redshift.column}' and Planck18.",
+    )
+
+
+def _id(schema: pa.Schema, there: dict[str, str]) -> tuple[str, ...]:
+    for name in ("id", *ID_COLUMNS):
+        if name in there:
+            brick = next((there[b] for b in BRICK_COLUMNS if b in there), None)
+            return (brick, there[name]) if brick and name in BRICK_ID_COLUMNS else (there[name],)
+    # An index of text names the rows; one of numbers counts them.
+    nameless = (f.name for f in schema if is_nameless(f.name) and is_text(f.type))
+    return tuple(nameless)[:1]
+
+
+def _missing(table: TableFile, wanted: tuple[str, ...], what: str) -> InputError:
+    names = table.schema.names
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return InputError(
+        f"The catalogue '{table.path}' has no column with the {what}: looked for {', '.join(wanted)}; "
+        f"there are {', '.join(names[:LISTED])}{more}. Rename the one that holds it."
+    )
+
+
+# --- Values ----------------------------------------------------------------------------------------------
+
+
+def radii(rows: pa.Table, quantity: Quantity, survey: Survey, redshift: np.ndarray) -> np.ndarray:
+    """Observed half-light radii: float64 [n], arcsec, NaN where there is none; pixels count as the survey's."""
+    radius = numbers(rows[quantity.column]) * quantity.factor
+    intrinsic = quantity.kind == "radius before seeing"
+    if quantity.size == "pixels":
+        radius = radius * survey.pixel_scale
+    elif quantity.size == "kpc":
+        radius = radius * arcsec_per_kpc(redshift)
+    # A model of size 0 is a point source; elsewhere 0 says that nothing was measured.
+    radius = np.where(np.isfinite(radius) & ((radius > 0) | (intrinsic & (radius == 0))), radius, np.nan)
+    # Widths add in quadrature for Gaussians; for real profiles it is good to a few per cent.
+    return np.hypot(radius, point_source_radius(survey)) if intrinsic else radius

@@ -1,0 +1,194 @@
+"""A table's columns as plain numbers, texts, identifiers and positions, however the table keeps them."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from astropy import units
+from astropy.coordinates import Angle, IllegalHourError
+
+from morph.catalogs.units import Quantity
+from morph.errors import InputError
+
+#: Whole numbers from here on are not all different as floats of 64 and of 32 bits.
+_LARGEST_WHOLE = {pa.float64(): 2.0**53, pa.float32(): 2.0**24, pa.float16(): 2.0**11}
+
+#: Whole numbers as a program writes them that took them for floats, without and with loss.
+_WHOLE = r"^[0-9]{1,15}\.0*$"
+_ROUNDED = r"^[0-9](\.[0-9]+)?[eE]\+?[0-9]+$"
+
+#: What is written where there is nothing.
+_NOTHING = pa.array(["", "nan", "null", "none", "n/a", "na", "--", "-", "...", "masked"])
+
+#: Redshifts and magnitudes of galaxies lie between these; what tables write for "missing" (-1, -9.999, 99) does not.
+POSSIBLE = {"redshift": (-0.01, 20.0), "magnitude": (0.0, 50.0)}
+_MARKS = (9.99, 9.999, 9.9999, 9.99999)
+
+
+def numbers(column: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """A column as float64 [n]; NaN where there is no number."""
+    column = _plain(column)
+    if pa.types.is_string(column.type):
+        try:
+            column = blank_is_null(column).cast(pa.float64())
+        except pa.ArrowInvalid:
+            return np.array([_number(value) for value in column.to_pylist()], dtype=float)
+    try:
+        values = column.cast(pa.float64(), safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return np.full(len(column), np.nan)
+    return np.array(values.fill_null(np.nan).to_numpy(zero_copy_only=False), dtype=float)
+
+
+def _number(value: str | None) -> float:
+    try:
+        return float(value) if value and "_" not in value else np.nan
+    except ValueError:
+        return np.nan
+
+
+def not_numbers(column: pa.ChunkedArray | pa.Array, values: np.ndarray) -> int:
+    """How many of a column's values say something that is not a number."""
+    if not np.isnan(values).any():
+        return 0
+    column = _plain(column)
+    if not pa.types.is_string(column.type):
+        return 0
+    nothing = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(column.fill_null(""))), _NOTHING)
+    return int((np.isnan(values) & ~np.asarray(nothing)).sum())
+
+
+def unknown_values(column: str, count: int) -> str:
+    """What to say of values of a column that `measured` left out."""
+    values = "value" if count == 1 else "values"
+    return f"{count:,} {values} of '{column}' count as unknown: impossible (such as -1 or 99), or not numbers"
+
+
+def texts(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column as text without blanks around it; empty where there is nothing.
+
+    Whole numbers that a table keeps as floats, because it has gaps, lose their ".0".
+    """
+    column = _plain(column)
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
+        if pc.all(pc.equal(pc.round(column), column)).as_py() is not False and not _is_rounded(column):
+            column = column.cast(pa.int64(), safe=False)
+    try:
+        return pc.utf8_trim_whitespace(column.cast(pa.string())).fill_null("")
+    except pa.ArrowNotImplementedError:
+        return pa.array(["" if value is None else str(value) for value in column.to_pylist()], pa.string())
+
+
+def identifiers(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """A column of identifiers as text; see `texts`. "0007" stays "0007", a column like "12.0" becomes "12"."""
+    found = texts(column)
+    if pa.types.is_string(_plain(column).type) and _all_match(found, _WHOLE):
+        return pc.replace_substring_regex(found, r"\.0*$", "")
+    return found
+
+
+def _all_match(found: pa.Array, pattern: str) -> bool:
+    written = found.filter(pc.not_equal(found, ""))
+    return len(written) > 0 and bool(pc.all(pc.match_substring_regex(written, pattern)).as_py())
+
+
+def check_digits(column: pa.ChunkedArray | pa.Array, name: str, source: str) -> None:
+    """Raise InputError where identifiers were kept as floats that do not hold all their digits."""
+    column = _plain(column)
+    found = texts(column)
+    if _is_rounded(column) if pa.types.is_floating(column.type) else _all_match(found, _ROUNDED):
+        raise InputError(
+            f"The identifiers in column '{name}' of '{source}' were kept as floating-point numbers and have lost "
+            f"digits (such as {next(value for value in found.to_pylist() if value)}); write them as integers or text."
+        )
+    return found
+
+
+def _is_rounded(column: pa.Array) -> bool:
+    largest = pc.max(pc.abs(column.cast(pa.float64()))).as_py()
+    return largest is not None and np.isfinite(largest) and largest >= _LARGEST_WHOLE[column.type]
+
+
+def _plain(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """One array, not encoded by a dictionary; text and bytes as `string`."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        try:
+            column = column.cast(pa.binary()).cast(pa.string())
+        except pa.ArrowInvalid:
+            column = pa.array([None if v is None else v.decode("latin-1") for v in column.to_pylist()], pa.string())
+        return pc.utf8_rtrim(column, "\0")
+    return column
+
+
+def blank_is_null(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    """Text without blanks around it; null where there is nothing else."""
+    trimmed = pc.utf8_trim_whitespace(column)
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+
+
+# --- Quantities ------------------------------------------------------------------------------------------
+
+
+def degrees(column: pa.ChunkedArray | pa.Array, quantity: Quantity) -> np.ndarray:
+    """Right ascensions or declinations: float64 [n], degrees, NaN where there is none.
+
+    Text such as "03:56:21.6", "03 56 21.6" or "59d05m24s" is read as well. Raises InputError where right ascensions that
+    should be hours go beyond 24.
+    """
+    column = _plain(column)
+    values = numbers(column) * quantity.factor
+    if not pa.types.is_string(column.type) or not np.isnan(values).any():
+        return values
+    text = pc.utf8_trim_whitespace(column.fill_null(""))
+    found = np.flatnonzero(np.isnan(values) & np.asarray(pc.match_substring_regex(text, r"^[-+]?[0-9]+[:\shd°]")))
+    if not len(found):
+        return values
+    values[found] = _angles(text.take(found).to_pylist(), quantity)
+    return values
+
+
+def _angles(written: list[str], quantity: Quantity) -> np.ndarray:
+    unit = units.hourangle if quantity.hours else units.deg
+    try:
+        return Angle(written, unit=unit).deg
+    except (ValueError, TypeError):
+        return np.array([_angle(text, unit, quantity.column) for text in written])
+
+
+def _angle(text: str, unit: units.UnitBase, column: str) -> float:
+    try:
+        return float(Angle(text, unit=unit).deg)
+    except IllegalHourError:
+        raise InputError(
+            f"Column '{column}' holds '{text}', which is beyond 24 hours; if these are degrees, give the column the "
+            "unit deg or convert it to decimal degrees."
+        ) from None
+    except (ValueError, TypeError):
+        return np.nan
+
+
+def measured(column: pa.ChunkedArray | pa.Array, quantity: Quantity) -> tuple[np.ndarray, int]:
+    """Magnitudes, redshifts or fluxes, and how many of the values cannot be one.
+
+    Returns
+    -------
+    float64 [n], NaN where there is none, or where the table's value is text or not possible (see `POSSIBLE`): a mark
+    for a missing one.
+    """
+    values = numbers(column)
+    wrong = not_numbers(column, values)
+    values = values * quantity.factor
+    if quantity.kind == "flux":
+        return values, wrong
+    low, high = POSSIBLE[quantity.kind]
+    bad = (values <= low) | (values >= high)
+    if quantity.kind == "redshift":
+        bad |= np.isclose(values[:, None], _MARKS, rtol=1e-6, atol=0).any(axis=1)
+    return np.where(bad, np.nan, values), wrong + int(bad.sum())

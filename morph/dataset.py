@@ -1,0 +1,417 @@
+"""A set of galaxies on disk: images, votes and measured properties, one row a galaxy.
+
+A dataset is a folder of Parquet files. Its images are all of one kind:
+
+- ``flux``: float32 [size, size, 3], nanomaggies per pixel in the channels g, r, i, NaN where there is no data;
+- ``composite``: uint8 [size, size, 3], a colour picture, R, G, B.
+
+Votes are raw or debiased (see `morph.votes`), which every row states.
+
+Every stamp shows its galaxy as large as `morph.sizes` says, and is stored with a margin that training uses to turn
+and zoom it. Any other square stamp is accepted too, and resized when it is used.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from morph.atomic import atomic
+from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of, vote_column
+from morph.errors import InputError
+from morph.formats import DATASET, FORMAT, check_format
+from morph.preflight import check_folder
+from morph.sizes import STAMP_SIZE
+
+KINDS = {"flux": np.float32, "composite": np.uint8}
+
+#: Measured properties and their units; null (NaN) where unknown.
+PROPERTIES = {
+    "mag_g": "mag",
+    "mag_r": "mag",
+    # The magnitude in the third channel: z where the survey has z there (Legacy Surveys), else i.
+    "mag_i": "mag",
+    "radius": "arcsec",
+    "redshift": "",
+    "pixel_scale": "arcsec",
+}
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Galaxy:
+    """One row of a dataset, as an importer or a simulation hands it to a `GalaxiesWriter`.
+
+    `votes` is float32 [vote columns] (see `morph.decision_tree`), NaN where nobody was asked. `properties` has any
+    of `PROPERTIES`; `pixel_scale` is that of the stored stamp. `vote_kind` is one of `morph.votes.VOTE_KINDS`, or
+    empty where that is not known. `zero_points` says where the image's come from, in words; empty for pictures.
+    """
+
+    id: str
+    survey: str
+    image: np.ndarray
+    votes: np.ndarray
+    ra: float = np.nan
+    dec: float = np.nan
+    properties: dict[str, float] | None = None
+    vote_kind: str = ""
+    zero_points: str = ""
+
+
+def _schema(size: int, kind: str, about: dict) -> pa.Schema:
+    value = pa.float32() if kind == "flux" else pa.uint8()
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("survey", pa.string(), nullable=False),
+        pa.field("ra", pa.float64(), metadata={"unit": "deg"}),
+        pa.field("dec", pa.float64(), metadata={"unit": "deg"}),
+        pa.field("image", pa.fixed_shape_tensor(value, [size, size, 3])),
+        pa.field("votes", pa.struct([pa.field(column_name(name), pa.float32()) for name in VOTE_COLUMNS])),
+        pa.field("vote_kind", pa.string(), metadata={"description": "raw or debiased; null: no votes, or not known"}),
+    ]
+    what = "AB magnitude of one count of each band's image, and where it is known from; null: none, or not known"
+    fields.append(pa.field("zero_points", pa.string(), metadata={"description": what}))
+    fields += [pa.field(name, pa.float32(), metadata={"unit": unit}) for name, unit in PROPERTIES.items()]
+    return pa.schema(fields, metadata={"morph": json.dumps({FORMAT: DATASET, "kind": kind, "size": size, **about})})
+
+
+class GalaxiesWriter:
+    """Writes a dataset so that it appears whole or not at all.
+
+    >>> with GalaxiesWriter("sample", kind="flux") as writer:  # doctest: +SKIP
+    ...     writer.add(galaxy)
+
+    Parameters
+    ----------
+    path : the folder to make; InputError if it exists and is not a dataset of ours.
+    kind : ``flux`` or ``composite``.
+    size : pixels on a side of the stamps.
+    about : anything worth keeping with the dataset (source, seed, "simulated").
+    """
+
+    ROWS = 512
+
+    def __init__(self, path: str | Path, kind: str, size: int = STAMP_SIZE, about: dict | None = None):
+        if kind not in KINDS:
+            raise InputError(f"Unknown kind of image '{kind}'; use flux or composite.")
+        self.path, self.kind, self.size = Path(path), kind, size
+        check_target(self.path)
+        self.schema = _schema(size, kind, about or {})
+        self._rows: list[Galaxy] = []
+        self._parts = 0
+        self._ids: set[str] = set()
+
+    def __enter__(self) -> "GalaxiesWriter":
+        with ExitStack() as stack:
+            self._building = stack.enter_context(atomic(self.path))
+            # Where its own writing fails, nothing may be left either.
+            stack.push(self._finish)
+            self._building.mkdir()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error):
+        self._stack.__exit__(*error)
+
+    def _finish(self, error, *_) -> None:
+        if error is None:
+            self._flush()
+            if not self._parts:
+                pq.write_table(self.schema.empty_table(), self._building / "part-00000.parquet")
+
+    def add(self, galaxy: Galaxy) -> None:
+        """Append one galaxy. InputError on a duplicate id, an image of another shape or impossible votes."""
+        if galaxy.id in self._ids:
+            raise InputError(f"The id '{galaxy.id}' occurs twice; every galaxy needs its own.")
+        if galaxy.image.shape != (self.size, self.size, 3):
+            raise InputError(
+                f"Galaxy '{galaxy.id}' has an image of shape {galaxy.image.shape}, not {(self.size, self.size, 3)}."
+            )
+        if not _possible(galaxy.votes):
+            raise InputError(
+                f"Galaxy '{galaxy.id}' has votes below 0 or without limit; give NaN where nobody was asked."
+            )
+        self._ids.add(galaxy.id)
+        self._rows.append(galaxy)
+        if len(self._rows) >= self.ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        images = np.stack([row.image for row in rows]).astype(KINDS[self.kind])
+        votes = np.stack([row.votes for row in rows]).astype("float32")
+        columns = [
+            pa.array([row.id for row in rows], pa.string()),
+            pa.array([row.survey for row in rows], pa.string()),
+            _nullable([row.ra for row in rows], pa.float64()),
+            _nullable([row.dec for row in rows], pa.float64()),
+            pa.FixedShapeTensorArray.from_numpy_ndarray(images),
+            pa.StructArray.from_arrays(
+                [_nullable(votes[:, j], pa.float32()) for j in range(len(VOTE_COLUMNS))],
+                names=list(map(column_name, VOTE_COLUMNS)),
+            ),
+            pa.array([(row.vote_kind or None) if np.isfinite(row.votes).any() else None for row in rows], pa.string()),
+            pa.array([row.zero_points or None for row in rows], pa.string()),
+        ]
+        for name in PROPERTIES:
+            columns.append(_nullable([(row.properties or {}).get(name, np.nan) for row in rows], pa.float32()))
+        table = pa.Table.from_arrays(columns, schema=self.schema)
+        pq.write_table(table, self._building / f"part-{self._parts:05d}.parquet", compression="zstd")
+        self._parts += 1
+
+
+def _possible(votes: np.ndarray) -> bool:
+    """Whether no vote is below 0 or infinite; NaN is not asked."""
+    return not ((votes < 0) | np.isinf(votes)).any()
+
+
+def _nullable(values, kind) -> pa.Array:
+    """Values as Arrow, NaN as null."""
+    values = np.asarray(values, dtype=float)
+    return pa.array(values, kind, mask=np.isnan(values))
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a folder holds a dataset of ours and nothing else, so that it may be replaced."""
+    if not path.is_dir():
+        return False
+    files = list(path.iterdir())
+    parts = [file for file in files if file.match("part-[0-9][0-9][0-9][0-9][0-9].parquet")]
+    try:
+        return bool(parts) and len(parts) == len(files) and b"morph" in (pq.read_schema(parts[0]).metadata or {})
+    except (pa.ArrowInvalid, OSError):
+        return False
+
+
+def check_target(path: Path) -> None:
+    """InputError unless a dataset can be written at `path`, in place of an older one or of nothing."""
+    check_folder(path)
+    if path.exists() and not _is_ours(path):
+        raise InputError(f"'{path}' exists and is not a galaxies dataset; choose another name.")
+
+
+def is_dataset(path: str | Path) -> bool:
+    return Path(path).is_dir() and any(Path(path).glob("part-*.parquet"))
+
+
+def find_dataset(path: str | Path) -> Path:
+    """The folder of a dataset, without reading it; InputError if there is none."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is no dataset at '{path}'; make one with `morph import` or `morph simulate`.")
+    if not is_dataset(path):
+        raise InputError(f"'{path}' is not a galaxies dataset; make one with `morph import` or `morph simulate`.")
+    return path
+
+
+class Galaxies:
+    """A set of galaxies, read from disk or selected from another set.
+
+    Attributes are NumPy arrays, one entry a galaxy: `ids`, `surveys` (str), `ra`, `dec` (deg), `images`,
+    `votes` float32 [n, vote columns] (NaN where not asked), `vote_kind` (str, empty where there are no votes or their
+    kind is not known), `zero_points` (str, see `Galaxy`), `properties` {name: float32 [n]}.
+    """
+
+    def __init__(self, about: dict, columns: dict[str, np.ndarray]):
+        self.about = about
+        count = len(columns["id"])
+        absent = {"vote_kind": np.full(count, "", dtype="<U8"), "zero_points": np.full(count, "", dtype=object)}
+        self._columns = {**absent, **columns}
+
+    @classmethod
+    def open(cls, path: str | Path, images: bool = True) -> "Galaxies":
+        """Read the dataset at `path`, with or without its images. InputError if there is none, or it is damaged."""
+        path = find_dataset(path)
+        try:
+            parts = sorted(path.glob("part-*.parquet"))
+            wanted = None if images else [name for name in pq.read_schema(parts[0]).names if name != "image"]
+            tables = [pq.read_table(part, columns=wanted) for part in parts]
+            about = json.loads(tables[0].schema.metadata[b"morph"])
+        except (pa.ArrowInvalid, KeyError, TypeError, OSError) as error:
+            raise InputError(f"The dataset at '{path}' cannot be read ({error}); make it again.") from None
+        check_format(about.pop(FORMAT, None), DATASET, "dataset", path)
+        table = pa.concat_tables(tables)
+        about["path"] = str(path)
+        columns = _columns_of(table)
+        if not _possible(columns["votes"]):
+            raise InputError(f"The dataset at '{path}' has votes below 0 or without limit; import it again.")
+        return cls(about, columns)
+
+    @classmethod
+    def concatenate(cls, sets: Iterable["Galaxies"]) -> "Galaxies":
+        """Several datasets as one. InputError unless all hold images of one kind and size."""
+        sets = list(sets)
+        if len({(s.kind, s.size) for s in sets}) != 1:
+            kinds = ", ".join(f"{s.about.get('path', '?')}: {s.kind}, {s.size} px" for s in sets)
+            raise InputError(f"These datasets hold images of different kinds or sizes ({kinds}); use one kind.")
+        columns = {name: np.concatenate([s._columns[name] for s in sets]) for name in sets[0]._columns}
+        about = {**sets[0].about, "path": " + ".join(str(s.about.get("path")) for s in sets)}
+        about["simulated"] = any(s.simulated for s in sets)
+        if len({s.about.get("votes") for s in sets}) > 1:
+            about.pop("votes", None)
+        return cls(about, columns)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"<Galaxies {self.about.get('path', '')}: {len(self)} {self.kind} stamps of {self.size} px>"
+
+    def __iter__(self) -> Iterator[Galaxy]:
+        for i in range(len(self)):
+            yield Galaxy(
+                str(self.ids[i]),
+                str(self.surveys[i]),
+                self.images[i],
+                self.votes[i],
+                float(self.ra[i]),
+                float(self.dec[i]),
+                {name: float(self._columns[name][i]) for name in PROPERTIES},
+                str(self.vote_kind[i]),
+                str(self.zero_points[i]),
+            )
+
+    @property
+    def kind(self) -> str:
+        return self.about["kind"]
+
+    @property
+    def size(self) -> int:
+        return self.about["size"]
+
+    @property
+    def simulated(self) -> bool:
+        return bool(self.about.get("simulated"))
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self._columns["id"]
+
+    @property
+    def surveys(self) -> np.ndarray:
+        return self._columns["survey"]
+
+    @property
+    def ra(self) -> np.ndarray:
+        return self._columns["ra"]
+
+    @property
+    def dec(self) -> np.ndarray:
+        return self._columns["dec"]
+
+    @property
+    def images(self) -> np.ndarray:
+        return self._columns["image"]
+
+    @property
+    def votes(self) -> np.ndarray:
+        return self._columns["votes"]
+
+    @property
+    def vote_kind(self) -> np.ndarray:
+        return self._columns["vote_kind"]
+
+    @property
+    def zero_points(self) -> np.ndarray:
+        return self._columns["zero_points"]
+
+    @property
+    def properties(self) -> dict[str, np.ndarray]:
+        return {name: self._columns[name] for name in PROPERTIES}
+
+    @property
+    def survey(self) -> str:
+        """The survey of most of the galaxies."""
+        names, counts = np.unique(self.surveys, return_counts=True)
+        return str(names[counts.argmax()]) if len(names) else "unknown"
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies this content: a hash of ids, votes and images."""
+        sha = hashlib.sha256()
+        for array in ("\n".join(map(str, self.ids)).encode(), self.votes.tobytes(), self.images.tobytes()):
+            sha.update(array)
+        return sha.hexdigest()[:16]
+
+    def select(self, which: np.ndarray) -> "Galaxies":
+        """The galaxies at the given indices, or where a mask is true."""
+        return Galaxies(self.about, {name: column[which] for name, column in self._columns.items()})
+
+    def with_votes(self, votes: np.ndarray, kind: str = "") -> "Galaxies":
+        """The same galaxies with other votes, float32 [n, vote columns], of the given kind."""
+        kinds = np.where(np.isfinite(votes).any(axis=1), kind, "").astype("<U8")
+        return Galaxies({**self.about, "votes": kind}, {**self._columns, "votes": votes, "vote_kind": kinds})
+
+    def split(self, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> dict[str, "Galaxies"]:
+        """Train, validation and test sets, by galaxy: the same id always falls on the same side,
+        whatever dataset it stands in and however its rows are ordered."""
+        place = split_position(self.ids, seed)
+        masks = {
+            "test": place < test,
+            "validation": (place >= test) & (place < test + validation),
+            "train": place >= test + validation,
+        }
+        return {name: self.select(masks[name]) for name in SPLITS}
+
+    def zero_point_lines(self, most: int = 5) -> list[str]:
+        """Where the zero points of the images come from, the most frequent sources first, one sentence each."""
+        sources = Counter(filter(None, self.zero_points.tolist())).most_common()
+        lines = [f"Zero points of {count:,} of them: {words}." for words, count in sources[:most]]
+        return lines + ([f"{len(sources) - most:,} more sets of zero points."] if len(sources) > most else [])
+
+    def answered(self) -> dict[str, int]:
+        """How many galaxies have at least one vote on each question."""
+        votes = np.nan_to_num(self.votes)
+        of = [question_of(column) for column in VOTE_COLUMNS]
+        return {
+            question.name: int((votes[:, [o == question.name for o in of]].sum(axis=1) > 0).sum()) for question in TREE
+        }
+
+    def write(self, path: str | Path) -> None:
+        """Write this set as a dataset of its own."""
+        about = {k: v for k, v in self.about.items() if k not in ("kind", "size", "path")}
+        with GalaxiesWriter(path, self.kind, self.size, about) as writer:
+            for galaxy in self:
+                writer.add(galaxy)
+
+
+def split_position(ids: Iterable[str], seed: int = 0) -> np.ndarray:
+    """Where each galaxy stands in [0, 1): a hash of its id, so that a split follows the galaxy."""
+    hashes = [hashlib.blake2b(f"{seed}:{i}".encode(), digest_size=8).digest() for i in ids]
+    return np.frombuffer(b"".join(hashes), dtype=">u8").astype(float) / 2.0**64
+
+
+def _columns_of(table: pa.Table) -> dict[str, np.ndarray]:
+    """Arrow columns as NumPy arrays, null as NaN."""
+    columns = {
+        "id": table["id"].to_numpy(zero_copy_only=False).astype(str),
+        "survey": table["survey"].to_numpy(zero_copy_only=False).astype(str),
+        "image": np.empty((len(table), 0, 0, 3), "uint8"),
+    }
+    if "image" in table.column_names:
+        columns["image"] = table["image"].combine_chunks().to_numpy_ndarray()
+    for name in ("ra", "dec", *PROPERTIES):
+        columns[name] = table[name].to_numpy(zero_copy_only=False).astype("float64" if name in ("ra", "dec") else "f4")
+    votes = table["votes"].combine_chunks()
+    rows = np.full((len(table), len(VOTE_COLUMNS)), np.nan, dtype="float32")
+    present = {vote_column(field.name): field.name for field in votes.type}
+    for j, name in enumerate(VOTE_COLUMNS):
+        if name in present:
+            rows[:, j] = votes.field(present[name]).to_numpy(zero_copy_only=False)
+    columns["votes"] = rows
+    if "zero_points" in table.column_names:
+        columns["zero_points"] = table["zero_points"].fill_null("").to_numpy(zero_copy_only=False).astype(object)
+    if "vote_kind" in table.column_names:
+        columns["vote_kind"] = table["vote_kind"].fill_null("").to_numpy(zero_copy_only=False).astype("<U8")
+    return columns

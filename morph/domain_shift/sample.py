@@ -1,0 +1,151 @@
+"""A sample of galaxies as one model sees them: all that two surveys are compared by."""
+
+import base64
+import zlib
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from morph.decision_tree import TREE, chain
+from morph.stamps.image_statistics import STATISTICS
+from morph.surveys import SURVEYS
+
+#: A question is put to a galaxy where the model finds it at least this likely that a volunteer arrives there.
+ASKED = 0.5
+
+#: Surveys by number, so that a sample is numbers alone. Models keep these numbers with their weights.
+_SURVEYS = tuple(SURVEYS)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Galaxies, one row each.
+
+    Attributes
+    ----------
+    embedding : float32 [n, d].
+    appearance : float32 [n, statistics], see `morph.stamps.image_statistics`; NaN where not measured.
+    confidence : float32 [n, questions], the probability of the most probable answer; NaN where a question is not
+        put to the galaxy.
+    right : float32 [n, questions], whether that answer is the volunteers'; NaN where that is unknown.
+    flux : float32 [n], 1 for calibrated flux and 0 for a colour picture.
+    simulated : float32 [n], 1 for a simulated galaxy.
+    survey : float32 [n], the number of its survey; see `surveys`.
+    origin : float32 [n], which of several sets it stood in, by a number without meaning.
+    """
+
+    embedding: np.ndarray
+    appearance: np.ndarray
+    confidence: np.ndarray
+    right: np.ndarray
+    flux: np.ndarray
+    simulated: np.ndarray
+    survey: np.ndarray
+    origin: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        embedding: np.ndarray,
+        probabilities: np.ndarray,
+        appearance: np.ndarray,
+        survey: str | np.ndarray,
+        flux: bool,
+        simulated: bool = False,
+        origin: int = 0,
+        right: np.ndarray | None = None,
+    ) -> "Sample":
+        """From a model's answers.
+
+        Parameters
+        ----------
+        probabilities : [n, answers].
+        survey : a name, or one a galaxy.
+        right : [n, questions], NaN where unknown. Where it is given it says which questions are put to a galaxy;
+            else the model's own answers to the questions before do.
+        """
+        n = len(embedding)
+        parts = TREE.slices.values()
+        confidence = np.column_stack([probabilities[:, part].max(axis=1) for part in parts])
+        if right is None:
+            arriving = chain(probabilities)
+            asked = np.column_stack([arriving[:, part].sum(axis=1) for part in parts]) >= ASKED
+            right = np.full(confidence.shape, np.nan)
+        else:
+            asked = np.isfinite(right)
+        names = np.broadcast_to(np.asarray(survey), (n,))
+        number = [_SURVEYS.index(name) if name in _SURVEYS else -1 for name in names]
+        columns = (
+            embedding,
+            appearance,
+            np.where(asked, confidence, np.nan),
+            right,
+            np.full(n, flux),
+            np.full(n, simulated),
+            np.array(number),
+            np.full(n, origin),
+        )
+        return cls(*(np.asarray(column, dtype="float32") for column in columns))
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    @property
+    def surveys(self) -> list[str]:
+        """The known surveys that the galaxies are from, the commonest first."""
+        number, count = np.unique(self.survey[self.survey >= 0], return_counts=True)
+        return [_SURVEYS[int(number[i])] for i in np.argsort(-count, kind="stable")]
+
+    @property
+    def mostly_simulated(self) -> bool:
+        return bool(self.simulated.mean() > 0.5)
+
+    def select(self, which: np.ndarray) -> "Sample":
+        """The galaxies at the given indices, or where a mask is true."""
+        return Sample(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    def drawn(self, most: int, seed: int = 0) -> "Sample":
+        """At most so many of the galaxies, at random."""
+        return self.select(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
+
+    @classmethod
+    def concatenate(cls, samples: list["Sample"]) -> "Sample":
+        """Several samples as one."""
+        return cls(*(np.concatenate([getattr(s, field.name) for s in samples]) for field in fields(cls)))
+
+    # --- As one table of numbers, and as text -----------------------------------------------------------
+
+    def table(self) -> np.ndarray:
+        """All columns side by side: float32 [n, `width`]."""
+        return np.column_stack([getattr(self, field.name) for field in fields(self)])
+
+    @classmethod
+    def from_table(cls, table: np.ndarray) -> "Sample":
+        """The inverse of `table`. ValueError when its width is no sample's."""
+        widths = [table.shape[1] - width(0), len(STATISTICS), len(TREE), len(TREE)]
+        if widths[0] < 1:
+            raise ValueError(f"a table of {table.shape[1]} columns is no sample of galaxies")
+        parts = np.split(np.asarray(table, dtype="float32"), np.cumsum(widths), axis=1)
+        return cls(*parts[:4], *parts[4].T)
+
+    def to_text(self) -> str:
+        """A compact text to send over a network; numbers keep three digits."""
+        table = self.table()
+        head = np.array(table.shape, dtype="<u4").tobytes()
+        return base64.b64encode(zlib.compress(head + table.astype("<f2").tobytes())).decode()
+
+    @classmethod
+    def from_text(cls, text: str | bytes) -> "Sample":
+        """The inverse of `to_text`. ValueError when the text is none."""
+        try:
+            content = zlib.decompress(base64.b64decode(text, validate=True))
+            shape = np.frombuffer(content[:8], dtype="<u4")
+            table = np.frombuffer(content[8:], dtype="<f2").reshape(shape)
+            return cls.from_table(table)
+        except (zlib.error, ValueError, TypeError, IndexError) as error:
+            raise ValueError(f"this text is no sample of galaxies: {error}") from None
+
+
+def width(latent: int) -> int:
+    """Columns of a sample's table for an embedding of `latent` dimensions."""
+    return latent + len(STATISTICS) + 2 * len(TREE) + 4

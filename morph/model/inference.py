@@ -1,0 +1,150 @@
+"""Any modality from any other: the posterior of z given what is known, and what it says of the rest."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from keras import ops
+
+from morph.decision_tree import ANSWERS, VOTE_COLUMNS, question_membership
+from morph.errors import InputError
+from morph.model.classifier import Classifier
+from morph.model.experts import (
+    MEASUREMENTS,
+    MODALITIES,
+    bounded,
+    columns_of,
+    product,
+    restore,
+    transform,
+)
+
+#: Sums over the answers of the question that each answer belongs to: [answers, answers].
+_OF_QUESTION = question_membership(ANSWERS) @ question_membership(ANSWERS).T
+#: Rows of z that go through a network at a time.
+_ROWS = 65536
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """The posterior of z of every galaxy, and what can be drawn from it.
+
+    Attributes
+    ----------
+    mean, variance : of the Gaussian posterior, [n, d].
+    classifier : whose z this is.
+    draws, seed : how many values are drawn of every quantity, and from which seed.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    classifier: Classifier
+    draws: int = 256
+    seed: int = 0
+
+    @property
+    def redshift(self) -> np.ndarray:
+        """Draws from the posterior predictive distribution, [n, draws]."""
+        return self._measurements[..., MEASUREMENTS.index("redshift")]
+
+    @property
+    def radius(self) -> np.ndarray:
+        """Draws of the half-light radius in arcsec, [n, draws]."""
+        return self._measurements[..., MEASUREMENTS.index("radius")]
+
+    @property
+    def photometry(self) -> np.ndarray:
+        """Draws of the magnitudes in g, r, i, [n, draws, 3]."""
+        return self._measurements[..., columns_of("photometry")]
+
+    @cached_property
+    def concentration(self) -> np.ndarray:
+        """Dirichlet concentrations of the votes, [n, answers].
+
+        The Dirichlet has the mean of those at every draw of z and, summed over a question's answers, their variance.
+        """
+        each = self._drawn(self.classifier.experts.votes_from)
+        total = each @ _OF_QUESTION
+        fractions = each / total
+        mean = fractions.mean(axis=1)
+        spread = (fractions * (1 - fractions) / (total + 1)).mean(axis=1) + fractions.var(axis=1)
+        room, spread = (mean * (1 - mean)) @ _OF_QUESTION, spread @ _OF_QUESTION
+        return (mean * np.maximum(room / np.maximum(spread, 1e-9) - 1.0, 1e-3)).astype("float32")
+
+    def image(self) -> np.ndarray:
+        """The galaxies as the decoder draws them from the posterior's mean: float32 [n, size, size, 3], stretched, the
+        sky at 0 and the central brightness at 1."""
+        parts = [
+            ops.convert_to_numpy(self.classifier.decoder(self.mean[rows], training=False))
+            for rows in _chunks(len(self.mean), 256)
+        ]
+        return np.concatenate(parts)
+
+    @cached_property
+    def _measurements(self) -> np.ndarray:
+        """Draws of everything that can be measured, [n, draws, 5]."""
+        random = np.random.default_rng([self.seed, 1])
+
+        def draw(z) -> np.ndarray:
+            found = []
+            for mixture in self.classifier.experts.measurements_from(z).values():
+                log_weight, mean, log_sigma = (ops.convert_to_numpy(part) for part in mixture)
+                edges = np.cumsum(np.exp(log_weight), axis=1)
+                chosen = (random.random((len(edges), 1)) > edges[:, :-1]).sum(axis=1)
+                rows = np.arange(len(edges))
+                mean, sigma = mean[rows, chosen], np.exp(log_sigma[rows, chosen])
+                found.append(mean + sigma * random.standard_normal(mean.shape))
+            return np.concatenate(found, axis=1)
+
+        return restore(self._drawn(draw))
+
+    def _drawn(self, function: Callable) -> np.ndarray:
+        """`function` of every draw of z: [n, draws, ...]."""
+        random = np.random.default_rng(self.seed)
+        parts = []
+        for rows in _chunks(len(self.mean), max(1, _ROWS // self.draws)):
+            mean, sigma = self.mean[rows, None], np.sqrt(self.variance[rows, None])
+            z = mean + sigma * random.standard_normal((len(mean), self.draws, mean.shape[-1]))
+            values = ops.convert_to_numpy(function(z.reshape(-1, z.shape[-1]).astype("float32")))
+            parts.append(values.reshape(len(mean), self.draws, -1))
+        return np.concatenate(parts)
+
+
+def infer(classifier: Classifier, given: Mapping[str, np.ndarray], draws: int = 256, seed: int = 0) -> Inferred:
+    """What is known of z given any of the modalities.
+
+    Parameters
+    ----------
+    given : any of ``image`` (stamps as `Classifier.answer` takes them; one without data is missing), ``votes``
+        [n, vote columns] (NaN = not asked), ``photometry`` [n, 3] (magnitudes in g, r, i), ``radius`` [n] (arcsec) and
+        ``redshift`` [n]. A row with NaN lacks that modality; one that lacks all has the prior.
+    draws, seed : of what is drawn from the posterior.
+
+    Raises InputError when nothing is given, on an unknown modality, and when the modalities differ in length.
+    """
+    unknown = [name for name in given if name not in MODALITIES]
+    if unknown or not given:
+        what = f"'{unknown[0]}' is no modality" if unknown else "Nothing is given"
+        raise InputError(f"{what}; give any of {', '.join(MODALITIES)}.")
+    lengths = {len(values) for values in given.values()}
+    if len(lengths) != 1:
+        raise InputError(f"The modalities are of {sorted(lengths)} galaxies; give all of the same galaxies.")
+    (n,) = lengths
+    votes = np.nan_to_num(np.asarray(given.get("votes", np.zeros((n, len(VOTE_COLUMNS)))), dtype="float32"))
+    measured = np.full((n, len(MEASUREMENTS)), np.nan, dtype="float32")
+    for name in ("photometry", "radius", "redshift"):
+        if name in given:
+            measured[:, columns_of(name)] = np.reshape(given[name], (n, -1))
+    means, log_variances, present = classifier.experts(votes, transform(measured))
+    shape = (n, classifier.latent)
+    image = {"mean": np.zeros(shape, "float32"), "log_variance": np.zeros(shape, "float32"), "seen": np.zeros((n, 1))}
+    if "image" in given:
+        image = classifier.image_expert(given["image"])
+    present = np.concatenate([image["seen"], ops.convert_to_numpy(present)], axis=1).astype("float32")
+    mean, log_variance = product([image["mean"], *means], [bounded(image["log_variance"]), *log_variances], present)
+    return Inferred(ops.convert_to_numpy(mean), np.exp(ops.convert_to_numpy(log_variance)), classifier, draws, seed)
+
+
+def _chunks(n: int, rows: int) -> Iterator[slice]:
+    return (slice(start, start + rows) for start in range(0, n, rows))

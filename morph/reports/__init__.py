@@ -1,0 +1,1 @@
+"""What reports are made of: the style of figures, and HTML pages."""

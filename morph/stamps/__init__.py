@@ -1,0 +1,1 @@
+"""One galaxy's pixels: cut out, resampled, measured and flagged."""

@@ -1,0 +1,144 @@
+"""Files of colour pictures as viewers show them: JPEG, PNG, TIFF and WebP, whatever their pixels are stored as."""
+
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from morph.errors import InputError
+from morph.stamps.deep_pictures import in_eight_bits, is_deep, read_deep
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
+
+#: Pillow's modes that hold eight bits a channel or fewer.
+EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
+
+#: Modes of grey pictures with 16 bits.
+DEEP_GREY = ("I;16", "I;16B", "I;16L", "I")
+
+#: Pixels of the largest picture: more than any galaxy on one, few enough for half a gigabyte.
+MOST_PIXELS = 25_000_000
+
+#: By how much JPEG pictures can be made smaller as they are decoded.
+REDUCTIONS = (2, 4, 8)
+
+#: The smallest picture, and the smallest crop, in pixels on a side: below it there is nothing to see.
+SMALLEST_CROP = 12
+
+
+def read(path: str | Path) -> np.ndarray:
+    """The picture at `path`: uint8 [height, width, 3], R, G, B.
+
+    16 bits a channel are scaled to 8 by the bits that they use; transparent pixels become sky; a picture stands as its
+    EXIF says. InputError when the file is missing, is no picture, is cut short, is smaller than `SMALLEST_CROP`, has
+    more than `MOST_PIXELS`, several pictures, or nothing that is not transparent.
+    """
+    pixels, reduction = read_reduced(path)
+    if reduction > 1:
+        height, width = (side * reduction for side in pixels.shape[:2])
+        raise _too_large(Path(path), width, height)
+    return pixels
+
+
+def read_reduced(path: str | Path) -> tuple[np.ndarray, int]:
+    """As `read`, and how many times smaller the picture is on a side than in its file.
+
+    JPEG pictures of more than `MOST_PIXELS` are made smaller as they are decoded, which takes no more time and memory
+    than what comes out; all others have their own size.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no image at '{path}'.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of pictures that the limit here allows, or refuses with a sentence.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                reduction = _reduce(picture)
+                _check(picture, path)
+                pixels = _decode(picture, path)
+    except InputError:
+        raise
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise InputError(
+            f"'{path}' cannot be read as a picture ({error}); use JPEG, PNG, TIFF, WebP or FITS."
+        ) from None
+    if min(pixels.shape[:2]) < SMALLEST_CROP:
+        raise InputError(
+            f"'{path}' is {pixels.shape[1]} x {pixels.shape[0]} px; "
+            f"a galaxy needs at least {SMALLEST_CROP} x {SMALLEST_CROP}."
+        )
+    return pixels, reduction
+
+
+def too_coarse(path: Path, reduction: int) -> InputError:
+    """The error about a picture that could be read at a lower resolution only, at which its galaxy is too small."""
+    return InputError(
+        f"'{path}' is so large that it was read {reduction} times smaller, and its galaxy is too small for that; "
+        "cut the galaxy out."
+    )
+
+
+def _too_large(path: Path, width: int, height: int) -> InputError:
+    return InputError(
+        f"'{path}' has {width} x {height} px; a picture of one galaxy may have {MOST_PIXELS // 10**6} million: "
+        "cut the galaxy out, or make the picture smaller."
+    )
+
+
+def _reduce(picture: Image.Image) -> int:
+    """Have a large JPEG picture decoded at a fraction of its size; returns by how much, 1 for other pictures."""
+    width, height = picture.size
+    # Of a progressive one, the decoder holds all at its full size.
+    if picture.format != "JPEG" or width * height <= MOST_PIXELS or picture.info.get("progressive"):
+        return 1
+    wanted = next((r for r in REDUCTIONS if math.ceil(width / r) * math.ceil(height / r) <= MOST_PIXELS), None)
+    if wanted is None:
+        return 1
+    picture.draft(None, (width // wanted, height // wanted))  # type: ignore[arg-type]  # keeps the mode
+    return round(width / picture.size[0])
+
+
+def _check(picture: Image.Image, path: Path) -> None:
+    """InputError for what would not be read right, before any pixel is."""
+    width, height = picture.size
+    if width * height > MOST_PIXELS:
+        raise _too_large(path, width, height)
+    if (frames := getattr(picture, "n_frames", 1)) > 1:
+        raise InputError(f"'{path}' holds {frames} pictures; save the one that shows the galaxy by itself.")
+    if picture.mode not in (*EIGHT_BIT, *DEEP_GREY):
+        raise InputError(f"'{path}' has pixels of kind {picture.mode}; save it with 8 bits a channel.")
+
+
+def _decode(picture: ImageFile.ImageFile, path: Path) -> np.ndarray:
+    """The picture the right way up, as viewers show it: uint8 [height, width, 3]."""
+    if picture.mode in DEEP_GREY:
+        values = np.asarray(ImageOps.exif_transpose(picture)).astype("float32")
+        if values.min() < 0:
+            raise InputError(f"'{path}' has negative pixels; give flux as FITS, or save it with 8 bits a channel.")
+        return np.repeat(in_eight_bits(values)[..., None], 3, axis=-1)
+    if is_deep(picture):
+        values, alpha = read_deep(picture, path)
+        colours = in_eight_bits(values)
+        return colours if alpha is None else _over_sky(colours, alpha, path)
+    upright = ImageOps.exif_transpose(picture)
+    if not upright.has_transparency_data:
+        return np.asarray(upright.convert("RGB"))
+    layers = np.asarray(upright.convert("RGBA"))
+    return _over_sky(layers[..., :3], layers[..., 3] / np.float32(255), path)
+
+
+def _over_sky(colours: np.ndarray, alpha: np.ndarray, path: Path) -> np.ndarray:
+    """Colours, uint8 [height, width, 3], with sky where they are transparent; `alpha` is 0 to 1, [height, width].
+
+    Hidden pixels hold no data: the sky, from the darker half of what is seen, stands there.
+    """
+    seen = alpha > 0.5
+    if not seen.any():
+        raise InputError(f"All of '{path}' is transparent; save it without its alpha channel.")
+    light = colours[seen].astype("float32")
+    brightness = light.sum(axis=-1)
+    sky = np.median(light[brightness <= np.median(brightness)], axis=0)
+    return np.rint(colours * alpha[..., None] + sky * (1 - alpha[..., None])).astype("uint8")

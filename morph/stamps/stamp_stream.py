@@ -1,0 +1,99 @@
+"""All galaxies of a tile, cut in one walk from its bottom to its top."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from morph.sizes import FIELD, NETWORK_SIZE
+from morph.stamps.cutting import cut_from, on_tile, rows_needed, usable
+from morph.stamps.flags import Flag
+from morph.stamps.radii import LARGEST_WINDOW, radii_on
+from morph.tiles import saturation
+from morph.tiles.prefetch import Readers
+from morph.tiles.strip_reader import Strip, read_strips
+from morph.tiles.tile import Tile
+
+#: Galaxies that are handed over together, at most.
+PIECE = 512
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Some of a tile's galaxies.
+
+    Attributes
+    ----------
+    rows : int [n], which of the galaxies asked for these are.
+    stamps, flags : as `morph.stamps.cutting.cut` returns them.
+    radius : [n], half-light radii, pixels: as given, or measured on the image where NaN was given.
+    """
+
+    rows: np.ndarray
+    stamps: np.ndarray
+    flags: np.ndarray
+    radius: np.ndarray
+
+
+def stamps(
+    tile: Tile,
+    x: ArrayLike,
+    y: ArrayLike,
+    radius: ArrayLike,
+    size: int = NETWORK_SIZE,
+    threads: int | None = None,
+    readers: Readers | None = None,
+    look: Callable[[Strip], None] | None = None,
+) -> Iterator[Stamps]:
+    """Cut galaxies at the given places, each once, in an order of their own but always in the same one.
+
+    No more of the tile is in memory than the rows around the galaxies that are being cut; rows on which there are
+    none are not read.
+
+    Parameters
+    ----------
+    x, y : [n], the galaxies' places in the tile, pixels, 0-based.
+    radius : [n], half-light radii, pixels; NaN where they are to be measured on the image.
+    size : pixels on a side of the stamps.
+    threads : that read rows, see `morph.tiles.strip_reader.walk`. One takes the least time of the processor, and is right
+        where a model keeps all cores busy.
+    readers : processes that read rows instead.
+    look : is shown every strip before its galaxies are handed over.
+
+    Raises InputError when a file turns out to be damaged.
+    """
+    x, y, radius = (np.array(values, dtype=float, ndmin=1) for values in (x, y, radius))
+    measured = np.isnan(radius) & on_tile(tile, x, y)
+    known = usable(tile, x, y, radius)
+    for some in _pieces(np.flatnonzero(~measured & ~known)):
+        nothing = np.full((len(some), size, size, 3), np.nan, dtype="float32")
+        yield Stamps(some, nothing, np.full(len(some), Flag.NO_DATA, dtype="int32"), radius[some])
+    low, high = np.zeros(len(x), dtype=int), np.zeros(len(x), dtype=int)
+    low[known], high[known] = rows_needed(tile, x[known], y[known], radius[known], size)
+    widest = np.full(measured.sum(), LARGEST_WINDOW / FIELD)
+    low[measured], high[measured] = rows_needed(tile, x[measured], y[measured], widest, NETWORK_SIZE)
+    walked = np.flatnonzero(known | measured)
+    larger = []
+    for strip, ready in read_strips(tile, low[walked], high[walked], threads=threads, readers=readers):
+        saturation.mark(strip)
+        if look is not None:
+            look(strip)
+        for some in _pieces(walked[ready]):
+            new = some[measured[some]]
+            radius[new] = radii_on(strip, x[new], y[new])
+            # More rows than were kept for measuring them: these are cut in a walk of their own.
+            first, last = rows_needed(tile, x[new], y[new], radius[new], size)
+            beyond = new[(first < strip.start) | (last > strip.stop)]
+            larger.append(beyond)
+            some = np.setdiff1d(some, beyond)
+            yield Stamps(some, *cut_from(strip, x[some], y[some], radius[some], size), radius[some])
+    again = np.concatenate([*larger, np.empty(0, dtype=int)])
+    if len(again):
+        for part in stamps(tile, x[again], y[again], radius[again], size, threads, readers):
+            yield replace(part, rows=again[part.rows])
+
+
+def _pieces(rows: np.ndarray) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), PIECE):
+        yield rows[start : start + PIECE]

@@ -1,0 +1,1 @@
+"""A survey's images: which files are a tile, where tiles lie and overlap, and their rows from bottom to top."""

@@ -1,0 +1,179 @@
+"""Which files are a tile: found from one of its names, a folder or a glob."""
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from morph.errors import InputError
+from morph.fits.planes import BANDS, is_fits
+from morph.surveys import SURVEYS, UNKNOWN, WITH_Z, Survey
+from morph.tiles.layouts import LAYOUTS, Holds, Layout, Named, Plain, layout_of, named
+from morph.tiles.layouts.peek import header_facts
+
+#: A tile's files in one folder: the folder, the reader's class, and what the files' names share.
+Key = tuple[Path, type[Layout], str]
+
+
+def tile_name(paths: Sequence[str | Path]) -> str:
+    """The name of the tile that these files are: the survey's, or what the files' names share."""
+    files = [Path(path) for path in paths]
+    return layout_of(files).name(files[0])
+
+
+def survey_of(tiles: Iterable[Sequence[Path]]) -> str | None:
+    """The survey that the names of tiles' files tell, or their headers; None where they tell none.
+
+    `tiles` are groups of files as `find_tiles` makes them; see `morph.surveys`. InputError when they are of several
+    surveys.
+    """
+    surveys = {survey for paths in tiles if (survey := layout_of(paths).survey or _survey_in_header(paths))}
+    if len(surveys) > 1:
+        raise InputError(f"There are tiles of several surveys ({', '.join(sorted(surveys))}); score each by itself.")
+    return surveys.pop() if surveys else None
+
+
+def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
+    """The tiles that files, folders (searched to the bottom) and globs name: the files of each, sorted by name.
+
+    One file of a tile brings the others from its folder: other bands, masks, weights. The files of a survey's tile may
+    also lie in several folders, if all of them are named. Files whose names tell no band are a tile each, but for
+    those of one folder whose headers tell different bands of one tile; they are left out of a folder where other names
+    do (catalogues stand there too). InputError when a name or glob matches nothing, or nothing that is read.
+    """
+    if isinstance(patterns, (str, Path)):
+        patterns = [patterns]
+    groups: dict[Key, set[Path]] = {}
+    folders: dict[Path, dict[Key, set[Path]]] = {}
+    for pattern in patterns:
+        for path in _images(str(pattern)):
+            key = _key(path)
+            if _tells(named(path)[1]):
+                if path.parent not in folders:
+                    folders[path.parent] = _by_tile(path.parent)
+                groups[key] = folders[path.parent].get(key, {path})
+            else:
+                groups.setdefault(key, set()).add(path)
+    joined = _of_one_tile(_together(groups))
+    tiles = [(folder, tile, sorted(paths)) for (folder, _, tile), paths in joined.items()]
+    return [paths for _, _, paths in sorted(tiles, key=lambda item: (item[1], item[0]))]
+
+
+def _tells(name: Named) -> bool:
+    """Whether a name says which part of a tile the file is."""
+    return name.band is not None or name.holds is not Holds.IMAGE
+
+
+def _key(path: Path) -> Key:
+    reader, name = named(path)
+    # Files called g.fits, r.fits have no name but their folder's.
+    return path.parent, type(reader), name.tile
+
+
+def _by_tile(folder: Path) -> dict[Key, set[Path]]:
+    """The files of a folder whose names say which part of a tile they are, by tile."""
+    tiles: dict[Key, set[Path]] = {}
+    for path in folder.iterdir():
+        if is_fits(path):
+            name = named(path)[1]
+            if _tells(name) and name.holds is not Holds.OTHER:
+                tiles.setdefault(_key(path), set()).add(path)
+    return tiles
+
+
+def _together(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
+    """The same groups, of which those that are parts of one tile in several folders are one."""
+    joined: dict[tuple[type[Layout], str], list[Key]] = {}
+    for key, paths in groups.items():
+        if named(next(iter(paths)))[0].unique:
+            joined.setdefault(key[1:], []).append(key)
+    result = dict(groups)
+    for keys in joined.values():
+        parts = [named(path)[1] for key in keys for path in groups[key]]
+        # Two files of one band are two versions of the tile, not two parts of it.
+        if len(keys) > 1 and len(set(parts)) == len(parts):
+            for key in keys[1:]:
+                result[keys[0]] = result[keys[0]] | result.pop(key)
+    return result
+
+
+def _of_one_tile(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
+    """The same groups, of which those whose headers tell different bands of one tile are one.
+
+    Asked are the headers of single files whose names tell no band, and of surveys whose names tell no field.
+    """
+    alone: dict[tuple[Path, type[Layout], object], list[tuple[Key, str]]] = {}
+    for key, paths in groups.items():
+        told = _told_of_tile(key, paths)
+        if told is not None:
+            alone.setdefault((*key[:2], told[0]), []).append((key, told[1]))
+    result = dict(groups)
+    for files in alone.values():
+        keys = [key for key, _ in files]
+        if len({band for _, band in files}) == len(files) > 1:
+            for key in keys[1:]:
+                result[keys[0]] = result[keys[0]] | result.pop(key)
+    return result
+
+
+def _told_of_tile(key: Key, paths: set[Path]) -> tuple[object, str] | None:
+    """What the header of a group's only image tells of tile and band; None where names tell, or it tells neither."""
+    images = [path for path in paths if named(path)[1].holds is Holds.IMAGE]
+    if len(images) != 1:
+        return None
+    reader, name = named(images[0])
+    if key[1] is Plain and len(paths) == 1 and not _tells(name):
+        told = header_facts(images[0])
+        return None if told is None or told.band is None else (told.tile, told.band)
+    if name.band is None or type(reader).field is Layout.field:
+        return None
+    told = header_facts(images[0])
+    field = None if told is None else reader.field(told.header)
+    return None if field is None else (field, name.band)
+
+
+def bands_left_out(tiles: Iterable[Sequence[Path]]) -> list[str]:
+    """Bands of images, by their names, that no survey here has, so that they are left out."""
+    told = (named(path)[1] for paths in tiles for path in paths)
+    known = {band for survey in SURVEYS.values() for band in survey.bands} | set(BANDS)
+    return sorted({name.band for name in told if name.band and name.holds is Holds.IMAGE} - known)
+
+
+def wanted_bands(survey: Survey) -> tuple[str, ...]:
+    """The bands that are read of a survey's images; of images of no known survey, z too, which may stand for i."""
+    return tuple(dict.fromkeys([*survey.bands, *(WITH_Z if survey is UNKNOWN else ())]))
+
+
+def none_wanted(what: str, paths: Sequence[Path], survey: Survey) -> InputError:
+    """The error about files that hold none of a survey's bands."""
+    found = [band for path in paths if (band := named(path)[1].band or ((told := header_facts(path)) and told.band))]
+    whose = "" if survey is UNKNOWN else f" of survey '{survey.name}'"
+    return InputError(
+        f"{what} has no image in {', '.join(wanted_bands(survey))}; give at least one of the bands{whose} (found: "
+        f"{', '.join(dict.fromkeys(found)) or 'none'}), or name those of its images with --bands."
+    )
+
+
+def _survey_in_header(paths: Sequence[Path]) -> str | None:
+    plain = LAYOUTS[-1]
+    told = header_facts(paths[0])
+    reader = plain.of_header(told.header) if told is not None and isinstance(plain, Plain) else None
+    return reader.survey if reader else None
+
+
+def _images(pattern: str) -> list[Path]:
+    """The files that a name, a folder or a glob stands for, without those that are no part of a tile."""
+    path = Path(pattern)
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if is_fits(file) and file.is_file()]
+        if not files:
+            raise InputError(f"The folder '{pattern}' holds no FITS files.")
+    elif path.is_file():
+        files = [path]
+    else:
+        files = [Path(name) for name in glob.glob(pattern, recursive=True) if is_fits(name)]
+        if not files:
+            raise InputError(f"There is no FITS file '{pattern}'; give a file, a folder or a glob in quotes.")
+    read = [file for file in files if named(file)[1].holds is not Holds.OTHER]
+    if not read:
+        raise InputError(f"'{files[0]}' is none of the survey's images; name an image, or the tile's folder.")
+    return [file for file in read if _tells(named(file)[1])] or read if path.is_dir() else read

@@ -1,0 +1,106 @@
+"""What lies beside an image: in its file by the names of the extensions, in its folder by the names of the files.
+
+Weights come as inverse variances, variances or errors; all are read as inverse variances.
+"""
+
+import enum
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from morph.fits import headers
+from morph.fits.hdus import Image
+from morph.fits.pixels import Plane
+from morph.fits.planes import Planes
+from morph.fits.scaling import Inverse
+
+
+class Holds(enum.Enum):
+    """What a file holds of its tile."""
+
+    IMAGE = "image"
+    MASK = "mask"
+    #: Inverse variances, or what is proportional to them.
+    WEIGHTS = "weights"
+    VARIANCE = "variance"
+    ERRORS = "errors"
+    #: A catalogue, a model, a segmentation map: a survey's file that is not read here.
+    OTHER = "other"
+
+
+#: Kinds of weights, and how they are turned into inverse variances.
+WEIGHTS = {Holds.WEIGHTS: None, Holds.VARIANCE: Inverse(1), Holds.ERRORS: Inverse(2)}
+
+#: Names of extensions with weights: of DES, Hubble (WHT), Rubin (VARIANCE), Webb (ERR), Euclid (RMS).
+EXTENSIONS = {
+    **dict.fromkeys(("WGT", "WHT", "WEIGHT", "INVVAR", "IVAR"), Holds.WEIGHTS),
+    **dict.fromkeys(("VARIANCE", "VAR"), Holds.VARIANCE),
+    **dict.fromkeys(("ERR", "ERROR", "RMS", "SIGMA"), Holds.ERRORS),
+}
+
+#: What astropy's CCDData says in UTYPE of its extension UNCERT.
+UNCERTAINTIES = {
+    "InverseVariance": Holds.WEIGHTS,
+    "VarianceUncertainty": Holds.VARIANCE,
+    "StdDevUncertainty": Holds.ERRORS,
+}
+
+
+def as_weights(plane: Plane, holds: Holds) -> Plane:
+    """A plane of weights of some kind, as inverse variances."""
+    scaling = WEIGHTS[holds]
+    return plane if scaling is None else plane.scaled(scaling)
+
+
+def weights_among(images: Sequence[Image], science: Plane) -> Plane | None:
+    """The inverse variances of an image among its file's extensions; None where there are none of its shape.
+
+    Errors and variances come first: the weights of a coadd of exposures may be exposure times.
+    """
+    order = (Holds.ERRORS, Holds.VARIANCE, Holds.WEIGHTS)
+    found = {
+        holds: image.plane
+        for image in reversed(images)
+        if image.plane.shape == science.shape and (holds := _kind(image)) is not None
+    }
+    return next((as_weights(found[holds], holds) for holds in order if holds in found), None)
+
+
+#: Names of extensions that are masks.
+MASKS = ("MSK", "MASK", "DQ", "FLAG", "FLAGS", "BPM")
+
+#: Names of extensions that are neither images of the sky nor weights: masks, and what describes the image.
+NOT_SKY = (
+    *MASKS,
+    "UNCERT",
+    "CON",
+    "WMAP",
+    "VAR_POISSON",
+    "VAR_RNOISE",
+    "VAR_FLAT",
+)
+
+
+def is_companion(image: Image) -> bool:
+    """Whether an extension holds the mask or the weights of an image, by its name."""
+    return image.name in NOT_SKY or image.name in EXTENSIONS
+
+
+def unread_masks(names: Iterable[str]) -> tuple[str, ...]:
+    """What to say of masks, by what they are called, whose bits nothing describes; nothing where there are none."""
+    listed = ", ".join(sorted(set(names)))
+    return (
+        (f"Masks whose bits nothing describes are not read ({listed}): bad pixels count as good.",) if listed else ()
+    )
+
+
+def with_notes_of_masks(planes: Planes, images: Sequence[Image]) -> Planes:
+    """The planes of one band with a note of the masks among its file's extensions that are not read."""
+    used = planes.mask
+    names = (i.name for i in images if i.name in MASKS and i.plane.shape == planes.shape and i.plane is not used)
+    return replace(planes, notes=(*planes.notes, *unread_masks(f"extension {name}" for name in names)))
+
+
+def _kind(image: Image) -> Holds | None:
+    if image.name == "UNCERT":
+        return UNCERTAINTIES.get(str(headers.value(image.header, "UTYPE")))
+    return EXTENSIONS.get(image.name)

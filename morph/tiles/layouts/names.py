@@ -1,0 +1,89 @@
+"""What the name of a file of no survey says: tile, band and kind, wherever in the name they stand.
+
+``NGC1365_g.fits``, ``field-r-coadd.fits`` and ``m51_f606w_drz_sci.fits`` are image and band; ``field-r-coadd_weight``
+holds the weights of ``field-r-coadd``. Names that could mean two bands mean none.
+"""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from morph.fits.bands import band_called
+from morph.fits.planes import SUFFIXES, split_name, stem_of
+from morph.tiles.layouts.companions import Holds
+from morph.tiles.layouts.layout import Named
+
+_PARTS = re.compile(r"[-_.]")
+
+#: Parts of names of files that hold weights. What others hold is not sure enough: masks may mark what is good or bad.
+WEIGHTS = {
+    **dict.fromkeys(("weight", "weights", "wht", "wei", "wgt", "invvar", "ivar"), Holds.WEIGHTS),
+    **dict.fromkeys(("var", "variance"), Holds.VARIANCE),
+    **dict.fromkeys(("rms", "err", "error", "sigma"), Holds.ERRORS),
+}
+#: Parts of names of files that hold masks.
+MASKS = {"mask", "msk", "flag", "flags", "dq", "bpm", "maskbits"}
+#: Parts of names of files that hold something else than the sky.
+OTHER = {
+    *MASKS,
+    *("cat", "catalog", "catalogue", "psf", "psfex", "seg", "segm", "segmap"),
+    *("segmentation", "model", "residual", "resid", "chi2", "bkg", "background", "bgmod", "exp", "expmap", "exptime"),
+    *("nexp", "depth", "ctx", "kernel", "objects", "table"),
+}
+#: Parts that say that it is an image.
+IMAGE = {"sci", "image", "img"}
+
+
+def plainly_named(path: Path) -> Named:
+    """What a name says. The band comes from the end of the name, or else from its only part that is one."""
+    tile, band = split_name(path)
+    stem = stem_of(path)
+    parts, gaps = _PARTS.split(stem), _PARTS.findall(stem)
+    kinds = [k for k, part in enumerate(parts) if part.lower() in WEIGHTS or part.lower() in OTHER | IMAGE]
+    bands = [k for k, part in enumerate(parts) if _band(part)]
+    if band is not None and not kinds:
+        return Named(tile, band)
+    if len(bands) != 1:
+        return Named(tile, band)
+    holds = next((WEIGHTS[parts[k].lower()] for k in kinds if parts[k].lower() in WEIGHTS), Holds.IMAGE)
+    if holds is Holds.IMAGE and any(parts[k].lower() in OTHER for k in kinds):
+        holds = Holds.OTHER
+    left_out = {bands[0], *kinds}
+    rest = "".join(
+        part + (gaps[k] if k < len(gaps) else "") for k, part in enumerate(parts) if k not in left_out
+    ).strip("-_.")
+    return Named(rest, None if holds is Holds.OTHER else _band(parts[bands[0]]), holds)
+
+
+def masks_beside(path: Path) -> list[str]:
+    """The masks of an image, in its folder, by what their names say: ``*_mask`` of ``field_r.fits``."""
+    try:
+        return list(_masks(path.parent, path.parent.stat().st_mtime_ns).get(_of_tile(path), ()))
+    except OSError:
+        return []
+
+
+@lru_cache(maxsize=64)
+def _masks(folder: Path, changed: int) -> dict[str, tuple[str, ...]]:
+    """The masks in a folder by the tile that their names tell."""
+    found: dict[str, tuple[str, ...]] = {}
+    for file in folder.iterdir():
+        kinds = [part for part in _PARTS.split(stem_of(file)) if part.lower() in MASKS]
+        if kinds and file.name.lower().endswith(SUFFIXES):
+            tile = _of_tile(file)
+            found[tile] = tuple(sorted({*found.get(tile, ()), f"files *{kinds[0]}*"}))
+    return found
+
+
+def _of_tile(path: Path) -> str:
+    """A file's name without band and kind."""
+    parts = [part for part in _PARTS.split(stem_of(path)) if not _band(part)]
+    return "-".join(part for part in parts if part.lower() not in {*MASKS, *IMAGE})
+
+
+def _band(part: str) -> str | None:
+    """The band that a part of a name is; a name's J or H is more often something else."""
+    found = band_called(part)
+    if found is None or found in ("J", "H", "K", "Ks"):
+        return None
+    return found if len(part) == 1 or found[0] == "F" or found == "VIS" else None

@@ -1,0 +1,48 @@
+"""Which tiles of a job overlap, so that a galaxy on several of them is taken from one.
+
+The tiles of surveys that part the sky by a rule are not looked at. Of the others the headers are read, and what lies
+on several belongs to the one in which it is farthest from the edge (`morph.tiles.footprints`), in whatever order the
+tiles are given, and however many processes share them.
+"""
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from morph.fits.zero_points import UNCALIBRATED
+from morph.tiles.footprints import Footprint, Overlap, overlaps
+from morph.tiles.layouts import layout_of
+from morph.tiles.tile import Tile
+
+#: Tiles whose headers are read at once; most of the time goes by waiting for the disk.
+AT_ONCE = 8
+
+
+def find_overlaps(groups: Sequence[Sequence[Path]], survey: str | None = None) -> dict[str, Overlap]:
+    """With which others each tile may overlap, by its name; tiles of surveys with a rule are left out.
+
+    So is a tile that cannot be opened: nobody knows where it is, so what else shows its sky answers for it.
+
+    Parameters
+    ----------
+    groups : each tile's files, as `find_tiles` makes them; names occur once.
+    """
+    unruled = [group for group in groups if not layout_of(group).parted]
+    with warnings.catch_warnings(), ThreadPoolExecutor(AT_ONCE) as pool:
+        # Each opening silences them for a moment, and threads that do so undo it for each other.
+        warnings.simplefilter("ignore")
+        found = list(pool.map(lambda group: _footprint(group, survey), unruled))
+    return overlaps([footprint for footprint in found if footprint is not None])
+
+
+def _footprint(group: Sequence[Path], survey: str | None) -> Footprint | None:
+    try:
+        with Tile.open(group, survey, calibration=UNCALIBRATED) as tile:
+            # Corners of an image of the whole sky may be nowhere.
+            return tile.footprint if np.isfinite(tile.footprint.circle).all() else None
+    # Whatever is wrong with a tile is told when it is scored.
+    except Exception:
+        return None

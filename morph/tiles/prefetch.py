@@ -1,0 +1,189 @@
+"""Rows of a tile read in advance: by threads, with the help of processes that do not wait for Python's lock.
+
+A row of a compressed plane is unpacked in less than a tenth of a millisecond, and threads that come back for Python's
+lock so often hold each other up: two of them take half as much again of the processors' time as one. Processes do
+not, and what they read need not be sent: they write it where this process looks.
+"""
+
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count, cycle
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from threading import Lock
+
+import numpy as np
+
+from morph.fits.calibrated import Calibrated, FillRows, PixelRows
+from morph.tiles.row_processes import ROOM, Slot, arrays, below, slot_size
+from morph.tiles.tile import Tile
+
+#: Asks for a band's rows, from the first number to the second (exclusive).
+Ask = Callable[[str, int, int], Future[PixelRows]]
+
+#: What a process runs, which finds modules where this one does.
+_START = "import sys; sys.path[:] = sys.argv[3:]; from morph.tiles.row_processes import serve; serve(*sys.argv[1:3])"
+
+
+@contextmanager
+def read_ahead(
+    tile: Tile,
+    weights: bool,
+    rows: int,
+    headroom: int,
+    depth: int,
+    threads: int,
+    readers: "Readers | None" = None,
+) -> Iterator[Ask]:
+    """What reads rows of a tile in advance, at most `rows` at a time, by so many threads or by `readers`.
+
+    In the arrays that come back there is room for `headroom` rows before those that were read, so that rows can be put
+    together without moving many. They are overwritten when the band is asked for `depth` more times.
+    """
+    size = slot_size(headroom + rows, tile.shape[1], weights)
+    weighted = {band: weights and tile.stored(band).weights is not None for band in tile.bands}
+    files: dict[str, FillRows] = {}
+    locks = {band: Lock() for band in tile.bands}
+    slots = size * np.arange(depth * len(tile.bands)).reshape(-1, depth)
+    places = {band: cycle(row) for band, row in zip(tile.bands, slots.tolist(), strict=True)}
+    number = readers.number if readers else threads
+    with ExitStack() as stack:
+        shared = stack.enter_context(readers.walking(tile, size * depth * len(tile.bands))) if readers else None
+        memory = np.empty(size * depth * len(tile.bands), "uint8") if shared is None else shared.room
+        opened = stack.enter_context(ExitStack())
+        # The threads come to an end before what they use does.
+        pool = stack.enter_context(ThreadPoolExecutor(number))
+        stack.callback(pool.shutdown, cancel_futures=True)
+
+        def read(band: str, place: int, start: int, stop: int) -> PixelRows:
+            slot = place, headroom, stop - start, tile.shape[1], weighted[band]
+            found = arrays(memory, *slot)
+            if shared is None or not shared.fill(band, start, slot):
+                with locks[band]:
+                    if band not in files:
+                        files[band] = opened.enter_context(tile.filling(band, weights))
+                    files[band](start, *below(headroom, found))
+            return found
+
+        yield lambda band, start, stop: pool.submit(read, band, next(places[band]), start, stop)
+
+
+class Readers:
+    """Processes that read rows, of one tile at a time."""
+
+    def __init__(self, processes: list["_Process"], room: mmap.mmap):
+        self.number = len(processes)
+        self.room = room
+        self._free: SimpleQueue[_Process] = SimpleQueue()
+        for process in processes:
+            self._free.put(process)
+        self._walks = count()
+        self._walking = Lock()
+
+    @classmethod
+    @contextmanager
+    def started(cls, number: int) -> "Iterator[Readers | None]":
+        """So many processes as long as the context lasts; None for none, or where the system will not have it."""
+        with ExitStack() as stack:
+            yield cls._start(number, stack) if number > 0 and hasattr(os, "memfd_create") else None
+
+    @classmethod
+    def _start(cls, number: int, stack: ExitStack) -> "Readers | None":
+        try:
+            # Unlike a file in /dev/shm it has no name that could be left behind, and containers do not limit it.
+            memory = os.memfd_create("morph-rows")
+            stack.callback(os.close, memory)
+            os.ftruncate(memory, ROOM)
+            room = mmap.mmap(memory, ROOM)
+            return cls([stack.enter_context(_Process.started(memory)) for _ in range(number)], room)
+        except OSError:
+            return None
+
+    def wait(self) -> None:
+        """Wait until all have started."""
+        processes = [self._free.get() for _ in range(self.number)]
+        for process in processes:
+            with suppress(EOFError, OSError):
+                process.wait()
+            self._free.put(process)
+
+    @contextmanager
+    def walking(self, tile: Tile, size: int) -> "Iterator[_Walk | None]":
+        """These processes for one tile and so many bytes of their memory.
+
+        None where they read another tile, or the pixels are in memory or would take too much of it.
+        """
+        if tile.loaded or size > ROOM or not self._walking.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield _Walk(next(self._walks), tile, self._free, self.room)
+        finally:
+            self._walking.release()
+
+
+class _Walk:
+    """Processes that read one tile."""
+
+    def __init__(self, number: int, tile: Tile, free: "SimpleQueue[_Process]", room: mmap.mmap):
+        self.room = room
+        self._number, self._tile, self._free = number, tile, free
+
+    def fill(self, band: str, start: int, slot: Slot) -> bool:
+        """Have a band's rows read from one on.
+
+        Whether it was done: not before a process has started, nor when it is gone, nor when rows cannot be read.
+        """
+        process = self._free.get()
+        try:
+            return process.fill((self._number, band), self._tile.calibrated(band), start, slot)
+        finally:
+            self._free.put(process)
+
+
+class _Process:
+    """A process that reads rows when asked, by one thread at a time."""
+
+    def __init__(self, connection: Connection):
+        self._connection = connection
+        self._ready = False
+        self._sent: set[tuple[int, str]] = set()
+
+    @classmethod
+    @contextmanager
+    def started(cls, memory: int) -> "Iterator[_Process]":
+        ours, theirs = Pipe()
+        command = [sys.executable, "-c", _START, str(theirs.fileno()), str(memory), *sys.path]
+        with ours:
+            with theirs:
+                # In a session of its own, a key that interrupts the job does not interrupt it too.
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(), memory), start_new_session=True
+                )
+            try:
+                yield cls(ours)
+            finally:
+                process.kill()
+                process.wait()
+
+    def fill(self, band: tuple[int, str], pixels: Calibrated, start: int, slot: Slot) -> bool:
+        """Whether a band's rows from one on have been written to a slot."""
+        # A process that has ended is ready to say so, every time.
+        with suppress(EOFError, OSError):
+            if not (self._ready or self._connection.poll()):
+                return False
+            self.wait()
+            self._connection.send((band, None if band in self._sent else pixels, start, slot))
+            self._sent.add(band)
+            return self._connection.recv()
+        return False
+
+    def wait(self) -> None:
+        """Wait until it has started. EOFError when it has ended."""
+        self._ready = self._ready or self._connection.recv()

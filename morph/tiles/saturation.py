@@ -1,0 +1,73 @@
+"""Saturated pixels of images of which neither header nor mask says where they are.
+
+A star that is too bright for the detector has a plateau instead of a peak. Of every smooth peak, a star's or a
+galaxy's, less lies within a tenth of the maximum than below that: of a Gaussian two and a half times less than between
+0.7 and 0.9 of it. A plateau has it the other way round, however wide it is.
+"""
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+from morph.tiles.strip_reader import Strip
+
+#: A plateau's least brightness, sigma of the sky: far below the level at which detectors saturate.
+BRIGHT = 300.0
+
+#: Parts of the maximum: a plateau's pixels are above the first, the flank next to it is between the two.
+TOP, FLANK = 0.9, 0.7
+
+#: Pixels that make a plateau.
+LEAST = 4
+
+#: More bright pixels than this are no few stars but an image of another kind, which is left as it is.
+MOST = 200_000
+
+#: Every so many-th pixel tells the sky and its noise.
+SAMPLED = 97
+
+
+def mark(strip: Strip) -> None:
+    """Mark saturated pixels in those of a strip's bands whose files say nothing of saturation."""
+    for band, flux in strip.flux.items():
+        if not strip.tile.calibrated(band).tells_saturation:
+            strip.saturated[band] |= plateaus(flux)
+
+
+def plateaus(flux: np.ndarray) -> np.ndarray:
+    """The pixels of plateaus: bool [h, w].
+
+    Parameters
+    ----------
+    flux : [h, w], any linear unit, NaN where there is no data.
+    """
+    found = np.zeros(flux.shape, dtype=bool)
+    sample = flux.ravel()[::SAMPLED]
+    sample = sample[np.isfinite(sample)]
+    if not len(sample):
+        return found
+    sky = float(np.median(sample))
+    noise = 1.4826 * float(np.median(np.abs(sample - sky)))
+    rows, columns = np.nonzero(flux > sky + FLANK * BRIGHT * noise) if noise > 0 else (np.empty(0, int),) * 2
+    if not LEAST <= len(rows) <= MOST:
+        return found
+    light = flux[rows, columns] - sky
+    label = _connected(rows, columns)
+    peak = np.zeros(label.max() + 1)
+    np.maximum.at(peak, label, light)
+    share = light / peak[label]
+    top = np.bincount(label[share >= TOP], minlength=len(peak))
+    flank = np.bincount(label[(share < TOP) & (share >= FLANK)], minlength=len(peak))
+    flat = (top >= LEAST) & (top > flank) & (peak >= BRIGHT * noise)
+    chosen = flat[label] & (share >= TOP)
+    found[rows[chosen], columns[chosen]] = True
+    return found
+
+
+def _connected(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The number of the group of touching pixels to which each belongs: int [n]."""
+    pairs = KDTree(np.column_stack([rows, columns])).query_pairs(1.5, output_type="ndarray")
+    count = len(rows)
+    graph = coo_array((np.ones(len(pairs), dtype="int8"), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return connected_components(graph, directed=False)[1]

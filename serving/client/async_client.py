@@ -1,0 +1,166 @@
+"""The client that awaits its answers: the same methods for programs that run on an event loop."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+
+from serving.client.answers import Answers, named
+from serving.client.base import IN_FLIGHT, Client, names, several
+from serving.client.chunks import Chunk, Flow, Item
+from serving.client.images import Images, is_ready
+from serving.client.protocol import Send, T, Talk
+from serving.client.reply import Reply
+
+if TYPE_CHECKING:
+    from morph.domain_shift.sample import Sample
+    from serving.client.pictures import FitsLayout
+
+
+class AsyncMorphClient(Client):
+    """`MorphClient` for an event loop: every method means the same there, and is awaited; parameters as in `Client`.
+
+    It belongs to the event loop in which it is used first. Files are read in threads, so that the loop goes on.
+
+    >>> async with AsyncMorphClient("127.0.0.1:8500") as client:  # doctest: +SKIP
+    ...     answers = await client.classify(images)
+    ...     async for answers in client.stream(galaxies): ...
+    """
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> "AsyncMorphClient":
+        return self
+
+    async def __aexit__(self, *_) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+
+    async def available_versions(self) -> list[int]:
+        """As `MorphClient.available_versions`."""
+        return await self._run(self._talks.available())
+
+    async def describe(self) -> dict[str, Any]:
+        """As `MorphClient.describe`."""
+        return await self._run(self._talks.describe())
+
+    async def recall(self) -> "Sample | None":
+        """As `MorphClient.recall`."""
+        return await self._run(self._talks.recall())
+
+    async def classify(
+        self, images: Any, outputs: Iterable[str] = (), *, layout: "FitsLayout | None" = None, cut: bool = False
+    ) -> Answers:
+        """As `MorphClient.classify`."""
+        (answers,) = [each async for each in self.stream([images], outputs, layout=layout, cut=cut)]
+        return answers
+
+    async def stream(
+        self,
+        galaxies: Iterable[Any] | AsyncIterable[Any],
+        outputs: Iterable[str] = (),
+        *,
+        in_flight: int = IN_FLIGHT,
+        layout: "FitsLayout | None" = None,
+        cut: bool = False,
+    ) -> AsyncIterator[Answers]:
+        """As `MorphClient.stream`; `galaxies` may come asynchronously too."""
+        items = several(galaxies, in_flight)
+        async for item, reply in self._flow(items, names(outputs), in_flight, layout, cut):
+            yield await self._run(self._talks.name(reply, item))
+
+    async def reconstruct(self, images: Any, *, layout: "FitsLayout | None" = None, cut: bool = False) -> np.ndarray:
+        """As `MorphClient.reconstruct`."""
+        flow = self._flow([images], ("reconstruction",), IN_FLIGHT, layout, cut, "reconstruct")
+        ((_, reply),) = [each async for each in flow]
+        return reply.outputs["reconstruction"]
+
+    async def named(self, probabilities: np.ndarray) -> list[dict[str, dict[str, float]]]:
+        """As `MorphClient.named`."""
+        return named(probabilities, await self.describe())
+
+    async def _flow(
+        self,
+        items: Iterable[Any] | AsyncIterable[Any],
+        wanted: tuple[str, ...],
+        in_flight: int,
+        layout: "FitsLayout | None",
+        cut: bool,
+        signature: str | None = None,
+    ) -> AsyncIterator[tuple[Item, Reply]]:
+        flow = Flow(self._talks.most, signature)
+        under_way: deque[asyncio.Task[Reply]] = deque()
+        try:
+            async for chunk in self._packets(flow, items, layout, cut):
+                await self.describe()
+                if len(under_way) == in_flight:
+                    flow.take(await under_way.popleft())
+                under_way.append(asyncio.create_task(self._run(self._talks.predict(chunk, wanted))))
+                for finished in flow.finished():
+                    yield finished
+            while under_way:
+                flow.take(await under_way.popleft())
+                for finished in flow.finished():
+                    yield finished
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _packets(
+        self, flow: Flow, items: Iterable[Any] | AsyncIterable[Any], layout: "FitsLayout | None", cut: bool
+    ) -> AsyncIterator[Chunk]:
+        async for item in _each(items):
+            if is_ready(item, cut):
+                images = Images(None, layout, cut)
+                for chunk in flow.put(images.read(item), images.blank):
+                    yield chunk
+            else:
+                images = Images(await self.describe(), layout, cut)
+                chunks = flow.put(images.read(item), images.blank)
+                while full := await asyncio.to_thread(next, chunks, None):
+                    yield full
+        for chunk in flow.rest():
+            yield chunk
+
+    async def _run(self, talk: Talk[T]) -> T:
+        """Carry a talk out."""
+        resume: Callable[[Any], Send] = talk.send
+        answer: Any = None
+        while True:
+            try:
+                message = resume(answer)
+            except StopIteration as end:
+                return end.value
+            await asyncio.sleep(message.pause)
+            try:
+                answer = await self._send(message)
+                resume = talk.send
+            except grpc.RpcError as error:
+                answer, resume = error, talk.throw
+
+    def _send(self, message: Send) -> grpc.aio.UnaryUnaryCall:
+        self._must_be_open()
+        if self._channel is None:
+            # Not before: a channel belongs to the event loop that runs when it is made.
+            self._channel = self._connection.open(grpc.aio)
+        method = self._channel.unary_unary(message.method)
+        return method(message.request, timeout=message.timeout, metadata=self._connection.metadata)
+
+
+async def _each(items: Iterable[Any] | AsyncIterable[Any]) -> AsyncIterator[Any]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

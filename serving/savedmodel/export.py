@@ -1,0 +1,232 @@
+"""Export: a `Classifier` as a SavedModel that TensorFlow Serving runs as it is::
+
+    MODEL_DIR/
+      models.config, batching_parameters.txt, monitoring.config
+      morph/
+        1/  saved_model.pb, variables/, assets.extra/tf_serving_warmup_requests
+
+The way into the network (sky, scale, stretch) is inside, so a client sends what the survey measured. Only
+TensorFlow's own operations are used.
+"""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from morph.atomic import atomic
+from morph.errors import InputError
+from serving.deploy.write import must_be_name, write_configurations
+from serving.protocol.batching import BatchingParameters
+from serving.savedmodel.remote import Remote, is_url, local
+
+DEPLOY = Path(__file__).parent / "deploy"
+
+#: The largest difference between the exported model and the Keras model, relative to the value where it is
+#: above one: float32 arithmetic in another order differs by 1e-6 to 1e-5.
+TOLERANCE = 1e-4
+
+#: The anomaly score counts how many of 1,024 normal galaxies are stranger, so a difference of 1e-6 in what it
+#: counts can move it by a few steps.
+SCORE_TOLERANCE = 4 / 1024
+
+#: The same for a model that rounds to bfloat16's three digits, wherever the server's kernels round.
+ROUNDED = 0.1
+
+WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+
+
+def export_model(
+    classifier, to: str | Path, version: int | None = None, name: str = "morph", run: str | None = None
+) -> Path | str:
+    """Write `classifier` as version `version` of the model `name` in the folder `to`.
+
+    The version appears whole or not at all: a server that watches `to` never sees half of it. Files for
+    deployment stand beside the model's folder and are left alone where they exist already.
+
+    Parameters
+    ----------
+    classifier : a `morph.model.classifier.Classifier`.
+    to : the folder for the model, made when it is not there; or a URL that fsspec knows (s3://, gs://, ...).
+    version : its number; one more than the highest in the folder if not given.
+    run : the MLflow run that made the model, for `describe`; what the model itself says if not given.
+
+    Returns
+    -------
+    The version's folder, ``to/name/version``: a Path, or a URL where `to` is one.
+
+    Raises InputError when the version exists, Keras runs on another backend than TensorFlow or the URL cannot be
+    written, and RuntimeError when the exported model does not give the numbers of the Keras model.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"Export needs Keras's TensorFlow backend, not {keras.backend.backend()}; unset KERAS_BACKEND."
+        )
+    must_be_name(name)
+    if is_url(to):
+        remote = Remote(str(to))
+        version = _free_version(remote.versions(name), version, f"{remote}/{name}")
+        with TemporaryDirectory() as folder:
+            _export(classifier, Path(folder), version, name, run)
+            return remote.upload(Path(folder), name, version)
+    to = local(to)
+    while True:
+        number = _free_version(versions(to / name), version, to / name)
+        try:
+            return _export(classifier, to, number, name, run)
+        except FileExistsError:
+            # Another export was faster. This one goes on to the next number, unless it was asked for this one.
+            continue
+
+
+def _free_version(taken: list[int], version: int | None, where: str | Path) -> int:
+    """The version to write: the one asked for if it is free, or the next."""
+    highest = max(taken, default=0)
+    version = highest + 1 if version is None else version
+    if version in taken:
+        raise InputError(f"'{where}/{version}' exists; choose a version above {highest}.")
+    if version < 1:
+        raise InputError(f"{version} is no version; versions are numbered from 1.")
+    return version
+
+
+def _export(classifier, to: Path, version: int, name: str, run: str | None) -> Path:
+    """Build, check and put in its place, on this machine."""
+    model_dir = to / name
+    folder = model_dir / str(version)
+    if folder.exists():
+        raise InputError(f"'{folder}' exists and holds no model; remove it or choose another version.")
+    here = to / "batching_parameters.txt"
+    batching = here if here.exists() else DEPLOY / here.name
+    with atomic(folder, f"Version {version}", replace=False) as building:
+        _write_saved_model(classifier, building, description(classifier, name, version, run))
+        _write_warmup(building / WARMUP, name, classifier.size, batching)
+        check(classifier, building)
+        # Last, so that nothing is beside a model that could not be written.
+        write_configurations(to, name)
+    return folder
+
+
+def versions(model_dir: Path) -> list[int]:
+    """The versions in a model's folder, in rising order."""
+    return sorted(version_folders(model_dir))
+
+
+def version_number(name: str) -> int | None:
+    """The version that a folder's name stands for, as TensorFlow Serving reads it: `7` and `00000123` are versions.
+    None where it is no number, or none of 64 bits."""
+    if not (name.isascii() and name.isdigit()) or int(name) >= 1 << 63:
+        return None
+    return int(name)
+
+
+def version_folders(model_dir: Path) -> dict[int, Path]:
+    """Version -> its folder, of a model's folder. Of two names of one number (`7`, `007`) the last in the alphabet
+    counts."""
+    if not model_dir.is_dir():
+        return {}
+    return {
+        number: path
+        for path in sorted(model_dir.iterdir())
+        if (number := version_number(path.name)) is not None and (path / "saved_model.pb").is_file()
+    }
+
+
+def next_version(model_dir: Path) -> int:
+    return max(versions(model_dir), default=0) + 1
+
+
+def description(classifier, name: str, version: int, run: str | None) -> dict[str, Any]:
+    """What the signature `describe` answers: the classifier's own account, and what it is served as."""
+    return {**classifier.describe(), "name": name, "version": version, "run": run or classifier.about.get("run")}
+
+
+def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
+    """The five signatures of the contract, for any number of galaxies at once."""
+    import keras
+    import tensorflow as tf
+
+    text = json.dumps(about)
+    sample = classifier.memory.sample
+    remembered = "" if sample is None else sample.to_text()
+    stamp = (None, classifier.size, classifier.size, 3)
+
+    def describe(query):
+        return {"description": tf.fill(tf.shape(query), text)}
+
+    def recall(query):
+        return {"sample": tf.fill(tf.shape(query), remembered)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(classifier)
+    for name, function, spec in (
+        ("serving_default", classifier.from_flux, tf.TensorSpec(stamp, tf.float32, name="image")),
+        ("composite", classifier.from_composite, tf.TensorSpec(stamp, tf.uint8, name="image")),
+        ("reconstruct", classifier.reconstruct, tf.TensorSpec(stamp, tf.float32, name="image")),
+        ("describe", describe, tf.TensorSpec((None,), tf.string, name="query")),
+        ("recall", recall, tf.TensorSpec((None,), tf.string, name="query")),
+    ):
+        archive.add_endpoint(name, function, input_signature=[spec])
+    archive.write_out(str(folder), verbose=False)
+
+
+def _write_warmup(path: Path, name: str, size: int, batching: Path) -> None:
+    """Requests that a server answers before it calls itself ready: one galaxy and a full batch, for every
+    signature that runs the network. A single value stands for a whole image, which keeps the file small."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path.parent.mkdir(parents=True)
+    largest = BatchingParameters.read(batching).max_batch_size
+    kinds = {"serving_default": tf.float32, "composite": tf.uint8, "reconstruct": tf.float32}
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature, dtype in kinds.items():
+            for count in (1, largest):
+                log = prediction_log_pb2.PredictionLog()
+                request = log.predict_log.request
+                request.model_spec.name, request.model_spec.signature_name = name, signature
+                image = request.inputs["image"]
+                image.dtype = dtype.as_datatype_enum
+                for length in (count, size, size, 3):
+                    image.tensor_shape.dim.add(size=length)
+                (image.float_val if dtype == tf.float32 else image.int_val).append(1)
+                writer.write(log.SerializeToString())
+
+
+def check(classifier, folder: Path) -> None:
+    """Compare the SavedModel in `folder` with the Keras model on noise, composites and missing pixels.
+
+    Raises RuntimeError where they differ by more than `TOLERANCE`.
+    """
+    import tensorflow as tf
+    from keras import ops
+
+    signatures = tf.saved_model.load(str(folder)).signatures
+    rounded = classifier.precision != "float32"
+    random = np.random.default_rng(0)
+    shape = (3, classifier.size, classifier.size, 3)
+    flux = random.normal(1.0, 1.0, shape).astype("float32")
+    flux[1, : classifier.size // 4] = np.nan
+    flux[2] = np.nan
+    picture = random.integers(0, 256, shape, dtype="uint8")
+    for name, function, image in (
+        ("serving_default", classifier.from_flux, flux),
+        ("composite", classifier.from_composite, picture),
+        ("reconstruct", classifier.reconstruct, flux),
+    ):
+        exported = signatures[name](image=tf.constant(image))
+        for output, tensor in function(ops.convert_to_tensor(image)).items():
+            if output == "anomaly" or (rounded and output == "anomaly_score"):  # steps, which any rounding can cross
+                continue
+            expected = ops.convert_to_numpy(tensor).astype("float64")
+            difference = np.abs(exported[output].numpy() - expected) / np.maximum(np.abs(expected), 1.0)
+            # A NaN on either side must fail too.
+            tolerance = SCORE_TOLERANCE if output == "anomaly_score" else ROUNDED if rounded else TOLERANCE
+            if not difference.max() <= tolerance:
+                raise RuntimeError(
+                    f"The exported model's {output} ({name}) differs from the Keras model's by {difference.max():.2g}."
+                )

@@ -1,0 +1,106 @@
+"""Exported models in an object store: anything that fsspec knows (s3://, gs://, abfs://, ...)."""
+
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from morph.errors import InputError
+
+SAVED_MODEL = "saved_model.pb"
+
+
+def is_url(place: str | Path) -> bool:
+    """Whether `place` is somewhere else than in a local folder."""
+    return "://" in str(place) and not str(place).startswith("file://")
+
+
+def local(place: str | Path) -> Path:
+    """The folder that a path or a file:// URL means. InputError for any other URL."""
+    if is_url(place):
+        raise InputError(f"'{place}' is no folder on this machine; give one.")
+    return Path(str(place).removeprefix("file://"))
+
+
+class Remote:
+    """A folder of exported models at a URL.
+
+    Raises InputError when the URL's protocol is unknown or needs a package that is not installed.
+    """
+
+    def __init__(self, url: str):
+        import fsspec
+        from fsspec.registry import known_implementations
+
+        self.url = url.rstrip("/")
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(self.url)
+        except ImportError:
+            protocol = self.url.partition("://")[0]
+            package = known_implementations[protocol]["class"].partition(".")[0]
+            raise InputError(f"{protocol}:// needs the package {package}; `pip install {package}`.") from None
+        except ValueError as error:
+            raise InputError(f"'{url}' cannot be reached: {str(error).rstrip('.')}.") from None
+
+    def __str__(self) -> str:
+        return self.url
+
+    def versions(self, name: str) -> list[int]:
+        """The versions of the model `name` that are there whole, in rising order."""
+        from serving.savedmodel.export import version_number
+
+        with self._said_plainly():
+            found = self._files.glob(f"{self._root}/{name}/*/{SAVED_MODEL}")
+        names = [PurePosixPath(path).parent.name for path in found]
+        return sorted(number for name in names if (number := version_number(name)) is not None)
+
+    def upload(self, folder: Path, name: str, version: int) -> str:
+        """Bring the model `name`, version `version`, and the files beside it, from the local `folder`.
+
+        A store has no rename: everything goes under a name that is no version first, and is then copied inside the
+        store, `saved_model.pb` last. A server that looks in between finds no model, or one without its main file,
+        which it refuses and tries again; it never takes half a model for a whole one. Files beside the model that
+        exist are left alone. Returns the version's URL.
+        """
+        source, final = folder / name / str(version), f"{self._root}/{name}/{version}"
+        staging = f"{self._root}/{name}/.{version}.uploading"
+        files = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+        files.sort(key=lambda file: file == SAVED_MODEL)
+        with self._said_plainly():
+            try:
+                for file in files:
+                    self._put(source / file, f"{staging}/{file}")
+                for file in files:
+                    self._files.makedirs(f"{final}/{file}".rpartition("/")[0], exist_ok=True)
+                    self._files.copy(f"{staging}/{file}", f"{final}/{file}")
+            finally:
+                if self._files.exists(staging):
+                    self._files.rm(staging, recursive=True)
+            for path in folder.iterdir():
+                if path.is_file() and not self._files.exists(f"{self._root}/{path.name}"):
+                    self._put(path, f"{self._root}/{path.name}")
+        return f"{self.url}/{name}/{version}"
+
+    @contextmanager
+    def downloaded(self):
+        """A local copy of everything, for as long as the context lasts."""
+        with TemporaryDirectory() as folder:
+            with self._said_plainly():
+                if not self._files.exists(self._root):
+                    raise InputError(f"There is nothing at '{self.url}'.")
+                self._files.get(f"{self._root}/", f"{folder}/", recursive=True)
+            yield Path(folder)
+
+    def _put(self, source: Path, target: str) -> None:
+        self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
+        self._files.put_file(str(source), target)
+
+    @contextmanager
+    def _said_plainly(self):
+        """What the store refuses is the user's to mend: a wrong bucket, no right to write."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:  # every store's library has errors of its own
+            first = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            raise InputError(f"'{self.url}' cannot be read or written ({first}).") from error

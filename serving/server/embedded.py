@@ -1,0 +1,329 @@
+"""The embedded server: TensorFlow Serving's twin in Python, for laptops, tests and sites without its program.
+
+It answers what `tensorflow_model_server` answers: PredictionService, ModelService, gRPC health and reflection; it
+batches by the same parameters and keeps versions by the same rules. One event loop receives and answers, and the
+network runs in threads of its own, so that requests arrive while it computes.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from morph.errors import InputError
+from morph.signals import until_stopped
+from serving.protocol.batching import BatchingParameters
+from serving.savedmodel.servable import StatusError, configuration_file, locate
+from serving.server.batcher import Threads
+from serving.server.configuration import ModelConfig, read_config
+from serving.server.health import Health
+from serving.server.metrics import Metrics, page_path
+from serving.server.models import Models
+from serving.server.rest import listen, start_rest
+from serving.server.services import MODEL, PREDICTION, add_services
+from serving.server.tls import Tls
+from serving.server.version_manager import VersionManager
+
+log = logging.getLogger("morph.serving")
+
+#: Seconds that requests under way get to finish when the server stops.
+GRACE = 30.0
+
+#: Before that, those who still come are told so, until none has come for `QUIET` seconds, or for `FAREWELL` seconds.
+QUIET, FAREWELL = 0.1, 2.0
+
+#: Seconds between two looks at the models' folders, as TensorFlow Serving's own.
+POLL = 1.0
+
+#: The largest message taken, in MB: ten full batches of 64-pixel galaxies.
+MAX_MESSAGE_MB = 64
+
+#: Seconds of silence after which a client's machine is asked whether it is still there, and that it gets to say so;
+#: one that lost its power would hold its connection, and whatever it was sending, for hours.
+KEEPALIVE, KEEPALIVE_TIMEOUT = 60.0, 20.0
+
+#: Seconds that a thread keeps Python's lock while another wants it. The default of 5 ms is as long as a galaxy's
+#: pass through the network.
+SWITCH_INTERVAL = 0.0005
+
+
+class Server:
+    """Serves exported models until it is stopped.
+
+    >>> with Server("models") as server:  # doctest: +SKIP
+    ...     client = MorphClient(server.address)
+
+    Parameters
+    ----------
+    model_dir : the folder that holds the model's folder, that folder, or one version in it; None where
+        `models_config` says what to serve.
+    name : the name by which requests ask for the model.
+    port : 0 takes a free one.
+    host : the address to listen on; 0.0.0.0 for every one of the machine.
+    batching : parameters; those of `batching_parameters.txt` beside the model's folder if not given.
+    models_config : a file in TensorFlow Serving's format, with models, versions and labels; read again when it
+        changes.
+    poll : seconds between two looks at the folders and at that file.
+    max_message_mb : larger requests are refused.
+    rest_port : for REST and Prometheus; 0 takes a free one, and None is for neither.
+    monitoring : a file in TensorFlow Serving's format that says where Prometheus finds its page; the
+        `monitoring.config` beside the models if not given.
+    tls : key and certificates, for both ports; in clear if not given.
+    tensor_content : send the numbers of answers in `tensor_content`, as TensorFlow Serving does with
+        `--enable_serialization_as_tensor_content`, instead of in `float_val` and so on.
+    admin : let clients change what is served (HandleReloadConfigRequest).
+    """
+
+    def __init__(
+        self,
+        model_dir: str | Path | None,
+        name: str = "morph",
+        port: int = 0,
+        host: str = "127.0.0.1",
+        batching: BatchingParameters | None = None,
+        *,
+        models_config: str | Path | None = None,
+        poll: float = POLL,
+        max_message_mb: float = MAX_MESSAGE_MB,
+        rest_port: int | None = None,
+        monitoring: str | Path | None = None,
+        tls: Tls | None = None,
+        tensor_content: bool = False,
+        admin: bool = False,
+    ):
+        self._models_config = Path(models_config) if models_config else None
+        if self._models_config:
+            # First, so that no change is missed that comes while the first versions load.
+            self._followed = _changed(self._models_config)
+            self._configs = read_config(self._models_config)
+            beside = self._models_config.parent
+        elif model_dir is None:
+            raise InputError("There is nothing to serve; give a folder with a model, or a models.config.")
+        else:
+            self.location = locate(model_dir, name)
+            self._configs = [ModelConfig.of(self.location, name)]
+            beside = self.location.base_path.parent
+        self.host, self.port, self.poll = host, port, poll
+        self.batching = batching or BatchingParameters.read(configuration_file(beside, "batching_parameters.txt"))
+        self.rest_port, self._tls = rest_port, tls
+        self._as_content, self._admin = tensor_content, admin
+        self._page = page_path(monitoring or configuration_file(beside, "monitoring.config"))
+        self._options = (
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", int(max_message_mb * 2**20)),
+            # Otherwise a second server on the same port starts without a word and takes half of the requests.
+            ("grpc.so_reuseport", 0),
+            ("grpc.keepalive_time_ms", int(KEEPALIVE * 1000)),
+            # The time allowed for the answer; gRPC's `keepalive_timeout_ms` alone closes nothing.
+            ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT * 1000)),
+            ("grpc.keepalive_permit_without_calls", 1),
+        )
+        self.models = Models()
+        self._thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+
+    @property
+    def address(self) -> str:
+        """``host:port`` for a client on this machine."""
+        return _address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)
+
+    @property
+    def rest_address(self) -> str | None:
+        """The URL below which REST answers on this machine; None where it does not."""
+        scheme, host = "https" if self._tls else "http", self.address.rpartition(":")[0]
+        return None if self.rest_port is None else f"{scheme}://{host}:{self.rest_port}"
+
+    def start(self) -> int:
+        """Load, warm up and serve in a thread; returns the port when every model is ready.
+
+        Raises InputError when the port is taken or a model is damaged.
+        """
+        self._thread = threading.Thread(target=self._run, name="morph-server", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        if self._failure:
+            self._thread.join()
+            raise self._failure
+        return self.port
+
+    def stop(self) -> None:
+        """Refuse new requests, finish those under way, and end."""
+        if self._thread and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+
+    def __enter__(self) -> "Server":
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        try:
+            with asyncio.Runner(loop_factory=_event_loop()) as runner:
+                runner.run(self._serve())
+        except BaseException as error:  # `start` raises it in the caller's thread
+            self._failure = error
+        finally:
+            sys.setswitchinterval(interval)
+            gc.unfreeze()
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self.models.starting = True
+        server = grpc.aio.server(options=self._options)
+        threads = Threads(self.batching)
+        healths, metrics = Health(self.models), Metrics(self.models)
+        manager = VersionManager(self.models, threads, self._configs, healths.changed, metrics.observe_load)
+        health_pb2_grpc.add_HealthServicer_to_server(healths.servicer, server)
+        add_services(server, self.models, manager, as_content=self._as_content, admin=self._admin)
+        reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        await healths.tell()
+        _must_be_free(self.host, self.port)
+        address = _address(self.host, self.port)
+        if self._tls:
+            self.port = server.add_secure_port(address, self._tls.for_grpc())
+        else:
+            self.port = server.add_insecure_port(address)
+        rest = None
+        if self.rest_port is not None:
+            rest = await start_rest(
+                self.models, self.host, self.rest_port, metrics=metrics, monitoring=self._page, tls=self._tls
+            )
+            self.rest_port = rest.port
+            self.models.observers.append(metrics.observe)
+            threads.observers.append(metrics.observe_batch)
+        await server.start()
+        watching = []
+        try:
+            await manager.look(at_once=self.models.names)
+            self._must_be_ready()
+            self.models.starting = False
+            await healths.tell()
+            watching = [asyncio.create_task(manager.watch(self.poll))]
+            if self._models_config:
+                watching.append(asyncio.create_task(self._reread(manager, self._models_config)))
+            # Searching all that was loaded for garbage would hold every request up for a third of a second, now and
+            # again under load.
+            gc.freeze()
+            self._ready.set()
+            await self._stopping.wait()
+            await healths.stop()
+            await self._send_away()
+        finally:
+            for task in watching:
+                task.cancel()
+            healths.servicer.let_go()
+            await asyncio.gather(server.stop(GRACE), *([rest.close()] if rest else []))
+            await manager.close()
+            await asyncio.to_thread(threads.close)
+
+    async def _send_away(self) -> None:
+        """Tell who still comes that the server is stopping, until nobody does.
+
+        Otherwise gRPC would cut off, without a word, those whose request has arrived and not yet been looked at.
+        """
+        self.models.sent_away, before = 0, -1
+        end = time.monotonic() + FAREWELL
+        while self.models.sent_away != before and time.monotonic() < end:
+            before = self.models.sent_away
+            await asyncio.sleep(QUIET)
+
+    def _must_be_ready(self) -> None:
+        """Raises InputError where a model has no version that answers."""
+        for config in self._configs:
+            if self.models.loaded(config.name):
+                continue
+            found = [status for status in self.models.states(config.name) if status.sentence]
+            if found:
+                raise InputError(found[0].sentence)
+            raise InputError(
+                f"Model {config.name} has no version to serve in '{config.base_path}'; "
+                "export one to there, or let its base_path say where it lies."
+            )
+
+    async def _reread(self, manager: VersionManager, path: Path) -> None:
+        """Follow what the file of models says, for ever. As in TensorFlow Serving, a label that is moved to a version
+        yet to come is moved when that is there."""
+        told = ""
+        while True:
+            await asyncio.sleep(self.poll)
+            now = _changed(path)
+            if now in (self._followed, None):
+                continue
+            try:
+                await manager.replace(read_config(path))
+                told = ""
+            except (InputError, StatusError, OSError) as error:
+                if str(error) != told:
+                    told = str(error)
+                    log.error("The new models.config is not followed: %s", told)
+                if isinstance(error, StatusError) and error.status == "FAILED_PRECONDITION":
+                    continue
+            self._followed = now
+
+
+def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop: where there is uvloop, which Windows lacks, its own, for it spends less of the
+    processor on a request."""
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.new_event_loop
+    return None
+
+
+def _changed(path: Path) -> int | None:
+    """When a file was changed last; None where it is not there now."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns
+    return None
+
+
+def _address(host: str, port: int) -> str:
+    """Both as one text; an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """Raises InputError where nobody can listen there; gRPC would say so in lines of its own."""
+    try:
+        with listen(host, port):
+            pass
+    except OSError:
+        raise InputError(
+            f"Port {port} of {host} cannot be had; choose another with --port, or 0 for a free one."
+        ) from None
+
+
+def serve(
+    model_dir: str | Path | None, name: str = "morph", port: int = 8500, host: str = "127.0.0.1", **options
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, then finish what is under way and return. One line on standard output says
+    when the models answer, and one where REST does. Options and errors are those of `Server`."""
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    log.setLevel(logging.INFO)
+    with until_stopped() as stopped, Server(model_dir, name, port, host, **options) as server:
+        told = [
+            f"{model} version {', '.join(str(version.number) for version in server.models.loaded(model))}"
+            for model in server.models.names
+        ]
+        # An empty list of models is allowed: they may come with HandleReloadConfigRequest, or as the file changes.
+        print(f"Serving {' and '.join(told) or 'no model yet'} on {server.address}", flush=True)
+        if server.rest_address:
+            print("/".join([f"REST on {server.rest_address}/v1/models", *server.models.names[:1]]), flush=True)
+        stopped.wait()

@@ -1,0 +1,169 @@
+"""TensorFlow Serving's own server, where it is installed, started on one exported model."""
+
+import contextlib
+import math
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from threading import Event
+
+from morph.errors import InputError
+from morph.signals import until_stopped
+from serving.client import MorphClient, ServerError
+from serving.savedmodel.servable import Location, configuration_file, locate
+from serving.server.configuration import read_message
+
+PROGRAM = "tensorflow_model_server"
+
+#: Seconds that the program gets to load the model, and to stop.
+LOADING, STOPPING = 300.0, 30.0
+
+
+def installed() -> str | None:
+    """The program's path; None where it is not installed."""
+    return shutil.which(PROGRAM)
+
+
+def serve(
+    model_dir: str | Path | None,
+    name: str = "morph",
+    port: int = 8500,
+    rest_port: int | None = None,
+    monitoring: str | Path | None = None,
+    ssl_config: str | Path | None = None,
+    *,
+    models_config: str | Path | None = None,
+    batching: str | Path | None = None,
+    poll: float = 1.0,
+    max_message_mb: int = 64,
+    tensor_content: bool = False,
+) -> None:
+    """Run `tensorflow_model_server` until SIGTERM or Ctrl-C; it listens on every address of the machine.
+
+    One line on standard output says when the model answers, and one where REST does. Its REST port speaks no TLS.
+
+    Parameters
+    ----------
+    model_dir : as for `serving.server.embedded.Server`; None where `models_config` says what to serve.
+    port, rest_port : 0 takes a free one; no REST where `rest_port` is None.
+    monitoring, ssl_config : files in its format; without them, the `monitoring.config` beside the model, and no TLS.
+    models_config : a file in its format; without it, one for `model_dir` is written.
+    batching : a file in its format; without it, the `batching_parameters.txt` beside the model.
+    poll : seconds between two looks for new versions and at `models_config`, rounded up to whole ones.
+    max_message_mb : larger requests are refused.
+    tensor_content : its `--enable_serialization_as_tensor_content`.
+
+    Raises InputError when there is no model, or when the program ends by itself (its own lines, on standard error, say
+    why).
+    """
+    if models_config:
+        # Where they may lie is the program's to say.
+        models = read_message(models_config).model_config_list.config
+        expected: dict[str, int | None] = {model.name: None for model in models}
+        beside = Path(models_config).parent
+    else:
+        location = locate(model_dir or "", name)
+        expected, beside = {name: location.version}, location.base_path.parent
+    port = port or free_port()
+    rest_port = free_port() if rest_port == 0 else rest_port
+    with until_stopped() as stopped, tempfile.TemporaryDirectory() as folder:
+        config = Path(models_config or Path(folder) / "models.config")
+        if not models_config:
+            config.write_text(model_config(location, name))
+        options = command(port, config, Path(batching or configuration_file(beside, "batching_parameters.txt")))
+        options += [
+            f"--file_system_poll_wait_seconds={math.ceil(poll)}",
+            f"--model_config_file_poll_wait_seconds={math.ceil(poll) if models_config else 0}",
+            f"--grpc_channel_arguments=grpc.max_receive_message_length={max_message_mb * 2**20}",
+            "--allow_version_labels_for_unavailable_models=true",
+            f"--enable_serialization_as_tensor_content={str(tensor_content).lower()}",
+        ]
+        if rest_port is not None:
+            monitoring = monitoring or configuration_file(beside, "monitoring.config")
+            options += [f"--rest_api_port={rest_port}", f"--monitoring_config_file={monitoring}"]
+        if ssl_config:
+            options.append(f"--ssl_config_file={ssl_config}")
+        process = subprocess.Popen(options)
+        try:
+            if ssl_config:
+                _wait_until_listening(process, port, stopped)
+            else:
+                for model, version in expected.items():
+                    _wait_until_ready(process, f"127.0.0.1:{port}", model, version, stopped)
+            if not stopped.is_set():
+                told = [model + (f" version {version}" if version else "") for model, version in expected.items()]
+                print(f"Serving {' and '.join(told) or 'no model yet'} on 127.0.0.1:{port}", flush=True)
+                if rest_port is not None:
+                    first = list(expected)[:1]
+                    print("/".join([f"REST on http://127.0.0.1:{rest_port}/v1/models", *first]), flush=True)
+            while not stopped.wait(0.2):
+                _must_live(process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOPPING)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def command(port: int, config: Path, batching: Path) -> list[str]:
+    """The program and its options."""
+    return [
+        PROGRAM,
+        f"--port={port}",
+        f"--model_config_file={config}",
+        "--enable_batching=true",
+        f"--batching_parameters_file={batching}",
+    ]
+
+
+def model_config(location: Location, name: str) -> str:
+    """The configuration that serves one model: its highest version, or the one that the user named."""
+    policy = f"  model_version_policy {{ specific {{ versions: {location.version} }} }}\n" if location.pinned else ""
+    return (
+        "model_config_list { config {\n"
+        f'  name: "{name}"\n  base_path: "{location.base_path}"\n  model_platform: "tensorflow"\n{policy}'
+        "} }\n"
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def _wait_until_ready(process: subprocess.Popen, address: str, name: str, version: int | None, stopped: Event) -> None:
+    """Return when the version of a model (or any) answers, or when the user has had enough."""
+    end = time.monotonic() + LOADING
+    with MorphClient(address, name, timeout=2.0) as client:
+        while not stopped.wait(0.2):
+            _must_live(process)
+            with contextlib.suppress(ServerError):
+                available = client.available_versions()
+                if version in available or (version is None and available):
+                    return
+            if time.monotonic() > end:
+                raise InputError(f"{PROGRAM} did not load the model within {LOADING:g} s.")
+
+
+def _wait_until_listening(process: subprocess.Popen, port: int, stopped: Event) -> None:
+    """Return when the program takes connections, which it does once its models are loaded: under TLS nobody without
+    the right certificates can ask it more."""
+    end = time.monotonic() + LOADING
+    while not stopped.wait(0.2):
+        _must_live(process)
+        try:
+            socket.create_connection(("127.0.0.1", port), 1.0).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise InputError(f"{PROGRAM} did not load the model within {LOADING:g} s.") from None
+
+
+def _must_live(process: subprocess.Popen) -> None:
+    if process.poll() is not None:
+        raise InputError(f"{PROGRAM} stopped with status {process.returncode}; its own lines above say why.")

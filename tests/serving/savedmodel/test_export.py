@@ -1,0 +1,183 @@
+"""An exported model keeps the contract and gives the Keras model's numbers."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+
+from morph.decision_tree import ANSWERS, TREE
+from morph.errors import InputError
+from serving.deploy.deployment import Deployment
+from serving.savedmodel.export import SCORE_TOLERANCE, WARMUP, check, export_model, next_version, versions
+from serving.savedmodel.servable import Location, Servable, TensorSpec, locate
+
+ANSWER = {
+    "probabilities": (None, len(ANSWERS)),
+    "tree_probabilities": (None, len(ANSWERS)),
+    "concentration": (None, len(ANSWERS)),
+    "embedding": (None, 64),
+    "reconstruction_error": (None,),
+    "anomaly_score": (None,),
+    "anomaly": (None,),
+}
+CONTRACT = {
+    "serving_default": (("image", "float32", (None, 64, 64, 3)), ANSWER),
+    "composite": (("image", "uint8", (None, 64, 64, 3)), ANSWER),
+    "reconstruct": (("image", "float32", (None, 64, 64, 3)), {"reconstruction": (None, 64, 64, 3)}),
+    "describe": (("query", "object", (None,)), {"description": (None,)}),
+    "recall": (("query", "object", (None,)), {"sample": (None,)}),
+}
+
+
+@pytest.fixture(scope="module")
+def servable(model_dir):
+    return Servable(locate(model_dir), max_rows=128)
+
+
+def test_the_signatures_are_those_of_the_contract(servable, model_dir):
+    definitions = Deployment(model_dir).signatures
+    assert set(servable.signatures) == set(CONTRACT)
+    for name, ((given, dtype, shape), outputs) in CONTRACT.items():
+        assert servable.signatures[name].inputs == {given: TensorSpec(np.dtype(dtype), shape)}
+        shapes = {
+            key: tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
+            for key, info in definitions[name].outputs.items()
+        }
+        assert shapes == outputs
+
+
+@pytest.mark.parametrize("images", ["flux", "composites"])
+def test_the_saved_model_gives_the_keras_models_numbers(servable, classifier, images, request):
+    images = request.getfixturevalue(images)
+    expected = classifier.answer(images)
+    name = "composite" if images.dtype == np.uint8 else "serving_default"
+    exported = servable.signatures[name].run({"image": images})
+    assert set(exported) == set(expected)
+    for key in ("probabilities", "tree_probabilities", "concentration", "embedding", "reconstruction_error"):
+        np.testing.assert_allclose(exported[key], expected[key], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(exported["anomaly_score"], expected["anomaly_score"], atol=SCORE_TOLERANCE)
+    np.testing.assert_array_equal(exported["anomaly"], exported["anomaly_score"] < classifier.anomaly_threshold)
+
+
+def test_the_exported_reconstruction_is_the_keras_models(servable, classifier, flux):
+    exported = servable.signatures["reconstruct"].run({"image": flux})["reconstruction"]
+    np.testing.assert_allclose(exported, classifier.reconstruct_images(flux), rtol=1e-5, atol=1e-5)
+
+
+def test_one_galaxys_answer_does_not_depend_on_its_neighbours_in_the_batch(servable, flux):
+    run = servable.signatures["serving_default"].run
+    together = run({"image": flux})["probabilities"]
+    alone = np.concatenate([run({"image": flux[i : i + 1]})["probabilities"] for i in range(len(flux))])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_the_description_says_what_the_outputs_are(servable):
+    answers = servable.signatures["describe"].run({"query": np.array([b"a", b"b", b"c"], object)})["description"]
+    assert len(answers) == 3
+    about = json.loads(answers[0])
+    assert (about["name"], about["version"], about["run"]) == ("morph", 3, "run-of-the-tests")
+    assert (about["survey"], about["size"], about["bands"]) == ("des", 64, ["g", "r", "i"])
+    assert about["units"] == "nanomaggies per pixel"
+    assert about["anomaly_threshold"] == 0.01
+    names = [f"{question['name']}_{answer}" for question in about["questions"] for answer in question["answers"]]
+    assert tuple(names) == TREE.columns
+
+
+def test_the_warm_up_holds_one_galaxy_and_a_full_batch_for_every_signature_that_computes(model_dir):
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    path = locate(model_dir).folder / WARMUP
+    requests = [
+        prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    ]
+    found = {
+        (r.model_spec.name, r.model_spec.signature_name, tf.make_ndarray(r.inputs["image"]).shape) for r in requests
+    }
+    names = ("serving_default", "composite", "reconstruct")
+    assert found == {("morph", name, (count, 64, 64, 3)) for name in names for count in (1, 128)}
+
+
+def test_the_deployment_files_are_tensorflow_servings(model_dir):
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    text = (model_dir / "models.config").read_text()
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig()).model_config_list.config[0]
+    assert (config.name, config.base_path, config.model_platform) == ("morph", "/models/morph", "tensorflow")
+    assert (model_dir / "batching_parameters.txt").is_file()
+    assert "prometheus_config" in (model_dir / "monitoring.config").read_text()
+
+
+def test_versions_count_up_and_none_is_overwritten(classifier, model_dir):
+    assert versions(model_dir / "morph") == [3]
+    assert next_version(model_dir / "morph") == 4
+    with pytest.raises(InputError, match="exists; choose a version above 3"):
+        export_model(classifier, model_dir, version=3)
+
+
+def test_a_failed_export_leaves_nothing_behind(classifier, model_dir, monkeypatch):
+    def write_half(_, folder, __):
+        folder.mkdir()
+        (folder / "saved_model.pb").touch()
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("serving.savedmodel.export._write_saved_model", write_half)
+    with pytest.raises(OSError, match="disk is full"):
+        export_model(classifier, model_dir)
+    assert [path.name for path in (model_dir / "morph").iterdir()] == ["3"]
+
+
+def test_an_export_that_gives_other_numbers_is_noticed(classifier, model_dir):
+    weight = classifier.heads.trainable_variables[-1]
+    before = weight.numpy()
+    weight.assign(before + 0.01)
+    try:
+        with pytest.raises(RuntimeError, match="differs from the Keras model's by"):
+            check(classifier, locate(model_dir).folder)
+    finally:
+        weight.assign(before)
+    check(classifier, locate(model_dir).folder)
+
+
+def test_a_model_is_found_from_its_parent_itself_or_one_version(model_dir, tmp_path):
+    base = model_dir / "morph"
+    assert locate(model_dir) == locate(base) == Location(base, 3)
+    assert locate(base / "3") == Location(base, 3, pinned=True)
+    with pytest.raises(InputError, match="holds no model 'other' but morph; choose it with --name"):
+        locate(model_dir, "other")
+    with pytest.raises(InputError, match="holds no exported model; export one with `morph export"):
+        locate(tmp_path)
+    with pytest.raises(InputError, match="There is no folder"):
+        locate(tmp_path / "missing")
+
+
+def test_a_damaged_model_is_bad_input(tmp_path):
+    folder = tmp_path / "morph" / "1"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"not a model")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        Servable(locate(tmp_path), max_rows=1)
+
+
+def test_of_two_exports_at_once_each_gets_a_version(classifier, tmp_path, monkeypatch):
+    def overtaken(*_) -> None:
+        monkeypatch.setattr("serving.savedmodel.export.check", lambda *_: None)
+        export_model(classifier, tmp_path, name="galaxies")
+
+    monkeypatch.setattr("serving.savedmodel.export.check", overtaken)
+    assert export_model(classifier, tmp_path, name="galaxies") == tmp_path / "galaxies" / "2"
+    assert sorted(path.name for path in (tmp_path / "galaxies").iterdir()) == ["1", "2"]
+
+
+def test_a_disk_that_fills_up_leaves_no_file_of_an_export(classifier, tmp_path, monkeypatch):
+    def full(*_) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("serving.savedmodel.export.check", full)
+    with pytest.raises(InputError, match=r"Version 1 cannot be written .*No space left on device"):
+        export_model(classifier, tmp_path / "models")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,91 @@
+"""Score files with invented answers, for tests of what is made from them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morph.decision_tree import ANSWERS, TREE, chain
+from morph.stamps.image_statistics import NAMES
+from serving.scores.schema import Scores, write_scores
+from serving.scores.summary import Failed, Scored, Summary
+from serving.scores.thumbnails import MostAnomalous
+
+DESCRIPTION = {
+    "name": "morph",
+    "version": 7,
+    "embedding_size": 64,
+    "anomaly_threshold": 0.01,
+    "questions": [{"name": question.name, "answers": list(question.answers)} for question in TREE],
+}
+ABOUT = {
+    "software": "morph 0.1",
+    "created": "2026-11-20T01:02:03+00:00",
+    "survey": "des",
+    "model": "morph",
+    "model_version": "7",
+    "model_survey": "sdss",
+    "catalogue": {"source": "gold.fits", "digest": "abcd"},
+    "selection": "MAG_AUTO_R < 21.5",
+    "simulated": True,
+}
+
+
+def invented_scores(name: str, ra: np.ndarray, dec: np.ndarray, stamps: np.ndarray) -> Scores:
+    """A tile's galaxies at these places (degrees); every tenth has no answers, the first is the strangest and has a
+    picture. `stamps` are shown to what keeps pictures, again and again."""
+    count, random = len(ra), np.random.default_rng(len(ra))
+    worth = random.uniform(0.2, 9, (count, len(ANSWERS))).astype("float32")
+    p = worth.copy()
+    for part in TREE.slices.values():
+        p[:, part] /= p[:, part].sum(axis=1, keepdims=True)
+    strange = np.linspace(0.001, 1, count).astype("float32")
+    outputs = {
+        "probabilities": p,
+        "tree_probabilities": chain(p).astype("float32"),
+        "concentration": worth,
+        "embedding": random.normal(size=(count, 64)).astype("float32"),
+        "reconstruction_error": np.ones(count, "float32"),
+        "anomaly_score": strange,
+        "anomaly": (strange < 0.01).astype("float32"),
+    }
+    answered = np.arange(count) % 10 != 9
+    flags = np.where(answered, 0, 32).astype("int32")
+    strangest = MostAnomalous(most=1)
+    strangest.add(stamps[np.arange(count) % len(stamps)], flags, outputs)
+    return Scores(
+        ids=[f"{name}-{i}" for i in range(count)],
+        ra=ra,
+        dec=dec,
+        x=np.arange(count) + 0.5,
+        y=np.arange(count) + 1.5,
+        flags=flags,
+        outputs=outputs,
+        appearance=np.full((count, len(NAMES)), np.nan),
+        answered=answered,
+        properties={"mag_r": 22 - np.arange(count) / max(count, 1), "radius": np.full(count, 1.5)},
+        pictures=strangest.column(),
+    )
+
+
+def write_tile(folder: Path, name: str, ra: np.ndarray, dec: np.ndarray, about: dict[str, Any] | None = None) -> None:
+    """One score file with `invented_scores`; `about` adds to its provenance."""
+    folder.mkdir(exist_ok=True)
+    scores = invented_scores(name, ra, dec, np.random.default_rng(0).random((4, 16, 16, 3), "float32"))
+    write_scores(folder / f"{name}.parquet", name, scores, DESCRIPTION, {**ABOUT, "tile": name, **(about or {})})
+
+
+def write_tiles(folder: Path, tiles: int = 3, galaxies: int = 40, size: float = 0.05) -> Path:
+    """A folder of score files: a row of tiles of `size` degrees on the celestial equator, across right ascension 0,
+    each overlapping the next."""
+    for k in range(tiles):
+        random = np.random.default_rng(k)
+        ra = (size * (k - tiles / 2) + random.uniform(0, 1.1 * size, galaxies)) % 360
+        write_tile(folder, f"DES000{k}-0000", ra, random.uniform(-size / 2, size / 2, galaxies))
+    return folder
+
+
+def summary_of(folder: Path, *failed: Failed) -> Summary:
+    """A run that found all of the folder's files there."""
+    paths = sorted(folder.glob("*.parquet"))
+    return Summary(scored=[Scored(path.stem, path, 1, 0, 1, 0, {}, []) for path in paths], failed=list(failed))

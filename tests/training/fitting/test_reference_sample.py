@@ -1,0 +1,74 @@
+"""Remembering the galaxies of a training, and comparing others with them."""
+
+import numpy as np
+import pytest
+
+from morph.dataset import Galaxies
+from morph.decision_tree import TREE
+from morph.domain_shift.compare import NO_MEMORY, compare
+from morph.domain_shift.sentences import lines
+from morph.model.classifier import Classifier
+from training.fitting import reference_sample as shift
+from training.fitting.batches import unanswered
+from training.fitting.reference_sample import remember, right_answers, shift_of
+from training.metrics.votes import measure
+from training.reports.report import write_report
+
+
+@pytest.fixture(scope="module")
+def model() -> Classifier:
+    return Classifier(survey="des")
+
+
+def test_a_survey_looks_like_itself_and_not_like_its_blurred_copy(model, sample):
+    remember(model, sample)
+    blurred = np.stack([_blurred(image) for image in sample.images])
+    other = Galaxies(sample.about, {**sample._columns, "image": blurred})
+    assert shift_of(model, sample).embedding.low <= 0.5
+    told = shift_of(model, other)
+    assert "blurrier" in [moved.word for moved in told.moved if moved.counts]
+    assert told.pixels.low > 0.8
+    assert "48 simulated galaxies that taught the model" in lines(told)[0]
+
+
+def _blurred(image: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(image, (3, 3, 0))
+
+
+def test_small_sets_are_remembered_whole_and_large_ones_share_the_room(monkeypatch):
+    monkeypatch.setattr(shift, "CAPACITY", 100)
+    assert shift._shares([10, 500, 90]) == [10, 45, 45]
+    assert shift._shares([10, 20]) == [10, 20]
+    assert shift._shares([]) == []
+
+
+def test_what_is_right_is_what_the_accuracy_counts(sample, answers_for):
+    answers = answers_for(sample, skill=0.7)
+    right = right_answers(sample.votes, answers["probabilities"])
+    figures = measure(sample.votes, answers["probabilities"], resamples=10)
+    for k, question in enumerate(TREE):
+        if f"{question.name}/accuracy" in figures:
+            assert np.nanmean(right[:, k]) == pytest.approx(figures[f"{question.name}/accuracy"].value)
+        else:
+            assert np.isnan(right[:, k]).all()
+
+
+def test_with_no_galaxies_to_remember_those_of_the_parent_are_forgotten(model, sample):
+    assert remember(model, sample.select(np.arange(12))) == 12
+    assert "from the 12 that the model remembers" in shift_of(model, sample)
+    assert remember(model) == 0
+    assert shift_of(model, sample) == NO_MEMORY
+
+
+def test_a_report_says_how_far_its_galaxies_are(model, sample, tmp_path):
+    remember(model, sample)
+    page = write_report(tmp_path / "report.html", classifier=model, galaxies=sample).read_text()
+    assert "Is this survey too different?" in page
+    assert "What its answers are worth" in page
+
+
+def test_a_comparison_needs_no_votes(model, sample):
+    remember(model, unanswered(sample))
+    assert "Of no question enough is known" in lines(compare(model.memory.sample, shift.sample(model, sample)))[-1]

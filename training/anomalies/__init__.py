@@ -1,1 +1,0 @@
-"""Strange galaxies: planting them, teaching the score, and measuring what it finds."""

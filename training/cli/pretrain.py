@@ -1,0 +1,39 @@
+"""`morph pretrain`: train a model from nothing."""
+
+import click
+
+from training.cli.options import Options, training_options
+from training.experiments.train import train
+
+
+@click.command("pretrain")
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
+@click.option("--steps", type=click.IntRange(1), help="Batches an epoch; by default about one pass.")
+@training_options(batch_size=64, learning_rate=0.002)
+def command(
+    datasets: tuple[str, ...],
+    steps: int | None,
+    options: Options,
+) -> None:
+    """Train a model from nothing on the training split of one or more datasets.
+
+    Every galaxy belongs to the training (70 %), validation (10 %) or test split (20 %) by its id, the same in every
+    dataset; test galaxies are never touched here. The run is tracked in MLflow, its model saved and then registered as
+    `morph`. An interrupted run goes on where it stopped when the same command is given again; so does one whose model
+    could not be registered. Raw and debiased votes are not trained on together.
+
+    A weight behind a dataset's name has it drawn from more often: gz1:2.
+
+    \b
+    morph pretrain gz1 gz2 --unlabelled sdss-unlabelled --to sdss.keras --alias sdss
+    morph pretrain my-survey --labels 300 --to from-scratch.keras
+    """
+    options.check(datasets)
+    from morph.model.classifier import Classifier
+    from morph.quiet import import_quietly
+    from training.fitting.fit import Recipe
+
+    recipe = options.recipe(Recipe(), steps=steps)
+    import_quietly("keras").utils.set_random_seed(options.seed)
+    classifier = Classifier(survey=options.target(datasets), precision=options.precision)
+    train(classifier, options.task("pretrain", datasets), recipe, options.to, options.alias)

@@ -1,0 +1,103 @@
+"""Photometric redshifts of a dataset from its images, from its magnitudes and radii, and from all of these."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from morph.dataset import Galaxies
+from training.metrics import photoz as metrics
+from training.metrics.votes import RESAMPLES, Figure
+from training.prediction.modalities import known, words
+from training.prediction.predict import predict
+
+if TYPE_CHECKING:
+    from training.experiments.tracking import Run
+
+#: What a redshift is inferred from, by the name of its figures. Votes are left out: a new survey has none.
+FROM = {
+    "image": ("image",),
+    "photometry-radius": ("photometry", "radius"),
+    "all": ("image", "photometry", "radius"),
+}
+
+
+@dataclass(frozen=True)
+class Photoz:
+    """Redshifts of one set of galaxies, inferred in one or several ways.
+
+    Attributes
+    ----------
+    z_spec : the true redshifts, [n].
+    draws : {way in `FROM`: [n, draws]}.
+    figures : {way: figures as `training.metrics.photoz.measure` names them}.
+    missing : the sentence that says which ways there are no data for, or nothing.
+    """
+
+    z_spec: np.ndarray
+    draws: dict[str, np.ndarray]
+    figures: dict[str, dict[str, Figure]]
+    missing: str = ""
+
+    def flat(self) -> dict[str, Figure]:
+        """Every figure by one name, ``photo-z/<way>/<figure>``."""
+        return {f"photo-z/{way}/{name}": f for way, found in self.figures.items() for name, f in found.items()}
+
+    def lines(self) -> list[str]:
+        """One line a way, and what there are no data for."""
+        lines = [f"Photo-z from {words(FROM[way])}: {line(figures)}" for way, figures in self.figures.items()]
+        return [*lines, self.missing] if self.missing else lines
+
+    def log_plots(self, run: "Run", title: str = "") -> None:
+        """Put two plots into a run; `title` says what dataset is measured."""
+        from training.evaluation import photoz_plots as draw
+
+        titled = {f"from {words(FROM[way])}": draws for way, draws in self.draws.items()}
+        run.log_figure(draw.redshifts(titled, self.z_spec, title), "plots/photo-z.png")
+        run.log_figure(draw.pit_histograms(titled, self.z_spec, title), "plots/photo-z-pit.png")
+
+
+def evaluate_photoz(classifier, galaxies: Galaxies, resamples: int = RESAMPLES, seed: int = 0) -> Photoz | None:
+    """Photo-z of the galaxies with a redshift, or None when there is none.
+
+    All ways are measured on the same galaxies: those with everything that some galaxy of the set has.
+
+    Parameters
+    ----------
+    classifier : a `morph.model.classifier.Classifier`.
+    resamples, seed : of the bootstrap, and of the draws.
+    """
+    measured = known(galaxies, "redshift")
+    if not measured.any():
+        return None
+    galaxies = galaxies.select(measured)
+    complete = known(galaxies, "photometry") & known(galaxies, "radius")
+    ways = FROM
+    missing = ""
+    if complete.any():
+        galaxies = galaxies.select(complete)
+    else:
+        ways = {"image": FROM["image"]}
+        missing = "No galaxy has magnitudes, a radius and a redshift: photo-z is measured from images alone."
+    z_spec = galaxies.properties["redshift"].astype(float)
+    draws = {
+        way: predict(classifier, galaxies, given, ("redshift",), seed=seed).values["redshift"]
+        for way, given in ways.items()
+    }
+    figures = {way: metrics.measure(each, z_spec, resamples, seed) for way, each in draws.items()}
+    return Photoz(z_spec, draws, figures, missing)
+
+
+def line(figures: Mapping[str, Figure]) -> str:
+    """The figures of `training.metrics.photoz.measure` in a sentence."""
+    spread, bias, outliers = figures["sigma-mad"], figures["bias"], figures["outliers-low"]
+    coverage, far = figures["coverage-68"], figures["pit-ks"]
+    shape = "flat" if far.value < metrics.flat_enough(far.n) else "not flat"
+    return (
+        f"σ_MAD {spread.value:.4f} ({spread.low:.4f}–{spread.high:.4f}), bias {bias.value:+.4f} "
+        f"({bias.low:+.4f} to {bias.high:+.4f}), {100 * outliers.value:.1f} % beyond {metrics.OUTLIER_LOW:.2f} and "
+        f"{100 * figures['outliers'].value:.1f} % beyond {metrics.OUTLIER:.2f}, {100 * coverage.value:.0f} % inside "
+        f"their 68 % interval, PIT {shape} ({far.value:.3f}; chance stays below {metrics.flat_enough(far.n):.3f}); "
+        f"{spread.n:,} galaxies."
+    )

@@ -1,0 +1,327 @@
+"""Models side by side, and which of their differences are more than noise.
+
+Two accuracies with overlapping intervals can still differ for certain, when both models were asked about the same
+galaxies: what is hard for one is mostly hard for the other. So every difference is measured on the galaxies that
+the runs share, with a paired bootstrap (see `training.metrics.sums`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from morph.dataset import SPLITS
+from morph.errors import InputError
+from training.evaluation.evaluate import Evaluation
+from training.experiments.registry import Trained
+from training.metrics import votes as metrics
+from training.metrics.votes import Figure
+
+#: The figures whose differences are told, best known first; for the last two, less is better.
+TOLD = ("accuracy", "balanced-accuracy", "log-likelihood", "calibration-error", "rms")
+LESS_IS_BETTER = ("calibration-error", "rms")
+#: The figures that are told in percent: shares of galaxies, and the error of vote fractions.
+SHARES = ("accuracy", "balanced-accuracy", "rms")
+#: An evaluation's parameters that say what its galaxies are.
+_OF_GALAXIES = ("split", "galaxies")
+#: The bootstrap of fewer galaxies than this knows nothing of the next ones; no difference is called real.
+FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One evaluation in a comparison.
+
+    Attributes
+    ----------
+    id : of the MLflow run that holds it.
+    name : what to call it: the run, or the registered version, that the user named.
+    params, tags : of that run.
+    evaluation : the model's answers on a set of galaxies.
+    version : the registered version that was evaluated, where there is one.
+    trained : how the model was made.
+    contestant : evaluations of one registered version that were asked for together share this; else the run's id.
+    """
+
+    id: str
+    name: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    evaluation: Evaluation
+    version: int | None = None
+    trained: Trained = field(default_factory=Trained)
+    contestant: str = ""
+
+    @property
+    def run_name(self) -> str:
+        """The name of the run, whatever the contestant is called."""
+        return self.tags.get("mlflow.runName", self.name)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several runs, measured on the galaxies that all of them share.
+
+    Attributes
+    ----------
+    runs : in the order they were asked for.
+    shared : the ids of the galaxies that every run was evaluated on.
+    figures : one dict of figures a run, on the shared galaxies.
+    differences : {(i, j): figures of run j minus run i}, for every i < j.
+    """
+
+    runs: tuple[Compared, ...]
+    shared: np.ndarray
+    figures: tuple[dict[str, Figure], ...]
+    differences: dict[tuple[int, int], dict[str, Figure]]
+
+    @property
+    def title(self) -> str:
+        """The galaxies in a few words: dataset, split, survey, and whether they are simulated."""
+        about = self.runs[0].evaluation.about
+        datasets = dict.fromkeys(run.evaluation.about["dataset"] for run in self.runs)
+        splits = dict.fromkeys(_split(run.evaluation.about["split"]) for run in self.runs)
+        simulated = "simulated " if self.simulated else ""
+        return f"{' and '.join(datasets)} ({simulated}{about['survey']}, {' against '.join(splits)})"
+
+    @cached_property
+    def questions(self) -> list[str]:
+        names = self.runs[0].evaluation.questions()
+        return [name for name in names if f"{name}/accuracy" in self.figures[0]]
+
+    @property
+    def simulated(self) -> bool:
+        return any(run.evaluation.about["simulated"] for run in self.runs)
+
+    @cached_property
+    def headline(self) -> str:
+        """The one figure that stands for the whole: that of the four classes, or of the first question."""
+        question = metrics.FOUR_CLASS if metrics.FOUR_CLASS in self.questions else (self.questions or ["all"])[0]
+        return f"{question}/accuracy" if self.questions else "all/rms"
+
+    def leader(self, name: str) -> int:
+        """The run with the best value of a figure."""
+        values = [figures[name].value for figures in self.figures]
+        return int(np.argmin(values) if is_less_better(name) else np.argmax(values))
+
+    @property
+    def best(self) -> int:
+        """The run that leads on the headline figure."""
+        return self.leader(self.headline)
+
+    def clear_leader(self, name: str) -> int | None:
+        """The run that beats every other in a figure by more than noise; None where none does."""
+        leader = self.leader(name)
+        others = [i for i in range(len(self.runs)) if i != leader]
+        return leader if others and all(is_real(self.difference(i, leader, name)) for i in others) else None
+
+    def beyond_noise(self) -> list[tuple[int, int, str, Figure]]:
+        """Differences whose interval leaves out zero: (i, j, name of the figure, j minus i)."""
+        return [
+            (i, j, name, figure)
+            for (i, j), figures in self.differences.items()
+            for name, figure in figures.items()
+            if is_told(name) and is_real(figure)
+        ]
+
+    def conclusion(self) -> str:
+        """One sentence: which run leads on the headline figure, and whether by more than noise."""
+        leader, rest = self.best, [i for i in range(len(self.runs)) if i != self.best]
+        what = _question_in_words(self.headline.split("/")[0])
+        name, n = self.runs[leader].name, f"{len(self.shared):,} {'simulated ' if self.simulated else ''}galaxies"
+        if not rest:
+            return f"{name}: {_percent(self.figures[leader][self.headline])} on {what}, {n}."
+        ahead: list[str] = []
+        level: list[str] = []
+        for i in rest:
+            difference = self.difference(i, leader, self.headline)
+            text = f"{self.runs[i].name} ({points(difference, self.headline)})"
+            (ahead if is_real(difference) else level).append(text)
+        parts = []
+        if ahead:
+            parts.append(f"better than {_list(ahead)}")
+        if level:
+            parts.append(f"not beyond the noise ahead of {_list(level)}")
+        return f"On {what}, {name} is {' and '.join(parts)}; {n}, 95 % intervals of paired differences."
+
+    def difference(self, i: int, j: int, name: str) -> Figure:
+        """Run j minus run i, with the interval of the paired bootstrap."""
+        if (i, j) in self.differences:
+            return self.differences[i, j][name]
+        figure = self.differences[j, i][name]
+        return Figure(0 - figure.value, 0 - figure.high, 0 - figure.low, figure.n)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as plain values."""
+        return {
+            "dataset": self.title,
+            "galaxies": len(self.shared),
+            "simulated": self.simulated,
+            "conclusion": self.conclusion(),
+            "runs": [
+                {
+                    "id": run.id,
+                    "name": run.name,
+                    "version": run.version,
+                    "about": run.evaluation.about,
+                    "params": run.params,
+                    "trained": asdict(run.trained),
+                    "figures": {name: asdict(figure) for name, figure in figures.items()},
+                }
+                for run, figures in zip(self.runs, self.figures, strict=True)
+            ],
+            "differences": [
+                {
+                    "from": self.runs[i].name,
+                    "to": self.runs[j].name,
+                    "figures": {
+                        name: {**asdict(figure), "exceeds_noise": is_real(figure)} for name, figure in figures.items()
+                    },
+                }
+                for (i, j), figures in self.differences.items()
+            ],
+        }
+
+
+def differing_params(runs: Sequence[Compared]) -> dict[str, list[str]]:
+    """Parameters that are not the same in all runs: {name: one value a run, "" where it has none}.
+
+    How the models were trained counts where that is tracked; which galaxies they were evaluated on does not.
+    """
+    # A version's evaluations may have called it by any of its aliases.
+    left_out = {*_OF_GALAXIES} | ({"model"} if all(run.contestant for run in runs) else set())
+    own = [{name: value for name, value in run.params.items() if name not in left_out} for run in runs]
+    return _differing(own) | _differing([run.trained.params or None for run in runs])
+
+
+def _differing(each: Sequence[dict[str, str] | None]) -> dict[str, list[str]]:
+    """The rows in which the known sets of parameters differ."""
+    known = [params for params in each if params is not None]
+    names = sorted({name for params in known for name in params})
+    differ = [name for name in names if len({params.get(name, "") for params in known}) > 1]
+    return {name: [(params or {}).get(name, "") for params in each] for name in differ}
+
+
+def is_told(name: str) -> bool:
+    """Whether a figure is one of the few to compare runs by, not one answer's."""
+    parts = name.split("/")
+    return len(parts) == 2 and parts[1] in TOLD
+
+
+def figure_in_words(name: str) -> str:
+    """The name of a figure as it is told: ``bar/balanced-accuracy`` is "balanced accuracy on bar"."""
+    question, figure = name.split("/")
+    return f"{figure.replace('-', ' ')} on {_question_in_words(question)}"
+
+
+def _question_in_words(question: str) -> str:
+    return {"all": "all questions", metrics.FOUR_CLASS: "the four classes"}.get(question, question)
+
+
+def is_less_better(name: str) -> bool:
+    return name.split("/")[1] in LESS_IS_BETTER
+
+
+def is_real(difference: Figure) -> bool:
+    """Whether a difference is more than noise: its interval leaves out zero, on `FEWEST` galaxies or more."""
+    return bool(difference.exceeds_noise and difference.n >= FEWEST)
+
+
+def compare(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: int = 0) -> Comparison:
+    """Measure runs on the galaxies that they share.
+
+    InputError when they share none, or when the same galaxy has other votes in another run.
+    """
+    ids = _shared(runs)
+    if not len(ids):
+        raise InputError(_apart(runs))
+    if "all/rms" not in runs[0].evaluation.figures:
+        raise InputError(
+            f"Nobody's votes are known for the galaxies of {place(runs[0].evaluation.about)}, so there is nothing to "
+            f"compare by; evaluate on a dataset with labels."
+        )
+    rows = [_rows(run.evaluation.ids, ids) for run in runs]
+    votes = runs[0].evaluation.votes[rows[0]]
+    for run, where in zip(runs[1:], rows[1:], strict=True):
+        if not np.array_equal(np.nan_to_num(run.evaluation.votes[where]), np.nan_to_num(votes)):
+            raise InputError(
+                f"Runs '{runs[0].name}' and '{run.name}' saw other votes for the same galaxies; "
+                f"evaluate both on one version of the dataset."
+            )
+    models = [
+        (run.evaluation.answers["probabilities"][where], run.evaluation.answers["concentration"][where])
+        for run, where in zip(runs, rows, strict=True)
+    ]
+    figures = tuple(metrics.measure(votes, *model, resamples=resamples, seed=seed) for model in models)
+    pairs = {
+        (i, j): metrics.differences(votes, models[i], models[j], resamples, seed)
+        for i, j in combinations(range(len(runs)), 2)
+    }
+    return Comparison(tuple(runs), ids, figures, pairs)
+
+
+def _rows(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    order = np.argsort(ids)
+    return order[np.searchsorted(ids, wanted, sorter=order)]
+
+
+def compare_all(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: int = 0) -> list[Comparison]:
+    """One comparison for each set of galaxies that several of the models were evaluated on.
+
+    Models with one evaluation each meet on the galaxies that all of them share. Otherwise evaluations of the very
+    same galaxies belong together, in the order in which they come; what only one model was evaluated on is left out.
+
+    InputError when no two models share galaxies, or see `compare`.
+    """
+    models = {run.contestant or run.id for run in runs}
+    if len(models) == len(runs) and (len(runs) < 2 or len(_shared(runs))):
+        return [compare(runs, resamples, seed)]
+    groups: dict[tuple[str, ...], dict[str, Compared]] = {}
+    for run in runs:
+        groups.setdefault(tuple(sorted(run.evaluation.ids)), {}).setdefault(run.contestant or run.id, run)
+    meeting = [list(group.values()) for group in groups.values() if len(group) > 1 or len(models) == 1]
+    if not meeting:
+        raise InputError(_apart(runs))
+    return [compare(group, resamples, seed) for group in meeting]
+
+
+def _shared(runs: Sequence[Compared]) -> np.ndarray:
+    ids = runs[0].evaluation.ids
+    for run in runs[1:]:
+        ids = ids[np.isin(ids, run.evaluation.ids)]
+    return ids
+
+
+def _apart(runs: Sequence[Compared]) -> str:
+    sets = dict.fromkeys(f"{run.name} on {place(run.evaluation.about)}" for run in runs)
+    return f"These share no galaxies (evaluated: {', '.join(sets)}); evaluate them on one dataset and split."
+
+
+def place(about: dict[str, Any]) -> str:
+    """A dataset and its split in a few words."""
+    return f"{about['dataset']}, {_split(about['split'])}"
+
+
+def _split(split: str) -> str:
+    if split == "all":
+        return "all of it"
+    return f"{split} split" if split in SPLITS else split
+
+
+def _percent(figure: Figure) -> str:
+    return f"{100 * figure.value:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
+
+
+def points(difference: Figure, name: str) -> str:
+    """A difference with its interval, in points of a percentage where the figure is a share."""
+    if name.split("/")[1] not in SHARES:
+        return f"{difference.value:+.3f}, {difference.low:+.3f} to {difference.high:+.3f}"
+    value, low, high = (100 * number for number in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} points, {low:+.1f} to {high:+.1f}"
+
+
+def _list(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,269 @@
+"""What a run has to log, on its way to MLflow.
+
+Each record is written to disk first, whole, below ``mlruns/unsent``, and removed when MLflow has it. To a server they
+are sent by a thread, so that one that goes away neither stops nor delays what is being tracked. What could not be sent
+when the run ends stays there; `send_all`, which is `morph sync`, sends it.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from morph.atomic import atomic
+from morph.errors import InputError
+from morph.problems import chain
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: Where records wait, a folder a run.
+UNSENT = Path("mlruns") / "unsent"
+#: Seconds that the end of a run waits for what is still to be sent, and between two attempts.
+PATIENCE, PAUSE = 10.0, 15.0
+#: What a record and the rest of a run's folder are called.
+_RECORD, _ABOUT, _FILES = "record.json", "about.json", "files"
+
+
+class Outbox:
+    """The records of one run.
+
+    Parameters
+    ----------
+    client, uri : of the store; run_id, name : of the run.
+    """
+
+    def __init__(self, client: "MlflowClient", uri: str, run_id: str, name: str):
+        self._client, self._uri, self._run, self._name = client, uri, run_id, name
+        self._folder = UNSENT / run_id
+        self._next = len(_records(self._folder))
+        self._problem: Exception | None = None
+        self._lock: int | None = None
+        self._thread: threading.Thread | None = None
+        self._wake, self._closed = threading.Event(), threading.Event()
+
+    def put(self, kind: str, content: Any, files: Callable[[Path], Any] | None = None) -> None:
+        """Log something: now where runs are kept in a file, soon where they are kept by a server.
+
+        Parameters
+        ----------
+        kind : one of `_SENDERS`; content : for its function, JSON-able.
+        files : writes the files that go with it into a folder.
+
+        Raises InputError where nothing can be written below `UNSENT`.
+        """
+        self._open()
+        with atomic(self._folder / f"{self._next:06d}", "What a run has to log") as building:
+            building.mkdir()
+            if files:
+                (building / _FILES).mkdir()
+                files(building / _FILES)
+            (building / _RECORD).write_text(json.dumps([kind, content]), encoding="utf-8")
+        self._next += 1
+        if self._uri.startswith(("http://", "https://")):
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send_on, daemon=True, name="morph-outbox")
+                self._thread.start()
+            self._wake.set()
+        else:
+            self._send()
+
+    def close(self, patience: float = PATIENCE) -> None:
+        """Send what is left, as far as that takes no longer than so many seconds; say so if something stays."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(patience)
+        elif self._next:
+            self._send()
+        left = len(_records(self._folder))
+        if left:
+            reason = _reason(self._problem) if self._problem else "it is slow"
+            click.echo(
+                f"{left} records of run '{self._name}' could not be sent to MLflow at {self._uri} ({reason}); they "
+                f"are kept in {self._folder}, and `morph sync` sends them.",
+                err=True,
+            )
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+            if not left:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                with suppress(OSError):
+                    UNSENT.rmdir()
+
+    def _open(self) -> None:
+        if self._lock is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self._folder, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with atomic(self._folder / _ABOUT) as building:
+                building.write_text(json.dumps({"uri": self._uri, "name": self._name}), encoding="utf-8")
+
+    def _send_on(self) -> None:
+        while not self._closed.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            self._send()
+            if self._problem is not None:
+                self._closed.wait(PAUSE)
+                self._wake.set()
+        self._send()
+
+    def _send(self) -> None:
+        """Send records in their order, as long as the store answers. One that it does not want stays."""
+        self._problem = None
+        for record in _records(self._folder):
+            try:
+                _send(self._client, self._run, record)
+            except Exception as error:  # what a store raises depends on what it is
+                self._problem = error
+                if not _is_refused(error):
+                    return
+                if self._thread is None:
+                    shutil.rmtree(record)
+                    raise
+
+
+def send_all(say: Callable[[str], None]) -> None:
+    """Send everything below `UNSENT` to the stores that it is meant for.
+
+    Parameters
+    ----------
+    say : is given a sentence for each run.
+
+    Raises InputError where something could not be sent; it stays where it is.
+    """
+    problems = []
+    folders = sorted(path for path in UNSENT.glob("*") if (path / _ABOUT).is_file())
+    if not folders:
+        say(f"Nothing waits in {UNSENT}.")
+    for folder in folders:
+        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        with _locked(folder) as free:
+            if not free:
+                say(f"Run '{about['name']}' is still going on; it sends its records itself.")
+                continue
+            records = _records(folder)
+            problem = _try_to_send(records, folder.name, about["uri"])
+            if left := len(_records(folder)):
+                problems.append(f"{left} records of run '{about['name']}' ({problem})")
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+            say(f"Sent {len(records) - left} records of run '{about['name']}' to {about['uri']}.")
+    with suppress(OSError):
+        UNSENT.rmdir()
+    if problems:
+        raise InputError(f"MLflow did not take {', '.join(problems)}; they stay in {UNSENT}.")
+
+
+def _try_to_send(records: list[Path], run_id: str, uri: str) -> str:
+    """Send records to a store; the reason why some were not sent."""
+    import mlflow
+
+    from training.experiments import tracking
+
+    problem = ""
+    try:
+        tracking.setup(uri)
+        client = mlflow.MlflowClient(uri)
+        for record in records:
+            try:
+                _send(client, run_id, record)
+            except Exception as error:
+                problem = _reason(error)
+                if not _is_refused(error):
+                    raise
+    except Exception as error:  # what a store raises depends on what it is
+        problem = _reason(error)
+    return problem
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether no run is writing there."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(lock)
+
+
+def _records(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("[0-9]*") if (path / _RECORD).is_file())
+
+
+def _send(client: "MlflowClient", run_id: str, record: Path) -> None:
+    """Log one record, and remove it."""
+    kind, content = json.loads((record / _RECORD).read_text(encoding="utf-8"))
+    _SENDERS[kind](client, run_id, content, record / _FILES)
+    shutil.rmtree(record)
+
+
+def _is_refused(error: Exception) -> bool:
+    """Whether the store answers and does not want it."""
+    return getattr(error, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
+
+
+def _reason(error: Exception) -> str:
+    """The first cause of an error, in one line."""
+    first = [*chain(error)][-1]
+    text = str(error if isinstance(error, InputError) else first).strip() or type(first).__name__
+    return text.splitlines()[0][:160].rstrip(".")
+
+
+# --- The kinds of records: each is sent by a function of client, run, content and the folder of its files --------
+
+
+def _params(client, run_id: str, content: dict[str, str], _: Path) -> None:
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(*each) for each in content.items()])
+
+
+def _metrics(client, run_id: str, content: list, _: Path) -> None:
+    from mlflow.entities import Metric
+
+    client.log_batch(run_id, metrics=[Metric(*each) for each in content])
+
+
+def _tags(client, run_id: str, content: dict[str, str], _: Path) -> None:
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(*each) for each in content.items()])
+
+
+def _dataset(client, run_id: str, content: dict[str, Any], _: Path) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    tags = [InputTag(*each) for each in content["tags"].items()]
+    client.log_inputs(run_id, [DatasetInput(Dataset(**content["dataset"]), tags)])
+
+
+def _artifacts(client, run_id: str, content: str | None, files: Path) -> None:
+    client.log_artifacts(run_id, str(files), content)
+
+
+def _status(client, run_id: str, content: str, _: Path) -> None:
+    client.set_terminated(run_id, content)
+
+
+_SENDERS: dict[str, Callable] = {
+    "params": _params,
+    "metrics": _metrics,
+    "tags": _tags,
+    "dataset": _dataset,
+    "artifacts": _artifacts,
+    "status": _status,
+}

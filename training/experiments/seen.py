@@ -1,0 +1,170 @@
+"""Which galaxies a model has met in training: recognised by name and by picture, whatever their dataset is called.
+
+A model keeps ten bytes of every galaxy, half a hash of its name and half one of its stamp. A name that a survey gives
+is enough to recognise a galaxy; a running number is not, being the name of another galaxy elsewhere, so there the
+stamp decides. A galaxy that is known by another name and cut otherwise is not recognised.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from morph.dataset import Galaxies
+
+#: What a galaxy was for: its votes were learned, or its picture alone, or it set calibration and anomaly reference.
+ROLES = ("labelled", "unlabelled", "held out")
+#: Bytes of each hash: among 20,000 galaxies, one in 50 million others is taken for one of them by chance.
+BYTES = 5
+
+#: A name that no other galaxy has: a survey's object number or the coordinates.
+_OWN_NAME = re.compile(r"\d{12,}|.*J\d{4,}[\d.]*[+-]\d{4,}.*")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The galaxies of a model's training.
+
+    Attributes
+    ----------
+    galaxies : role -> uint8 [n, 2 BYTES], a name's hash and a stamp's, in rising order.
+    complete : whether these are all; False where what the model started from keeps no record.
+    """
+
+    galaxies: Mapping[str, np.ndarray] = field(default_factory=dict)
+    complete: bool = True
+
+    @classmethod
+    def of(cls, sets: Mapping[str, Iterable[Galaxies]]) -> "Seen":
+        """The record of some sets of galaxies, given by role."""
+        hashes = {role: [_hashes(galaxies) for galaxies in some] for role, some in sets.items()}
+        return cls({role: _unique(some) for role, some in hashes.items() if some})
+
+    @classmethod
+    def from_text(cls, text: str) -> "Seen":
+        """What `to_text` made; of an empty text, an empty and incomplete record."""
+        if not text:
+            return cls(complete=False)
+        state, *parts = text.split()
+        rows = {role.replace("-", " "): base64.b64decode(code) for role, code in (p.split(":") for p in parts)}
+        galaxies = {role: np.frombuffer(code, "uint8").reshape(-1, 2 * BYTES) for role, code in rows.items()}
+        return cls(galaxies, state == "complete")
+
+    def to_text(self) -> str:
+        """Everything as one line of printable characters, about 14 a galaxy."""
+        codes = [
+            f"{role.replace(' ', '-')}:{base64.b64encode(rows.tobytes()).decode()}"
+            for role, rows in self.galaxies.items()
+        ]
+        return " ".join(["complete" if self.complete else "incomplete", *codes])
+
+    def joined(self, other: "Seen") -> "Seen":
+        """What a model has seen that started from another."""
+        roles = [role for role in ROLES if role in self.galaxies or role in other.galaxies]
+        of = {role: [seen.galaxies[role] for seen in (self, other) if role in seen.galaxies] for role in roles}
+        return Seen({role: _unique(some) for role, some in of.items()}, self.complete and other.complete)
+
+    def among(self, galaxies: Galaxies) -> "Met":
+        """How many of these galaxies the model has met, each in the first of `ROLES` that holds it."""
+        rows = _hashes(galaxies)
+        names, stamps = _numbers(rows[:, :BYTES]), _numbers(rows[:, BYTES:])
+        own = np.array([_is_own(name) for name in galaxies.ids], dtype=bool)
+        left, doubtful, counts = np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool), {}
+        for role in ROLES:
+            if role not in self.galaxies:
+                continue
+            known = self.galaxies[role]
+            named = np.isin(names, _numbers(known[:, :BYTES]))
+            met = left & (np.isin(stamps, _numbers(known[:, BYTES:])) | (named & own))
+            counts[role] = int(met.sum())
+            doubtful |= named
+            left &= ~met
+        return Met(len(rows), counts, int((doubtful & left).sum()), self.complete)
+
+
+@dataclass(frozen=True)
+class Met:
+    """How many of some galaxies a model has met.
+
+    Attributes
+    ----------
+    of : how many galaxies were asked about.
+    counts : role -> galaxies.
+    doubtful : galaxies with the survey and name of one in training and another picture, which may be another galaxy.
+    complete : as in `Seen`.
+    """
+
+    of: int
+    counts: dict[str, int]
+    doubtful: int
+    complete: bool
+
+    def document(self) -> dict[str, object]:
+        """JSON-able."""
+        return {**self.counts, "doubtful": self.doubtful, "complete": self.complete}
+
+    def lines(self, model: str, trained_on: Iterable[str] = ()) -> list[str]:
+        """What there is to say to whoever measures the model on these galaxies; nothing where all are new to it.
+
+        Parameters
+        ----------
+        model : its name; trained_on : the names of its training sets, as far as it keeps them.
+        """
+        lines = [
+            f"{model} {_DONE[role]} {count:,} of these {self.of:,} galaxies: {_EFFECT[role]}"
+            for role, count in self.counts.items()
+            if count
+        ]
+        if self.doubtful:
+            lines.append(
+                f"{self.doubtful:,} of these {self.of:,} galaxies have the survey and name of one that {model} was "
+                f"trained on, but another picture: whether they are the same is not known."
+            )
+        if not self.complete:
+            names = ", ".join(trained_on)
+            called = f", only the names of datasets ({names})" if names else ""
+            whose = f"What {model} started from" if self.counts else model
+            lines.append(
+                f"{whose} keeps no record of its training galaxies{called}; whether these are among them is not known."
+            )
+        return lines
+
+
+_DONE = {
+    "labelled": "was trained on",
+    "unlabelled": "was trained on the images, not the votes, of",
+    "held out": "was calibrated on",
+}
+_EFFECT = {
+    "labelled": "it partly remembers their answers, and the figures are too good.",
+    "unlabelled": "it partly remembers what they look like, and anomaly figures are too good.",
+    "held out": "they set its probabilities and its anomaly reference, and the figures are a little too good.",
+}
+
+
+def _is_own(name: str) -> bool:
+    return _OWN_NAME.fullmatch(str(name)) is not None
+
+
+def _hashes(galaxies: Galaxies) -> np.ndarray:
+    """uint8 [n, 2 BYTES]: the hash of each galaxy's name, with its survey where the name is not its own, and of its
+    stamp."""
+    rows = np.empty((len(galaxies), 2 * BYTES), dtype="uint8")
+    for i, (name, survey) in enumerate(zip(galaxies.ids, galaxies.surveys, strict=True)):
+        text = str(name) if _is_own(name) else f"{survey}:{name}"
+        stamp = np.ascontiguousarray(galaxies.images[i]).tobytes()
+        digest = b"".join(hashlib.blake2b(part, digest_size=BYTES).digest() for part in (text.encode(), stamp))
+        rows[i] = np.frombuffer(digest, "uint8")
+    return rows
+
+
+def _numbers(hashes: np.ndarray) -> np.ndarray:
+    """Hashes [n, BYTES] as integers, which NumPy compares at once: int64 [n]."""
+    return hashes.astype("int64") @ (256 ** np.arange(BYTES, dtype="int64"))
+
+
+def _unique(some: Iterable[np.ndarray]) -> np.ndarray:
+    return np.unique(np.concatenate([*some, np.empty((0, 2 * BYTES), "uint8")]), axis=0)

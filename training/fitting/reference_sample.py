@@ -1,0 +1,103 @@
+"""What a model remembers of its galaxies, and how others compare with them."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from morph.dataset import Galaxies
+from morph.decision_tree import TREE
+from morph.domain_shift.compare import ENOUGH, NO_MEMORY, Shift, compare
+from morph.domain_shift.sample import Sample
+from morph.model.reference_sample import CAPACITY
+from morph.stamps.image_statistics import measure
+from training.metrics.votes import contributions
+
+if TYPE_CHECKING:
+    from training.experiments.tracking import Run
+
+
+def remember(classifier, *sets: Galaxies) -> int:
+    """Let a classifier remember galaxies that it was taught with: call it last, whenever the weights have changed.
+
+    Parameters
+    ----------
+    sets : held-out galaxies of the surveys that it was trained on; sets may hold colour pictures or flux. Each is
+        remembered by as many galaxies as any other, as far as it has them. With none, everything is forgotten: what
+        was remembered before was said in another embedding.
+
+    Returns how many are remembered.
+    """
+    shares = _shares([len(galaxies) for galaxies in sets])
+    samples = [
+        sample(classifier, galaxies, share, origin=number, known=True)
+        for number, (galaxies, share) in enumerate(zip(sets, shares, strict=True))
+        if share
+    ]
+    if samples:
+        classifier.memory.keep(Sample.concatenate(samples))
+    else:
+        classifier.memory.forget()
+    return sum(shares)
+
+
+def _shares(sizes: list[int]) -> list[int]:
+    """How many galaxies of each set there is room for, the smallest sets whole."""
+    shares, room = [0] * len(sizes), CAPACITY
+    for left, i in zip(range(len(sizes), 0, -1), np.argsort(sizes, kind="stable"), strict=True):
+        shares[i] = min(sizes[i], room // left)
+        room -= shares[i]
+    return shares
+
+
+def sample(classifier, galaxies: Galaxies, most: int = ENOUGH, origin: int = 0, known: bool = False) -> Sample:
+    """At most so many galaxies as the classifier sees them; with the volunteers' answers if they are to be `known`."""
+    galaxies = galaxies.select(np.sort(np.random.default_rng(0).permutation(len(galaxies))[:most]))
+    images = classifier.central(galaxies.images)
+    answers = classifier.answer(images)
+    probabilities = answers["probabilities"]
+    return Sample.of(
+        answers["embedding"],
+        probabilities,
+        measure(images, galaxies.properties["pixel_scale"]),
+        galaxies.surveys,
+        flux=galaxies.kind == "flux",
+        simulated=galaxies.simulated,
+        origin=origin,
+        right=right_answers(galaxies.votes, probabilities) if known else None,
+    )
+
+
+def shift_of(classifier, galaxies: Galaxies) -> Shift | str:
+    """How far galaxies are from those that the classifier was taught with; a sentence where that cannot be said."""
+    remembered = classifier.memory.sample
+    return NO_MEMORY if remembered is None else compare(remembered, sample(classifier, galaxies))
+
+
+def log(run: "Run", shift: Shift | str, galaxies: Galaxies) -> None:
+    """Put a comparison into a run: figures as metrics, and the picture; nothing where there was no comparison."""
+    if isinstance(shift, str):
+        return
+    from morph.domain_shift.figure import picture
+    from training.experiments.tracking import dataset_name
+
+    run.log_metrics(shift.metrics())
+    run.log_figure(picture(shift, dataset_name(galaxies)), "plots/domain-shift.png")
+
+
+def right_answers(votes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Whether the most probable answer of each question is the one with most votes: float [n, questions], NaN where
+    fewer than half of a galaxy's volunteers reached the question.
+
+    Parameters
+    ----------
+    votes : [n, vote columns]; probabilities : [n, answers].
+    """
+    sums = contributions(votes, probabilities)
+    right = np.full((len(votes), len(TREE)), np.nan)
+    for k, question in enumerate(TREE):
+        if question.name in sums.answers:
+            answers = len(sums.answers[question.name])
+            matrices = sums.parts[question.name, "confusion"].reshape(-1, answers, answers)
+            asked = matrices.any(axis=(1, 2))
+            right[asked, k] = np.trace(matrices[asked], axis1=1, axis2=2)
+    return right

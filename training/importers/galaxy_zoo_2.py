@@ -1,0 +1,136 @@
+"""Galaxy Zoo 2: the published vote tables and the Kaggle challenge made from them.
+
+Tables: Willett et al. (2013), Hart et al. (2016). Columns are named `<question>_<answer>_<measure>`, as
+`t01_smooth_or_features_a01_smooth_weighted_fraction`. Counts are used where there are any; otherwise the
+number of volunteers is carried down the tree from the fractions. The challenge's fractions are debiased.
+"""
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from morph.decision_tree import GALAXY_ZOO_2, GALAXY_ZOO_2_ASKED_AFTER
+from morph.votes import DEBIASED
+from training.importers.labels import Labels, assemble
+from training.importers.measures import choose_kind, kind_of
+from training.importers.tables import Table
+
+#: The answers of each question in the order of the tables and of Kaggle's class numbers. a14 is "odd: yes".
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "t01": ("a01", "a02", "a03"),
+    "t02": ("a04", "a05"),
+    "t03": ("a06", "a07"),
+    "t04": ("a08", "a09"),
+    "t05": ("a10", "a11", "a12", "a13"),
+    "t06": ("a14", "a15"),
+    "t07": ("a16", "a17", "a18"),
+    "t08": ("a19", "a20", "a21", "a22", "a23", "a24", "a38"),
+    "t09": ("a25", "a26", "a27"),
+    "t10": ("a28", "a29", "a30"),
+    "t11": ("a31", "a32", "a33", "a34", "a36", "a37"),
+}
+
+#: What is published about each answer, best first.
+MEASURES = ("count", "weighted_fraction", "fraction", "debiased")
+
+#: Volunteers of a galaxy whose table does not say: the median of Galaxy Zoo 2 is 44.
+VOLUNTEERS = 40.0
+
+_COLUMN = re.compile(r"^(t\d\d)_.*_(a\d\d)_.*?_(count|weighted_fraction|fraction|debiased)$", re.I)
+_KAGGLE = re.compile(r"^class(\d+)\.(\d+)$", re.I)
+
+
+def published(table: Table, kind: str | None = None) -> Labels | None:
+    """Votes of a table with Galaxy Zoo 2's columns; of the given kind, or raw where it has both."""
+    found: dict[str, dict[str, str]] = {}
+    for column in table.columns:
+        if match := _COLUMN.match(column):
+            question, answer, measure = (part.lower() for part in match.groups())
+            if answer in QUESTIONS.get(question, ()):
+                found.setdefault(measure, {})[answer] = column
+    if not found:
+        return None
+    usable = [name for name, columns in found.items() if all(answer in columns for answer in QUESTIONS["t01"])]
+    kind, notes = choose_kind(usable or found, kind, table)
+    # A table may give plain fractions for a few answers and weighted ones for all.
+    measure = max((name for name in MEASURES if kind_of(name) == kind), key=lambda name: len(found.get(name, ())))
+    columns = found[measure]
+    if measure == "count":
+        values = {answer: table.counts(column) for answer, column in columns.items()}
+    else:
+        values = table.fractions(columns)
+    complete = [q for q, answers in QUESTIONS.items() if all(answer in values for answer in answers)]
+    notes += _missing(complete, "its columns are not all there")
+    if measure == "count":
+        counts = {answer: values[answer] for question in complete for answer in QUESTIONS[question]}
+    else:
+        total = table.find(("total_classifications",))
+        volunteers = np.full(len(table), VOLUNTEERS) if total is None else table.counts(total)
+        fractions = {answer: values[answer] for question in complete for answer in QUESTIONS[question]}
+        counts = counts_from_fractions(fractions, volunteers)
+        reached = [q for q in complete if QUESTIONS[q][0] in counts]
+        notes += [
+            f"{q} is left out: a question before it is missing, so nobody knows how many were asked."
+            for q in complete
+            if q not in reached
+        ]
+    name = f"Galaxy Zoo 2 votes ({measure.replace('_', ' ')} columns)"
+    return Labels(name, assemble(_shared(counts), len(table)), notes, kind=kind)
+
+
+def kaggle(table: Table) -> Labels | None:
+    """Votes of the Kaggle Galaxy Zoo challenge's table, whose `Class1.1` ... `Class11.6` are fractions already
+    multiplied down the tree, except question 6, which is normalised to one. They are debiased."""
+    columns: dict[str, str] = {}
+    for column in table.columns:
+        if match := _KAGGLE.match(column):
+            question, place = f"t{int(match[1]):02d}", int(match[2])
+            if question in QUESTIONS and 1 <= place <= len(QUESTIONS[question]):
+                columns[QUESTIONS[question][place - 1]] = column
+    if not columns:
+        return None
+    values = table.fractions(columns)
+    complete = [q for q, answers in QUESTIONS.items() if all(answer in values for answer in answers)]
+    galaxy = 1 - values["a03"] if "a03" in values else 1.0
+    counts = {}
+    for question in complete:
+        seen = galaxy if question in ("t06", "t08") else 1.0
+        counts.update({answer: VOLUNTEERS * seen * values[answer] for answer in QUESTIONS[question]})
+    votes = assemble(_shared(counts), len(table))
+    name = f"Kaggle Galaxy Zoo challenge fractions (as votes of {VOLUNTEERS:.0f} volunteers)"
+    return Labels(name, votes, _missing(complete, "its classes are not all there"), kind=DEBIASED)
+
+
+def counts_from_fractions(fractions: Mapping[str, np.ndarray], volunteers: np.ndarray) -> dict[str, np.ndarray]:
+    """Votes on every answer, from each question's own fractions and the number of volunteers.
+
+    A question is asked of those who gave one of the answers before it (Willett et al. 2013, figure 1), so its
+    votes are that number times its fractions. Questions whose parents are unknown are left out.
+    """
+    counts: dict[str, np.ndarray] = {}
+    for question, parents in GALAXY_ZOO_2_ASKED_AFTER.items():
+        answers = QUESTIONS[question]
+        if any(answer not in fractions for answer in answers) or any(parent not in counts for parent in parents):
+            continue
+        asked = sum((counts[parent] for parent in parents), np.zeros(len(volunteers))) if parents else volunteers
+        for answer in answers:
+            counts[answer] = asked * fractions[answer]
+    return counts
+
+
+def _shared(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Counts by Galaxy Zoo 2 answer, as counts by shared vote column.
+
+    "Anything odd? Yes" is not an answer of the shared tree: those volunteers said what is odd in question 8.
+    Where their answers to it are not in the table, they saw *some* odd feature.
+    """
+    shared = {GALAXY_ZOO_2[answer]: values for answer, values in counts.items() if answer in GALAXY_ZOO_2}
+    if "a14" in counts:
+        which = sum((counts[a] for a in QUESTIONS["t08"] if a in counts), np.zeros(len(counts["a14"])))
+        shared["odd-feature_any"] = np.where(which > 0, 0.0, counts["a14"])
+    return shared
+
+
+def _missing(complete: list[str], why: str) -> list[str]:
+    return [f"{question} is left out: {why}." for question in QUESTIONS if question not in complete]

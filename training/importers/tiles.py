@@ -1,0 +1,135 @@
+"""Survey tiles and the galaxies on them as a galaxies dataset of flux."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import Table as Catalog
+from astropy.table import vstack
+
+from morph.catalogs.sources import detect, locate, read_catalog
+from morph.dataset import PROPERTIES
+from morph.errors import InputError
+from morph.fits.zero_points import HEADERS, Calibration, in_words
+from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
+from morph.stamps.cutting import SMALLEST_RADIUS, Flag, cut
+from morph.stamps.photometry import magnitudes
+from morph.tiles.tile import Tile, find_tiles
+from training.importers.annotations import Known, know
+from training.importers.labels import Labels
+from training.importers.report import Report
+from training.importers.stamps import Stamp, write
+from training.importers.tables import Table
+from training.progress import track
+
+#: Stamps that are held in memory at once.
+CHUNK = 512
+
+
+def import_tiles(
+    paths: Sequence[Path],
+    catalogue: Path | None,
+    to: Path,
+    survey: str,
+    report: Report,
+    table: Table | None = None,
+    labels: Labels | None = None,
+    id_column: str | None = None,
+    keep_unlabelled: bool = False,
+    calibration: Calibration = HEADERS,
+    bands: Sequence[str] = (),
+) -> None:
+    """Write the galaxies of a catalogue that lie on tiles as a dataset of flux; see `import_pictures`.
+
+    Without a catalogue the sources that stand out on the tiles are taken. Where a galaxy lies on two tiles, the one
+    that shows its whole stamp is used.
+
+    Raises
+    ------
+    InputError : a tile or the catalogue cannot be used, labels match no galaxy, or none lies on any tile.
+    """
+    groups = find_tiles(paths)
+    about: dict[str, Any] = {"survey": survey, "calibration": calibration, "bands": bands}
+    galaxies = read_catalog(catalogue, survey) if catalogue is not None else _detected(groups, about)
+    if "left_out" in galaxies.meta:
+        for line in galaxies.meta["left_out"].lines():
+            report.say(line)
+    names = [str(name) for name in galaxies["id"]]
+    known, keep = Known(), None
+    if table is not None:
+        places = zip(galaxies["ra"].tolist(), galaxies["dec"].tolist(), strict=True)
+        known = know(table, labels, dict(zip(names, places, strict=True)), id_column, report)
+        keep = set(known.wanted(names, keep_unlabelled, report))
+        galaxies = galaxies[[name in keep for name in names]]
+    source = _Cutter(groups, about, galaxies)
+    write(source.stamps(), to, "flux", survey, known, keep, report)
+    for name in galaxies["id"][[name not in source.seen for name in galaxies["id"]]]:
+        report.skip("galaxies that lie on none of the tiles", str(name))
+
+
+def _detected(groups: list[list[Path]], about: dict[str, Any]) -> Catalog:
+    """The sources that stand out on the tiles."""
+    found = []
+    for group in groups:
+        with Tile.open(group, **about) as tile:
+            sources = detect(tile)
+            sources["tilename"] = [tile.name] * len(sources)
+            found.append(sources)
+    if not any(len(sources) for sources in found):
+        raise InputError(
+            f"No source stands out on '{groups[0][0]}' or the other tiles; name the galaxies by --catalog."
+        )
+    return vstack(found)
+
+
+class _Cutter:
+    """Cuts a catalogue's galaxies from tiles. `seen` are the ids that lay on any tile so far."""
+
+    def __init__(self, groups: list[list[Path]], about: dict[str, Any], galaxies: Catalog):
+        self.groups, self.about, self.galaxies = groups, about, galaxies
+        self.seen: set[str] = set()
+
+    def stamps(self) -> Iterator[Stamp]:
+        done: set[str] = set()
+        # A stamp that a tile's edge cuts waits for a neighbouring tile that shows it whole.
+        waiting: dict[str, Stamp] = {}
+        for group in track(self.groups, "Cutting tiles", len(self.groups)):
+            with Tile.open(group, **self.about) as tile:
+                rows = locate(tile, self.galaxies)
+                self.seen.update(str(name) for name in rows["id"])
+                rows = rows[[str(name) not in done for name in rows["id"]]]
+                for start in range(0, len(rows), CHUNK):
+                    for stamp in _cut(tile, rows[start : start + CHUNK]):
+                        if stamp.flags & (Flag.EDGE | Flag.NO_DATA):
+                            waiting.setdefault(stamp.name, stamp)
+                        else:
+                            done.add(stamp.name)
+                            waiting.pop(stamp.name, None)
+                            yield stamp
+        if not self.seen:
+            raise InputError(
+                f"None of the {len(self.galaxies)} galaxies of the catalogue lies on any of the {len(self.groups)} "
+                "tiles; check that its ra and dec, in degrees, are those of the tiles."
+            )
+        yield from waiting.values()
+
+
+def _cut(tile: Tile, rows: Catalog) -> Iterator[Stamp]:
+    x, y = np.asarray(rows["x"], dtype=float), np.asarray(rows["y"], dtype=float)
+    radius = np.asarray(rows["radius"], dtype=float) / tile.pixel_scale
+    images, flags = cut(tile, x, y, radius, STAMP_SIZE)
+    # What the stamp spans, which is more than the galaxy's own size where that is too small.
+    scale = np.fmax(radius, SMALLEST_RADIUS) * FIELD / NETWORK_SIZE * tile.pixel_scale
+    properties = {"radius": rows["radius"], "pixel_scale": scale}
+    for band in tile.bands:
+        if f"mag_{band}" in PROPERTIES and tile.zero_points[band].known:
+            properties[f"mag_{band}"] = magnitudes(tile.plane(band), x, y, radius)
+    for name in PROPERTIES:
+        if name in rows.colnames and np.isfinite(rows[name]).any():
+            properties[name] = rows[name]
+    words = in_words(tile.zero_points)
+    for i, row in enumerate(rows):
+        measured = {name: float(values[i]) for name, values in properties.items()}
+        place, flag = (row["ra"], row["dec"]), Flag(int(flags[i]))
+        yield Stamp(str(row["id"]), images[i], *place, measured, flags=flag, zero_points=words, notes=tile.notes)

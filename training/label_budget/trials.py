@@ -1,0 +1,232 @@
+"""What labels of a new survey buy: a source model carried over with more and more of them, three ways, several times.
+
+For each budget and repeat the heads alone are trained on the frozen encoder, the whole model is fine-tuned, and a
+model is trained from scratch on the same galaxies; without labels the source answers as it is. All answer about the
+target's test split, on which nothing is chosen. Each training is a child run of MLflow that holds its own evaluation;
+one that is finished is never trained again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from morph.dataset import Galaxies
+from morph.errors import InputError
+from morph.model.classifier import Classifier
+from training.evaluation.evaluate import FOLDER, Evaluation, ask, log, record
+from training.experiments import tracking
+from training.fitting.adapt import adapted_to
+from training.fitting.fit import FINETUNING, Recipe, fit
+from training.fitting.heads import refit
+from training.label_budget.plan import Trial
+
+#: Passes through the labelled galaxies, and the bounds on the batches of a training. Few galaxies are seen more often,
+#: so that a model from scratch is not judged before it has learned anything.
+EPOCHS, FEWEST_STEPS, MOST_STEPS = 30, 300, 1500
+BATCH = 32
+#: Resamples behind each child's own intervals.
+RESAMPLES = 200
+#: The tag that a finished child is known by.
+_KEY = "morph.transfer_key"
+
+#: Told of every child: the child, the batches it stands for, its evaluation, and whether it was trained just now.
+Report = Callable[[Trial, int, Evaluation, bool], None]
+#: Trains a child by a recipe and returns its answers about the test galaxies.
+Answer = Callable[[Trial, Recipe], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How every child of a transfer is trained; `epochs` and `steps` are `EPOCHS` and its bounds when None."""
+
+    epochs: int | None = None
+    steps: int | None = None
+
+    def recipe(self, child: Trial) -> Recipe:
+        """The recipe of one child; fine-tuned or from scratch, a model sees the galaxies equally often."""
+        if child.method == "direct":
+            return FINETUNING
+        steps = self.steps or round((self.epochs or EPOCHS) * child.labels / BATCH)
+        if self.steps is None and self.epochs is None:
+            steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
+        epochs = min(10, max(1, steps))
+        each = max(1, round(steps / epochs))
+        base = FINETUNING if child.method == "finetuned" else Recipe()
+        return replace(base, epochs=epochs, steps=each, batch_size=min(BATCH, child.labels), seed=child.repeat)
+
+    def cost(self, child: Trial) -> int:
+        """Batches that a child trains on; the heads alone and no training at all count as ten."""
+        recipe = self.recipe(child)
+        return 10 if child.method in ("direct", "frozen") else recipe.epochs * int(recipe.steps or 1)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The galaxies of a transfer: the labelled ones to draw budgets from, and those to measure on."""
+
+    train: Galaxies
+    test: Galaxies
+
+    @classmethod
+    def of(cls, galaxies: Galaxies) -> "Target":
+        """The labelled galaxies of a dataset's training and test split. InputError when there are none of either."""
+        parts = galaxies.split()
+        train, test = (_labelled(parts[name]) for name in ("train", "test"))
+        name = galaxies.about.get("path")
+        if not len(train) + len(test):
+            raise InputError(f"'{name}' has no labelled galaxies; a transfer is measured on labels.")
+        for part, what in ((train, "training"), (test, "test")):
+            if len(part) < 2:
+                raise InputError(
+                    f"'{name}' has {len(part)} labelled galaxies in its {what} split, too few to measure a transfer "
+                    f"on; for so small a set use `morph evaluate --folds 5`."
+                )
+        return cls(train, test)
+
+    def drawn(self, labels: int, repeat: int) -> Galaxies:
+        """The galaxies of a budget. Smaller budgets of the same repeat are part of larger ones."""
+        order = np.random.default_rng(repeat).permutation(len(self.train))
+        return self.train.select(np.sort(order[:labels]))
+
+
+def _labelled(galaxies: Galaxies) -> Galaxies:
+    return galaxies.select(np.nan_to_num(galaxies.votes).sum(axis=1) > 0)
+
+
+def within(budgets: Sequence[int], target: Target) -> tuple[list[int], list[str]]:
+    """Budgets that the data can fill, and one sentence for each that they cannot."""
+    held = len(target.train)
+    said = [f"{budget:,} labels become {held:,}, all there are to train on." for budget in budgets if budget > held]
+    return sorted({min(budget, held) for budget in budgets}), said
+
+
+def weights_digest(classifier: Classifier) -> str:
+    """What identifies a model: a hash of its weights."""
+    sha = hashlib.sha256()
+    for weight in classifier.get_weights():
+        sha.update(np.ascontiguousarray(weight).tobytes())
+    return sha.hexdigest()[:16]
+
+
+def fingerprint(child: Trial, source: str, target: Target, recipe: Recipe) -> str:
+    """What a finished child is known by: what it started from, what it saw, what it answered about, and how."""
+    # From scratch, it matters not from which source.
+    origin = "" if child.method == "scratch" else source
+    how = {"direct": {}, "frozen": {"seed": child.repeat}}.get(child.method, recipe.parameters())
+    text = json.dumps([asdict(child), origin, target.train.digest, target.test.digest, how], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def train_trial(child: Trial, source: Classifier, target: Target, recipe: Recipe) -> Classifier:
+    """The classifier that a child stands for."""
+    survey = target.train.survey
+    if child.method == "direct":
+        return source
+    galaxies = target.drawn(child.labels, child.repeat)
+    if child.method == "scratch":
+        import keras
+
+        keras.utils.set_random_seed(child.repeat)
+        classifier = Classifier.from_config({**source.get_config(), "survey": survey, "about": {}, "seen": ""})
+    else:
+        classifier = adapted_to(source, survey)
+    if child.method == "frozen":
+        refit(classifier, [galaxies], seed=child.repeat)
+    else:
+        fit(classifier, [(galaxies, 1.0)], None, recipe)
+    return classifier
+
+
+def answer_of(child: Trial, recipe: Recipe, source: Classifier, target: Target) -> dict[str, np.ndarray]:
+    """What a child answers about the test galaxies, after training it."""
+    return ask(train_trial(child, source, target, recipe), target.test.images)
+
+
+def run_trials(
+    plan: Sequence[Trial],
+    source: Classifier,
+    model: str,
+    target: Target,
+    setting: Setting,
+    experiment: str,
+    report: Report | None = None,
+    answer: Answer | None = None,
+) -> dict[Trial, Evaluation]:
+    """Train and measure every child that is not finished yet, each in a run below the active one.
+
+    Parameters
+    ----------
+    plan : as `children` gives it.
+    source, model : the classifier to carry over, and its name.
+    answer : trains a child and asks it about the test galaxies; by default in this process.
+    """
+    answer = answer or partial(answer_of, source=source, target=target)
+    digest = weights_digest(source)
+    known = finished(experiment)
+    evaluations: dict[Trial, Evaluation] = {}
+    for child in plan:
+        recipe = setting.recipe(child)
+        key = fingerprint(child, digest, target, recipe)
+        evaluation = _kept(known[key]) if key in known else None
+        trained = evaluation is None
+        if evaluation is None:
+            with tracking.run(experiment, child.name, "transfer", parent=model) as run:
+                run.log_params({**asdict(child), "model": model, "split": "test", **_how(child, recipe)})
+                run.log_dataset(target.test, "evaluation")
+                answers = answer(child, recipe)
+                evaluation = record(answers, target.test, f"{model}, {child.title}", "test", RESAMPLES)
+                log(run, evaluation, plots=False)
+                # Last, so that only a child whose evaluation is kept is taken for finished.
+                run.tag({"transfer_key": key})
+        evaluations[child] = evaluation
+        if report:
+            report(child, setting.cost(child), evaluation, trained)
+    return evaluations
+
+
+def _how(child: Trial, recipe: Recipe) -> dict:
+    """A child's parameters beside its own fields."""
+    trained = {name: value for name, value in recipe.parameters().items() if name != "seed"}
+    return trained if child.method in ("scratch", "finetuned") else {}
+
+
+def finished(experiment: str) -> dict[str, str]:
+    """{fingerprint: run id} of the children that were trained to their end."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return {}
+    runs: dict[str, str] = {}
+    token = None
+    while True:
+        page = client.search_runs(
+            [found.experiment_id],
+            "attributes.status = 'FINISHED' and tags.`morph.kind` = 'transfer'",
+            page_token=token,
+        )
+        tagged = [run for run in page if _KEY in run.data.tags]
+        runs |= {run.data.tags[_KEY]: run.info.run_id for run in tagged}
+        token = page.token
+        if not token:
+            return runs
+
+
+def _kept(run_id: str) -> Evaluation | None:
+    """A finished child's evaluation; None when its artifacts were removed or damaged, so that it is made again."""
+    import tempfile
+    from pathlib import Path
+
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return Evaluation.load(Path(mlflow.MlflowClient().download_artifacts(run_id, FOLDER, folder)))
+        except (InputError, MlflowException, OSError):
+            return None

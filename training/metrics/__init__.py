@@ -1,0 +1,1 @@
+"""Figures of agreement, each with its interval: pure NumPy."""

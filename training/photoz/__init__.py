@@ -1,1 +1,0 @@
-"""Photometric redshifts: how well they agree with the true ones."""

@@ -1,0 +1,108 @@
+"""What a model infers of galaxies from whatever is known of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from morph.dataset import Galaxies
+from morph.errors import InputError
+from training.prediction.modalities import MODALITIES, known, values, words
+from training.progress import track
+
+#: Draws from each posterior: enough for its 1st percentile.
+DRAWS = 500
+#: Galaxies between two steps of the progress bar.
+_CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was inferred of each galaxy.
+
+    Attributes
+    ----------
+    ids : the galaxies, [n].
+    used : {modality: bool [n]}, what each was predicted from; a galaxy with none has the prior's predictions.
+    values : {modality: array}, of those asked for: draws of ``redshift`` and ``radius`` (arcsec) [n, draws] and of
+        ``photometry`` (magnitudes in g, r, i) [n, draws, 3]; ``votes`` as Dirichlet concentrations [n, answers];
+        ``image`` float32 [n, size, size, 3], stretched, the sky at 0 and the galaxy's centre at 1.
+    """
+
+    ids: np.ndarray
+    used: dict[str, np.ndarray]
+    values: dict[str, np.ndarray]
+
+    @property
+    def from_prior(self) -> np.ndarray:
+        """Which galaxies had nothing to be predicted from: bool [n]."""
+        return ~np.any(list(self.used.values()), axis=0)
+
+
+def choose(galaxies: Galaxies, given: Sequence[str] | None, infer: Sequence[str]) -> tuple[str, ...]:
+    """What to predict from: `given`, or else everything in the dataset that is not asked for.
+
+    Raises InputError when a modality is both given and asked for, or is not known of any galaxy.
+    """
+    if given is None:
+        given = [name for name in MODALITIES if name not in infer and known(galaxies, name).any()]
+        if not given:
+            raise InputError(
+                f"'{galaxies.about.get('path')}' holds nothing but what is asked for ({words(infer)}); ask for less."
+            )
+    both = [name for name in given if name in infer]
+    if both:
+        raise InputError(
+            f"{words(both).capitalize()} cannot be given and asked for at once; leave it out of one list."
+        )
+    for name in given:
+        if not known(galaxies, name).any():
+            have = [other for other in MODALITIES if other not in infer and known(galaxies, other).any()]
+            instead = f"give {words(have)} instead" if have else "import it with the galaxies"
+            raise InputError(
+                f"'{galaxies.about.get('path')}' has no {MODALITIES[name]} for any of its {len(galaxies):,} galaxies "
+                f"to predict from; {instead}."
+            )
+    return tuple(given)
+
+
+def predict(
+    classifier, galaxies: Galaxies, given: Sequence[str], infer: Sequence[str], draws: int = DRAWS, seed: int = 0
+) -> Predicted:
+    """Infer some modalities of every galaxy from others.
+
+    A galaxy that lacks some of what is given is predicted from the rest, and one that lacks all of it from the prior.
+
+    Parameters
+    ----------
+    classifier : a `morph.model.classifier.Classifier`.
+    given, infer : names in `MODALITIES`; none is in both.
+    draws : from each galaxy's posterior.
+    seed : of the draws; the same seed draws the same.
+    """
+    from morph.model.inference import infer as infer_from
+
+    arrays = {name: values(galaxies, name) for name in given}
+    parts = np.array_split(np.arange(len(galaxies)), max(1, -(-len(galaxies) // _CHUNK)))
+    found: dict[str, list[np.ndarray]] = {name: [] for name in infer}
+    for number, part in enumerate(track(parts, "Predicting", len(parts))):
+        inferred = infer_from(
+            classifier, {name: array[part] for name, array in arrays.items()}, draws=draws, seed=seed + number
+        )
+        for name in infer:
+            found[name].append(_read(inferred, name))
+    used = {name: known(galaxies, name) for name in given}
+    return Predicted(galaxies.ids, used, {name: np.concatenate(each) for name, each in found.items()})
+
+
+def _read(inferred, modality: str) -> np.ndarray:
+    if modality == "image":
+        return inferred.image()
+    return inferred.concentration if modality == "votes" else getattr(inferred, modality)
+
+
+def described(used: Mapping[str, np.ndarray]) -> np.ndarray:
+    """What each galaxy was predicted from, in words: text [n], for instance ``image photometry`` or ``prior``."""
+    names = [*used]
+    rows = np.column_stack([used[name] for name in names])
+    return np.array([" ".join(name for name, has in zip(names, row, strict=True) if has) or "prior" for row in rows])

@@ -1,0 +1,168 @@
+"""`report.html`: one page of pictures that says what a model does, and on what.
+
+Sections appear when their input is given.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from morph import __version__
+from morph.atomic import atomic
+from morph.dataset import Galaxies
+from morph.domain_shift.section import section_of_scores, shift_section
+from morph.errors import InputError
+from morph.reports.html import Section, commands, escape, page, pairs_table, simulated_mark
+from morph.tiles.tile import Tile
+from training.evaluation.evaluate import ask
+from training.experiments import tracking
+from training.experiments.comparison import Comparison
+from training.fitting.reference_sample import shift_of
+from training.reports.sections import (
+    calibration_section,
+    comparison_section,
+    galaxies_section,
+    map_section,
+    most_anomalous_section,
+    reconstruction_section,
+)
+from training.reports.tile_section import models_of, read_scores, tile_section
+
+#: Fewer galaxies than this make no map.
+SMALLEST_MAP = 60
+
+
+def write_report(
+    to: str | Path,
+    *,
+    classifier=None,
+    model: str = "",
+    galaxies: Galaxies | None = None,
+    comparisons: Sequence[Comparison] = (),
+    scores: str | Path | None = None,
+    tile: Tile | None = None,
+    tile_simulated: bool | None = None,
+    next_steps: Sequence[str] = (),
+    title: str = "What the model sees",
+) -> Path:
+    """Write the page; it appears whole or not at all.
+
+    Parameters
+    ----------
+    to : the file, by custom ``report.html``.
+    classifier, model : the model and what it is called; needed with `galaxies`.
+    galaxies : galaxies that the model was not trained on, to show with their answers.
+    comparisons : runs to show side by side, one section for each set of galaxies.
+    scores : a score file or a folder of them.
+    tile : the images of one of the scored tiles; tile_simulated : whether tiles are simulated; read
+        from the tile's own headers when not given.
+    next_steps : commands to suggest instead of the usual ones.
+
+    Raises InputError when there is nothing to show, or galaxies come without a model.
+    """
+    if galaxies is not None and classifier is None:
+        raise InputError(
+            "Galaxies are shown with a model's answers; give a model too, for instance models:/morph@sdss."
+        )
+    if galaxies is None and not comparisons and scores is None:
+        raise InputError("There is nothing to report on; give galaxies with a model, runs, or scores.")
+    # A page is passed on; where a file lay on the machine that wrote it is nobody's business.
+    model = model if ":/" in model else Path(model).name
+    sections: list[Section] = []
+    if galaxies is not None:
+        answers = ask(classifier, galaxies.images)
+        sections.append(galaxies_section(galaxies, answers))
+    sections += [comparison_section(comparison) for comparison in comparisons]
+    if galaxies is not None:
+        sections.append(reconstruction_section(galaxies, answers, classifier))
+        sections.append(most_anomalous_section(galaxies, answers, classifier.anomaly_threshold))
+        calibration = calibration_section(galaxies, answers)
+        if calibration is not None:
+            sections.append(calibration)
+        if len(galaxies) >= SMALLEST_MAP:
+            sections.append(map_section(galaxies, answers))
+        shift = shift_of(classifier, galaxies)
+        if not isinstance(shift, str):
+            sections.append(shift_section(shift, tracking.dataset_name(galaxies)))
+    table = None
+    if tile_simulated is None:
+        tile_simulated = tile is not None and tile.simulated
+    if scores is not None:
+        table = read_scores(scores)
+        sections.append(tile_section(table, tile, tile_simulated))
+        distance = section_of_scores(scores)
+        if distance is not None:
+            sections.append(distance)
+    sections.append(
+        Section("Where this comes from", pairs_table(_provenance(classifier, model, galaxies, comparisons, table)))
+    )
+    sections.append(Section("What to try next", _next(next_steps, galaxies)))
+
+    simulated = bool(galaxies is not None and galaxies.simulated) or any(each.simulated for each in comparisons)
+    lead = _lead(classifier, model, galaxies, comparisons, simulated or tile_simulated)
+    to = Path(to)
+    with atomic(to) as building:
+        building.write_text(page(title, lead, sections), encoding="utf-8")
+    return to
+
+
+def _lead(
+    classifier, model: str, galaxies: Galaxies | None, comparisons: Sequence[Comparison], simulated: bool
+) -> str:
+    parts = []
+    if classifier is not None:
+        parts.append(
+            f"Model <b>{escape(model or classifier.name)}</b>, last taught on {escape(classifier.survey.upper())}"
+        )
+    if galaxies is not None:
+        parts.append(f"{len(galaxies):,} galaxies of <b>{escape(tracking.dataset_name(galaxies))}</b>")
+    runs = {run.id for comparison in comparisons for run in comparison.runs}
+    if len(runs) > 1:
+        parts.append(f"{len(runs)} runs compared")
+    warning = f"{simulated_mark(True)} Some of what is shown here is simulated, and marked so." if simulated else ""
+    return f'<p class="lead">{"; ".join(parts)}.</p>' * bool(parts) + f"<p>{warning}</p>" * bool(warning)
+
+
+def _provenance(classifier, model: str, galaxies: Galaxies | None, comparisons: Sequence[Comparison], scores):
+    """Names and digests of everything on the page."""
+    if classifier is not None:
+        yield "model", f"{model or classifier.name} (survey {classifier.survey}, {classifier.size} px)"
+        for name, value in classifier.about.items():
+            if value:
+                yield f"model: {name.replace('_', ' ')}", ", ".join(value) if isinstance(value, list) else str(value)
+    if galaxies is not None:
+        kind = "simulated galaxies" if galaxies.simulated else "galaxies"
+        yield "galaxies", f"{tracking.dataset_name(galaxies)}: {len(galaxies):,} {kind}, digest {galaxies.digest}"
+        for line in galaxies.zero_point_lines():
+            yield "galaxies", line
+    for comparison in comparisons:
+        for run in comparison.runs:
+            about = run.evaluation.about
+            kind = "simulated galaxies" if about["simulated"] else "galaxies"
+            yield (
+                f"run {run.name}",
+                f"{run.id}; evaluated on {about['dataset']} ({about['split']}, {about['galaxies']:,} {kind}, "
+                f"digest {about['digest']})",
+            )
+    if scores is not None:
+        yield "scores", f"{len(scores):,} objects, scored by {', '.join(models_of(scores))}"
+    yield "morph", __version__
+    yield "written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    yield (
+        "credit",
+        "Images: Sloan Digital Sky Survey, Dark Energy Survey, DESI Legacy Surveys. Labels: Galaxy Zoo volunteers "
+        "(Lintott et al. 2008, Willett et al. 2013, Hart et al. 2016, Walmsley et al. 2022).",
+    )
+
+
+def _next(steps: Sequence[str], galaxies: Galaxies | None) -> str:
+    """Commands to go on with."""
+    own = galaxies is not None and not galaxies.simulated
+    steps = steps or [
+        "morph import IMAGES --labels LABELS.csv --survey des --to mine" if not own else "# more labels help most:",
+        "morph finetune models:/morph@sdss mine --to mine.keras --alias champion",
+        "morph evaluate models:/morph@champion mine",
+        "morph compare",
+        "morph score 'TILES/*.fits.fz' --model models:/morph@champion --out scores",
+    ]
+    return "<p>With your own galaxies:</p>" + commands(steps)
