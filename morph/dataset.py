@@ -11,14 +11,22 @@ Every stamp shows its galaxy as large as `morph.sizes` says, and is stored with 
 and zoom it. Any other square stamp is accepted too, and resized when it is used.
 """
 
-import hashlib
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from morph.errors import InputError
+
+if TYPE_CHECKING:
+    pass
+
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +34,6 @@ import pyarrow.parquet as pq
 
 from morph.atomic import atomic
 from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of, vote_column
-from morph.errors import InputError
 from morph.formats import DATASET, FORMAT, check_format
 from morph.preflight import check_folder
 from morph.sizes import STAMP_SIZE
@@ -415,3 +422,9 @@ def _columns_of(table: pa.Table) -> dict[str, np.ndarray]:
     if "vote_kind" in table.column_names:
         columns["vote_kind"] = table["vote_kind"].fill_null("").to_numpy(zero_copy_only=False).astype("<U8")
     return columns
+
+
+def dataset_name(galaxies: Galaxies) -> str:
+    """The names of the folders that a set was read from, without where on this machine they are."""
+    paths = str(galaxies.about.get("path") or "unnamed").split(" + ")
+    return " + ".join(Path(path).name for path in paths)

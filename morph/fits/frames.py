@@ -51,3 +51,7 @@ def to_pixels(wcs: WCS, ra: ArrayLike, dec: ArrayLike) -> tuple[np.ndarray, np.n
     # Distorted images (SIP) are inverted by steps that need not end far away from them. `adaptive` ends them for each
     # position by itself; otherwise one more step for all would be taken where any position needs it.
     return wcs.all_world2pix(longitude, latitude, 0, quiet=True, adaptive=True)
+
+
+#: A range of right ascension and one of declination, degrees.
+Bounds = tuple[tuple[float, float], tuple[float, float]]

@@ -19,10 +19,7 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from morph.fits import headers
-from morph.fits.frames import to_pixels, to_sky
-
-#: A range of right ascension and one of declination, degrees.
-Bounds = tuple[tuple[float, float], tuple[float, float]]
+from morph.fits.frames import Bounds, to_pixels, to_sky
 
 #: How much wider circles are than the corners of an image say, whose sides may be bent.
 MARGIN = 1.01

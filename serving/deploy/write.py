@@ -1,17 +1,13 @@
 """The files of a deployment, written beside an exported model."""
 
-import re
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
-from morph.atomic import atomic
-from morph.errors import InputError
+from serving.savedmodel.configurations import write_configurations, write_templates
 
 TEMPLATES = Path(__file__).parent
 
-#: What every server reads, TensorFlow Serving's or morph's own.
-CONFIGURATIONS = ("models.config", "batching_parameters.txt", "monitoring.config")
 
 #: Kind of deployment -> template -> where it goes. Docker Compose and kustomize both want their main file at the top,
 #: from where they reach the three configurations: those are there once.
@@ -33,24 +29,6 @@ KINDS: dict[str, dict[str, str]] = {
 }
 
 
-def must_be_name(name: str) -> None:
-    """Raise InputError unless a model's name can stand in models.config and name a Service of Kubernetes (RFC 1123),
-    with the ten characters of `-dashboard` behind it."""
-    if not re.fullmatch("[a-z]([-a-z0-9]{0,51}[a-z0-9])?", name):
-        raise InputError(
-            f"The name '{name}' does not do; use up to 53 of a-z, 0-9 and '-', beginning with a letter, such as morph."
-        )
-
-
-def write_configurations(to: Path, name: str) -> list[Path]:
-    """Write the three configurations for the model `name` into the folder `to`; a file that exists is left alone.
-
-    Returns the files written. Raises InputError where the name does not do.
-    """
-    must_be_name(name)
-    return _write(((TEMPLATES / file, to / file) for file in CONFIGURATIONS), name)
-
-
 def write_deployment(to: Path, name: str, kinds: Iterable[str]) -> list[Path]:
     """Write the files for each of `kinds` ("compose", "kubernetes"), and the configurations, into the folder `to`.
 
@@ -66,19 +44,7 @@ def write_deployment(to: Path, name: str, kinds: Iterable[str]) -> list[Path]:
                 # A file that has a place of its own does not go with its folder.
                 if file not in pairs:
                     pairs[file] = to / place / (file.relative_to(source) if source.is_dir() else "")
-        written += _write(pairs.items(), name)
-    return written
-
-
-def _write(pairs: Iterable[tuple[Path, Path]], name: str) -> list[Path]:
-    written: list[Path] = []
-    for source, target in pairs:
-        if not target.exists():
-            with atomic(target) as building:
-                text = source.read_text(encoding="utf-8").replace("{alerts}", _alerts()).replace("{name}", name)
-                building.write_text(text, encoding="utf-8")
-                building.chmod(building.stat().st_mode | (source.stat().st_mode & 0o111))
-            written.append(target)
+        written += write_templates(pairs.items(), {"{alerts}": _alerts(), "{name}": name})
     return written
 
 

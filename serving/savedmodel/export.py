@@ -18,11 +18,9 @@ import numpy as np
 
 from morph.atomic import atomic
 from morph.errors import InputError
-from serving.deploy.write import must_be_name, write_configurations
 from serving.protocol.batching import BatchingParameters
+from serving.savedmodel.configurations import TEMPLATES, must_be_name, write_configurations
 from serving.savedmodel.remote import Remote, is_url, local
-
-DEPLOY = Path(__file__).parent / "deploy"
 
 #: The largest difference between the exported model and the Keras model, relative to the value where it is
 #: above one: float32 arithmetic in another order differs by 1e-6 to 1e-5.
@@ -101,7 +99,7 @@ def _export(classifier, to: Path, version: int, name: str, run: str | None) -> P
     if folder.exists():
         raise InputError(f"'{folder}' exists and holds no model; remove it or choose another version.")
     here = to / "batching_parameters.txt"
-    batching = here if here.exists() else DEPLOY / here.name
+    batching = here if here.exists() else TEMPLATES / here.name
     with atomic(folder, f"Version {version}", replace=False) as building:
         _write_saved_model(classifier, building, description(classifier, name, version, run))
         _write_warmup(building / WARMUP, name, classifier.size, batching)

@@ -9,7 +9,8 @@ import numpy as np
 from morph.errors import InputError
 from serving.protocol.messages import from_tensor
 from serving.savedmodel.c_api import SavedModel, Tensor, dtype_of
-from serving.savedmodel.export import DEPLOY, WARMUP, version_folders, version_number, versions
+from serving.savedmodel.configurations import TEMPLATES
+from serving.savedmodel.export import WARMUP, version_folders, version_number, versions
 from serving.savedmodel.remote import local
 
 NO_MODEL = "export one with `morph export MODEL --to DIR`."
@@ -52,7 +53,7 @@ def configuration_file(folder: Path, name: str) -> Path:
     """A server's configuration, such as `batching_parameters.txt`, in the folder that holds the models' folders; the
     one that comes with morph where there is none."""
     own = folder / name
-    return own if own.is_file() else DEPLOY / name
+    return own if own.is_file() else TEMPLATES / name
 
 
 class StatusError(Exception):

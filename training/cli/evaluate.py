@@ -54,7 +54,7 @@ def command(
     import numpy as np
     from rich.console import Console
 
-    from morph.dataset import Galaxies, find_dataset
+    from morph.dataset import Galaxies, dataset_name, find_dataset
     from morph.domain_shift.sentences import document, lines
     from morph.model.store import find_model, load_model
     from morph.preflight import check_memory
@@ -92,7 +92,7 @@ def command(
     met = Seen.from_text(classifier.seen).among(galaxies)
     for line in met.lines(model, classifier.about.get("trained_on", ())):
         click.echo(line, err=True)
-    name = name or f"{model} on {tracking.dataset_name(galaxies)}"
+    name = name or f"{model} on {dataset_name(galaxies)}"
     with tracking.run(experiment, name, "evaluate", parent=model) as run:
         run.log_dataset(galaxies, "evaluation")
         if not folds:

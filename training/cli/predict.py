@@ -73,7 +73,7 @@ def command(
     predicted = predict(classifier, galaxies, chosen, asked, draws, seed)
 
     from morph import __version__
-    from training.experiments.tracking import dataset_name
+    from morph.dataset import dataset_name
     from training.prediction import check
     from training.prediction.output import write
 

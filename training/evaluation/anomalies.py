@@ -20,7 +20,7 @@ from training.metrics.votes import RESAMPLES, TAIL, Figure
 
 if TYPE_CHECKING:
     from morph.model.classifier import Classifier
-    from training.experiments.tracking import Run
+    from training.run import Run
 
 #: The scores, in the order of the table.
 SCORES = ("anomaly score", "reconstruction error", "isolation forest")

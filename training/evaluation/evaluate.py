@@ -21,7 +21,7 @@ from training.metrics.votes import Figure
 from training.progress import track
 
 if TYPE_CHECKING:
-    from training.experiments.tracking import Run
+    from training.run import Run
 
 #: Where a run's artifacts hold its evaluation.
 FOLDER = "evaluation"
@@ -150,7 +150,7 @@ def record(
     resamples: int = metrics.RESAMPLES,
 ) -> Evaluation:
     """The evaluation of answers that were already given, for instance over the folds of a cross-validation."""
-    from training.experiments.tracking import dataset_name
+    from morph.dataset import dataset_name
 
     figures = metrics.measure(galaxies.votes, answers["probabilities"], answers["concentration"], resamples)
     about = {

@@ -1,6 +1,5 @@
 """Photometric redshifts of a dataset from its images, from its magnitudes and radii, and from all of these."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,12 +7,13 @@ import numpy as np
 
 from morph.dataset import Galaxies
 from training.metrics import photoz as metrics
+from training.metrics.photoz import line
 from training.metrics.votes import RESAMPLES, Figure
 from training.prediction.modalities import known, words
 from training.prediction.predict import predict
 
 if TYPE_CHECKING:
-    from training.experiments.tracking import Run
+    from training.run import Run
 
 #: What a redshift is inferred from, by the name of its figures. Votes are left out: a new survey has none.
 FROM = {
@@ -87,17 +87,3 @@ def evaluate_photoz(classifier, galaxies: Galaxies, resamples: int = RESAMPLES, 
     }
     figures = {way: metrics.measure(each, z_spec, resamples, seed) for way, each in draws.items()}
     return Photoz(z_spec, draws, figures, missing)
-
-
-def line(figures: Mapping[str, Figure]) -> str:
-    """The figures of `training.metrics.photoz.measure` in a sentence."""
-    spread, bias, outliers = figures["sigma-mad"], figures["bias"], figures["outliers-low"]
-    coverage, far = figures["coverage-68"], figures["pit-ks"]
-    shape = "flat" if far.value < metrics.flat_enough(far.n) else "not flat"
-    return (
-        f"σ_MAD {spread.value:.4f} ({spread.low:.4f}–{spread.high:.4f}), bias {bias.value:+.4f} "
-        f"({bias.low:+.4f} to {bias.high:+.4f}), {100 * outliers.value:.1f} % beyond {metrics.OUTLIER_LOW:.2f} and "
-        f"{100 * figures['outliers'].value:.1f} % beyond {metrics.OUTLIER:.2f}, {100 * coverage.value:.0f} % inside "
-        f"their 68 % interval, PIT {shape} ({far.value:.3f}; chance stays below {metrics.flat_enough(far.n):.3f}); "
-        f"{spread.n:,} galaxies."
-    )

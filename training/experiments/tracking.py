@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morph import __version__, signals
-from morph.dataset import Galaxies
+from morph.dataset import Galaxies, dataset_name
 from morph.errors import InputError
 from morph.signals import stops_like_ctrl_c
 from morph.tracking_store import open_store
@@ -175,12 +175,6 @@ class Run:
     def _log_file(self, path: str, write: Callable[[Path], Any]) -> None:
         folder, _, name = path.rpartition("/")
         self._outbox.put("artifacts", folder or None, lambda files: write(files / name))
-
-
-def dataset_name(galaxies: Galaxies) -> str:
-    """The names of the folders that a set was read from, without where on this machine they are."""
-    paths = str(galaxies.about.get("path") or "unnamed").split(" + ")
-    return " + ".join(Path(path).name for path in paths)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from morph.atomic import atomic
-from morph.dataset import Galaxies, find_dataset
+from morph.dataset import Galaxies, dataset_name, find_dataset
 from morph.errors import InputError
 from morph.preflight import check_file, check_memory
 from morph.votes import one_kind
@@ -122,7 +122,7 @@ def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Un
 def _about(task: Task, sets, parent: str | None, votes: str, run_id: str) -> dict[str, Any]:
     """What a model keeps of its training, beside the galaxies."""
     return {
-        "trained_on": [tracking.dataset_name(galaxies) for galaxies, _ in sets],
+        "trained_on": [dataset_name(galaxies) for galaxies, _ in sets],
         "simulated": sorted({str(g.simulated).lower() for g, _ in sets}),
         "votes": votes,
         "parent": parent,

@@ -13,7 +13,7 @@ from morph.stamps.image_statistics import measure
 from training.metrics.votes import contributions
 
 if TYPE_CHECKING:
-    from training.experiments.tracking import Run
+    from training.run import Run
 
 
 def remember(classifier, *sets: Galaxies) -> int:
@@ -77,8 +77,8 @@ def log(run: "Run", shift: Shift | str, galaxies: Galaxies) -> None:
     """Put a comparison into a run: figures as metrics, and the picture; nothing where there was no comparison."""
     if isinstance(shift, str):
         return
+    from morph.dataset import dataset_name
     from morph.domain_shift.figure import picture
-    from training.experiments.tracking import dataset_name
 
     run.log_metrics(shift.metrics())
     run.log_figure(picture(shift, dataset_name(galaxies)), "plots/domain-shift.png")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from morph.dataset import Galaxies
+from morph.dataset import Galaxies, dataset_name
 from morph.model.store import find_model, load_model
 from morph.votes import difference, one_kind
 from training.evaluation.evaluate import Evaluation
@@ -41,7 +41,7 @@ def carry_over(
     target = Target.of(galaxies)
     budgets, said = within(budgets, target)
     source = load_model(model)
-    name = tracking.dataset_name(galaxies)
+    name = dataset_name(galaxies)
     title = f"{model if ':/' in model else Path(model).stem} to {name}"
     said += Seen.from_text(source.seen).among(target.test).lines(model, source.about.get("trained_on", ()))
     votes, answers = one_kind([target.train, target.test], "be carried over to"), source.about.get("votes", "")

@@ -19,11 +19,20 @@ Intervals are 95 %, from a bootstrap over galaxies. A bootstrap adds noise of it
 negative, so the interval of ``pit-ks`` lies too high; the others are free of this.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.metrics.votes import RESAMPLES, TAIL, Figure
+from training.metrics import photoz as metrics
+from training.metrics.votes import RESAMPLES, Figure
+
+if TYPE_CHECKING:
+    pass
+
+from collections.abc import Callable, Iterator
+
+from training.metrics.votes import TAIL
 
 #: |delta| beyond which a redshift is an outlier, for any sample and for one at low redshift.
 OUTLIER, OUTLIER_LOW = 0.15, 0.05
@@ -166,3 +175,17 @@ def _resampled(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     size = max(1, _BLOCK // n)
     for start in range(0, resamples, size):
         yield generator.integers(n, size=(min(size, resamples - start), n))
+
+
+def line(figures: Mapping[str, Figure]) -> str:
+    """The figures of `training.metrics.photoz.measure` in a sentence."""
+    spread, bias, outliers = figures["sigma-mad"], figures["bias"], figures["outliers-low"]
+    coverage, far = figures["coverage-68"], figures["pit-ks"]
+    shape = "flat" if far.value < metrics.flat_enough(far.n) else "not flat"
+    return (
+        f"σ_MAD {spread.value:.4f} ({spread.low:.4f}–{spread.high:.4f}), bias {bias.value:+.4f} "
+        f"({bias.low:+.4f} to {bias.high:+.4f}), {100 * outliers.value:.1f} % beyond {metrics.OUTLIER_LOW:.2f} and "
+        f"{100 * figures['outliers'].value:.1f} % beyond {metrics.OUTLIER:.2f}, {100 * coverage.value:.0f} % inside "
+        f"their 68 % interval, PIT {shape} ({far.value:.3f}; chance stays below {metrics.flat_enough(far.n):.3f}); "
+        f"{spread.n:,} galaxies."
+    )

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from morph.dataset import Galaxies
-from training.evaluation.photoz import line as photoz_line
 from training.metrics import photoz as photoz
 from training.metrics import votes as metrics
+from training.metrics.photoz import line as photoz_line
 from training.prediction.modalities import BANDS, known, values
 from training.prediction.predict import Predicted
 from training.prediction.table import HIGH, LOW, probabilities

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from morph import __version__
 from morph.atomic import atomic
-from morph.dataset import Galaxies
+from morph.dataset import Galaxies, dataset_name
 from morph.domain_shift.section import section_of_scores, shift_section
 from morph.errors import InputError
 from morph.reports.html import Section, commands, escape, page, pairs_table, simulated_mark
 from morph.tiles.tile import Tile
 from training.evaluation.evaluate import ask
-from training.experiments import tracking
 from training.experiments.comparison import Comparison
 from training.fitting.reference_sample import shift_of
 from training.reports.sections import (
@@ -83,7 +82,7 @@ def write_report(
             sections.append(map_section(galaxies, answers))
         shift = shift_of(classifier, galaxies)
         if not isinstance(shift, str):
-            sections.append(shift_section(shift, tracking.dataset_name(galaxies)))
+            sections.append(shift_section(shift, dataset_name(galaxies)))
     table = None
     if tile_simulated is None:
         tile_simulated = tile is not None and tile.simulated
@@ -115,7 +114,7 @@ def _lead(
             f"Model <b>{escape(model or classifier.name)}</b>, last taught on {escape(classifier.survey.upper())}"
         )
     if galaxies is not None:
-        parts.append(f"{len(galaxies):,} galaxies of <b>{escape(tracking.dataset_name(galaxies))}</b>")
+        parts.append(f"{len(galaxies):,} galaxies of <b>{escape(dataset_name(galaxies))}</b>")
     runs = {run.id for comparison in comparisons for run in comparison.runs}
     if len(runs) > 1:
         parts.append(f"{len(runs)} runs compared")
@@ -132,7 +131,7 @@ def _provenance(classifier, model: str, galaxies: Galaxies | None, comparisons: 
                 yield f"model: {name.replace('_', ' ')}", ", ".join(value) if isinstance(value, list) else str(value)
     if galaxies is not None:
         kind = "simulated galaxies" if galaxies.simulated else "galaxies"
-        yield "galaxies", f"{tracking.dataset_name(galaxies)}: {len(galaxies):,} {kind}, digest {galaxies.digest}"
+        yield "galaxies", f"{dataset_name(galaxies)}: {len(galaxies):,} {kind}, digest {galaxies.digest}"
         for line in galaxies.zero_point_lines():
             yield "galaxies", line
     for comparison in comparisons:

@@ -16,10 +16,10 @@ from astropy.io import fits
 
 from morph.errors import InputError
 from morph.fits.bands import band_of
+from morph.fits.frames import Bounds
 from morph.fits.hdus import Image, images_in
 from morph.fits.planes import Planes
 from morph.fits.zero_points import ZeroPoint
-from morph.tiles.footprints import Bounds
 from morph.tiles.layouts.companions import WEIGHTS, Holds, as_weights
 from morph.tiles.layouts.several import of_cube
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
+from morph.fits.frames import Bounds
 from morph.fits.planes import BANDS, stem_of
 from morph.surveys import NANOMAGGY_ZERO_POINT
-from morph.tiles.footprints import Bounds
 from morph.tiles.layouts.layout import Holds, Layout, Named
 
 _NAME = re.compile(r"^(?:legacysurvey|decals)-(?P<brick>\d{4}[pm]\d{3})-(?P<holds>\w+?)(?:-(?P<band>\w+))?$")

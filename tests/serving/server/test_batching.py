@@ -8,7 +8,7 @@ import pytest
 
 from morph.errors import InputError
 from serving.protocol.batching import BatchingParameters
-from serving.savedmodel.export import DEPLOY
+from serving.savedmodel.configurations import TEMPLATES
 from serving.server.batcher import Batcher, DeadlineExceeded, QueueFull, Threads
 
 
@@ -269,7 +269,7 @@ def test_a_failure_reaches_those_who_asked_and_nobody_after_them():
 
 
 def test_the_file_that_ships_is_read_as_tensorflow_serving_reads_it():
-    parameters = BatchingParameters.read(DEPLOY / "batching_parameters.txt")
+    parameters = BatchingParameters.read(TEMPLATES / "batching_parameters.txt")
     assert parameters.max_batch_size == parameters.allowed_batch_sizes[-1] == 128
     assert parameters.padded(1) == 1
     assert parameters.padded(33) == 48
