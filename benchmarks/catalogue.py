@@ -19,10 +19,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving" / "catalogue"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from invented import ABOUT, DESCRIPTION, invented_scores, summary_of
 
 from morph.stamps.signal_to_noise import signal_to_noise
 from serving.scores.fits_table import write_fits
@@ -31,6 +30,7 @@ from serving.scores.publish import publish
 from serving.scores.schema import Scores, masked_part, write_scores
 from serving.scores.score_files import ScoreFiles
 from serving.scores.thumbnails import MostAnomalous
+from tests.serving.scores.invented import ABOUT, DESCRIPTION, invented_scores, summary_of
 
 #: Galaxies of a tile of the Dark Energy Survey of which 27 million were classified, and its side in degrees.
 GALAXIES, SIDE = 2_650, 0.73

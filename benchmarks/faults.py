@@ -23,9 +23,8 @@ from pathlib import Path
 import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from faulty import (
+from tests.faulty import (
     AT_ONCE,
     VERBS,
     Place,

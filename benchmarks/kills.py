@@ -17,11 +17,9 @@ import numpy as np
 from astropy.table import Table, vstack
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving" / "scoring"))
-
-from killing import Trial, cluster, differences
 
 from morph.simulation.tile import simulate_tile
+from tests.serving.scoring.killing import Trial, cluster, differences
 
 VICTIMS = ("job", "worker", "scheduler")
 

@@ -28,7 +28,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving" / "scoring"))
 
 from full_tile import full_tile
 
@@ -155,7 +154,7 @@ def workers(made: SimulatedTile, source: ModelRef, count: int, folder: Path) -> 
 
 def scaling(made: SimulatedTile, folder: Path) -> Verdict:
     """As many tiles for each worker, on clusters of several sizes: the time should be the same."""
-    from sleeping import Sleeping
+    from tests.serving.scoring.sleeping import Sleeping
 
     tiles = _copies(made, EACH * max(CLUSTERS), folder / "tiles")
     lasted = {}

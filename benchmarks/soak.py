@@ -25,11 +25,10 @@ import click
 import grpc
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "serving"))
-
-from strange_requests import honest, strange_requests
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from serving.protocol.messages import GetModelStatusRequest, GetModelStatusResponse
+from tests.serving.strange_requests import honest, strange_requests
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))

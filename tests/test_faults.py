@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from faulty import (
+
+from morph.dataset import GalaxiesWriter, Galaxy
+from morph.decision_tree import empty_votes
+from tests.faulty import (
     VERBS,
     Place,
     closed_pipe,
@@ -22,9 +25,6 @@ from faulty import (
     small_files,
     stop,
 )
-
-from morph.dataset import GalaxiesWriter, Galaxy
-from morph.decision_tree import empty_votes
 
 #: Verbs that start fast.
 FAST = ("import", "simulate galaxies", "deploy write")

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from drawn_tiles import write_tile
+
+from tests.morph.drawn_tiles import write_tile
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ class Table:
         units: Mapping[str, str] | None = None,
         roles: Mapping[str, str] | None = None,
     ):
-        self.source, self.units, self.roles = source, dict(units or {}), dict(roles or {})
+        self.source, self.units, self.mapping = source, dict(units or {}), dict(roles or {})
         self._table = table
         self._unknown: Counter[str] = Counter()
         self._notes: dict[str, None] = {}
@@ -145,8 +145,8 @@ class Table:
         InputError when a unit is not one of angles.
         """
         missing = np.full(len(self), np.nan)
-        ra_name = self.roles.get("ra") or self.find(RA_COLUMNS)
-        dec_name = self.roles.get("dec") or self.find(DEC_COLUMNS)
+        ra_name = self.mapping.get("ra") or self.find(RA_COLUMNS)
+        dec_name = self.mapping.get("dec") or self.find(DEC_COLUMNS)
         if ra_name is None or dec_name is None:
             return missing, missing
         ra, dec = (
@@ -182,4 +182,4 @@ def read_table(path: str | Path) -> Table:
     batches = [batch for batch in file.batches(file.schema.names) if len(batch)]
     if not batches:
         raise InputError(f"The table '{path}' has no rows.")
-    return Table(pa.concat_tables(batches), str(path), file.units, file.roles)
+    return Table(pa.concat_tables(batches), str(path), file.units, file.mapping)

@@ -50,9 +50,9 @@ def carry_out(verbs: Sequence[list[str]], work: Path, call: Callable[[list[str]]
 
 
 def _morph(words: list[str]) -> None:
-    from morph.__main__ import door
+    from morph.__main__ import cli
 
-    door.main(words, prog_name="morph", standalone_mode=False)
+    cli.main(words, prog_name="morph", standalone_mode=False)
 
 
 def _write(record: Path, done: list[list[str]]) -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from astropy.table import Table
-from drawn_tiles import COLOUR, GALAXIES, HALF_LIGHT, SCALE, SIZE, write_tile
 
 from morph.catalogs.sources import detect, locate, measure_radii
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import COLOUR, GALAXIES, HALF_LIGHT, SCALE, SIZE, write_tile
 
 INNER = GALAXIES[:3]
 

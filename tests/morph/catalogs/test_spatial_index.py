@@ -8,8 +8,6 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import angular_separation
 from astropy.table import Table
-from drawn_tiles import GALAXIES as DRAWN
-from drawn_tiles import write_tile
 
 from morph.catalogs import spatial_index as index
 from morph.catalogs.catalog import NO_TILE, read_catalog
@@ -17,6 +15,8 @@ from morph.catalogs.sources import locate
 from morph.catalogs.spatial_index import SpatialIndex
 from morph.errors import InputError
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import GALAXIES as DRAWN
+from tests.morph.drawn_tiles import write_tile
 
 
 @pytest.fixture(scope="module")

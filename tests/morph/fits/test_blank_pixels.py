@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import GALAXIES, HALF_LIGHT, SIZE, counts_of, sky_of, write_band, write_tile
 from PIL import Image
 
 from morph.catalogs.detection import detect
@@ -14,6 +13,7 @@ from morph.stamps.cutout_files import read_cutouts
 from morph.stamps.cutting import cut
 from morph.stamps.flags import Flag
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import GALAXIES, HALF_LIGHT, SIZE, counts_of, sky_of, write_band, write_tile
 
 NOISE = np.random.default_rng(5).normal(0, 1, (300, 400))
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import write_band
 
 from morph.errors import InputError
 from morph.fits.checksums import verify
 from morph.fits.planes import Planes
 from morph.fits.zero_points import ZeroPoint
+from tests.morph.drawn_tiles import write_band
 
 #: The zero point of drawn tiles.
 AB30 = ZeroPoint(30.0, "test")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import write_band
-from survey_files import frame_sky, write_frame
 
 from morph.errors import InputError
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import write_band
+from tests.morph.tiles.survey_files import frame_sky, write_frame
 
 
 def damaged(path, old: bytes, new: bytes):

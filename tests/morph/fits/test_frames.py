@@ -7,12 +7,12 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
-from drawn_tiles import write_band
 
 from morph.errors import InputError
 from morph.fits.frames import to_pixels, to_sky
 from morph.fits.headers import celestial
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import write_band
 
 STEP = 0.263 / 3600
 HEADER = {

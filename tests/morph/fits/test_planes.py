@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import COUNTS, NOISE, SIZE, counts_of, write_band
 
 from morph.errors import InputError
 from morph.fits.planes import Planes, split_name
 from morph.fits.zero_points import ZeroPoint
+from tests.morph.drawn_tiles import COUNTS, NOISE, SIZE, counts_of, write_band
 
 #: The zero point of drawn tiles.
 AB30 = ZeroPoint(30.0, "test")

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from drawn_tiles import sky_of
 
 from morph.errors import InputError
 from morph.stamps.cutout_files import read_cutouts
@@ -12,6 +11,7 @@ from morph.stamps.cutting import cut
 from morph.stamps.photometry import magnitudes
 from morph.stamps.radii import measure_radii
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import sky_of
 
 #: Arcsec: sigma of a round galaxy, and the width of the field.
 SIGMA, FIELD = 1.4, 40.0

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import GALAXIES, SCALE, write_band, write_tile
 
 from morph.catalogs.sources import detect
 from morph.errors import InputError
 from morph.fits.zero_points import Calibration, magnitude_of_unit
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import GALAXIES, SCALE, write_band, write_tile
 
 STERADIAN = np.radians(SCALE / 3600) ** 2
 

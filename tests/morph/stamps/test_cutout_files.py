@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import COLOUR, COUNTS, GALAXIES, HALF_LIGHT, SCALE, SIZE, counts_of, write_tile
 
 from morph.errors import InputError
 from morph.fits.zero_points import Calibration
@@ -11,6 +10,7 @@ from morph.sizes import STAMP_SIZE
 from morph.stamps.cutout_files import read_cutouts
 from morph.stamps.cutting import Flag
 from morph.surveys import magnitude
+from tests.morph.drawn_tiles import COLOUR, COUNTS, GALAXIES, HALF_LIGHT, SCALE, SIZE, counts_of, write_tile
 
 _, _, SIGMA, FLUX = GALAXIES[0]
 CENTRAL = GALAXIES[:1]

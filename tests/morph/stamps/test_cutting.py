@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from drawn_tiles import COLOUR, GALAXIES, HALF_LIGHT, SIZE, write_tile
 
 from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.stamps.cutting import Flag, cut
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import COLOUR, GALAXIES, HALF_LIGHT, SIZE, write_tile
 
 X, Y, SIGMA, FLUX = GALAXIES[0]
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from drawn_tiles import COUNTS, NOISE, SIZE, write_tile
 from scipy.ndimage import gaussian_filter
 
 from morph.stamps.noise import SkyNoise
 from morph.tiles.strip_reader import Strip
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import COUNTS, NOISE, SIZE, write_tile
 
 X = np.array([40.0, 200.0])
 Y = np.array([120.0, 120.0])

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from drawn_tiles import SIZE, counts_of, write_tile
 
 from morph.catalogs.neighbours import pieces as pieces_of
 from morph.stamps.measures import measure
@@ -11,6 +10,7 @@ from morph.stamps.signal_to_noise import signal_to_noise
 from morph.stamps.stamp_stream import stamps
 from morph.tiles.saturation import plateaus
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import SIZE, counts_of, write_tile
 
 PSF = 1.6
 STARS = [(30.0 + 40 * i + 0.3 * j, 30.0 + 60 * j + 0.2 * i, PSF, 40.0 * 1.5**i) for i in range(5) for j in range(2)]

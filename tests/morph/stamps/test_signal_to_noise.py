@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from drawn_tiles import COUNTS, HALF_LIGHT, NOISE, counts_of
 
 from morph.fits.resampling import resample
 from morph.stamps.signal_to_noise import signal_to_noise
+from tests.morph.drawn_tiles import COUNTS, HALF_LIGHT, NOISE, counts_of
 
 #: Sixteen places on a drawn tile, far from each other.
 PLACES = [(30.3 + 60 * column, 29.8 + 60 * row) for row in range(4) for column in range(4)]

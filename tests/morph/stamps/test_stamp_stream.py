@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import GALAXIES, HALF_LIGHT, SIZE, sky_of, write_band, write_tile
 
 from morph.errors import InputError
 from morph.stamps.cutting import Flag, cut
@@ -14,6 +13,7 @@ from morph.stamps.radii import measure_radii
 from morph.stamps.stamp_stream import stamps
 from morph.tiles import strip_reader as walking
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import GALAXIES, HALF_LIGHT, SIZE, sky_of, write_band, write_tile
 
 N = 60
 

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import sky_of
 
 from morph.errors import InputError
 from morph.stamps.cutout_files import read_cutouts
@@ -12,6 +11,7 @@ from morph.stamps.photometry import magnitudes
 from morph.stamps.radii import measure_radii
 from morph.stamps.stamp_stream import stamps
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import sky_of
 
 #: Arcsec: sigma of a round galaxy, the width of the field, and the finest pixel scale.
 SIGMA, FIELD, FINE = 1.2, 48.0, 0.2

@@ -6,8 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import HALF_LIGHT, SIZE, counts_of, sky_of, write_band, write_tile
-from survey_files import FRAME_SCALE, frame_sky, write_brick, write_frame
 
 from morph.errors import InputError
 from morph.stamps.stamp_stream import stamps
@@ -16,6 +14,8 @@ from morph.tiles.discovery import find_tiles, survey_of, tile_name
 from morph.tiles.footprints import in_rectangle
 from morph.tiles.layouts.des import SPACING, unique_area
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import HALF_LIGHT, SIZE, counts_of, sky_of, write_band, write_tile
+from tests.morph.tiles.survey_files import FRAME_SCALE, frame_sky, write_brick, write_frame
 
 # --- DES -------------------------------------------------------------------------------------------------
 

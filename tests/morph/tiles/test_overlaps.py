@@ -5,8 +5,6 @@ import pickle
 import numpy as np
 import pytest
 from astropy.table import Table
-from drawn_tiles import SCALE, SIZE, sky_of, write_band
-from survey_files import FRAME, frame_sky
 
 from morph.catalogs.catalog import read_catalog
 from morph.catalogs.detection import detect
@@ -16,6 +14,8 @@ from morph.tiles.discovery import find_tiles
 from morph.tiles.footprints import Footprint, on_any, overlaps
 from morph.tiles.overlaps import find_overlaps
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import SCALE, SIZE, sky_of, write_band
+from tests.morph.tiles.survey_files import FRAME, frame_sky
 
 STEP = SIZE * SCALE / 3600  # degrees
 SIP = {"A_ORDER": 2, "A_2_0": 2.0e-4, "A_1_1": 3.0e-4, "B_ORDER": 2, "B_0_2": -2.0e-4}

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_tiles import SIZE, write_tile
 
 from morph.errors import InputError
 from morph.tiles import prefetch as reading
 from morph.tiles.prefetch import Readers
 from morph.tiles.strip_reader import read_strips
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import SIZE, write_tile
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory without a name on this system")
 

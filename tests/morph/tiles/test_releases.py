@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from release_files import (
+
+from morph.errors import InputError
+from morph.fits.bands import band_called, band_of
+from morph.stamps.cutout_files import read_cutouts
+from morph.tiles.discovery import bands_left_out, find_tiles, survey_of, tile_name
+from morph.tiles.layouts import named
+from morph.tiles.layouts.layout import Holds
+from morph.tiles.tile import Tile
+from tests.morph.tiles.release_files import (
     INTERPOLATED,
     MAGNITUDE,
     NO_DATA,
@@ -28,14 +36,6 @@ from release_files import (
     write_panstarrs,
     write_webb,
 )
-
-from morph.errors import InputError
-from morph.fits.bands import band_called, band_of
-from morph.stamps.cutout_files import read_cutouts
-from morph.tiles.discovery import bands_left_out, find_tiles, survey_of, tile_name
-from morph.tiles.layouts import named
-from morph.tiles.layouts.layout import Holds
-from morph.tiles.tile import Tile
 
 
 def magnitude_in(tile: Tile, band: str) -> float:

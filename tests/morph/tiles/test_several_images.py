@@ -5,11 +5,11 @@ import gzip
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import counts_of, sky_of
 
 from morph.errors import InputError
 from morph.stamps.cutout_files import read_cutouts
 from morph.tiles.tile import Tile
+from tests.morph.drawn_tiles import counts_of, sky_of
 
 
 def extension(band: str, name: str | None = None, version: int = 1, **cards) -> fits.ImageHDU:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from astropy.io import fits
-from drawn_tiles import NOISE, SCALE, SIZE, write_band, write_tile
 
 from morph.errors import InputError
 from morph.tiles.tile import Tile, find_tiles, tile_name
+from tests.morph.drawn_tiles import NOISE, SCALE, SIZE, write_band, write_tile
 
 
 def test_any_one_name_brings_the_whole_tile(tile_folder):

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from PIL import Image
-from strange_requests import honest
 
 from morph.decision_tree import TREE
 from serving.cli.classify import most_likely_path
 from serving.client import MorphClient
+from tests.serving.strange_requests import honest
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import asyncio
 
 import grpc
 import pytest
-from certificates import Authority
-from stand_in import StandIn, numbered
 
 from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient, ServerError
+from tests.serving.certificates import Authority
+from tests.serving.client.stand_in import StandIn, numbered
 
 
 @pytest.fixture(scope="module")

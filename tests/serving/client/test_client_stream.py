@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_in import StandIn, numbered
 
 from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient
+from tests.serving.client.stand_in import StandIn, numbered
 
 
 @pytest.fixture(scope="module")

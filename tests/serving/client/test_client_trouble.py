@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stand_in import DESCRIPTION, StandIn, numbered
 
 from serving.client import AsyncMorphClient, MorphClient, Retries, ServerError
 from serving.protocol import messages
 from serving.protocol.batching import BatchingParameters
+from tests.serving.client.stand_in import DESCRIPTION, StandIn, numbered
 
 BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, "The server's queue is full; try again later.")
 BUSY_STOCK = (grpc.StatusCode.UNAVAILABLE, "The batch scheduling queue to which this task was submitted is full")

@@ -1,11 +1,11 @@
 """The checks of files pass on what `morph deploy write` writes, and each finds the mistakes that it is there for."""
 
 import pytest
-from making import make
 
 from morph.errors import InputError
 from serving.deploy.checks import MODULES, checks
 from serving.deploy.deployment import Deployment
+from tests.serving.deploy.making import make
 
 #: The check; the file, what stands there and what is put in its place; what the check says then.
 MISTAKES = [

@@ -4,11 +4,11 @@ import copy
 import shutil
 
 import pytest
-from making import make
 
 from morph.errors import InputError
 from serving.deploy import stock
 from serving.deploy.deployment import Deployment
+from tests.serving.deploy.making import make
 
 
 def changed(whole: Deployment, change) -> Deployment:

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from certificates import Authority
-from making import make
 
 from morph.errors import InputError
 from serving.deploy.deployment import Deployment
+from tests.serving.certificates import Authority
+from tests.serving.deploy.making import make
 
 
 def test_ssl_config_is_written_for_its_owner_and_holds_a_pair(morph, folder, tmp_path_factory):

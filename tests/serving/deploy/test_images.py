@@ -5,9 +5,9 @@ import re
 import subprocess
 
 import pytest
-from making import make
 
 from serving.deploy.deployment import Deployment
+from tests.serving.deploy.making import make
 
 
 def images(folder) -> set[str]:

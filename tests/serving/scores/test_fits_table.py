@@ -9,10 +9,10 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.units import UnrecognizedUnit
-from invented import write_tile, write_tiles
 
 from serving.scores.fits_table import write_fits
 from serving.scores.score_files import ScoreFiles
+from tests.serving.scores.invented import write_tile, write_tiles
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from invented import write_tile, write_tiles
 from scipy.spatial import cKDTree
 
 from morph.errors import InputError
 from serving.scores.hats import THRESHOLD, write_hats
 from serving.scores.partitions import CELLS, FINEST, Partitions, number
 from serving.scores.score_files import ScoreFiles
+from tests.serving.scores.invented import write_tile, write_tiles
 
 ROWS = 500
 

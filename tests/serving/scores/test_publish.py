@@ -10,7 +10,6 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
-from invented import summary_of, write_tile, write_tiles
 
 from morph.atomic import atomic
 from morph.errors import InputError
@@ -20,6 +19,7 @@ from serving.scores.aggregate import NEEDED, Aggregate
 from serving.scores.publish import catalogue_folder, publish
 from serving.scores.score_files import ScoreFiles
 from serving.scores.summary import Failed, Summary
+from tests.serving.scores.invented import summary_of, write_tile, write_tiles
 
 ALL = {"report.html", "friendly.parquet", "scores.fits", "hats", "README.md", "about.json"}
 

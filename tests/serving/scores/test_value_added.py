@@ -4,11 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from invented import write_tile
 
 from morph.decision_tree import ANSWER_COLUMNS, TREE, chain, column_name
 from morph.stamps.flags import Flag
 from serving.scores.value_added import NEEDED, UNRESOLVED, columns_of, friendly, reach
+from tests.serving.scores.invented import write_tile
 
 
 @pytest.fixture(scope="module")

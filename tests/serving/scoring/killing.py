@@ -31,7 +31,7 @@ class Trial:
     seconds: float = 0.05
 
     def start(self, out: Path, scheduler: str | None = None) -> subprocess.Popen:
-        command = [sys.executable, HERE / "sleeping.py", self.tiles, self.catalogue, out]
+        command = [sys.executable, "-m", "tests.serving.scoring.sleeping", self.tiles, self.catalogue, out]
         command += ["--workers", self.workers, "--seconds", self.seconds]
         command += ["--scheduler", scheduler] if scheduler else []
         return _process(command)

@@ -89,6 +89,6 @@ def main(tiles: str, catalogue: Path, out: Path, workers: int, scheduler: str | 
 if __name__ == "__main__":
     # Under its own name, so that workers find the model where it was made.
     sys.path.insert(0, str(Path(__file__).parent))
-    import sleeping
+    from tests.serving.scoring import sleeping
 
     sleeping.main()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from distributed import Client, LocalCluster
-from sleeping import Sleeping
 
 from morph.errors import InputError
 from serving.scoring.run import score
+from tests.serving.scoring.sleeping import Sleeping
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
-from killing import differences
-from sleeping import Sleeping
 
 from serving.scoring.run import FAILED, score
+from tests.serving.scoring.killing import differences
+from tests.serving.scoring.sleeping import Sleeping
 
 SIZE = 160
 #: Columns between the images' left edges: neighbours share 40, and the third nothing with the first.

@@ -17,12 +17,12 @@ import distributed  # noqa: F401  # before its settings are changed, or they are
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
-from killing import Trial, cluster, differences
-from sleeping import Sleeping
 
 from morph.errors import InputError
 from serving.scoring.output_lock import HOLD, held_by, hold
 from serving.scoring.run import FAILED, score
+from tests.serving.scoring.killing import Trial, cluster, differences
+from tests.serving.scoring.sleeping import Sleeping
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
@@ -191,7 +191,7 @@ def test_a_full_disk_keeps_what_is_finished(tiles_folder, catalogue, whole, tmp_
     (out / f"{NAMES[0]}.parquet").write_bytes((whole / f"{NAMES[0]}.parquet").read_bytes())
     # The system refuses to write files of more than 20 kB, as it does on a full disk.
     job = subprocess.Popen(
-        [sys.executable, Path(__file__).parent / "sleeping.py", tiles_folder, catalogue, out],
+        [sys.executable, "-m", "tests.serving.scoring.sleeping", tiles_folder, catalogue, out],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         stderr=subprocess.PIPE,
         text=True,

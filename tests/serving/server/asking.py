@@ -4,9 +4,9 @@ import time
 from pathlib import Path
 
 import grpc
-from small_models import small_request
 
 from serving.protocol.messages import PredictResponse, from_tensor
+from tests.serving.server.small_models import small_request
 
 POLL = 0.05
 

@@ -2,7 +2,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_models import write_small_model
+
+from tests.serving.server.small_models import write_small_model
 
 
 @pytest.fixture(scope="session")

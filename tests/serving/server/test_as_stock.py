@@ -11,8 +11,9 @@ import shutil
 
 import grpc
 import pytest
-from asking import Ask
-from small_models import small_request
+
+from tests.serving.server.asking import Ask
+from tests.serving.server.small_models import small_request
 
 STATUS, METADATA = "model_version_status", "model_spec"
 MALFORMED = "Malformed request: {method} {path}"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from asking import POLL, Ask
 
 from morph.errors import InputError
 from serving.server.configuration import Policy
+from tests.serving.server.asking import POLL, Ask
 
 
 def test_the_policy_chooses_versions():

@@ -9,12 +9,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
-from small_models import write_small_model
 
 from serving.server.embedded import GRACE
 from serving.server.health import Health
 from serving.server.metrics import METRICS, PATH, Metrics, page_path
 from serving.server.models import Models, Observation
+from tests.serving.server.small_models import write_small_model
 
 
 def get(port: int, path: str) -> tuple[int, str]:

@@ -9,12 +9,12 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from certificates import Authority
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient, ServerError
 from serving.server.tls import Tls
+from tests.serving.certificates import Authority
 
 
 @pytest.fixture(scope="module")

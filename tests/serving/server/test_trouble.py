@@ -13,10 +13,10 @@ import grpc
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from strange_requests import honest, strange_requests
 
 from serving.protocol.batching import BatchingParameters
 from serving.protocol.messages import PredictRequest, PredictResponse, from_tensor, to_tensor
+from tests.serving.strange_requests import honest, strange_requests
 
 #: What a request can be told that is none or a wrong one.
 TOLD = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "INTERNAL"}
@@ -137,7 +137,7 @@ def test_a_machine_that_has_lost_its_power_does_not_hold_its_connection(model_di
 #: Sends a message of galaxies to be redrawn several times at once, and says how many bytes came back.
 READER = """
 import sys, grpc
-from strange_requests import honest
+from tests.serving.strange_requests import honest
 address, rows, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 options = (("grpc.max_receive_message_length", -1),)
 predict = grpc.insecure_channel(address, options).unary_unary("/tensorflow.serving.PredictionService/Predict")

@@ -10,11 +10,11 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-from asking import POLL, Ask
-from small_models import small_request
 
 from serving.client import MorphClient, ServerError
 from serving.server import version_manager as manager
+from tests.serving.server.asking import POLL, Ask
+from tests.serving.server.small_models import small_request
 
 
 def test_a_new_version_is_switched_to_and_the_old_one_unloaded(folder, exported):
