@@ -25,6 +25,7 @@ test: lint types unit
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 types: $(VENV)/installed-test
 	$(BIN)/mypy

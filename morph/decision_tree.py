@@ -296,3 +296,19 @@ RING_CLASSES: dict[str, tuple[str, ...]] = {
     "ring": (*_FACE_ON_DISK, "odd-feature_ring"),
     "no_ring": (*_FACE_ON_DISK, "odd-feature_none"),
 }
+
+
+def likely_path(probabilities: np.ndarray) -> list[tuple[str, str, float]]:
+    """The questions that the most probable answers lead through: (question, answer, its probability).
+
+    Parameters
+    ----------
+    probabilities : [answers], one galaxy's.
+    """
+    chosen: list[tuple[str, str, float]] = []
+    for question in TREE:
+        reached = not question.asked_after or any((q, a) in question.asked_after for q, a, _ in chosen)
+        if reached:
+            p = probabilities[TREE.slices[question.name]]
+            chosen.append((question.name, question.answers[int(p.argmax())], float(p.max())))
+    return chosen

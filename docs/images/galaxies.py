@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 from morph.dataset import Galaxies
+from morph.decision_tree import likely_path
 from morph.messages import word
 from morph.model.store import load_model
 from morph.stamps.pictures import centre, pictures, reconstructed
 from training.plots import reconstructions
-from training.reports.sections import likely_path, various
+from training.reports.sections import various
 
 #: Galaxies across the picture.
 ACROSS = 8

@@ -63,8 +63,8 @@ def detect(tile: Tile, smallest: float | None = None, readers: Readers | None = 
     Returns
     -------
     Table with `id` (the tile's name and a number), `ra`, `dec` (deg), `x`, `y` (pixels, 0-based), `radius`
-    (half-light radius as `morph.stamps.half_light_radius` measures it, arcsec), `mag_g`, `mag_r`, `mag_i` (the survey's three
-    channels, NaN where not measured).
+    (half-light radius as `morph.stamps.half_light_radius` measures it, arcsec), `mag_g`, `mag_r`, `mag_i` (the
+    survey's three channels, NaN where not measured).
 
     Raises InputError when the tile is too crowded for its sources to be told apart.
     """

@@ -139,8 +139,8 @@ def blank_is_null(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Ar
 def degrees(column: pa.ChunkedArray | pa.Array, quantity: Quantity) -> np.ndarray:
     """Right ascensions or declinations: float64 [n], degrees, NaN where there is none.
 
-    Text such as "03:56:21.6", "03 56 21.6" or "59d05m24s" is read as well. Raises InputError where right ascensions that
-    should be hours go beyond 24.
+    Text such as "03:56:21.6", "03 56 21.6" or "59d05m24s" is read as well. Raises InputError where right ascensions
+    that should be hours go beyond 24.
     """
     column = _plain(column)
     values = numbers(column) * quantity.factor

@@ -81,8 +81,8 @@ def with_primary(header: fits.Header, primary: fits.Header) -> fits.Header:
 def celestial(header: fits.Header, path: Path) -> WCS:
     """The celestial coordinate system of an image, longitude first; `morph.fits.frames` makes ICRS of it.
 
-    InputError when the header has none, one of a frame that astropy does not know, or one that cannot be right: without
-    a reference point or a scale, degenerate, or with pixels outside `PIXEL_SCALES`. wcslib takes 0 for what is
+    InputError when the header has none, one of a frame that astropy does not know, or one that cannot be right:
+    without a reference point or a scale, degenerate, or with pixels outside `PIXEL_SCALES`. wcslib takes 0 for what is
     missing, and that is a place on the sky too.
     """
     with warnings.catch_warnings():

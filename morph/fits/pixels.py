@@ -65,8 +65,8 @@ class Plane:
     def rows(self, start: int, stop: int) -> np.ndarray:
         """The rows `start` to `stop` (exclusive, both within the image), in the machine's byte order.
 
-        Only these are read and decompressed. Returns [stop - start, w], of a cube [n, stop - start, w]; InputError when
-        the file is cut short, damaged, or no longer the one that was opened.
+        Only these are read and decompressed. Returns [stop - start, w], of a cube [n, stop - start, w]; InputError
+        when the file is cut short, damaged, or no longer the one that was opened.
         """
         with self.opened() as rows:
             return rows(start, stop)

@@ -1,12 +1,12 @@
 """Is this galaxy unlike anything the model knows?
 
 Reconstruction error alone ranks galaxies by brightness and noise as much as by strangeness. The score asks two
-questions of the evidence (`morph.model.anomaly_features`). How far does it lie from that of normal galaxies (Mahalanobis
-distance)? That finds what nobody thought of, and overlooks what is small. And does it look more like that of galaxies
-with something planted on them (trails, arcs, a shifted band) than like that of normal ones? That finds the small and
-known: a softmax regression over the kinds. The two are joined by Fisher's method, and the sum becomes a p-value
-on held-out normal galaxies of the same survey, kind of image and set of bands (conformal: Vovk et al. 2005). A flag at
-1 % then flags 1 % of normal galaxies.
+questions of the evidence (`morph.model.anomaly_features`). How far does it lie from that of normal galaxies
+(Mahalanobis distance)? That finds what nobody thought of, and overlooks what is small. And does it look more like that
+of galaxies with something planted on them (trails, arcs, a shifted band) than like that of normal ones? That finds the
+small and known: a softmax regression over the kinds. The two are joined by Fisher's method, and the sum becomes a
+p-value on held-out normal galaxies of the same survey, kind of image and set of bands (conformal: Vovk et al. 2005). A
+flag at 1 % then flags 1 % of normal galaxies.
 
 A band without data changes most of the evidence, and is no anomaly: what is normal, what is strange and how strange
 normal galaxies are is learned for each set of bands by itself.

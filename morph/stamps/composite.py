@@ -90,7 +90,8 @@ def stamp_from_file(path: str | Path, size: int = STAMP_SIZE) -> tuple[np.ndarra
     stamp, shape, scale : as from `crop`, shape and scale in pixels of the file.
     flags : as from `flags_of`.
 
-    Raises InputError as `read` does, and when a large picture had to be read at a lower resolution than its stamp needs.
+    Raises InputError as `read` does, and when a large picture had to be read at a lower resolution than its stamp
+    needs.
     """
     pixels, reduction = read_reduced(path)
     stamp, shape, scale = crop(pixels, size)

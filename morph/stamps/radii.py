@@ -15,7 +15,8 @@ LARGEST_WINDOW = 1024
 
 
 def measure_radii(tile: Tile, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Half-light radii of the galaxies at known places, by `morph.stamps.half_light_radius.measure`: float [n], pixels.
+    """Half-light radii of the galaxies at known places, by `morph.stamps.half_light_radius.measure`: float [n],
+    pixels.
 
     A point source's where nothing stands out at the place.
     """

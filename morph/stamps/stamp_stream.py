@@ -56,7 +56,8 @@ def stamps(
     x, y : [n], the galaxies' places in the tile, pixels, 0-based.
     radius : [n], half-light radii, pixels; NaN where they are to be measured on the image.
     size : pixels on a side of the stamps.
-    threads : that read rows, see `morph.tiles.strip_reader.walk`. One takes the least time of the processor, and is right
+    threads : that read rows, see `morph.tiles.strip_reader.walk`. One takes the least time of the processor, and is
+    right
         where a model keeps all cores busy.
     readers : processes that read rows instead.
     look : is shown every strip before its galaxies are handed over.

@@ -105,8 +105,8 @@ class Answers(dict[str, np.ndarray]):
 
 
 def named(probabilities: np.ndarray, description: dict[str, Any]) -> list[dict[str, dict[str, float]]]:
-    """Rows [n, answers] as {question: {answer: probability}}, one entry a galaxy. InputError when the number of columns
-    is not that of the model's answers."""
+    """Rows [n, answers] as {question: {answer: probability}}, one entry a galaxy. InputError when the number of
+    columns is not that of the model's answers."""
     questions = description["questions"]
     count = _width(description)
     values = np.asarray(probabilities, dtype=float)

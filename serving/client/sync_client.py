@@ -55,8 +55,8 @@ class MorphClient(Client):
         return self._run(self._talks.describe())
 
     def recall(self) -> "Sample | None":
-        """What the model remembers of the galaxies that taught it, for `morph.domain_shift`; None when that is nothing, as
-        with every model that was exported before there was such a memory. ServerError as in `classify`."""
+        """What the model remembers of the galaxies that taught it, for `morph.domain_shift`; None when that is
+        nothing, as with every model that was exported before there was such a memory. ServerError as in `classify`."""
         return self._run(self._talks.recall())
 
     def classify(
@@ -89,8 +89,8 @@ class MorphClient(Client):
         probability that a volunteer who starts at the top gives the answer), ``concentration`` float32 [n, answers],
         ``embedding`` float32 [n, d], ``reconstruction_error``, ``anomaly_score`` float32 [n], ``anomaly`` bool [n].
 
-        Raises InputError when `images` cannot be read, and ServerError when nobody answers, when the server refuses the
-        request (its own sentence says why), when its answer makes no sense, or when the timeout passes.
+        Raises InputError when `images` cannot be read, and ServerError when nobody answers, when the server refuses
+        the request (its own sentence says why), when its answer makes no sense, or when the timeout passes.
         """
         (answers,) = self.stream([images], outputs, layout=layout, cut=cut)
         return answers

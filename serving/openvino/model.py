@@ -1,9 +1,10 @@
 """A converted model at work.
 
-The model runs in parts (`serving.openvino.parts`), each in the precision that it bears: the convolutions beyond the first
-block and the decoder in bfloat16 where the processor computes in it, all else in float32. What one part makes lies
-where the next one reads it, and a chunk of galaxies is small enough to stay near the processor on its way. More chunks
-are on their way at once than there are threads that compute, for between two parts of one its thread would be idle.
+The model runs in parts (`serving.openvino.parts`), each in the precision that it bears: the convolutions beyond the
+first block and the decoder in bfloat16 where the processor computes in it, all else in float32. What one part makes
+lies where the next one reads it, and a chunk of galaxies is small enough to stay near the processor on its way. More
+chunks are on their way at once than there are threads that compute, for between two parts of one its thread would be
+idle.
 """
 
 import json

@@ -260,7 +260,8 @@ class Servable:
     ----------
     version : its number; signatures : name -> `Signature`; initializations : those that only set it up.
 
-    `threads` compute within one operation, as `SavedModel` has it. Raises InputError when the folder's model is damaged.
+    `threads` compute within one operation, as `SavedModel` has it. Raises InputError when the folder's model is
+    damaged.
     """
 
     def __init__(self, location: Location, max_rows: int, threads: int | None = None):

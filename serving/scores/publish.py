@@ -55,8 +55,8 @@ def publish(summary: Summary, out: Path, hats: bool = False, fits: bool = False)
     hats, fits : also write a HATS collection, a FITS table. One that is there from before is kept up to date in any
         case.
 
-    Raises InputError when a score file is damaged or the folder cannot be written to. Each file appears whole or not at
-    all.
+    Raises InputError when a score file is damaged or the folder cannot be written to. Each file appears whole or not
+    at all.
     """
     if not summary.galaxies:
         return []

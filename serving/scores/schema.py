@@ -234,8 +234,8 @@ def readable(path: str | Path) -> Iterator[None]:
 
 
 def read_about(path: str | Path) -> dict[str, Any]:
-    """The provenance of a score file. InputError when the file is damaged, no score file, or of an earlier version whose
-    answers have columns of other names: read together with today's, they would be null."""
+    """The provenance of a score file. InputError when the file is damaged, no score file, or of an earlier version
+    whose answers have columns of other names: read together with today's, they would be null."""
     with readable(path):
         schema = pq.read_schema(path)
     metadata = schema.metadata or {}

@@ -167,3 +167,12 @@ def _count(runs: dict[str, dict[str, Any]], about: dict[str, Any], galaxies: int
     run["galaxies"] += galaxies
     run["created"] = [min(created, run["created"][0]), max(created, run["created"][1])]
     run["simulated"] |= bool(about.get("simulated"))
+
+
+def open_scores(folder: str | Path) -> ScoreFiles:
+    """The scores in a folder that `morph score` wrote, as one catalogue.
+
+    >>> import morph
+    >>> scores = morph.open_scores("scores")  # doctest: +SKIP
+    """
+    return ScoreFiles.open(folder)

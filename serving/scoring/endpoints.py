@@ -55,8 +55,8 @@ class Endpoints:
     @classmethod
     @contextmanager
     def open(cls, addresses: Sequence[str], model: str) -> "Iterator[Endpoints]":
-        """Connect. ServerError when none of the servers answers, InputError when their models differ; one that does not
-        answer yet may do so later."""
+        """Connect. ServerError when none of the servers answers, InputError when their models differ; one that does
+        not answer yet may do so later."""
         with ExitStack() as stack:
             described: dict[str, Any] = {}
             silent: ServerError | None = None

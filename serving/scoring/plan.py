@@ -19,8 +19,8 @@ from morph.surveys import UNKNOWN, get_survey
 from morph.tiles.discovery import wanted_bands
 from morph.tiles.layouts import Holds, named
 from morph.tiles.tile import Tile, tile_name
-from serving.deploy.size import Estimate, in_words
 from serving.scoring.backends import ModelRef
+from serving.scoring.capacity import Estimate, in_words
 from serving.scoring.rates import Rates, measure
 from serving.scoring.tile_list import TileList, example
 
@@ -107,8 +107,8 @@ def plan(
     per_tile : galaxies on a tile, where no catalogue counts them.
     gpus : of a cluster for which to work it out.
 
-    Raises InputError where `score` would before it begins, or when nobody says how many galaxies there are on tiles that
-    are not on disk.
+    Raises InputError where `score` would before it begins, or when nobody says how many galaxies there are on tiles
+    that are not on disk.
     """
     if catalogue is None and where:
         raise InputError("--where chooses from a catalogue; give one with --catalog.")

@@ -73,7 +73,8 @@ def score(
     advance : called with the number of tiles and galaxies that have been finished since the last call; first, with
         zeros, when the model is ready.
     scheduler : address of a Dask scheduler whose workers score the tiles, instead of this machine's processes.
-    token : of the caller's hold on `out` (`serving.scoring.output_lock`); where it has none, the folder is held for as long
+    token : of the caller's hold on `out` (`serving.scoring.output_lock`); where it has none, the folder is held for as
+    long
         as this takes.
     where : which of the catalogue's rows are wanted (see `morph.catalogs.row_filter`); all if not given.
     verify : whether each file is compared with its checksums first (`morph.fits.checksums`).

@@ -37,7 +37,8 @@ class TileList:
 
     @classmethod
     def read(cls, path: str | Path) -> "TileList":
-        """The tiles in a table with their names and, if it has them, their corners. InputError when it has no names."""
+        """The tiles in a table with their names and, if it has them, their corners. InputError when it has no
+        names."""
         names, areas = [], []
         for table in open_tables(path):
             there = {name.lower(): name for name in table.schema.names}

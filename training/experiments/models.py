@@ -72,7 +72,8 @@ def log_model(run: Run, classifier) -> tuple[str, str]:
 
 
 def register(logged: tuple[str, str], run_id: str, name: str = MODEL_NAME, aliases: Iterable[str] = ()) -> int:
-    """Register what `log_model` logged with a run; returns the new version. InputError where MLflow does not answer."""
+    """Register what `log_model` logged with a run; returns the new version. InputError where MLflow does not
+    answer."""
     import mlflow
 
     ready()

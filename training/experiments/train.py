@@ -26,8 +26,8 @@ def train(
 ) -> Path:
     """Train, save, track and register, in this order; returns where the model went.
 
-    An interrupted run leaves its state in a folder of its own (see `training.experiments.unfinished`); the same command
-    goes on from there, under the same MLflow run.
+    An interrupted run leaves its state in a folder of its own (see `training.experiments.unfinished`); the same
+    command goes on from there, under the same MLflow run.
 
     Parameters
     ----------

@@ -62,8 +62,8 @@ def _ways_in(classifier: Classifier, images: np.ndarray, batch: int = BATCH) -> 
 def reestimate(classifier: Classifier, images: np.ndarray, seed: int = 0) -> None:
     """Give the encoder's batch normalisation the statistics of these images, labelled or not (AdaBN: Li et al. 2016).
 
-    They are medians over batches of `STATISTICS_BATCH` (see `training.fitting.batch_statistics`). InputError with fewer than
-    `BATCH` images: their statistics would be noisier than the old ones are wrong.
+    They are medians over batches of `STATISTICS_BATCH` (see `training.fitting.batch_statistics`). InputError with
+    fewer than `BATCH` images: their statistics would be noisier than the old ones are wrong.
     """
     if len(images) < BATCH:
         raise InputError(

@@ -22,7 +22,8 @@ def single_class(votes: np.ndarray) -> dict[str, str]:
 
 
 def check_labels(sets: Sequence[Galaxies]) -> dict[str, str]:
-    """`single_class` of the sets together, which are to teach. InputError when nobody voted on any of their galaxies."""
+    """`single_class` of the sets together, which are to teach. InputError when nobody voted on any of their
+    galaxies."""
     votes = np.concatenate([galaxies.votes for galaxies in sets])
     if not np.nan_to_num(votes).any():
         names = " and ".join(f"'{galaxies.about.get('path')}'" for galaxies in sets)

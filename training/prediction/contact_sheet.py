@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from morph.dataset import Galaxies
-from morph.decision_tree import ANSWERS
+from morph.decision_tree import ANSWERS, likely_path
 from morph.stamps import pictures
 from training.prediction.modalities import known, values, words
 from training.prediction.predict import Predicted
-from training.reports.sections import likely_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

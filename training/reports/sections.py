@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from morph.dataset import Galaxies
-from morph.decision_tree import COARSE, TREE, VOTE_COLUMNS, question_of
+from morph.decision_tree import COARSE, VOTE_COLUMNS, likely_path, question_of
 from morph.messages import NOTHING, word
 from morph.reports.html import Section, escape, facts, picture, short, simulated_mark, table
 from morph.reports.style import svg
@@ -22,22 +22,6 @@ Answers = Mapping[str, np.ndarray]
 
 #: How many galaxies each section shows.
 CARDS, PAIRS, STRANGEST = 12, 12, 24
-
-
-def likely_path(probabilities: np.ndarray) -> list[tuple[str, str, float]]:
-    """The questions that the most probable answers lead through: (question, answer, its probability).
-
-    Parameters
-    ----------
-    probabilities : [answers], one galaxy's.
-    """
-    chosen: list[tuple[str, str, float]] = []
-    for question in TREE:
-        reached = not question.asked_after or any((q, a) in question.asked_after for q, a, _ in chosen)
-        if reached:
-            p = probabilities[TREE.slices[question.name]]
-            chosen.append((question.name, question.answers[int(p.argmax())], float(p.max())))
-    return chosen
 
 
 def galaxies_section(galaxies: Galaxies, answers: Answers) -> Section:

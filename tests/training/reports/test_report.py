@@ -9,12 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
-from morph.decision_tree import ANSWER_COLUMNS, TREE
+from morph.decision_tree import ANSWER_COLUMNS, TREE, likely_path
 from morph.errors import InputError
 from morph.tiles.tile import Tile
 from training.experiments.comparison import compare, compare_all
 from training.reports.report import write_report
-from training.reports.sections import likely_path, various
+from training.reports.sections import various
 from training.reports.tile_section import STRANGEST, read_scores, shrink, tile_section, window
 
 
