@@ -67,7 +67,7 @@ def table(title: str, layer: anomaly.Anomaly, sets: list[Evidence]) -> None:
     for each in sets:
         injected = area(layer, each, np.concatenate(list(each.injected["validation"].values())))
         real = "" if each.artifacts is None else f", artifacts {area(layer, each, each.artifacts):.3f}"
-        print(f"{title:34s} {each.name:12s} injected {planted:.3f}{real}", flush=True)
+        print(f"{title:34s} {each.name:12s} injected {injected:.3f}{real}", flush=True)
 
 
 def main() -> None:
