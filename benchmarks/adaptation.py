@@ -20,13 +20,13 @@ import numpy as np
 from morph.dataset import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
+from morph.parallel import run_in_process
 from training.evaluation.crossvalidate import cross_validate
 from training.evaluation.tables import show
 from training.fitting.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate
 from training.fitting.augment import Strength
 from training.fitting.fit import FINETUNING, Recipe, fit
 from training.fitting.heads import refit
-from training.label_budget.process import apart
 from training.metrics import votes as metrics
 
 #: Augmentation that leaves colour and seeing nearly as they are.
@@ -166,7 +166,7 @@ def main() -> None:
     figures = {}
     for name in chosen:
         start = time.monotonic()
-        views = apart(answers_of, name, arguments.model, arguments.datasets, unlabelled, arguments.seeds)
+        views = run_in_process(answers_of, name, arguments.model, arguments.datasets, unlabelled, arguments.seeds)
         seconds = time.monotonic() - start
         figure = headline(galaxies.votes, views["once"])
         reference = views["once"] if reference is None else reference

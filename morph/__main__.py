@@ -11,9 +11,8 @@ import sys
 import click
 
 from morph import __version__
-from morph.errors import InputError
-from morph.pipes import forgive_closed_pipes
-from morph.problems import chain, sentence
+from morph.console import ignore_closed_pipes
+from morph.errors import InputError, causes, describe
 from morph.signals import Terminated, stoppable
 
 #: verb: (module that holds its command, one line for the help).
@@ -72,7 +71,7 @@ def main() -> None:
     system, a disk or a store of runs refuses. Ctrl-C ends with 130 and SIGTERM with 143."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if not STREAMING & {*sys.argv[1:2]}:
-        forgive_closed_pipes()
+        ignore_closed_pipes()
     try:
         with stoppable():
             # Outside its standalone mode click returns the code of an early exit instead of raising it.
@@ -87,12 +86,12 @@ def main() -> None:
         cause = stop.__cause__ or stop
         _end_workers()
         _complain(str(cause) or "Stopped. What was finished is kept; the same command goes on from there.")
-        sys.exit(143 if any(isinstance(each, Terminated) for each in chain(stop)) else 130)
+        sys.exit(143 if any(isinstance(each, Terminated) for each in causes(stop)) else 130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
-        said = sentence(error)
+        said = describe(error)
         if said is None:
             raise
         sys.exit(_complain(said))

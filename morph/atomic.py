@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from morph.errors import InputError
-from morph.problems import storage_problem
+from morph.errors import InputError, storage_problem
 from morph.signals import held_back
 
 #: Commands that may write to one place at once, and how often a folder is put in place of another's that came between.

@@ -33,9 +33,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph.atomic import atomic
+from morph.checks import DATASET_FORMAT, FORMAT, check_folder, check_format
 from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of, vote_column
-from morph.formats import DATASET, FORMAT, check_format
-from morph.preflight import check_folder
 from morph.sizes import STAMP_SIZE
 
 KINDS = {"flux": np.float32, "composite": np.uint8}
@@ -88,7 +87,9 @@ def _schema(size: int, kind: str, about: dict) -> pa.Schema:
     what = "AB magnitude of one count of each band's image, and where it is known from; null: none, or not known"
     fields.append(pa.field("zero_points", pa.string(), metadata={"description": what}))
     fields += [pa.field(name, pa.float32(), metadata={"unit": unit}) for name, unit in PROPERTIES.items()]
-    return pa.schema(fields, metadata={"morph": json.dumps({FORMAT: DATASET, "kind": kind, "size": size, **about})})
+    return pa.schema(
+        fields, metadata={"morph": json.dumps({FORMAT: DATASET_FORMAT, "kind": kind, "size": size, **about})}
+    )
 
 
 class GalaxiesWriter:
@@ -247,7 +248,7 @@ class Galaxies:
             about = json.loads(tables[0].schema.metadata[b"morph"])
         except (pa.ArrowInvalid, KeyError, TypeError, OSError) as error:
             raise InputError(f"The dataset at '{path}' cannot be read ({error}); make it again.") from None
-        check_format(about.pop(FORMAT, None), DATASET, "dataset", path)
+        check_format(about.pop(FORMAT, None), DATASET_FORMAT, "dataset", path)
         table = pa.concat_tables(tables)
         about["path"] = str(path)
         columns = _columns_of(table)

@@ -1,15 +1,17 @@
-"""The Galaxy Zoo decision trees: questions, answers, and who is asked what.
+"""The Galaxy Zoo decision tree: questions, answers, and which answers lead to which question.
 
 One shared tree carries every survey's votes, so that all of them train one model. It has the questions of
 Galaxy Zoo DECaLS (Walmsley et al. 2022) and the odd features of Galaxy Zoo 2 (Willett et al. 2013). Where
 another tree asked more coarsely ("is there a bar?" instead of "strong, weak or none?"), its votes count for
 a *coarse answer*, the union of several answers of one question, and the likelihood adds those answers'
-concentrations. Nothing is bent to fit.
+concentrations. Other trees are mapped onto it by
+`training.importers.decision_trees`; what does not fit is added here.
 
 Votes are arrays over `VOTE_COLUMNS` (the 42 answers, then the coarse ones); probabilities and Dirichlet
 concentrations are arrays over `ANSWERS` alone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +20,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Question:
-    """One question: its answers in order, and the answers that lead to it (empty: everybody is asked)."""
+    """One question: its answers in order, and the answers that lead to it (empty: every volunteer is asked)."""
 
     name: str
     answers: tuple[str, ...]
@@ -107,7 +109,7 @@ VOTE_COLUMNS: tuple[str, ...] = ANSWERS + tuple(COARSE)
 
 
 def column_name(name: str) -> str:
-    """The column of a question or an answer in every table that is written: the name with underscores for hyphens.
+    """The column of a question or an answer in every table that morph writes, with underscores for hyphens.
 
     SQL, `DataFrame.query` and TOPCAT take such a name without quotes. JSON and the decision tree keep the hyphens.
     """
@@ -121,7 +123,7 @@ _SPELLINGS = {spelling: name for name in VOTE_COLUMNS for spelling in (name, col
 
 
 def vote_column(name: str) -> str | None:
-    """The vote column that a table or a mapping means, spelled with hyphens or underscores; None when it is none."""
+    """The vote column of a name with hyphens or underscores; None where there is no such column."""
     return _SPELLINGS.get(name)
 
 
@@ -148,25 +150,8 @@ def question_membership(columns: tuple[str, ...] = VOTE_COLUMNS) -> np.ndarray:
     return matrix
 
 
-def empty_votes() -> np.ndarray:
-    """Votes of a galaxy that nobody was asked about: NaN [vote columns]."""
-    return np.full(len(VOTE_COLUMNS), np.nan, dtype="float32")
-
-
-def set_votes(row: np.ndarray, counts: dict[str, float]) -> np.ndarray:
-    """Put `counts` (vote column -> votes) into `row`; every other column of a question that is
-    answered becomes 0 rather than NaN, since it was offered and not chosen."""
-    answered = {question_of(column) for column in counts}
-    for j, column in enumerate(VOTE_COLUMNS):
-        if column in counts:
-            row[j] = counts[column]
-        elif question_of(column) in answered and np.isnan(row[j]):
-            row[j] = 0.0
-    return row
-
-
-def chain(fractions: np.ndarray) -> np.ndarray:
-    """Multiply each question's answers by the chance of being asked it.
+def tree_probabilities(fractions: np.ndarray) -> np.ndarray:
+    """Multiply each question's answers by the probability of being asked it.
 
     Parameters
     ----------
@@ -175,140 +160,81 @@ def chain(fractions: np.ndarray) -> np.ndarray:
     Returns
     -------
     [..., answers], the Kaggle Galaxy Zoo challenge's convention: a question's answers sum to the
-    probability that a volunteer arrives there.
+    probability that a volunteer is asked it.
     """
-    chained = np.array(fractions, dtype=float)
+    down = np.array(fractions, dtype=float)
     for question in TREE:
-        parents = TREE.leading_to(question)
-        if parents:
-            part = TREE.slices[question.name]
-            chained[..., part] *= chained[..., parents].sum(axis=-1, keepdims=True)
-    return chained
+        if parents := TREE.leading_to(question):
+            down[..., TREE.slices[question.name]] *= down[..., parents].sum(axis=-1, keepdims=True)
+    return down
 
 
-# --- Other trees -------------------------------------------------------------------------------------
-
-#: Galaxy Zoo 2 answers by their number in the published tables (a01 ... a38, Willett et al. 2013).
-#: "just noticeable" bulges are small, "obvious" ones moderate or large.
-GALAXY_ZOO_2: dict[str, str] = {
-    "a01": "smooth-or-featured_smooth",
-    "a02": "smooth-or-featured_featured-or-disk",
-    "a03": "smooth-or-featured_artifact",
-    "a04": "disk-edge-on_yes",
-    "a05": "disk-edge-on_no",
-    "a06": "bar_strong-or-weak",
-    "a07": "bar_no",
-    "a08": "has-spiral-arms_yes",
-    "a09": "has-spiral-arms_no",
-    "a10": "bulge-size_none",
-    "a11": "bulge-size_small",
-    "a12": "bulge-size_large-or-moderate",
-    "a13": "bulge-size_dominant",
-    "a15": "odd-feature_none",
-    "a16": "how-rounded_round",
-    "a17": "how-rounded_in-between",
-    "a18": "how-rounded_cigar-shaped",
-    "a19": "odd-feature_ring",
-    "a20": "odd-feature_lens-or-arc",
-    "a21": "odd-feature_disturbed",
-    "a22": "odd-feature_irregular",
-    "a23": "odd-feature_other",
-    "a24": "odd-feature_merger",
-    "a38": "odd-feature_dust-lane",
-    "a25": "edge-on-bulge_rounded",
-    "a26": "edge-on-bulge_boxy",
-    "a27": "edge-on-bulge_none",
-    "a28": "spiral-winding_tight",
-    "a29": "spiral-winding_medium",
-    "a30": "spiral-winding_loose",
-    "a31": "spiral-arm-count_1",
-    "a32": "spiral-arm-count_2",
-    "a33": "spiral-arm-count_3",
-    "a34": "spiral-arm-count_4",
-    "a36": "spiral-arm-count_more-than-4",
-    "a37": "spiral-arm-count_cant-tell",
-}
-
-#: The Galaxy Zoo 2 answers after which each of its questions is asked, by question number. Question 6
-#: ("anything odd?") is asked of everybody who saw a galaxy.
-GALAXY_ZOO_2_ASKED_AFTER: dict[str, tuple[str, ...]] = {
-    "t01": (),
-    "t02": ("a02",),
-    "t03": ("a05",),
-    "t04": ("a05",),
-    "t05": ("a05",),
-    "t06": ("a01", "a02"),
-    "t07": ("a01",),
-    "t08": ("a14",),
-    "t09": ("a04",),
-    "t10": ("a08",),
-    "t11": ("a08",),
-}
-
-#: Hard classes: the answers that each implies, and no more.
-_SMOOTH = ("smooth-or-featured_smooth",)
-_DISK = ("smooth-or-featured_featured-or-disk",)
-_FACE_ON_DISK = (*_DISK, "disk-edge-on_no")
-_SPIRAL_DISK = (*_FACE_ON_DISK, "has-spiral-arms_yes")
-_EDGE_ON = (*_DISK, "disk-edge-on_yes")
-
-GALAXY_ZOO_1_CLASSES: dict[str, tuple[str, ...]] = {
-    "elliptical": (*_SMOOTH, "merging_none"),
-    "spiral_clockwise": (*_SPIRAL_DISK, "merging_none"),
-    "spiral_anticlockwise": (*_SPIRAL_DISK, "merging_none"),
-    "spiral": (*_SPIRAL_DISK, "merging_none"),
-    # Half of what Galaxy Zoo 1 calls edge-on, Galaxy Zoo 2 calls smooth and cigar-shaped: nobody was asked which.
-    "edge_on": ("disk-edge-on_yes", "merging_none"),
-    "merger": ("merging_merger", "odd-feature_merger"),
-    "unknown": ("smooth-or-featured_artifact",),
-}
-
-#: Answers that a volunteer of Galaxy Zoo 1 could give and nobody could deny: who saw a disk without arms had no
-#: button to say so, nor who saw another odd feature than a merger.
-_UNDENIABLE = ("has-spiral-arms_yes", "odd-feature_merger")
-
-#: What a vote for each class says. A hard class may imply what nobody could deny, being one vote among galaxies that
-#: other classes and surveys speak about; as shares of a galaxy's own volunteers such votes would all be for one side.
-#: And who voted for edge-on must count as not smooth there, or a galaxy that nine of ten saw edge-on would be smooth
-#: by the tenth's vote alone.
-GALAXY_ZOO_1_VOTES: dict[str, tuple[str, ...]] = {
-    name: tuple(answer for answer in answers if answer not in _UNDENIABLE)
-    for name, answers in {**GALAXY_ZOO_1_CLASSES, "edge_on": (*_EDGE_ON, "merging_none")}.items()
-}
-
-#: Galaxy10 DECaLS (Leung & Bovy), in the order of its integer classes.
-GALAXY10_CLASSES: dict[str, tuple[str, ...]] = {
-    "disturbed": ("merging_disturbance",),
-    "merging": ("merging_merger",),
-    "round_smooth": (*_SMOOTH, "how-rounded_round"),
-    "in_between_smooth": (*_SMOOTH, "how-rounded_in-between"),
-    "cigar_smooth": (*_SMOOTH, "how-rounded_cigar-shaped"),
-    "barred_spiral": (*_SPIRAL_DISK, "bar_strong-or-weak"),
-    "unbarred_tight_spiral": (*_SPIRAL_DISK, "bar_no", "spiral-winding_tight"),
-    "unbarred_loose_spiral": (*_SPIRAL_DISK, "bar_no", "spiral-winding_loose"),
-    "edge_on_without_bulge": (*_EDGE_ON, "edge-on-bulge_none"),
-    "edge_on_with_bulge": (*_EDGE_ON, "edge-on-bulge_rounded"),
-}
-
-#: Rings among face-on featured galaxies (Walmsley et al. 2022b). "No ring" may have another odd feature,
-#: which the shared tree cannot say with one vote, so it counts against "ring" as "none".
-RING_CLASSES: dict[str, tuple[str, ...]] = {
-    "ring": (*_FACE_ON_DISK, "odd-feature_ring"),
-    "no_ring": (*_FACE_ON_DISK, "odd-feature_none"),
-}
+def _by_question(values: np.ndarray) -> dict[str, dict[str, float]]:
+    """One galaxy's values [answers], as {question: {answer: value}}."""
+    return {
+        question.name: dict(zip(question.answers, map(float, values[TREE.slices[question.name]]), strict=True))
+        for question in TREE
+    }
 
 
-def likely_path(probabilities: np.ndarray) -> list[tuple[str, str, float]]:
-    """The questions that the most probable answers lead through: (question, answer, its probability).
+def most_likely_path(probabilities: np.ndarray | Mapping[str, Mapping[str, float]]) -> list[tuple[str, str, float]]:
+    """The questions to which the most likely answers lead, each with its most likely answer and that answer's
+    probability.
 
     Parameters
     ----------
-    probabilities : [answers], one galaxy's.
+    probabilities : one galaxy's, [answers] or {question: {answer: p}}; questions may be missing from the latter.
     """
-    chosen: list[tuple[str, str, float]] = []
+    answers_of = _by_question(probabilities) if isinstance(probabilities, np.ndarray) else probabilities
+    path: list[tuple[str, str, float]] = []
+    chosen: set[tuple[str, str]] = set()
     for question in TREE:
-        reached = not question.asked_after or any((q, a) in question.asked_after for q, a, _ in chosen)
-        if reached:
-            p = probabilities[TREE.slices[question.name]]
-            chosen.append((question.name, question.answers[int(p.argmax())], float(p.max())))
-    return chosen
+        answers = answers_of.get(question.name)
+        if answers and (not question.asked_after or chosen.intersection(question.asked_after)):
+            answer = max(answers, key=answers.__getitem__)
+            chosen.add((question.name, answer))
+            path.append((question.name, answer, answers[answer]))
+    return path
+
+
+# --- Answers in words ---------------------------------------------------------------------------------
+
+_PHRASES = {
+    "smooth-or-featured_featured-or-disk": "featured",
+    "disk-edge-on_yes": "edge-on",
+    "disk-edge-on_no": "face-on",
+    "has-spiral-arms_yes": "spiral arms",
+    "has-spiral-arms_no": "no arms",
+    "bar_strong": "strong bar",
+    "bar_weak": "weak bar",
+    "bar_no": "no bar",
+    **{f"bulge-size_{size}": f"{size} bulge" for size in ("dominant", "large", "moderate", "small")},
+    "bulge-size_none": "no bulge",
+    "edge-on-bulge_boxy": "boxy bulge",
+    "edge-on-bulge_none": "no bulge",
+    "edge-on-bulge_rounded": "rounded bulge",
+    **{f"spiral-winding_{winding}": f"{winding} winding" for winding in ("tight", "medium", "loose")},
+    "spiral-arm-count_1": "1 arm",
+    **{f"spiral-arm-count_{n}": f"{n} arms" for n in (2, 3, 4)},
+    "spiral-arm-count_more-than-4": "more than 4 arms",
+    "spiral-arm-count_cant-tell": "uncounted arms",
+    "merging_none": "not merging",
+    "odd-feature_none": "nothing odd",
+    "odd-feature_other": "something odd",
+    "odd-feature_lens-or-arc": "lens or arc",
+    "odd-feature_dust-lane": "dust lane",
+    "merging_minor-disturbance": "slightly disturbed",
+    "merging_major-disturbance": "strongly disturbed",
+}
+
+#: Answers that nothing is there, which lists of answers leave out.
+ABSENCES = {"merging_none", "odd-feature_none"}
+
+
+def phrase(question: str, answer: str) -> str:
+    """An answer in words that need no question beside them.
+
+    >>> phrase("disk-edge-on", "no")
+    'face-on'
+    """
+    return _PHRASES.get(f"{question}_{answer}", answer)

@@ -1,16 +1,46 @@
-"""Work that overlaps: items made before they are needed, and several of them worked on at once."""
+"""Work shared among threads and processes of one command."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
+
+#: How processes are started: a forked copy of a process that runs TensorFlow's threads can hang, a fresh one cannot.
+CONTEXT = multiprocessing.get_context("spawn")
+
+#: With fewer items per core than this, starting another process costs more than it saves.
+ITEMS_PER_PROCESS = 32
 
 
-def ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
-    """The items, of which a thread makes up to `count` in advance."""
+def threads_allowed() -> int:
+    """How many threads this process may compute with: as many as TensorFlow's own settings allow, else one for every
+    core that the process may run on."""
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(name, "").isdigit() and int(os.environ[name]) > 0:
+            return int(os.environ[name])
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+# --- Threads ------------------------------------------------------------------------------------------
+
+
+def prefetch(items: Iterator[Item], count: int) -> Iterator[Item]:
+    """The items, of which a thread makes up to `count` in advance.
+
+    >>> list(prefetch(iter("abc"), 2))
+    ['a', 'b', 'c']
+    """
     end = object()
     pool = ThreadPoolExecutor(1)
     try:
@@ -22,19 +52,122 @@ def ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
         pool.shutdown(cancel_futures=True)
 
 
-def spread(work: Callable[[Item], Made], items: Iterable[Item], at_once: int) -> Iterator[Made]:
-    """`work` of every item, in the items' order, by `at_once` threads.
+def map_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """`function` of every item, in order, computed by several threads.
 
-    One item more is taken in advance, so that no thread waits while the caller uses what was made.
+    One item more is taken in advance, so that no thread waits while the caller uses a result.
+
+    >>> list(map_threads(len, ["a", "bc"], 2))
+    [1, 2]
+
+    Parameters
+    ----------
+    function : called once per item; what it raises is raised here and ends the work.
+    items : may be endless.
+    threads : how many items are worked on at once.
+
+    Returns
+    -------
+    Iterator over the results.
     """
-    pool = ThreadPoolExecutor(at_once)
-    doing: deque[Future[Made]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    pending: deque[Future[Result]] = deque()
     try:
         for item in items:
-            doing.append(pool.submit(work, item))
-            if len(doing) > at_once:
-                yield doing.popleft().result()
-        while doing:
-            yield doing.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+# --- Processes ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def process_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes, which are killed at once where the block fails or is interrupted."""
+    others = {*multiprocessing.active_children()}
+    with ProcessPoolExecutor(processes, CONTEXT, end_with_parent) as pool:
+        try:
+            yield pool
+        except BaseException:
+            for process in {*multiprocessing.active_children()} - others:
+                process.kill()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def map_processes(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """`function` of every item, in order, on all cores."""
+    processes = min(os.cpu_count() or 1, max(1, len(items) // ITEMS_PER_PROCESS))
+    if processes == 1:
+        yield from map(function, items)
+        return
+    with process_pool(processes) as pool:
+        yield from pool.map(function, items, chunksize=16)
+
+
+def end_with_parent() -> None:
+    """Ignore Ctrl-C in this process, since a terminal sends it to all processes of a command and the parent handles
+    it, and end this process when its parent ends, in whatever way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def run_in_process(function: Callable, *arguments: Any) -> Any:
+    """`function(*arguments)` in a process of its own, so that its memory is freed.
+
+    TensorFlow keeps the graph of every training that it compiled, some 400 MB each, as long as the process lives.
+
+    Parameters
+    ----------
+    function : a module's function; its arguments and its result can be pickled.
+
+    Raises
+    ------
+    Exception : whatever the function raises.
+    RuntimeError : the process was killed.
+    """
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_send_result, args=(sender, function, arguments), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        result, error = receiver.recv()
+        process.join()
+    except EOFError:
+        process.join()
+        raise RuntimeError(
+            f"A training process was killed (exit status {process.exitcode}); is there enough memory?"
+        ) from None
+    finally:
+        process.terminate()
+        process.join()
+    if error is not None:
+        raise error
+    return result
+
+
+def _send_result(sender: Connection, function: Callable, arguments: tuple) -> None:
+    end_with_parent()
+    outcome: tuple[Any, Exception | None]
+    try:
+        outcome = (function(*arguments), None)
+    except KeyboardInterrupt:
+        # SIGTERM from the parent, which was interrupted and no longer reads the result.
+        return
+    except Exception as error:
+        outcome = (None, error)
+    try:
+        sender.send(outcome)
+    except BrokenPipeError:
+        return

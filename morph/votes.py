@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from morph.decision_tree import VOTE_COLUMNS, question_of
 from morph.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,3 +60,20 @@ def difference(model: str, votes: str, what: str = "these votes") -> str:
         f"The model's answers are {model} and {what} are {votes}: the two differ, the more the farther away the "
         f"galaxy, so part of what counts as error here is none."
     )
+
+
+def empty_votes() -> np.ndarray:
+    """Votes of a galaxy that nobody was asked about: NaN [vote columns]."""
+    return np.full(len(VOTE_COLUMNS), np.nan, dtype="float32")
+
+
+def set_votes(row: np.ndarray, counts: dict[str, float]) -> np.ndarray:
+    """Put `counts` (vote column -> votes) into `row`; every other column of a question that is
+    answered becomes 0 rather than NaN, since it was offered and not chosen."""
+    answered = {question_of(column) for column in counts}
+    for j, column in enumerate(VOTE_COLUMNS):
+        if column in counts:
+            row[j] = counts[column]
+        elif question_of(column) in answered and np.isnan(row[j]):
+            row[j] = 0.0
+    return row

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from morph.dataset import GalaxiesWriter, Galaxy
-from morph.decision_tree import empty_votes
+from morph.votes import empty_votes
 from tests.faulty import (
     VERBS,
     Place,

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from morph.dataset import Galaxies
-from morph.decision_tree import likely_path
-from morph.messages import word
+from morph.decision_tree import most_likely_path, phrase
 from morph.model.store import load_model
 from morph.stamps.pictures import centre, pictures, reconstructed
 from training.plots import reconstructions
@@ -25,8 +24,10 @@ def main(dataset: str, model: str) -> None:
     answers = classifier.answer(galaxies.images)
     galaxies = galaxies.select(chosen := various(answers["probabilities"], ACROSS))
     images = centre(galaxies.images, classifier.size)
-    paths = [likely_path(answers["probabilities"][i])[:4] for i in chosen]
-    titles = ["\n".join(f"{word(question, answer)} {100 * p:.0f} %" for question, answer, p in path) for path in paths]
+    paths = [most_likely_path(answers["probabilities"][i])[:4] for i in chosen]
+    titles = [
+        "\n".join(f"{phrase(question, answer)} {100 * p:.0f} %" for question, answer, p in path) for path in paths
+    ]
     figure = reconstructions(pictures(images), reconstructed(images, classifier.reconstruct_images(images)), titles)
     figure.suptitle("simulated galaxies" if galaxies.simulated else galaxies.survey, fontsize=7)
     figure.savefig(Path(__file__).with_name("galaxies.png"), dpi=150)

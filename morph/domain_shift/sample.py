@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from morph.decision_tree import TREE, chain
+from morph.decision_tree import TREE, tree_probabilities
 from morph.stamps.image_statistics import STATISTICS
 from morph.surveys import SURVEYS
 
@@ -68,7 +68,7 @@ class Sample:
         parts = TREE.slices.values()
         confidence = np.column_stack([probabilities[:, part].max(axis=1) for part in parts])
         if right is None:
-            arriving = chain(probabilities)
+            arriving = tree_probabilities(probabilities)
             asked = np.column_stack([arriving[:, part].sum(axis=1) for part in parts]) >= ASKED
             right = np.full(confidence.shape, np.nan)
         else:

@@ -3,6 +3,6 @@
 Backend-free Keras 3: nothing here imports TensorFlow.
 """
 
-from morph.quiet import import_quietly
+from morph.console import import_quietly
 
 import_quietly("keras")

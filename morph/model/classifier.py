@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from morph.checks import FORMAT, MODEL_FORMAT
 from morph.dataset import KINDS
 from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
-from morph.formats import FORMAT, MODEL
 from morph.model.anomaly import Anomaly, band_set
 from morph.model.anomaly_features import STATISTICS, anomaly_features
 from morph.model.calibration import Calibration
@@ -83,7 +83,7 @@ class Classifier(keras.Model):
 
     def get_config(self):
         return {
-            FORMAT: MODEL,
+            FORMAT: MODEL_FORMAT,
             "survey": self.survey,
             "size": self.size,
             "latent": self.latent,

@@ -5,9 +5,9 @@ import json
 import zipfile
 from pathlib import Path
 
+from morph.checks import FORMAT, MODEL_FORMAT, check_format
 from morph.errors import InputError
-from morph.formats import FORMAT, MODEL, check_format
-from morph.model_names import DEFAULT_TRACKING, SHIPPED, SHIPPED_NAME, find_model
+from morph.registry import DEFAULT_TRACKING, SHIPPED, SHIPPED_NAME, find_model
 
 __all__ = ["DEFAULT_TRACKING", "RECORD", "SHIPPED", "SHIPPED_NAME", "find_model", "load_model"]
 
@@ -47,7 +47,7 @@ def _check_format(path: Path, name: str | Path) -> None:
             found = json.loads(file.read("config.json"))["config"].get(FORMAT)
     except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile):
         return  # Keras says what is wrong
-    check_format(found, MODEL, "model", name)
+    check_format(found, MODEL_FORMAT, "model", name)
 
 
 def _add_record(model) -> None:

@@ -50,7 +50,8 @@ def per_answer(values):
 def down_the_tree(probabilities):
     """The probability that a volunteer who starts at the top gives each answer.
 
-    As `morph.decision_tree.chain`, on tensors: every question's answers sum to the chance of being asked it.
+    As `morph.decision_tree.tree_probabilities`, on tensors: every question's answers sum to the chance of
+    being asked it.
 
     Parameters
     ----------

@@ -8,10 +8,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from morph.checks import check_memory
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.fits.resampling import resample
-from morph.preflight import check_memory
+from morph.parallel import process_pool
 from morph.simulation.observe import Observation, observe
 from morph.simulation.population import draw_scene, get_mix
 from morph.simulation.scenes import Scene
@@ -20,7 +21,6 @@ from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.stamps.half_light_radius import measure
 from morph.surveys import Survey, get_simulated
 from morph.votes import RAW
-from morph.workers import workers
 
 #: Galaxies a worker makes at a time, and the least number of batches for which starting workers pays.
 BATCH = 32
@@ -161,5 +161,5 @@ def _batches(n: int, processes: int, seed: int, survey: str, mix: str, populatio
     if processes == 1 or len(tasks) < WORTH_WORKERS:
         yield from map(_batch, tasks)
         return
-    with workers(processes) as pool:
+    with process_pool(processes) as pool:
         yield from pool.map(_batch, tasks)

@@ -25,16 +25,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from morph.atomic import atomic_files
+from morph.checks import check_folder
 from morph.decision_tree import ANSWER_COLUMNS
 from morph.errors import InputError
-from morph.preflight import check_folder
+from morph.parallel import process_pool
 from morph.signals import stops_like_ctrl_c
 from morph.simulation.coadd import PLANES, Tilename, pack_band
 from morph.simulation.field import MAGNITUDES, Camera, Measured, Source, Star, divide, draw_field, draw_strip
 from morph.simulation.fits_strips import PackedStrip, StripWriter
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, get_simulated
-from morph.workers import workers
 
 #: The tile that is simulated if no other is named: the one of the real cutout that the layout was read from.
 TILENAME = "DES0356-5248"
@@ -193,7 +193,7 @@ def _made(camera: Camera, tile: Tilename, strips: list, processes: int) -> Itera
     if processes == 1 or len(strips) < WORTH_PROCESSES:
         yield from map(make, strips)
         return
-    with workers(processes) as pool:
+    with process_pool(processes) as pool:
         started: deque[Future] = deque()
         for strip in strips:
             started.append(pool.submit(make, strip))

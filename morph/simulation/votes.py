@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morph.decision_tree import ANSWERS, TREE, empty_votes
+from morph.decision_tree import ANSWERS, TREE
 from morph.simulation.scenes import Scene
 from morph.surveys import Survey
+from morph.votes import empty_votes
 
 #: Mean share of votes of the real Galaxy Zoo 2 (all votes on Stripe 82, Willett et al. 2013) that the simulated
 #: "survey" mix should come near, and of Galaxy Zoo DECaLS (Walmsley et al. 2022) for the first question.

@@ -151,22 +151,6 @@ def _short(value) -> float:
     return float(f"{value:.6g}")
 
 
-def most_likely_path(probabilities: dict[str, dict[str, float]]) -> list[tuple[str, str, float]]:
-    """The question, the most likely answer and its probability, down the decision tree: only the questions to
-    which the most likely answers lead."""
-    from morph.decision_tree import TREE
-
-    path: list[tuple[str, str, float]] = []
-    chosen: set[tuple[str, str]] = set()
-    for question in TREE:
-        answers = probabilities.get(question.name)
-        if answers and (not question.asked_after or chosen.intersection(question.asked_after)):
-            answer = max(answers, key=answers.__getitem__)
-            chosen.add((question.name, answer))
-            path.append((question.name, answer, answers[answer]))
-    return path
-
-
 def _print_lines(answers: Iterable[dict[str, Any]]) -> int:
     """Print each answer as a line of JSON on standard output, as it comes; returns how many there were."""
     count = 0
@@ -181,6 +165,8 @@ def _print_table(answers: Iterable[dict[str, Any]], description: dict[str, Any])
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from morph.decision_tree import most_likely_path
 
     console = Console()
     if not console.is_terminal:

@@ -66,7 +66,7 @@ def check(place: str, name: str, as_json: bool) -> None:
         morph deploy check models
         morph deploy check gs://bucket/models --json
     """
-    from morph.quiet import import_quietly
+    from morph.console import import_quietly
     from serving.deploy.checks import examine
     from serving.deploy.deployment import Deployment
 

@@ -29,8 +29,8 @@ def command(model: str, to: str, version: int | None, name: str, precision: str)
         morph export models:/morph@champion --to s3://bucket/models
         morph serve models
     """
+    from morph.checks import check_folder
     from morph.model.store import load_model
-    from morph.preflight import check_folder
     from serving.savedmodel.export import export_model
     from serving.savedmodel.remote import is_url, local
 

@@ -104,9 +104,9 @@ def command(
     # products lose more to threads of their own than they gain.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+    from morph.checks import check_folder
     from morph.domain_shift.sentences import lines
     from morph.fits.zero_points import Calibration
-    from morph.preflight import check_folder
     from morph.signals import stops_like_ctrl_c
     from morph.surveys import UNKNOWN, get_survey
     from morph.tiles.discovery import bands_left_out, find_tiles, survey_of

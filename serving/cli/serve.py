@@ -102,8 +102,8 @@ def command(
         morph classify galaxy.jpg --server 127.0.0.1:8500
         curl http://127.0.0.1:8501/v1/models/morph
     """
+    from morph.console import import_quietly
     from morph.errors import InputError
-    from morph.quiet import import_quietly
     from serving.protocol.batching import BatchingParameters
     from serving.savedmodel.servable import locate
     from serving.server import stock as model_server

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from morph.cores import threads_allowed
 from morph.domain_shift.sample import Sample
+from morph.parallel import threads_allowed
 from morph.stamps.border import border
 from serving.openvino.parts import ABOUT, PARTS
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from morph import __version__
 from morph.atomic import atomic
-from morph.parallel import ahead
+from morph.parallel import prefetch
 from serving.scores import aggregate as tally
 from serving.scores import value_added as friendly
 from serving.scores.aggregate import Aggregate
@@ -106,7 +106,7 @@ def _write_friendly(scores: ScoreFiles, path: Path, about: dict[str, Any]) -> Ag
         atomic(path) as building,
         pq.ParquetWriter(building, schema, compression="zstd", use_dictionary=texts) as file,
     ):
-        for number, table in enumerate(ahead(scores.tables(columns), WAITING)):
+        for number, table in enumerate(prefetch(scores.tables(columns), WAITING)):
             found.add(table, number)
             waiting.append(friendly.friendly(table).replace_schema_metadata(schema.metadata))
             if sum(map(len, waiting)) >= GROUP:

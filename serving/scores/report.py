@@ -11,9 +11,8 @@ from PIL import Image
 
 from morph import __version__
 from morph.atomic import atomic
-from morph.decision_tree import TREE
+from morph.decision_tree import TREE, phrase
 from morph.domain_shift.section import section_of_scores
-from morph.messages import word
 from morph.reports.html import (
     Section,
     commands,
@@ -91,7 +90,7 @@ def _sky(tally: Aggregate) -> Section | None:
 
 def _answers(tally: Aggregate, simulated: bool) -> Section:
     rows = [
-        [question.name, word(question.name, answer), f"{100 * chosen / asked:.1f}", f"{chosen:,.0f}"]
+        [question.name, phrase(question.name, answer), f"{100 * chosen / asked:.1f}", f"{chosen:,.0f}"]
         for question, asked in zip(TREE, tally.asked, strict=True)
         for answer, chosen in zip(question.answers, tally.chosen[TREE.slices[question.name]], strict=True)
         if asked > 0

@@ -7,8 +7,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from morph.decision_tree import TREE
-from morph.messages import word
+from morph.decision_tree import TREE, phrase
 from morph.reports.style import COLOURS, FAINT, INK, STYLE
 from serving.scores.aggregate import CURVES, EDGES, STEPS, Aggregate, merge
 from serving.scores.partitions import CELLS
@@ -88,7 +87,7 @@ def answers(tally: Aggregate) -> Figure:
             # The last of Okabe and Ito's colours is a grey; eight answers need one more.
             colour = (*COLOURS, FAINT)[k]
             axis.barh(row, part, left=left, color=colour, height=0.72, edgecolor="white", linewidth=0.6)
-            text = f"{word(question.name, answer)} {100 * part:.0f} %"
+            text = f"{phrase(question.name, answer)} {100 * part:.0f} %"
             if part > 0.0125 * len(text):
                 ink = "white" if k in _DARK else "#14171a"
                 axis.text(left + part / 2, row, text, ha="center", va="center", fontsize=7.5, color=ink)

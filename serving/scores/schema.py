@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph.atomic import atomic
+from morph.checks import FORMAT, SCORES_FORMAT, check_format
 from morph.decision_tree import column_name
 from morph.errors import InputError
-from morph.formats import FORMAT, SCORES, check_format
 from morph.stamps.image_statistics import NAMES
 from morph.stamps.measures import COLUMNS
 from morph.surveys import CHANNELS, NANOMAGGY_ZERO_POINT, get_survey
@@ -242,7 +242,7 @@ def read_about(path: str | Path) -> dict[str, Any]:
     about = json.loads(metadata[KEY]) if KEY in metadata else {}
     if "model_version" not in about:
         raise InputError(f"'{path}' is not a score file of `morph score`.")
-    check_format(about.get(FORMAT), SCORES, "score file", path)
+    check_format(about.get(FORMAT), SCORES_FORMAT, "score file", path)
     old = [name for name in schema.names if name != column_name(name)]
     if old:
         raise InputError(

@@ -7,8 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from morph.decision_tree import ANSWER_COLUMNS, TREE, Question, column_name
-from morph.messages import NOTHING, word
+from morph.decision_tree import ABSENCES, ANSWER_COLUMNS, TREE, Question, column_name, phrase
 from morph.stamps.flags import Flag, is_clean
 
 #: What is said of a source that shows too little to be classified: its most likely answers would be those of noise.
@@ -89,7 +88,7 @@ def friendly(scores: pa.Table) -> pa.Table:
 def text_widths() -> dict[str, int]:
     """How long the texts that `friendly` adds can become, by column."""
     widths = {column_name(question.name): max(map(len, question.answers)) for question in TREE}
-    longest = (max(len(word(question.name, answer)) for answer in question.answers) for question in TREE)
+    longest = (max(len(phrase(question.name, answer)) for answer in question.answers) for question in TREE)
     return {**widths, "summary": sum(length + len(", ") for length in longest)}
 
 
@@ -134,7 +133,7 @@ def _in_words(chosen: Sequence[np.ndarray]) -> pa.Array:
 
 def _words(kind: np.ndarray) -> list[str]:
     given = [(question, question.answers[k]) for question, k in zip(TREE, kind, strict=True) if k >= 0]
-    return [word(question.name, answer) for question, answer in given if f"{question.name}_{answer}" not in NOTHING]
+    return [phrase(question.name, answer) for question, answer in given if f"{question.name}_{answer}" not in ABSENCES]
 
 
 def _field(name: str, kind: pa.DataType, description: str) -> pa.Field:

@@ -69,7 +69,7 @@ class LocalModel:
     @contextmanager
     def open(self) -> Iterator[Backend]:
         """InputError when there is no such model, or no such engine."""
-        from morph.model_names import find_model
+        from morph.registry import find_model
         from serving.openvino.engine import opened
 
         path = find_model(self.name)
@@ -87,7 +87,7 @@ class LocalModel:
             yield replace(backend, description={**backend.description, "version": version, "engine": engine})
 
     def shared(self, folder: Path) -> "LocalModel":
-        from morph.model_names import find_model
+        from morph.registry import find_model
 
         path = folder / "model.keras"
         shutil.copy(find_model(self.name), path)

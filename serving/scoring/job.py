@@ -8,8 +8,8 @@ from typing import Any
 
 from morph import __version__
 from morph.catalogs.spatial_index import SpatialIndex
+from morph.checks import FORMAT, SCORES_FORMAT
 from morph.fits.zero_points import HEADERS, Calibration
-from morph.formats import FORMAT, SCORES
 from morph.tiles.footprints import Overlap
 from serving.scoring.backends import ModelRef
 
@@ -48,7 +48,7 @@ class Job:
         if self.catalogue is not None:
             catalogue, selection = self.catalogue.about(), self.catalogue.where
         return {
-            FORMAT: SCORES,
+            FORMAT: SCORES_FORMAT,
             "software": f"morph {__version__}",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "survey": self.survey,

@@ -17,7 +17,7 @@ from astropy.table import Table
 from morph.catalogs.sources import detect
 from morph.errors import InputError
 from morph.fits.checksums import verify
-from morph.parallel import ahead, spread
+from morph.parallel import map_threads, prefetch
 from morph.sizes import FIELD
 from morph.stamps.cutting import Flag
 from morph.stamps.image_statistics import STATISTICS, measure
@@ -68,7 +68,7 @@ def score_tiles(
             return item, backend.answer(item.stamps)
         return item, None
 
-    for item, outputs in spread(answered, ahead(_walk(groups, job, readers), WAITING), backend.at_once):
+    for item, outputs in map_threads(answered, prefetch(_walk(groups, job, readers), WAITING), backend.at_once):
         if isinstance(item, _Batch):
             assert outputs is not None
             item.sheet.fill(item, outputs)

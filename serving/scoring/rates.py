@@ -18,7 +18,7 @@ from morph.catalogs.sources import detect
 from morph.catalogs.spatial_index import SpatialIndex
 from morph.errors import InputError
 from morph.fits.zero_points import HEADERS, UNCALIBRATED, Calibration
-from morph.parallel import spread
+from morph.parallel import map_threads
 from morph.stamps.cutting import cut_from
 from morph.stamps.photometry import smallest_radius
 from morph.surveys import get_survey
@@ -166,7 +166,7 @@ def _answers(backend: Backend, stamps: np.ndarray) -> float:
     backend.answer(stamps)
     start = time.monotonic()
     asked = takewhile(lambda _: time.monotonic() - start < ANSWERING, repeat(stamps))
-    count = sum(len(stamps) for _ in spread(backend.answer, asked, backend.at_once))
+    count = sum(len(stamps) for _ in map_threads(backend.answer, asked, backend.at_once))
     return count / (time.monotonic() - start)
 
 

@@ -17,9 +17,9 @@ from astropy.table import Table
 
 from morph.atomic import atomic
 from morph.catalogs.spatial_index import SpatialIndex
-from morph.cores import threads_allowed
 from morph.errors import InputError
 from morph.fits.zero_points import HEADERS, Calibration
+from morph.parallel import threads_allowed
 from morph.surveys import UNKNOWN, get_survey
 from morph.tiles.overlaps import find_overlaps
 from morph.tiles.prefetch import Readers

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from morph.cores import threads_allowed
+from morph.parallel import threads_allowed
 from serving.savedmodel.export import versions
 from serving.savedmodel.servable import Location, Servable, StatusError
 from serving.server.batcher import Batcher, Threads

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from morph.dataset import PROPERTIES, Galaxies, GalaxiesWriter, Galaxy, split_position
-from morph.decision_tree import VOTE_COLUMNS, column_name, empty_votes, set_votes
+from morph.decision_tree import VOTE_COLUMNS, column_name
 from morph.errors import InputError
+from morph.votes import empty_votes, set_votes
 
 SIZE = 8
 

@@ -5,21 +5,23 @@ from morph.decision_tree import (
     ANSWER_COLUMNS,
     ANSWERS,
     COARSE,
+    TREE,
+    VOTE_COLUMNS,
+    column_name,
+    membership,
+    most_likely_path,
+    question_membership,
+    question_of,
+    tree_probabilities,
+    vote_column,
+)
+from morph.votes import empty_votes, set_votes
+from training.importers.decision_trees import (
     GALAXY10_CLASSES,
     GALAXY_ZOO_1_CLASSES,
     GALAXY_ZOO_2,
     GALAXY_ZOO_2_ASKED_AFTER,
     RING_CLASSES,
-    TREE,
-    VOTE_COLUMNS,
-    chain,
-    column_name,
-    empty_votes,
-    membership,
-    question_membership,
-    question_of,
-    set_votes,
-    vote_column,
 )
 
 
@@ -108,7 +110,7 @@ def test_chain_multiplies_down_the_tree():
     set_to(**{"has-spiral-arms_yes": 0.8, "has-spiral-arms_no": 0.2})
     set_to(**{"spiral-winding_tight": 0.5, "spiral-winding_medium": 0.5, "spiral-winding_loose": 0.0})
     set_to(**{"how-rounded_round": 1.0, "how-rounded_in-between": 0.0, "how-rounded_cigar-shaped": 0.0})
-    chained = dict(zip(ANSWERS, chain(fractions), strict=True))
+    chained = dict(zip(ANSWERS, tree_probabilities(fractions), strict=True))
     assert chained["smooth-or-featured_featured-or-disk"] == pytest.approx(0.6)
     assert chained["disk-edge-on_yes"] == pytest.approx(0.6 * 0.25)
     assert chained["has-spiral-arms_yes"] == pytest.approx(0.6 * 0.75 * 0.8)
@@ -120,7 +122,7 @@ def test_chain_multiplies_down_the_tree():
 
 def test_chain_works_on_batches_and_leaves_its_input_alone():
     fractions = np.full((2, 5, len(ANSWERS)), 0.5)
-    assert chain(fractions).shape == fractions.shape
+    assert tree_probabilities(fractions).shape == fractions.shape
     assert (fractions == 0.5).all()
 
 
@@ -131,3 +133,18 @@ def test_columns_have_underscores_and_stay_apart():
     for name in VOTE_COLUMNS:
         assert vote_column(name) == vote_column(column_name(name)) == name
     assert vote_column("smooth-or_featured") is None
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_most_likely_path_has_only_questions_that_are_asked(named):
+    p = {name: np.full(len(TREE[name].answers), 0.1) for name in TREE.slices}
+    p["smooth-or-featured"][1] = p["disk-edge-on"][1] = p["has-spiral-arms"][1] = 0.9
+    flat = np.concatenate([p[question.name] for question in TREE])
+    by_name = {name: dict(zip(TREE[name].answers, values, strict=True)) for name, values in p.items()}
+    path = most_likely_path(by_name if named else flat)
+    assert path[:3] == [
+        ("smooth-or-featured", "featured-or-disk", 0.9),
+        ("disk-edge-on", "no", 0.9),
+        ("has-spiral-arms", "no", 0.9),
+    ]
+    assert [name for name, *_ in path[3:]] == ["bar", "bulge-size", "merging", "odd-feature"]

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from morph.checks import DATASET_FORMAT, FORMAT, check_format
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.decision_tree import empty_votes
 from morph.errors import InputError
-from morph.formats import DATASET, FORMAT, check_format
 from morph.model.store import SHIPPED, load_model
+from morph.votes import empty_votes
 
 
 @pytest.mark.parametrize("found", [2, 0, -1, "1", 1.5])
@@ -31,7 +31,7 @@ def test_a_dataset_bears_its_format_and_one_of_a_newer_morph_is_refused(tmp_path
     part = tmp_path / "set" / "part-00000.parquet"
     table = pq.read_table(part)
     about = json.loads(table.schema.metadata[b"morph"])
-    assert about.pop(FORMAT) == DATASET
+    assert about.pop(FORMAT) == DATASET_FORMAT
     pq.write_table(table.replace_schema_metadata({"morph": json.dumps(about)}), part)
     assert len(Galaxies.open(tmp_path / "set")) == 1, "one of before the numbers"
     pq.write_table(table.replace_schema_metadata({"morph": json.dumps({**about, FORMAT: 9})}), part)

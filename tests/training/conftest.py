@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.decision_tree import ANSWERS, TREE, empty_votes, set_votes
+from morph.decision_tree import ANSWERS, TREE
+from morph.votes import empty_votes, set_votes
 
 
 @pytest.fixture

@@ -54,10 +54,10 @@ def command(
     import numpy as np
     from rich.console import Console
 
+    from morph.checks import check_memory
     from morph.dataset import Galaxies, dataset_name, find_dataset
     from morph.domain_shift.sentences import document, lines
     from morph.model.store import find_model, load_model
-    from morph.preflight import check_memory
     from morph.votes import difference, one_kind
     from training.evaluation.anomalies import check_alphas, measure_anomalies
     from training.evaluation.anomaly_table import anomaly_lines, anomaly_table

@@ -56,9 +56,9 @@ def command(
 
     table.check(to)
 
+    from morph.checks import check_memory
     from morph.dataset import Galaxies, find_dataset
     from morph.model.store import find_model, load_model
-    from morph.preflight import check_memory
     from morph.votes import difference, one_kind
     from training.evaluation.evaluate import part_of
     from training.prediction.predict import choose, predict

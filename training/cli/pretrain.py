@@ -29,8 +29,8 @@ def command(
     morph pretrain my-survey --labels 300 --to from-scratch.keras
     """
     options.check(datasets)
+    from morph.console import import_quietly
     from morph.model.classifier import Classifier
-    from morph.quiet import import_quietly
     from training.fitting.fit import Recipe
 
     recipe = options.recipe(Recipe(), steps=steps)

@@ -64,9 +64,9 @@ def command(
     \b
     morph transfer models:/morph@sdss my-survey --labels 0,50,100,300 --to my-transfer
     """
+    from morph.checks import check_memory
     from morph.dataset import find_dataset
     from morph.model.store import find_model
-    from morph.preflight import check_memory
     from training.experiments.preflight import check_tracking
     from training.label_budget.plan import budgets_of, methods_of
     from training.label_budget.report import check_folder, show

@@ -10,12 +10,12 @@ from functools import partial
 
 import numpy as np
 
+from morph.console import track
 from morph.dataset import Galaxies, split_position
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from training.fitting.adapt import adapted_to
 from training.fitting.fit import FINETUNING, Recipe, fit
-from training.progress import track
 
 Adapt = Callable[[Classifier, Galaxies, int], Classifier]
 Ask = Callable[[Classifier, np.ndarray], dict[str, np.ndarray]]

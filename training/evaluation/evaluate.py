@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 
 from morph import __version__
 from morph.atomic import atomic
+from morph.console import track
 from morph.dataset import SPLITS, Galaxies
 from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
 from morph.errors import InputError
 from morph.votes import one_kind
 from training.metrics import votes as metrics
 from training.metrics.votes import Figure
-from training.progress import track
 
 if TYPE_CHECKING:
     from training.run import Run

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from morph.atomic import atomic
-from morph.errors import InputError
-from morph.problems import chain
+from morph.errors import InputError, causes, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -218,9 +217,7 @@ def _is_refused(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     """The first cause of an error, in one line."""
-    first = [*chain(error)][-1]
-    text = str(error if isinstance(error, InputError) else first).strip() or type(first).__name__
-    return text.splitlines()[0][:160].rstrip(".")
+    return first_line(error if isinstance(error, InputError) else [*causes(error)][-1])
 
 
 # --- The kinds of records: each is sent by a function of client, run, content and the folder of its files --------

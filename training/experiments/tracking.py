@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from morph import __version__, signals
 from morph.dataset import Galaxies, dataset_name
 from morph.errors import InputError
+from morph.registry import open_store
 from morph.signals import stops_like_ctrl_c
-from morph.tracking_store import open_store
 from training.experiments import code_version
 from training.experiments.outbox import Outbox
 

@@ -10,9 +10,9 @@ import click
 import numpy as np
 
 from morph.atomic import atomic
+from morph.checks import check_file, check_memory
 from morph.dataset import Galaxies, dataset_name, find_dataset
 from morph.errors import InputError
-from morph.preflight import check_file, check_memory
 from morph.votes import one_kind
 from training.experiments import models, tracking
 from training.experiments.preflight import check_alias, check_tracking

@@ -7,7 +7,7 @@ with, ends up better than the teacher (Xie et al. 2020, "noisy student").
 import numpy as np
 
 from morph.dataset import Galaxies
-from morph.decision_tree import ANSWERS, VOTE_COLUMNS, chain
+from morph.decision_tree import ANSWERS, VOTE_COLUMNS, tree_probabilities
 from morph.model.classifier import Classifier
 from training.fitting.adapt import turned
 
@@ -25,5 +25,5 @@ def taught(teacher: Classifier, galaxies: Galaxies, volunteers: float = VOLUNTEE
     for view in turned(galaxies.images):
         fractions += teacher.answer(view)["probabilities"]
     votes = np.zeros((len(galaxies), len(VOTE_COLUMNS)), dtype="float32")
-    votes[:, : len(ANSWERS)] = volunteers * chain(fractions / 8)
+    votes[:, : len(ANSWERS)] = volunteers * tree_probabilities(fractions / 8)
     return galaxies.with_votes(votes, teacher.about.get("votes", ""))

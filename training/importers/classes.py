@@ -9,16 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from morph.decision_tree import (
-    GALAXY10_CLASSES,
-    GALAXY_ZOO_1_CLASSES,
-    GALAXY_ZOO_1_VOTES,
-    RING_CLASSES,
-    VOTE_COLUMNS,
-    vote_column,
-)
+from morph.decision_tree import VOTE_COLUMNS, vote_column
 from morph.errors import InputError
 from morph.votes import DEBIASED, RAW
+from training.importers.decision_trees import GALAXY10_CLASSES, GALAXY_ZOO_1_CLASSES, GALAXY_ZOO_1_VOTES, RING_CLASSES
 from training.importers.labels import Labels, assemble
 from training.importers.measures import kind_of
 from training.importers.tables import Table

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from morph.console import track
 from morph.dataset import PROPERTIES
 from morph.errors import InputError
 from morph.fits.planes import Planes, is_fits
 from morph.fits.zero_points import HEADERS, Calibration, in_words
+from morph.parallel import map_processes
 from morph.stamps.cutout_files import Cutout, find_cutouts, read_cutouts
 from morph.tiles.tile import tile_name
 from training.importers.annotations import Known, know
@@ -20,7 +22,6 @@ from training.importers.matching import position
 from training.importers.report import Report
 from training.importers.stamps import Stamp, write
 from training.importers.tables import Table
-from training.progress import each, track
 
 #: An image of one galaxy with more pixels on a side than this is a tile that lacks its catalogue.
 LARGEST = 2048
@@ -71,7 +72,7 @@ def import_cutouts(
         known = know(table, labels, {name: position(name) for name in chain(*names)}, id_column, report)
         keep = set(known.wanted(chain(*names), keep_unlabelled, report))
         groups = [group for group, inside in zip(groups, names, strict=True) if keep.intersection(inside)]
-    stamps = each(partial(_cut, headers=headers), groups)
+    stamps = map_processes(partial(_cut, headers=headers), groups)
     tracked = chain.from_iterable(track(stamps, "Cutting out galaxies", len(groups)))
     write(tracked, to, "flux", headers.survey, known, keep, report)
 

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from morph.console import track
 from morph.errors import InputError
+from morph.parallel import map_processes
 from training.importers import classes
 from training.importers.annotations import know
 from training.importers.pictures import cut
 from training.importers.report import Report
 from training.importers.stamps import Stamp, write
 from training.importers.tables import Table
-from training.progress import each, track
 
 #: Pictures that are held in memory at once.
 CHUNK = 512
@@ -65,7 +66,7 @@ def _import(file, path: Path, to: Path, survey: str, report: Report, pixel_scale
 def _stamps(images, names: list[str], scales: np.ndarray) -> Iterator[Stamp]:
     for start in range(0, len(names), CHUNK):
         part = slice(start, start + CHUNK)
-        yield from each(_cut, list(zip(names[part], images[part], scales[part], strict=True)))
+        yield from map_processes(_cut, list(zip(names[part], images[part], scales[part], strict=True)))
 
 
 def _cut(item: tuple[str, np.ndarray, float]) -> Stamp:

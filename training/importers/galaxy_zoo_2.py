@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from morph.decision_tree import GALAXY_ZOO_2, GALAXY_ZOO_2_ASKED_AFTER
 from morph.votes import DEBIASED
+from training.importers.decision_trees import GALAXY_ZOO_2, GALAXY_ZOO_2_ASKED_AFTER
 from training.importers.labels import Labels, assemble
 from training.importers.measures import choose_kind, kind_of
 from training.importers.tables import Table

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from morph.console import track
 from morph.errors import InputError
+from morph.parallel import map_processes
 from morph.sizes import STAMP_SIZE
 from morph.stamps import composite
 from morph.stamps.flags import Flag
@@ -17,7 +19,6 @@ from training.importers.matching import position, stem, stems_of
 from training.importers.report import Report
 from training.importers.stamps import Stamp, write
 from training.importers.tables import Table
-from training.progress import each, track
 
 
 def find_pictures(paths: Iterable[Path]) -> list[Path]:
@@ -58,7 +59,7 @@ def import_pictures(
     positions = {name: position(name) for name in by_stem}
     known = know(table, labels, positions, id_column, report) if table is not None else Known()
     wanted = known.wanted(by_stem, keep_unlabelled, report)
-    stamps = each(partial(_cut_file, pixel_scale=pixel_scale), [by_stem[name] for name in wanted])
+    stamps = map_processes(partial(_cut_file, pixel_scale=pixel_scale), [by_stem[name] for name in wanted])
     write(track(stamps, "Cutting out galaxies", len(wanted)), to, "composite", survey, known, None, report)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from morph.dataset import GalaxiesWriter, Galaxy
-from morph.decision_tree import empty_votes
 from morph.errors import InputError
 from morph.stamps.cutting import Flag
+from morph.votes import empty_votes
 from training.importers.annotations import Known
 from training.importers.report import Report
 

@@ -9,6 +9,7 @@ from astropy.table import Table as Catalog
 from astropy.table import vstack
 
 from morph.catalogs.sources import detect, locate, read_catalog
+from morph.console import track
 from morph.dataset import PROPERTIES
 from morph.errors import InputError
 from morph.fits.zero_points import HEADERS, Calibration, in_words
@@ -21,7 +22,6 @@ from training.importers.labels import Labels
 from training.importers.report import Report
 from training.importers.stamps import Stamp, write
 from training.importers.tables import Table
-from training.progress import track
 
 #: Stamps that are held in memory at once.
 CHUNK = 512

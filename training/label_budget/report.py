@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from morph import preflight as beforehand
+from morph import checks
 from morph.atomic import atomic
 from morph.errors import InputError
 
@@ -21,7 +21,7 @@ def check_folder(to: Path) -> None:
     """InputError unless a transfer's folder can be made at `to`, in place of an older one or of nothing."""
     if to.exists() and (not to.is_dir() or any(path.name not in FILES for path in to.iterdir())):
         raise InputError(f"'{to}' exists and holds something other than a transfer; choose another --to.")
-    beforehand.check_folder(to)
+    checks.check_folder(to)
 
 
 def save(summary: "Summary", to: Path, title: str) -> None:

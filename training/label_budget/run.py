@@ -10,13 +10,13 @@ import numpy as np
 
 from morph.dataset import Galaxies, dataset_name
 from morph.model.store import find_model, load_model
+from morph.parallel import run_in_process
 from morph.votes import difference, one_kind
 from training.evaluation.evaluate import Evaluation
 from training.experiments import tracking
 from training.experiments.seen import Seen
 from training.fitting.fit import Recipe
 from training.label_budget.plan import Trial, children
-from training.label_budget.process import apart
 from training.label_budget.report import save
 from training.label_budget.summary import Summary, summarise
 from training.label_budget.trials import Setting, Target, answer_of, fingerprint, run_trials, weights_digest, within
@@ -60,7 +60,7 @@ def carry_over(
         run.log_params(params)
         run.log_dataset(target.train, "training")
         with _Display(plan, setting) as report:
-            answer = partial(apart, _answer, str(find_model(model)), dataset)
+            answer = partial(run_in_process, _answer, str(find_model(model)), dataset)
             evaluations = run_trials(plan, source, model, target, setting, experiment, report, answer)
         summary = summarise(evaluations)
         for (method, labels), figures in summary.points.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from morph.decision_tree import ANSWERS, COARSE, TREE, VOTE_COLUMNS, chain, membership, question_of
+from morph.decision_tree import ANSWERS, COARSE, TREE, VOTE_COLUMNS, membership, question_of, tree_probabilities
 
 #: Galaxy Zoo 2 asks first whether anything is odd, so that this union is one of its 37 answers.
 _ANYTHING_ODD = "odd-feature_any"
@@ -90,7 +90,7 @@ def chained_votes(votes: np.ndarray, cells: Cells) -> tuple[np.ndarray, tuple[st
 
 def chained_probabilities(probabilities: np.ndarray, cells: Cells, names: tuple[str, ...]) -> np.ndarray:
     """Probabilities in the same convention, for the columns that `chained_votes` gave: [n, columns]."""
-    values, all_names = _with_anything_odd(cells.add(chain(probabilities)), cells.names)
+    values, all_names = _with_anything_odd(cells.add(tree_probabilities(probabilities)), cells.names)
     return values[:, [all_names.index(name) for name in names]]
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from morph.console import track
 from morph.dataset import Galaxies
 from morph.errors import InputError
 from training.prediction.modalities import MODALITIES, known, values, words
-from training.progress import track
 
 #: Draws from each posterior: enough for its 1st percentile.
 DRAWS = 500

@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from morph.checks import check_file
 from morph.decision_tree import ANSWER_COLUMNS, TREE
 from morph.errors import InputError
-from morph.preflight import check_file
 from training.prediction.modalities import BANDS
 from training.prediction.predict import Predicted, described
 

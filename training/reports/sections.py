@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from morph.dataset import Galaxies
-from morph.decision_tree import COARSE, VOTE_COLUMNS, likely_path, question_of
-from morph.messages import NOTHING, word
+from morph.decision_tree import ABSENCES, COARSE, VOTE_COLUMNS, most_likely_path, phrase, question_of
 from morph.reports.html import Section, escape, facts, picture, short, simulated_mark, table
 from morph.reports.style import svg
 from morph.sizes import NETWORK_SIZE
@@ -43,8 +42,8 @@ def various(probabilities: np.ndarray, n: int) -> list[int]:
     kinds: dict[tuple, list[int]] = {}
     p4 = four_classes(probabilities).max(axis=1)
     for i in np.argsort(-p4):
-        path = likely_path(probabilities[i])
-        kind = tuple((q, a) for q, a, _ in path if f"{q}_{a}" not in NOTHING and q in _SHAPES)
+        path = most_likely_path(probabilities[i])
+        kind = tuple((q, a) for q, a, _ in path if f"{q}_{a}" not in ABSENCES and q in _SHAPES)
         kinds.setdefault(kind, []).append(int(i))
     # Common kinds come first, and every kind is seen once before any is seen twice.
     queues = sorted(kinds.values(), key=len, reverse=True)
@@ -60,8 +59,8 @@ _SHAPES = ("smooth-or-featured", "disk-edge-on", "has-spiral-arms", "bar", "how-
 
 def _card(galaxies: Galaxies, answers: Answers, i: int) -> str:
     image = pictures.pictures(pictures.centre(galaxies.images[i : i + 1], NETWORK_SIZE))[0]
-    path = likely_path(answers["probabilities"][i])
-    words = [word(q, a) for q, a, _ in path if f"{q}_{a}" not in NOTHING]
+    path = most_likely_path(answers["probabilities"][i])
+    words = [phrase(q, a) for q, a, _ in path if f"{q}_{a}" not in ABSENCES]
     bars = "".join(_bar(q, a, p, _share(galaxies.votes[i], q, a)) for q, a, p in path)
     score = answers["anomaly_score"][i]
     strange = ", flagged" if answers["anomaly"][i] else ""
@@ -87,7 +86,7 @@ def _share(votes: np.ndarray, question: str, answer: str) -> float | None:
 def _bar(question: str, answer: str, p: float, share: float | None) -> str:
     mark = f'<b style="left:{100 * share:.0f}%"></b>' if share is not None else ""
     return (
-        f'<div class="answer" title="{escape(question)}: {escape(answer)}">{escape(word(question, answer))}'
+        f'<div class="answer" title="{escape(question)}: {escape(answer)}">{escape(phrase(question, answer))}'
         f"<span>{100 * p:.0f} %</span>"
         f'<div class="track"><i style="width:{100 * p:.0f}%"></i>{mark}</div></div>'
     )

@@ -5,7 +5,7 @@ from keras import ops
 from morph.model.anomaly import ALL_BANDS, BAND_SETS, PLACES, Anomaly, band_set, bands_of
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
-from morph.model_names import SHIPPED
+from morph.registry import SHIPPED
 
 SIZE = 6
 

@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from morph.decision_tree import VOTE_COLUMNS, empty_votes, set_votes
+from morph.decision_tree import VOTE_COLUMNS
 from morph.model.experts import Experts, log_density, product, restore, transform
+from morph.votes import empty_votes, set_votes
 
 MEASURED = np.array([[17.6, 16.9, 16.5, 3.0, 0.1], [19.0, 18.1, 17.7, 1.2, 0.25]])
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from morph.decision_tree import ANSWERS, TREE, empty_votes, set_votes
+from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
 from morph.model.inference import infer
+from morph.votes import empty_votes, set_votes
 
 
 @pytest.fixture(scope="module")

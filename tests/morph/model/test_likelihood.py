@@ -3,8 +3,9 @@ import pytest
 from keras import ops
 from scipy.special import gammaln
 
-from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS, empty_votes, set_votes
+from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
 from morph.model.vote_likelihood import log_gamma, log_likelihood
+from morph.votes import empty_votes, set_votes
 
 QUESTIONS = [question.name for question in TREE]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from morph.decision_tree import ANSWERS, TREE, chain
+from morph.decision_tree import ANSWERS, TREE, tree_probabilities
 from morph.model.tree_arithmetic import down_the_tree
 
 
@@ -41,4 +41,4 @@ def test_one_galaxy_by_hand():
 def test_it_is_the_chain_of_the_kaggle_challenge_on_tensors():
     p = random_probabilities(50)
     p[0, TREE.slices["smooth-or-featured"]] = [0, 0, 1]
-    np.testing.assert_allclose(ops.convert_to_numpy(down_the_tree(p)), chain(p), atol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(down_the_tree(p)), tree_probabilities(p), atol=1e-6)

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morph.decision_tree import ANSWERS, GALAXY_ZOO_2, TREE
+from morph.decision_tree import ANSWERS, TREE
 from morph.simulation.population import MIXES, draw_scene
 from morph.simulation.scenes import Companion
 from morph.simulation.votes import TARGETS, answer_probabilities, draw_votes, ordinal, visibility
 from morph.surveys import SIMULATED, get_survey
+from training.importers.decision_trees import GALAXY_ZOO_2
 
 
 def chance(scene, survey, answer):

@@ -18,7 +18,6 @@ from astropy.io import fits
 from PIL import Image
 
 from morph.decision_tree import TREE
-from serving.cli.classify import most_likely_path
 from serving.client import MorphClient
 from tests.serving.strange_requests import honest
 
@@ -79,16 +78,6 @@ def test_the_table_shows_the_way_down_the_tree(morph, server, pictures):
     given = ("--zero-point", "none", "--server", server.address)
     assert "Zero points g, r, i: not known by none (option" in morph("classify", pictures / "c_r.fits", *given)[1]
     assert "morph version 3 (des)" in output
-
-
-def test_only_questions_on_the_way_are_shown():
-    sure = {question.name: {a: float(a == question.answers[0]) for a in question.answers} for question in TREE}
-    assert [step[:2] for step in most_likely_path(sure)] == [
-        ("smooth-or-featured", "smooth"),
-        ("how-rounded", "round"),
-        ("merging", "none"),
-        ("odd-feature", "none"),
-    ]
 
 
 @pytest.fixture

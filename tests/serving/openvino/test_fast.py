@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from morph.errors import InputError
-from morph.model_names import SHIPPED
+from morph.registry import SHIPPED
 from serving.openvino import cache, engine
 from serving.openvino.model import CHUNK, FastModel
 from serving.openvino.parity import LIMITS, Parity

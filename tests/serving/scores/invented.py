@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from morph.decision_tree import ANSWERS, TREE, chain
+from morph.decision_tree import ANSWERS, TREE, tree_probabilities
 from morph.stamps.image_statistics import NAMES
 from serving.scores.schema import Scores, write_scores
 from serving.scores.summary import Failed, Scored, Summary
@@ -42,7 +42,7 @@ def invented_scores(name: str, ra: np.ndarray, dec: np.ndarray, stamps: np.ndarr
     strange = np.linspace(0.001, 1, count).astype("float32")
     outputs = {
         "probabilities": p,
-        "tree_probabilities": chain(p).astype("float32"),
+        "tree_probabilities": tree_probabilities(p).astype("float32"),
         "concentration": worth,
         "embedding": random.normal(size=(count, 64)).astype("float32"),
         "reconstruction_error": np.ones(count, "float32"),

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from morph.decision_tree import ANSWER_COLUMNS, TREE, chain, column_name
+from morph.decision_tree import ANSWER_COLUMNS, TREE, column_name, tree_probabilities
 from morph.stamps.flags import Flag
 from serving.scores.value_added import NEEDED, UNRESOLVED, columns_of, friendly, reach
 from tests.serving.scores.invented import write_tile
@@ -32,7 +32,7 @@ def certain(scores: pa.Table, **answers: str) -> pa.Table:
 
 def test_the_chance_to_be_asked_is_the_trees(scores):
     p = columns_of(scores, ANSWER_COLUMNS)
-    tree = chain(p.T).T
+    tree = tree_probabilities(p.T).T
     for question in TREE:
         np.testing.assert_allclose(reach(p)[question.name], tree[TREE.slices[question.name]].sum(axis=0), rtol=1e-5)
 

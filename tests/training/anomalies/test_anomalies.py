@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.decision_tree import empty_votes, set_votes
 from morph.errors import InputError
+from morph.votes import empty_votes, set_votes
 from training.evaluation.anomalies import ALL, REAL, SCORES, auroc, check_alphas, measure_anomalies
 from training.evaluation.anomaly_table import anomaly_lines, anomaly_table
 from training.experiments import tracking

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.decision_tree import empty_votes
 from morph.errors import InputError
 from morph.model.anomaly import ALL_BANDS, BAND_SETS, bands_of
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
-from morph.model_names import SHIPPED
+from morph.registry import SHIPPED
+from morph.votes import empty_votes
 from training.fitting.anomaly_reference import learn_reference
 from training.fitting.injected import KINDS, kinds_for
 from training.weights.bands import check_the_rest, teach_bands

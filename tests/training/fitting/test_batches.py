@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.decision_tree import VOTE_COLUMNS, empty_votes, set_votes
+from morph.decision_tree import VOTE_COLUMNS
 from morph.errors import InputError
 from morph.model.experts import restore
+from morph.votes import empty_votes, set_votes
 from training.fitting.batches import Batches, given_of, linear, mostly_artifact, rarity, unanswered
 
 

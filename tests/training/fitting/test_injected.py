@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.decision_tree import empty_votes
+from morph.votes import empty_votes
 from training.fitting.injected import KINDS, RADIUS, inject
 
 SIZE = 96

@@ -22,7 +22,7 @@ def ellipticals(sample, tmp_path):
 
 @pytest.fixture
 def unlabelled(sample, tmp_path):
-    from morph.decision_tree import empty_votes
+    from morph.votes import empty_votes
 
     with GalaxiesWriter(tmp_path / "unlabelled", "composite") as writer:
         for galaxy in sample:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.decision_tree import empty_votes, set_votes
+from morph.votes import empty_votes, set_votes
 from training.experiments.train import train
 from training.fitting.fit import Recipe
 from training.fitting.sets import Task, training_sets

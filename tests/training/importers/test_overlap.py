@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.decision_tree import empty_votes
 from morph.sizes import STAMP_SIZE
 from morph.stamps.composite import stamp_from_file
+from morph.votes import empty_votes
 from training.importers.overlap import without_duplicates
 
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from morph.decision_tree import VOTE_COLUMNS, empty_votes, set_votes
+from morph.decision_tree import VOTE_COLUMNS
+from morph.votes import empty_votes, set_votes
 from training.label_budget.three_questions import three_questions
 from training.metrics import votes as metrics
 

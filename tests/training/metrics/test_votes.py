@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morph.decision_tree import ANSWERS, COARSE, GALAXY_ZOO_2, TREE, VOTE_COLUMNS, empty_votes, set_votes
+from morph.decision_tree import ANSWERS, COARSE, TREE, VOTE_COLUMNS
+from morph.votes import empty_votes, set_votes
+from training.importers.decision_trees import GALAXY_ZOO_2
 from training.metrics import votes as metrics
 from training.metrics.cells import Cells, chained_probabilities, chained_votes
 from training.metrics.four_classes import (

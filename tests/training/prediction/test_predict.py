@@ -10,9 +10,10 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.decision_tree import ANSWER_COLUMNS, ANSWERS, TREE, column_name, empty_votes, set_votes
+from morph.decision_tree import ANSWER_COLUMNS, ANSWERS, TREE, column_name
 from morph.errors import InputError
 from morph.model.classifier import Classifier
+from morph.votes import empty_votes, set_votes
 from training.cli.predict import command
 from training.prediction import table as predicted_table
 from training.prediction.modalities import MODALITIES, known, parse

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
-from morph.decision_tree import ANSWER_COLUMNS, TREE, likely_path
+from morph.decision_tree import ANSWER_COLUMNS
 from morph.errors import InputError
 from morph.tiles.tile import Tile
 from training.experiments.comparison import compare, compare_all
@@ -180,17 +180,6 @@ def test_scores_that_are_missing_damaged_or_something_else_are_bad_input(tmp_pat
     pq.write_table(scores.drop_columns(["anomaly"]), tmp_path / "bad.parquet")
     with pytest.raises(InputError, match="no column 'anomaly'"):
         read_scores(tmp_path)
-
-
-def test_the_likely_path_follows_the_tree(probabilities_of):
-    (p,) = probabilities_of(
-        {"smooth-or-featured_featured-or-disk": 0.9, "smooth-or-featured_smooth": 0.1}
-        | {"disk-edge-on_yes": 0.2, "disk-edge-on_no": 0.8, "has-spiral-arms_no": 1.0}
-    )
-    names = [question for question, _, _ in likely_path(p)]
-    assert names[:3] == ["smooth-or-featured", "disk-edge-on", "has-spiral-arms"]
-    assert not {"how-rounded", "edge-on-bulge", "spiral-winding", "spiral-arm-count"} & set(names)
-    assert set(names) <= {question.name for question in TREE}
 
 
 def test_a_choice_shows_every_kind_before_it_repeats_one(probabilities_of):

@@ -1,22 +1,34 @@
-"""What can be known before a long command starts: whether its output can be written and its data fit into memory."""
+"""Checks before work starts: whether output can be written, data fit into memory, and a format is known."""
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from morph.errors import InputError
 from morph.signals import held_back
 
-#: What Keras, TensorFlow and a model take, bytes.
+#: Versions of the formats of datasets (`morph.dataset`), models (`morph.model.store`) and score files
+#: (`serving.scores.schema`). A version rises when earlier versions of morph can no longer read what is written. What
+#: has none was written before there were versions, and is read as version 1.
+DATASET_FORMAT, MODEL_FORMAT, SCORES_FORMAT = 1, 1, 1
+
+#: The key of the version in each.
+FORMAT = "format"
+
+#: Memory that Keras, TensorFlow and a model take, bytes.
 BASE = 1.0e9
+
 #: Copies of a dataset's images that are held at once while it is read, and while a part of it is selected.
 COPIES = 2
-#: Where Linux says what a container may use and uses: folder, limit, in use; of control groups 2 and 1.
+
+#: Linux's files with the memory that a container may use and uses, of control groups 2 and 1.
 _CGROUPS = (
     ("/sys/fs/cgroup", "memory.max", "memory.current"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
-#: What of that is the cache of files, which makes room: lines of the folder's ``memory.stat``.
+
+#: Lines of ``memory.stat`` with the part of it that is the cache of files, which is freed on demand.
 _CACHE = ("active_file", "inactive_file")
 
 
@@ -24,17 +36,17 @@ def check_file(path: Path, option: str = "--to") -> None:
     """InputError unless a file can be written at `path`, in place of an older file or of nothing."""
     if os.path.isdir(path):
         raise InputError(f"'{path}' is a folder; give {option} the name of a file.")
-    _try(path, option)
+    _try_writing(path, option)
 
 
 def check_folder(path: Path, option: str = "--to") -> None:
     """InputError unless a folder can be made at `path`, or files be written into the one that is there."""
     if os.path.exists(path) and not os.path.isdir(path):
         raise InputError(f"'{path}' is a file; give {option} the name of a folder.")
-    _try(path / "part" if os.path.isdir(path) else path, option)
+    _try_writing(path / "part" if os.path.isdir(path) else path, option)
 
 
-def _try(path: Path, option: str) -> None:
+def _try_writing(path: Path, option: str) -> None:
     """Write a file beside `path`, or in the folder that its folders will be made in, and remove it again."""
     folder = path.absolute().parent
     while not os.path.exists(folder) and folder != folder.parent:
@@ -49,7 +61,7 @@ def _try(path: Path, option: str) -> None:
 
 
 def check_memory(datasets: Iterable[str | Path] = (), images: float = 0.0) -> None:
-    """InputError unless these datasets can be read at once, by a rough estimate.
+    """InputError unless these datasets fit into memory together, by a rough estimate.
 
     Parameters
     ----------
@@ -78,7 +90,7 @@ def image_bytes(path: str | Path) -> float:
             storage = image.storage_type if isinstance(image, pa.BaseExtensionType) else image
             total += header.num_rows * storage.list_size * storage.value_type.bit_width / 8
         except (pa.ArrowException, KeyError, AttributeError, OSError):
-            continue  # whoever reads it says what is wrong
+            continue  # reading it reports what is wrong
     return total
 
 
@@ -95,3 +107,28 @@ def available_memory() -> float:
             continue
         available = min(available, limited - taken + sum(float(statistics.get(name, 0)) for name in _CACHE))
     return available
+
+
+def check_format(found: Any, known: int, what: str, path: str | Path) -> None:
+    """Check that something on disk has a format that this version of morph reads.
+
+    Parameters
+    ----------
+    found : the version that was read; None where there is none.
+    known : the highest version that this version of morph reads.
+    what : "dataset", "model" or "score file", for the message.
+    path : where it is, for the message.
+
+    Raises
+    ------
+    InputError : the version is higher than `known`, or not a version at all.
+    """
+    if found is None:
+        return
+    if not isinstance(found, int) or not 1 <= found <= known:
+        from morph import __version__
+
+        raise InputError(
+            f"The {what} '{path}' has format {found}; morph {__version__} reads formats up to {known}. "
+            "Install a newer morph, or the one that made it."
+        )

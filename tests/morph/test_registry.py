@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 from mlflow.exceptions import MlflowException
 
-from morph.problems import sentence
+from morph.errors import describe
 from training.experiments import tracking
 
 
@@ -30,8 +30,8 @@ def schema(uri: str, revision: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("sqllite:///mlflow.db", "is no store of runs; set MLFLOW_TRACKING_URI"),
-        ("postgresql+nothing://host/db", "is no store that MLflow knows"),
+        ("sqllite:///mlflow.db", "is not a store of runs; set MLFLOW_TRACKING_URI"),
+        ("postgresql+nothing://host/db", "is not a store that MLflow supports"),
         ("postgresql://host/db", "needs the package psycopg"),
     ],
 )
@@ -62,5 +62,5 @@ def test_a_store_that_cannot_be_written_to_is_one_sentence(store, tmp_path, monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", read_only)
     with pytest.raises(MlflowException) as found, tracking.run("new", "a", "evaluate"):
         pass
-    assert "attempt to write a readonly database" in str(sentence(found.value))
+    assert "attempt to write a readonly database" in str(describe(found.value))
     assert "Traceback" not in capfd.readouterr().err
