@@ -26,7 +26,7 @@ def test_a_dataset_s_memory_is_that_of_its_images(dataset):
 
 def test_what_does_not_fit_into_memory_is_one_sentence(dataset, monkeypatch):
     checks.check_memory([dataset])
-    monkeypatch.setattr(beforehand, "available_memory", lambda: 0.5e9)
+    monkeypatch.setattr(checks, "available_memory", lambda: 0.5e9)
     with pytest.raises(InputError, match=r"about 1\.0 GB of memory and 0\.5 GB are available"):
         checks.check_memory([dataset])
 
@@ -42,7 +42,7 @@ def test_available_memory_is_no_more_than_a_container_s(tmp_path, monkeypatch):
     (tmp_path / "max").write_text("3000000\n")
     (tmp_path / "current").write_text("2500000\n")
     (tmp_path / "memory.stat").write_text("anon 1000000\nactive_file 500000\ninactive_file 1000000\n")
-    monkeypatch.setattr(beforehand, "_CGROUPS", ((tmp_path, "max", "current"),))
+    monkeypatch.setattr(checks, "_CGROUPS", ((tmp_path, "max", "current"),))
     assert checks.available_memory() == 2e6, "the cache of files makes room"
     (tmp_path / "max").write_text("max\n")
     assert checks.available_memory() > 2e6
