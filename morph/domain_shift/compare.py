@@ -20,9 +20,9 @@ SMALLEST = 0.2
 #: The scale of a stamp says how it was cut, and is nothing that its pixels show.
 _PIXELS = np.array([name != "scale" for name in NAMES])
 
-NO_MEMORY = (
-    "Whether this survey is too different cannot be said: the model remembers none of the galaxies that taught it; "
-    "`morph pretrain` and `morph finetune` of this version make models that do."
+NO_REFERENCE_SAMPLE = (
+    "The domain shift cannot be measured: the model holds no reference sample of its training galaxies; "
+    "train it again with `morph pretrain` or `morph finetune` of this version."
 )
 
 
@@ -121,14 +121,18 @@ class Shift:
 
 
 def compare(reference: Sample | None, new: Sample) -> Shift | str:
-    """Compare new galaxies with those that a model remembers; in one sentence why not, where that cannot be done."""
+    """Compare new galaxies with a model's reference sample; returns one sentence where that is not possible."""
     if reference is None or not len(reference):
-        return NO_MEMORY
+        return NO_REFERENCE_SAMPLE
     # Rows that the model could not answer for have no place to compare.
     new = new.select(np.isfinite(new.embedding).all(axis=1)).drawn(ENOUGH)
     if min(len(new), len(reference)) < FEWEST:
-        few = f"{len(new)} usable galaxies" if len(new) < FEWEST else f"the {len(reference)} that the model remembers"
-        return f"Whether this survey is too different cannot be said from {few}; {FEWEST} of each are needed."
+        few = (
+            f"{len(new)} usable galaxies"
+            if len(new) < FEWEST
+            else f"the {len(reference)} of the model's reference sample"
+        )
+        return f"The domain shift cannot be measured from {few}; {FEWEST} of each are needed."
     like = reference.flux == np.median(new.flux)
     known = reference.select(like) if like.sum() >= FEWEST else reference
     # Of several sets the nearest counts: a survey that looks like one of them is none the stranger for the rest.

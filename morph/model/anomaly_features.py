@@ -22,7 +22,7 @@ def anomaly_features(way_in: dict, residual, features, window: np.ndarray):
 
     Parameters
     ----------
-    way_in : what `morph.model.preprocessing.Normalise` returns.
+    way_in : what `morph.model.preprocessing.Preprocessing` returns.
     residual : [n, size, size, 3], what the decoder missed in units of the expected noise.
     features : [n, features], the encoder's pooled features, none negative.
     window : [1, size, size, 3], how much each pixel counts, the same in every band.

@@ -18,8 +18,8 @@ from morph.model.decoder import build_decoder
 from morph.model.encoder import build_encoder
 from morph.model.experts import Experts, bounded
 from morph.model.heads import build_heads, probabilities
-from morph.model.preprocessing import Normalise
-from morph.model.reference_sample import Memory
+from morph.model.preprocessing import Preprocessing
+from morph.model.reference_sample import ReferenceSample
 from morph.model.tree_arithmetic import down_the_tree
 from morph.sizes import NETWORK_SIZE
 from morph.stamps.stretch import relative_flux
@@ -65,7 +65,7 @@ class Classifier(keras.Model):
         self.survey = get_survey(survey).name
         self.size, self.latent, self.about, self.precision = size, latent, about or {}, precision
         self.seen = seen
-        self.normalise = Normalise()
+        self.preprocessing = Preprocessing()
         self.encoder = build_encoder(size, latent, precision)
         self.decoder = build_decoder(size, latent, precision)
         features = self.encoder.output["features"].shape[-1]
@@ -74,7 +74,7 @@ class Classifier(keras.Model):
         self.calibrations = {kind: Calibration(name=f"calibration_{kind}") for kind in KINDS}
         self.experts = Experts(latent)
         self.anomaly = Anomaly(features + STATISTICS)
-        self.memory = Memory(latent, name="memory")
+        self.reference_sample = ReferenceSample(latent, name="reference_sample")
         offset = (np.arange(size) - (size - 1) / 2) / (size / 2)
         window = np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / WINDOW**2)
         # As large as the image: broadcasting along the bands would compute three numbers at a time.
@@ -133,7 +133,7 @@ class Classifier(keras.Model):
         tree), ``embedding`` [n, d], ``reconstruction_error`` [n] (noise-weighted chi-square per pixel),
         ``anomaly_score`` [n] (p-value, small is strange), ``anomaly`` [n].
         """
-        way_in = self.normalise(image)
+        way_in = self.preprocessing(image)
         encoded = self.encoder(way_in["image"], training=training)
         mean = self.embed(encoded)
         drawn = self.decoder(mean, training=training)
@@ -166,9 +166,9 @@ class Classifier(keras.Model):
 
     def reconstruct(self, image):
         """The galaxies as the decoder redraws them, in the units of the input, sky included."""
-        way_in = self.normalise(image)
+        way_in = self.preprocessing(image)
         drawn = self.decoder(self.embed(self.encoder(way_in["image"], training=False)), training=False)
-        return {"reconstruction": self.normalise.restore(drawn, way_in["sky"], way_in["scale"])}
+        return {"reconstruction": self.preprocessing.restore(drawn, way_in["sky"], way_in["scale"])}
 
     @staticmethod
     def embed(encoded):
@@ -211,7 +211,7 @@ class Classifier(keras.Model):
         return _in_batches(self._compiled(way), images, batch_size)["evidence"]
 
     def _evidence_of_flux(self, image):
-        way_in = self.normalise(image)
+        way_in = self.preprocessing(image)
         encoded = self.encoder(way_in["image"], training=False)
         missed = self.residual(way_in, self.decoder(self.embed(encoded), training=False))
         return {"evidence": anomaly_features(way_in, missed, encoded["features"], self._window)}
@@ -243,7 +243,7 @@ class Classifier(keras.Model):
         return _in_batches(self._compiled(way), images, batch_size)
 
     def _expert_of_flux(self, image):
-        way_in = self.normalise(image)
+        way_in = self.preprocessing(image)
         encoded = self.encoder(way_in["image"], training=False)
         seen = ops.cast(ops.any(way_in["valid"] > 0, axis=(1, 2, 3)), "float32")
         return {"mean": encoded["mean"], "log_variance": encoded["log_variance"], "seen": seen[:, None]}

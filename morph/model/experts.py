@@ -102,10 +102,10 @@ class Experts(keras.layers.Layer):
         questions = question_membership().shape[1]
         sizes = {"votes": len(VOTE_COLUMNS) + questions, **MEASURED}
         self.experts = {name: _expert(name, size, latent, width) for name, size in sizes.items()}
-        self.votes_back = build_heads((latent,), width, dropout=0.0, name="votes-from-z")
-        self.photometry_back = _mixture("photometry-from-z", latent, width, 3, 1)
-        self.radius_back = _mixture("radius-from-z", latent, width, 1, 1)
-        self.redshift_back = _mixture("redshift-from-z", latent, width, 1, COMPONENTS)
+        self.votes_decoder = build_heads((latent,), width, dropout=0.0, name="votes-from-z")
+        self.photometry_decoder = _mixture("photometry-from-z", latent, width, 3, 1)
+        self.radius_decoder = _mixture("radius-from-z", latent, width, 1, 1)
+        self.redshift_decoder = _mixture("redshift-from-z", latent, width, 1, COMPONENTS)
         self.built = True
 
     def get_config(self) -> dict[str, Any]:
@@ -138,15 +138,14 @@ class Experts(keras.layers.Layer):
 
     def votes_from(self, z):
         """Dirichlet concentrations [n, answers] of the votes that z would get."""
-        return self.votes_back([z])
+        return self.votes_decoder([z])
 
     def measurements_from(self, z) -> dict[str, tuple]:
         """For each measured modality a mixture of Gaussians over its standardised values: log-weights [n, k],
         means [n, k, columns] and logarithms of the standard deviations [n, k, columns]."""
-        backs = {"photometry": self.photometry_back, "radius": self.radius_back, "redshift": self.redshift_back}
         found = {}
         for name, width in MEASURED.items():
-            parts = backs[name](z)
+            parts = getattr(self, f"{name}_decoder")(z)
             k = parts.shape[-1] // (1 + 2 * width)
             log_weight = ops.log_softmax(parts[:, :k], axis=-1)
             mean = ops.reshape(parts[:, k : k + k * width], (-1, k, width))

@@ -25,7 +25,7 @@ NOISE_FLOOR = 0.004
 
 
 @keras.saving.register_keras_serializable(package="morph")
-class Normalise(keras.layers.Layer):
+class Preprocessing(keras.layers.Layer):
     """Sky-subtracted, scaled and stretched images, and what is needed to go back.
 
     Call it with float32 [n, size, size, 3], any linear brightness, NaN where there is no data. It returns a dict:

@@ -1,4 +1,4 @@
-"""What a model remembers of the galaxies that it was taught with, for `morph.domain_shift`."""
+"""The reference sample: training galaxies that a model keeps among its weights, for `morph.domain_shift`."""
 
 import keras
 import numpy as np
@@ -6,23 +6,22 @@ from keras import ops
 
 from morph.domain_shift.sample import Sample, width
 
-#: How many galaxies there is room for.
+#: The most galaxies in a reference sample.
 CAPACITY = 1000
 
 
 @keras.saving.register_keras_serializable(package="morph")
-class Memory(keras.layers.Layer):
-    """A `Sample` of galaxies among a model's weights, so that it is saved, copied and exported with them.
+class ReferenceSample(keras.layers.Layer):
+    """A `Sample` of galaxies as a weight, so that it is saved, copied and exported with the model.
 
-    It computes nothing. A model from before there was such a layer, or one with other columns, loads and remembers
-    nothing.
+    The layer computes nothing. Where a file holds none, or one with other columns, the sample stays empty.
     """
 
     def __init__(self, latent: int, **options):
         super().__init__(trainable=False, **options)
         self.latent = latent
         self.table = self.add_weight(
-            shape=(CAPACITY, width(latent)), initializer=_unknown, trainable=False, name="table", dtype="float32"
+            shape=(CAPACITY, width(latent)), initializer=_empty, trainable=False, name="table", dtype="float32"
         )
         self.built = True
 
@@ -34,21 +33,21 @@ class Memory(keras.layers.Layer):
             super().load_own_variables(store)
 
     def keep(self, sample: Sample) -> None:
-        """Remember this sample, at most `CAPACITY` of it, and nothing else."""
+        """Replace the sample by this one, at most `CAPACITY` galaxies of it."""
         kept = sample.drawn(CAPACITY).table()
         self.table.assign(np.pad(kept, ((0, CAPACITY - len(kept)), (0, 0)), constant_values=np.nan))
 
-    def forget(self) -> None:
-        """Remember nothing."""
+    def clear(self) -> None:
+        """Empty the sample."""
         self.table.assign(np.full(self.table.shape, np.nan, dtype="float32"))
 
     @property
     def sample(self) -> Sample | None:
-        """What is remembered; None when that is nothing."""
+        """The galaxies; None where the sample is empty."""
         table = ops.convert_to_numpy(self.table)
         table = table[np.isfinite(table[:, 0])]
         return Sample.from_table(table) if len(table) else None
 
 
-def _unknown(shape, dtype=None):
+def _empty(shape, dtype=None):
     return ops.full(shape, float("nan"), dtype=dtype)

@@ -53,9 +53,9 @@ class AsyncMorphClient(Client):
         """As `MorphClient.describe`."""
         return await self._run(self._talks.describe())
 
-    async def recall(self) -> "Sample | None":
-        """As `MorphClient.recall`."""
-        return await self._run(self._talks.recall())
+    async def reference_sample(self) -> "Sample | None":
+        """As `MorphClient.reference_sample`."""
+        return await self._run(self._talks.reference_sample())
 
     async def classify(
         self, images: Any, outputs: Iterable[str] = (), *, layout: "FitsLayout | None" = None, cut: bool = False

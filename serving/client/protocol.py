@@ -139,10 +139,10 @@ class ClientProtocol:
             raise unreadable(self.connection, f"other than {answers.width} answers a galaxy")
         return answers
 
-    def recall(self) -> Talk["Sample | None"]:
-        """What the model remembers of the galaxies that taught it."""
+    def reference_sample(self) -> Talk["Sample | None"]:
+        """The model's reference sample of its training galaxies; None where it has none."""
         try:
-            _, text = yield from self._ask_text("recall", "sample")
+            _, text = yield from self._ask_text("reference_sample", "sample")
         except ServerError as error:
             if error.status in NO_SIGNATURE:
                 return None
@@ -152,7 +152,7 @@ class ClientProtocol:
         try:
             from morph.domain_shift.sample import Sample
         except ModuleNotFoundError:
-            raise InputError("What a model remembers is read by the whole of morph; install morph-galaxies.") from None
+            raise InputError("A reference sample is read by the whole of morph; install morph-galaxies.") from None
         return Sample.from_text(text)
 
     def available(self) -> Talk[list[int]]:

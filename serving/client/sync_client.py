@@ -54,10 +54,12 @@ class MorphClient(Client):
         order of `probabilities`, anomaly threshold. Asked once and kept. ServerError as in `classify`."""
         return self._run(self._talks.describe())
 
-    def recall(self) -> "Sample | None":
-        """What the model remembers of the galaxies that taught it, for `morph.domain_shift`; None when that is
-        nothing, as with every model that was exported before there was such a memory. ServerError as in `classify`."""
-        return self._run(self._talks.recall())
+    def reference_sample(self) -> "Sample | None":
+        """The model's reference sample of its training galaxies, for `morph.domain_shift`; None where it has none.
+
+        Raises ServerError as `classify` does.
+        """
+        return self._run(self._talks.reference_sample())
 
     def classify(
         self, images: Any, outputs: Iterable[str] = (), *, layout: "FitsLayout | None" = None, cut: bool = False

@@ -43,13 +43,15 @@ class FastModel:
     Attributes
     ----------
     description : as `Classifier.describe` gives it.
-    remembered : as `Memory.sample` gives it.
+    reference_sample : as `ReferenceSample.sample` gives it.
     """
 
     def __init__(self, folder: Path, threads: int | None = None):
         about = json.loads((folder / ABOUT).read_text())
         self.description: dict[str, Any] = about["description"]
-        self.remembered = None if about["remembered"] is None else Sample.from_text(about["remembered"])
+        self.reference_sample = (
+            None if about["reference_sample"] is None else Sample.from_text(about["reference_sample"])
+        )
         self.threads = threads or threads_allowed()
         parts = _compile(folder, self.threads)
         # Where there is one thread, another's chunk would only push its own out of the cache.

@@ -20,8 +20,8 @@ def convert(classifier, folder: Path) -> None:
         graph = tf.function(function).get_concrete_function(*specs)
         model = openvino.convert_model(graph)
         openvino.save_model(_handed_over(model), folder / f"{name}.xml", compress_to_fp16=False)
-    sample = classifier.memory.sample
-    about = {"description": classifier.describe(), "remembered": None if sample is None else sample.to_text()}
+    sample = classifier.reference_sample.sample
+    about = {"description": classifier.describe(), "reference_sample": None if sample is None else sample.to_text()}
     (folder / ABOUT).write_text(json.dumps(about))
 
 
@@ -43,7 +43,7 @@ def _parts(classifier) -> dict[str, tuple[Callable, dict[str, tuple[int, ...]]]]
     decoder = _without_upsampling(classifier.decoder)
 
     def way_in(image, sky, noise):
-        seen = classifier.normalise.stretch(image, sky, noise)
+        seen = classifier.preprocessing.stretch(image, sky, noise)
         inner = first(seen["image"], training=False)
         return {"stretched": seen["image"], "sigma": seen["sigma"], "valid": seen["valid"], "first": inner}
 

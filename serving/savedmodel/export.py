@@ -149,15 +149,15 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
     import tensorflow as tf
 
     text = json.dumps(about)
-    sample = classifier.memory.sample
-    remembered = "" if sample is None else sample.to_text()
+    sample = classifier.reference_sample.sample
+    reference = "" if sample is None else sample.to_text()
     stamp = (None, classifier.size, classifier.size, 3)
 
     def describe(query):
         return {"description": tf.fill(tf.shape(query), text)}
 
-    def recall(query):
-        return {"sample": tf.fill(tf.shape(query), remembered)}
+    def reference_sample(query):
+        return {"sample": tf.fill(tf.shape(query), reference)}
 
     archive = keras.export.ExportArchive()
     archive.track(classifier)
@@ -166,7 +166,7 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
         ("composite", classifier.from_composite, tf.TensorSpec(stamp, tf.uint8, name="image")),
         ("reconstruct", classifier.reconstruct, tf.TensorSpec(stamp, tf.float32, name="image")),
         ("describe", describe, tf.TensorSpec((None,), tf.string, name="query")),
-        ("recall", recall, tf.TensorSpec((None,), tf.string, name="query")),
+        ("reference_sample", reference_sample, tf.TensorSpec((None,), tf.string, name="query")),
     ):
         archive.add_endpoint(name, function, input_signature=[spec])
     archive.write_out(str(folder), verbose=False)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from morph.atomic import atomic
 from morph.decision_tree import ANSWER_COLUMNS
-from morph.domain_shift.compare import ENOUGH, NO_MEMORY, Shift, compare
+from morph.domain_shift.compare import ENOUGH, NO_REFERENCE_SAMPLE, Shift, compare
 from morph.domain_shift.figure import picture
 from morph.domain_shift.sample import Sample
 from morph.domain_shift.sentences import document
@@ -29,10 +29,10 @@ def report_domain_shift(summary: Summary, out: Path, survey: str) -> Shift | str
     Where nothing can be compared, the sentence that says why is all that is kept.
     """
     paths = [tile.path for tile in summary.scored if tile.galaxies]
-    if summary.remembered is None:
-        shift: Shift | str = NO_MEMORY
+    if summary.reference_sample is None:
+        shift: Shift | str = NO_REFERENCE_SAMPLE
     else:
-        shift = compare(summary.remembered, sample_of_scores(paths, survey))
+        shift = compare(summary.reference_sample, sample_of_scores(paths, survey))
     what = "How far the survey is away"
     if isinstance(shift, str):
         (out / PICTURE).unlink(missing_ok=True)

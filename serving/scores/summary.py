@@ -65,7 +65,7 @@ Result = Scored | Failed | Elsewhere
 
 @dataclass
 class Summary:
-    """What a run did, and what the model `remembered` of the galaxies that taught it.
+    """What a run did, and the model's reference sample of its training galaxies.
 
     `changed` are the tiles that had other images, or overlapped with other tiles, when their score file was made, and
     `nowhere` is the number of the catalogue's galaxies that lie on none of the tiles that were scored. `left_out` are
@@ -78,7 +78,7 @@ class Summary:
     changed: list[str] = field(default_factory=list)
     nowhere: int = 0
     left_out: LeftOut = field(default_factory=LeftOut)
-    remembered: Sample | None = None
+    reference_sample: Sample | None = None
 
     def add(self, result: Result) -> None:
         if isinstance(result, Scored):

@@ -34,13 +34,13 @@ class Backend:
     description : the model's own, with ``name``, ``version``, ``size``, ``questions``, ``embedding_size`` and
         ``anomaly_threshold``.
     answer : `OUTPUTS` for flux stamps, float32 [n, size, size, 3] with n >= 1, one row each.
-    remembered : the model's sample of the galaxies that taught it; None where it has none.
+    reference_sample : of the model's training galaxies; None where it has none.
     at_once : how many threads may call `answer` at once, and should.
     """
 
     description: dict[str, Any]
     answer: Callable[[np.ndarray], Answers]
-    remembered: Sample | None = None
+    reference_sample: Sample | None = None
     at_once: int = 1
 
 
@@ -81,7 +81,7 @@ class LocalModel:
                 # One caller's next galaxies fill the threads that another's last leave idle.
                 at_once = 1 if fast.threads == 1 else 2
                 backend = Backend(
-                    fast.description, lambda stamps: fast.answer(stamps, OUTPUTS), fast.remembered, at_once
+                    fast.description, lambda stamps: fast.answer(stamps, OUTPUTS), fast.reference_sample, at_once
                 )
             engine = "keras" if fast is None else "openvino"
             yield replace(backend, description={**backend.description, "version": version, "engine": engine})
@@ -106,7 +106,7 @@ def _by_keras(path: Path) -> Backend:
         return {name: outputs[name][: len(stamps)] for name in OUTPUTS}
 
     # Keras ties the containers that a model holds to the model; the description goes to other processes alone.
-    return Backend(json.loads(json.dumps(model.describe())), answer, model.memory.sample)
+    return Backend(json.loads(json.dumps(model.describe())), answer, model.reference_sample.sample)
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class RemoteModel:
             def answer(stamps: np.ndarray) -> Answers:
                 return servers.answer(stamps, OUTPUTS)
 
-            yield Backend(servers.described, answer, servers.recall(), servers.at_once)
+            yield Backend(servers.described, answer, servers.reference_sample(), servers.at_once)
 
     def shared(self, folder: Path) -> "RemoteModel":
         return self

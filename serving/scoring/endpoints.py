@@ -93,9 +93,9 @@ class Endpoints:
     def at_once(self) -> int:
         return IN_FLIGHT * len(self.servers)
 
-    def recall(self):
-        """What the model remembers of the galaxies that taught it (`MorphClient.recall`)."""
-        return self._ask(lambda client: client.recall())
+    def reference_sample(self):
+        """The model's reference sample (`MorphClient.reference_sample`)."""
+        return self._ask(lambda client: client.reference_sample())
 
     def answer(self, stamps: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
         """`outputs` for flux stamps, by whichever server has least to do.

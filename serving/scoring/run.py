@@ -104,7 +104,7 @@ def score(
             summary.left_out = galaxies.left_out
             rows = galaxies.left_out.table().to_pylist()
             _write_table(out / LEFT_OUT, ("id", "ra", "dec", "reason"), (row.values() for row in rows))
-        summary.remembered = backend.remembered
+        summary.reference_sample = backend.reference_sample
         job = Job(
             source,
             backend.description,

@@ -58,7 +58,9 @@ def classifier():
     model.anomaly.calibrate({"flux": fewer[1::2]}, bands=2)
     stamps = galaxies(200, seed=1)
     seen, given = measure(stamps, 0.4), model.answer(stamps)
-    model.memory.keep(Sample.of(given["embedding"], given["probabilities"], seen, "sdss", flux=True, simulated=True))
+    model.reference_sample.keep(
+        Sample.of(given["embedding"], given["probabilities"], seen, "sdss", flux=True, simulated=True)
+    )
     return model
 
 

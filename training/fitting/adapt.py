@@ -56,7 +56,7 @@ def _ways_in(classifier: Classifier, images: np.ndarray, batch: int = BATCH) -> 
     """Normalised images, batch by batch."""
     view = classifier.central(images)
     for start in range(0, len(view), batch):
-        yield classifier.normalise(ops.convert_to_tensor(linear(view[start : start + batch])))["image"]
+        yield classifier.preprocessing(ops.convert_to_tensor(linear(view[start : start + batch])))["image"]
 
 
 def reestimate(classifier: Classifier, images: np.ndarray, seed: int = 0) -> None:

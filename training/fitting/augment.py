@@ -66,8 +66,8 @@ class Turn(keras.layers.Layer):
 class Disturb(keras.layers.Layer):
     """Random blur, colour, contrast, noise and missing bands of normalised images.
 
-    Takes and returns the dict of `morph.model.preprocessing.Normalise`; adds ``clean``, the image before the noise,
-    which is what the decoder should draw.
+    Takes and returns the dict of `morph.model.preprocessing.Preprocessing`; adds ``clean``, the image before the
+    noise, which is what the decoder should reconstruct.
     """
 
     def __init__(self, strength: Strength, seed: int, **options):

@@ -27,7 +27,7 @@ from training.fitting.batches import Batches, given_of, mostly_artifact
 from training.fitting.calibrate import calibrate
 from training.fitting.heads import STRENGTH, refit
 from training.fitting.layerwise import LayerwiseAdamW, falling_shares
-from training.fitting.reference_sample import remember
+from training.fitting.reference_sample import store_reference_sample
 
 #: Independent pixels of a stamp: the noise of resampled images is correlated over about five pixels.
 INDEPENDENT_PIXELS = 600.0
@@ -129,7 +129,7 @@ class Training(keras.Model):
         """The terms of the loss for each galaxy; `given` as `training.fitting.batches.given_of` makes it."""
         classifier, experts = self.classifier, self.classifier.experts
         turned = self.turn(given["image"], training=training)
-        way_in = self.disturb(classifier.normalise(turned), training=training)
+        way_in = self.disturb(classifier.preprocessing(turned), training=training)
         encoded = classifier.encoder(way_in["image"], training=training)
         concentration = classifier.heads([encoded["features"], classifier.embed(encoded)], training=training)
         means, log_variances, present = experts(given["votes"], given["measurements"])
@@ -282,10 +282,10 @@ def fit(
     if validation is not None:
         learn_reference(classifier, held_out or validation, hosts or [galaxies for galaxies, _ in sets])
         calibrate(classifier, held_out or validation)
-    # Without held-out galaxies too: what was remembered before was said in another embedding. And only what came with
-    # labels: how far away the answers were learned is the question.
+    # Without held-out galaxies too: the embeddings of an earlier reference sample belong to the weights before. Only
+    # sets with labels enter: the shift is measured from the galaxies on which the answers were learned.
     known = held_out or ([] if validation is None else [validation])
-    remember(classifier, *(galaxies for galaxies in known if np.isfinite(galaxies.votes).any()))
+    store_reference_sample(classifier, *(galaxies for galaxies in known if np.isfinite(galaxies.votes).any()))
     return history
 
 

@@ -1,4 +1,4 @@
-"""What a model remembers of its galaxies, and how others compare with them."""
+"""The reference sample that a model keeps of its training galaxies, and how others compare with it."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from morph.dataset import Galaxies
 from morph.decision_tree import TREE
-from morph.domain_shift.compare import ENOUGH, NO_MEMORY, Shift, compare
+from morph.domain_shift.compare import ENOUGH, NO_REFERENCE_SAMPLE, Shift, compare
 from morph.domain_shift.sample import Sample
 from morph.model.reference_sample import CAPACITY
 from morph.stamps.image_statistics import measure
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from training.run import Run
 
 
-def remember(classifier, *sets: Galaxies) -> int:
-    """Let a classifier remember galaxies that it was taught with: call it last, whenever the weights have changed.
+def store_reference_sample(classifier, *sets: Galaxies) -> int:
+    """Store a reference sample in a classifier. Call this last, whenever the weights have changed.
 
     Parameters
     ----------
-    sets : held-out galaxies of the surveys that it was trained on; sets may hold colour pictures or flux. Each is
-        remembered by as many galaxies as any other, as far as it has them. With none, everything is forgotten: what
-        was remembered before was said in another embedding.
+    sets : held-out galaxies of the surveys that it was trained on; sets may hold colour pictures or flux. Each
+        set gives as many galaxies as any other, as far as it has them. With none, the sample is cleared: its
+        embeddings belong to the weights before.
 
-    Returns how many are remembered.
+    Returns the number of galaxies in the sample.
     """
     shares = _shares([len(galaxies) for galaxies in sets])
     samples = [
@@ -34,9 +34,9 @@ def remember(classifier, *sets: Galaxies) -> int:
         if share
     ]
     if samples:
-        classifier.memory.keep(Sample.concatenate(samples))
+        classifier.reference_sample.keep(Sample.concatenate(samples))
     else:
-        classifier.memory.forget()
+        classifier.reference_sample.clear()
     return sum(shares)
 
 
@@ -68,9 +68,9 @@ def sample(classifier, galaxies: Galaxies, most: int = ENOUGH, origin: int = 0, 
 
 
 def shift_of(classifier, galaxies: Galaxies) -> Shift | str:
-    """How far galaxies are from those that the classifier was taught with; a sentence where that cannot be said."""
-    remembered = classifier.memory.sample
-    return NO_MEMORY if remembered is None else compare(remembered, sample(classifier, galaxies))
+    """The domain shift of galaxies from the classifier's training set; one sentence where it cannot be measured."""
+    reference = classifier.reference_sample.sample
+    return NO_REFERENCE_SAMPLE if reference is None else compare(reference, sample(classifier, galaxies))
 
 
 def log(run: "Run", shift: Shift | str, galaxies: Galaxies) -> None:

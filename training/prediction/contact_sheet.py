@@ -74,14 +74,14 @@ def _real(classifier, galaxies: Galaxies) -> np.ndarray:
 
     images = classifier.central(galaxies.images)
     flux = classifier.linear(images) if images.dtype == np.uint8 else ops.convert_to_tensor(images)
-    return _relative_flux(classifier, ops.convert_to_numpy(classifier.normalise(flux)["image"]))
+    return _relative_flux(classifier, ops.convert_to_numpy(classifier.preprocessing(flux)["image"]))
 
 
 def _relative_flux(classifier, stretched: np.ndarray) -> np.ndarray:
     """The stretch undone, in units of the central brightness."""
     from keras import ops
 
-    return ops.convert_to_numpy(classifier.normalise.restore(ops.convert_to_tensor(stretched), 0.0, 1.0))
+    return ops.convert_to_numpy(classifier.preprocessing.restore(ops.convert_to_tensor(stretched), 0.0, 1.0))
 
 
 def _caption(predicted: Predicted, galaxies: Galaxies, i: int) -> str:

@@ -9,7 +9,7 @@ from training.evaluation.tables import COLUMNS, LEGEND, evaluation_lines, show
 
 #: What is true of weights that shipped and not of the command on their card, by `training.weights.publish.digest`.
 HISTORY = {
-    "967eac9610772a78ba86b8476c36d462": (
+    "7bf5df0d0158d34169fa064ed1443218": (
         "These weights were not made by those commands from nothing: they are the release before them, which was,\n"
         "trained on for 24 epochs of 250 batches at half the peak learning rate, after Galaxy Zoo 1's edge-on "
         "galaxies\nwere no longer taught as featured. Their teacher were the weights of an earlier release.\n\n"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from morph.domain_shift.compare import FEWEST, NO_MEMORY, Shift, compare
+from morph.domain_shift.compare import FEWEST, NO_REFERENCE_SAMPLE, Shift, compare
 from morph.domain_shift.figure import picture
 from morph.domain_shift.sample import Sample
 from morph.domain_shift.sentences import document, lines
@@ -71,16 +71,16 @@ def test_without_pixels_the_embedding_is_compared_alone(drawn):
     assert picture(shift) is not None
 
 
-def test_a_model_without_a_memory_and_too_few_galaxies_are_each_a_sentence(drawn):
-    assert compare(None, drawn(100)) == NO_MEMORY
+def test_a_model_without_a_reference_sample_and_too_few_galaxies_are_each_a_sentence(drawn):
+    assert compare(None, drawn(100)) == NO_REFERENCE_SAMPLE
     assert f"from {FEWEST - 1} usable galaxies" in compare(drawn(100), drawn(FEWEST - 1))
-    assert f"from the {FEWEST - 1} that the model remembers" in compare(drawn(FEWEST - 1), drawn(100))
+    assert f"from the {FEWEST - 1} of the model's reference sample" in compare(drawn(FEWEST - 1), drawn(100))
     assert isinstance(compare(drawn(FEWEST), drawn(FEWEST, seed=1)), Shift)
     unanswered = drawn(FEWEST, seed=1)
     unanswered.embedding[0] = np.nan
     assert "usable" in compare(drawn(100), unanswered)
-    assert lines(NO_MEMORY) == [NO_MEMORY]
-    assert document(NO_MEMORY) == {"lines": [NO_MEMORY]}
+    assert lines(NO_REFERENCE_SAMPLE) == [NO_REFERENCE_SAMPLE]
+    assert document(NO_REFERENCE_SAMPLE) == {"lines": [NO_REFERENCE_SAMPLE]}
 
 
 def test_simulated_galaxies_are_called_so(drawn):

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from morph.model.preprocessing import Normalise
+from morph.model.preprocessing import Preprocessing
 
 
 def normalised(images: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: ops.convert_to_numpy(value) for name, value in Normalise()(images).items()}
+    return {name: ops.convert_to_numpy(value) for name, value in Preprocessing()(images).items()}
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e4])
@@ -75,7 +75,7 @@ def test_pure_noise_is_not_blown_up():
 def test_restore_undoes_it(galaxies):
     images = galaxies(3) * np.float32(40) + np.float32(3)
     result = normalised(images)
-    back = ops.convert_to_numpy(Normalise.restore(result["image"], result["sky"], result["scale"]))
+    back = ops.convert_to_numpy(Preprocessing.restore(result["image"], result["sky"], result["scale"]))
     np.testing.assert_allclose(back, images, rtol=1e-3, atol=0.02)
 
 

@@ -1,4 +1,4 @@
-"""What a model remembers goes where its weights go."""
+"""The reference sample goes where the model's weights go."""
 
 import h5py
 import keras
@@ -8,7 +8,7 @@ import pytest
 from morph.decision_tree import ANSWERS
 from morph.domain_shift.sample import Sample
 from morph.model.classifier import Classifier
-from morph.model.reference_sample import CAPACITY, Memory
+from morph.model.reference_sample import CAPACITY, ReferenceSample
 from morph.stamps.image_statistics import NAMES
 
 
@@ -19,8 +19,8 @@ def sample():
     def draw(count: int, latent: int = 64) -> Sample:
         random = np.random.default_rng(0)
         p = random.random((count, len(ANSWERS)))
-        appearance = random.normal(size=(count, len(NAMES)))
-        return Sample.of(random.normal(size=(count, latent)), p, appearance, "sdss", flux=False)
+        statistics = random.normal(size=(count, len(NAMES)))
+        return Sample.of(random.normal(size=(count, latent)), p, statistics, "sdss", flux=False)
 
     return draw
 
@@ -28,19 +28,19 @@ def sample():
 def test_it_is_saved_and_copied_with_the_model(sample, tmp_path):
     kept = sample(50)
     model = Classifier()
-    assert model.memory.sample is None
-    model.memory.keep(kept)
+    assert model.reference_sample.sample is None
+    model.reference_sample.keep(kept)
     model.save(tmp_path / "model.keras")
     copy = Classifier()
     copy.set_weights(model.get_weights())
     for other in (keras.saving.load_model(tmp_path / "model.keras"), copy):
-        np.testing.assert_array_equal(other.memory.sample.table(), kept.table())
-    copy.memory.forget()
-    assert copy.memory.sample is None
+        np.testing.assert_array_equal(other.reference_sample.sample.table(), kept.table())
+    copy.reference_sample.clear()
+    assert copy.reference_sample.sample is None
 
 
 def test_it_holds_as_many_as_there_is_room_for(sample):
-    layer = Memory(8)
+    layer = ReferenceSample(8)
     layer.keep(sample(CAPACITY + 20, latent=8))
     assert len(layer.sample) == CAPACITY
     layer.keep(sample(5, latent=8))
@@ -48,10 +48,10 @@ def test_it_holds_as_many_as_there_is_room_for(sample):
 
 
 @pytest.mark.parametrize("stored", [None, (CAPACITY, 3)])
-def test_a_model_from_before_loads_and_remembers_nothing(stored, tmp_path):
+def test_without_a_stored_sample_it_loads_empty(stored, tmp_path):
     with h5py.File(tmp_path / "weights.h5", "w") as file:
         if stored is not None:
             file["0"] = np.ones(stored)
-        layer = Memory(8)
+        layer = ReferenceSample(8)
         layer.load_own_variables(file)
     assert layer.sample is None

@@ -163,10 +163,10 @@ def test_the_async_twin_answers_as_the_other_does(server, flux, composites):
                 await client.classify([flux, composites]),
                 await client.reconstruct(flux),
                 await client.named(np.zeros((1, 42))),
-                (await client.recall()).table(),
+                (await client.reference_sample()).table(),
             )
 
-    description, versions, answers, reconstruction, named, memory = asyncio.run(ask())
+    description, versions, answers, reconstruction, named, reference = asyncio.run(ask())
     with MorphClient(server.address) as client:
         assert (description, versions) == (client.describe(), client.available_versions())
         expected = client.classify([flux, composites])
@@ -175,7 +175,7 @@ def test_the_async_twin_answers_as_the_other_does(server, flux, composites):
             np.testing.assert_array_equal(answers[name], expected[name])
         np.testing.assert_array_equal(reconstruction, client.reconstruct(flux))
         assert named == client.named(np.zeros((1, 42)))
-        np.testing.assert_array_equal(memory, client.recall().table())
+        np.testing.assert_array_equal(reference, client.reference_sample().table())
 
 
 def test_what_is_no_stream_is_one_sentence():

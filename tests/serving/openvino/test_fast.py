@@ -66,7 +66,7 @@ def test_answers_are_those_of_keras(fast, stamps):
         assert found[name].dtype == expected[name].dtype
     assert np.abs(found["anomaly_score"] - expected["anomaly_score"]).max() < 0.05
     assert fast.description == model.describe()
-    assert fast.remembered.to_text() == model.memory.sample.to_text()
+    assert fast.reference_sample.to_text() == model.reference_sample.sample.to_text()
 
 
 def test_a_galaxy_has_one_answer_whatever_it_is_sent_with(fast, stamps):

@@ -27,7 +27,7 @@ CONTRACT = {
     "composite": (("image", "uint8", (None, 64, 64, 3)), ANSWER),
     "reconstruct": (("image", "float32", (None, 64, 64, 3)), {"reconstruction": (None, 64, 64, 3)}),
     "describe": (("query", "object", (None,)), {"description": (None,)}),
-    "recall": (("query", "object", (None,)), {"sample": (None,)}),
+    "reference_sample": (("query", "object", (None,)), {"sample": (None,)}),
 }
 
 

@@ -25,22 +25,26 @@ def scored(tiles_folder, weights, tmp_path_factory):
     return out, score(tiles_folder, None, LocalModel(str(weights)), out)
 
 
-def test_the_server_recalls_what_the_model_remembers(client, classifier):
+def test_the_server_returns_the_models_reference_sample(client, classifier):
     np.testing.assert_allclose(
-        client.recall().table(), classifier.memory.sample.table(), rtol=2e-3, atol=1e-3, equal_nan=True
+        client.reference_sample().table(),
+        classifier.reference_sample.sample.table(),
+        rtol=2e-3,
+        atol=1e-3,
+        equal_nan=True,
     )
 
 
-def test_a_model_from_before_recalls_nothing(server, monkeypatch):
+def test_a_model_without_the_signature_has_no_reference_sample(server, monkeypatch):
     with MorphClient(server.address) as client:
         ask = client._talks._ask_text
-        monkeypatch.setattr(client._talks, "_ask_text", lambda signature, *rest: ask("remember", *rest))
-        assert client.recall() is None
+        monkeypatch.setattr(client._talks, "_ask_text", lambda signature, *rest: ask("nonsense", *rest))
+        assert client.reference_sample() is None
 
 
-def test_a_server_that_is_gone_is_an_error_and_no_lack_of_memory():
+def test_a_server_that_does_not_answer_is_an_error():
     with MorphClient("127.0.0.1:9", timeout=1) as client, pytest.raises(ServerError, match="No server answers"):
-        client.recall()
+        client.reference_sample()
 
 
 def test_score_files_give_back_the_sample(scored):
@@ -77,7 +81,7 @@ def test_too_few_galaxies_are_a_sentence_and_no_picture(scored, tmp_path):
 
 def test_a_model_without_memory_is_a_sentence(scored, tmp_path):
     _, summary = scored
-    assert report_domain_shift(Summary(summary.scored), tmp_path, "des") == compare.NO_MEMORY
+    assert report_domain_shift(Summary(summary.scored), tmp_path, "des") == compare.NO_REFERENCE_SAMPLE
 
 
 def test_score_files_from_before_are_compared_without_pixels(scored, tmp_path):
@@ -92,7 +96,7 @@ def test_score_files_from_before_are_compared_without_pixels(scored, tmp_path):
 def test_the_verb_says_it(morph, tiles_folder, weights, tmp_path):
     status, told, _ = morph("score", tiles_folder, "--model", weights, "--out", tmp_path)
     assert status == 0
-    assert "too different" in told.splitlines()[-2]
+    assert "domain shift cannot be measured" in told.splitlines()[-2]
 
 
 def test_only_some_galaxies_of_a_tile_are_measured(tiles_folder, weights, tmp_path, monkeypatch):

@@ -78,7 +78,7 @@ def test_two_steps_change_every_part_of_the_network(fresh, sample, flux):
         assert (weights(part) != before[name]).any(), name
         assert np.isfinite(weights(part)).all(), name
     assert classifier.answer(sample.images)["anomaly_score"].min() < 1, "the anomaly score was taught"
-    assert len(classifier.memory.sample) == len(sample), "the held-out galaxies are remembered"
+    assert len(classifier.reference_sample.sample) == len(sample), "the held-out galaxies are the reference sample"
 
 
 def test_two_steps_under_jax(sample):

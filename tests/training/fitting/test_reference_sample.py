@@ -5,12 +5,12 @@ import pytest
 
 from morph.dataset import Galaxies
 from morph.decision_tree import TREE
-from morph.domain_shift.compare import NO_MEMORY, compare
+from morph.domain_shift.compare import NO_REFERENCE_SAMPLE, compare
 from morph.domain_shift.sentences import lines
 from morph.model.classifier import Classifier
 from training.fitting import reference_sample as shift
 from training.fitting.batches import unanswered
-from training.fitting.reference_sample import remember, right_answers, shift_of
+from training.fitting.reference_sample import right_answers, shift_of, store_reference_sample
 from training.metrics.votes import measure
 from training.reports.report import write_report
 
@@ -21,7 +21,7 @@ def model() -> Classifier:
 
 
 def test_a_survey_looks_like_itself_and_not_like_its_blurred_copy(model, sample):
-    remember(model, sample)
+    store_reference_sample(model, sample)
     blurred = np.stack([_blurred(image) for image in sample.images])
     other = Galaxies(sample.about, {**sample._columns, "image": blurred})
     assert shift_of(model, sample).embedding.low <= 0.5
@@ -56,19 +56,22 @@ def test_what_is_right_is_what_the_accuracy_counts(sample, answers_for):
 
 
 def test_with_no_galaxies_to_remember_those_of_the_parent_are_forgotten(model, sample):
-    assert remember(model, sample.select(np.arange(12))) == 12
-    assert "from the 12 that the model remembers" in shift_of(model, sample)
-    assert remember(model) == 0
-    assert shift_of(model, sample) == NO_MEMORY
+    assert store_reference_sample(model, sample.select(np.arange(12))) == 12
+    assert "from the 12 of the model's reference sample" in shift_of(model, sample)
+    assert store_reference_sample(model) == 0
+    assert shift_of(model, sample) == NO_REFERENCE_SAMPLE
 
 
 def test_a_report_says_how_far_its_galaxies_are(model, sample, tmp_path):
-    remember(model, sample)
+    store_reference_sample(model, sample)
     page = write_report(tmp_path / "report.html", classifier=model, galaxies=sample).read_text()
     assert "Is this survey too different?" in page
     assert "What its answers are worth" in page
 
 
 def test_a_comparison_needs_no_votes(model, sample):
-    remember(model, unanswered(sample))
-    assert "Of no question enough is known" in lines(compare(model.memory.sample, shift.sample(model, sample)))[-1]
+    store_reference_sample(model, unanswered(sample))
+    assert (
+        "Of no question enough is known"
+        in lines(compare(model.reference_sample.sample, shift.sample(model, sample)))[-1]
+    )
