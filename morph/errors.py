@@ -47,7 +47,7 @@ _DRIVERS = {
 _OF_STORES = ("MlflowException", "RestException", "ConnectionError", "UnsupportedModelRegistryStoreURIException")
 
 
-def first_line(error: BaseException | str, longest: int = 160) -> str:
+def first_line(error: BaseException | str, longest: int = 240) -> str:
     """The first line of an error's message, without its full stop; the error's type where it has no message.
 
     >>> first_line(ValueError("no such band.\\nSee the manual."))

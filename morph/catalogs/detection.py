@@ -10,7 +10,7 @@ import numpy as np
 import sep
 from astropy.table import Table
 
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.stamps.half_light_radius import MIN_AREA, THRESHOLD, half_light_radii
 from morph.stamps.photometry import fluxes_within, smallest_radius, totals
 from morph.stamps.psf import PointSources
@@ -209,7 +209,7 @@ def _extract(tile: Tile, signal: np.ndarray, bad: np.ndarray) -> tuple[np.ndarra
                 if "pixel buffer" not in str(error) or stack >= signal.size:
                     raise InputError(
                         f"The sources on tile '{tile.name}' cannot be told apart "
-                        f"({str(error).splitlines()[0].rstrip('.')}); give a catalogue instead."
+                        f"({first_line(error)}); give a catalogue instead."
                     ) from None
                 stack = min(8 * stack, signal.size)
     finally:

@@ -21,7 +21,7 @@ from morph.catalogs.memory import WholeTable
 from morph.catalogs.parquet import HATS, HATS_COLLECTION, open_hats, open_parquet
 from morph.catalogs.row_filter import Where
 from morph.catalogs.text import open_text, stream
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.fits.planes import is_fits, split_name
 
 #: Endings of a table's name, and the format that they stand for.
@@ -156,7 +156,7 @@ def _explained(path: Path) -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        first = first_line(error)
         raise InputError(
             f"'{path}' cannot be read as a table ({first[:160]}); use FITS, Parquet, CSV, VOTable or ECSV."
         ) from None

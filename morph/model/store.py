@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from morph.checks import FORMAT, MODEL_FORMAT, check_format
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.registry import DEFAULT_TRACKING, SHIPPED, SHIPPED_NAME, find_model
 
 __all__ = ["DEFAULT_TRACKING", "RECORD", "SHIPPED", "SHIPPED_NAME", "find_model", "load_model"]
@@ -31,7 +31,7 @@ def load_model(name: str | Path, precision: str = "float32"):
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises as many kinds as there are ways to damage a file
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = first_line(error)
         raise InputError(f"The model at '{name}' cannot be read ({first[:160]}); export or train it again.") from None
     if not isinstance(model, Classifier):
         raise InputError(f"'{name}' holds a {type(model).__name__}, not a morph model.")

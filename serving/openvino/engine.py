@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from serving.openvino.model import FastModel
@@ -50,7 +50,7 @@ def opened(path: Path, engine: str = "auto") -> Iterator["FastModel | None"]:
     try:
         model = FastModel(converted(path))
     except (RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         if engine == "openvino":
             raise InputError(f"OpenVINO cannot run '{path}' ({reason}); use the engine keras.") from None
         warnings.warn(f"OpenVINO cannot run '{path}' ({reason}); Keras answers, more slowly.", stacklevel=2)

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 
 SAVED_MODEL = "saved_model.pb"
 
@@ -102,5 +102,5 @@ class Remote:
         except InputError:
             raise
         except Exception as error:  # every store's library has errors of its own
-            first = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            first = first_line(error)
             raise InputError(f"'{self.url}' cannot be read or written ({first}).") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from serving.protocol.messages import from_tensor
 from serving.savedmodel.c_api import SavedModel, Tensor, dtype_of
 from serving.savedmodel.configurations import TEMPLATES
@@ -318,5 +318,5 @@ class Servable:
                     yield log.predict_log.request
         except (tf.errors.OpError, DecodeError, EOFError) as error:
             raise InputError(
-                f"The warm-up '{path}' is damaged ({str(error).splitlines()[0]}); export it again."
+                f"The warm-up '{path}' is damaged ({first_line(error)}); export it again."
             ) from None

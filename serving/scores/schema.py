@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from morph.atomic import atomic
 from morph.checks import FORMAT, SCORES_FORMAT, check_format
 from morph.decision_tree import column_name
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.stamps.image_statistics import NAMES
 from morph.stamps.measures import COLUMNS
 from morph.surveys import CHANNELS, NANOMAGGY_ZERO_POINT, get_survey
@@ -229,7 +229,7 @@ def readable(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = first_line(error)
         raise InputError(f"The scores in '{path}' cannot be read ({reason}); make them again.") from None
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from morph import __version__
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.tiles.tile import tile_name
 from serving.scores.summary import Failed, Result, Scored
 from serving.scoring.job import Job
@@ -100,7 +100,7 @@ def _results(client, groups: list[list[Path]], folder: Path, where: int | str) -
         elif isinstance(error, KilledWorker):
             yield group, None
         else:
-            first = (str(error).strip() or "no reason given").splitlines()[0]
+            first = first_line(error)
             yield group, Failed(tile_name(group), f"{type(error).__name__} in its worker: {first}.", str(group[0]))
 
 
@@ -149,7 +149,7 @@ def _connected(where: int | str, tiles: int) -> Iterator[Any]:
             try:
                 client = stack.enter_context(Client(where, timeout=PATIENCE))
             except (OSError, TimeoutError, ValueError) as error:
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+                reason = first_line(error)
                 raise InputError(
                     f"No Dask scheduler answers at {where} ({reason[:120]}); start one with `dask scheduler`, and "
                     "write its address as tcp://HOST:8786."
@@ -283,7 +283,7 @@ def _check(client, where: int | str, needed: list[Path]) -> None:
                 )
     for worker, found in client.run(sees, needed, on_error="return").items():
         if isinstance(found, Exception):
-            first = (str(found).strip() or type(found).__name__).splitlines()[0]
+            first = first_line(found)
             raise InputError(
                 f"The Dask worker {worker} cannot work for morph ({first}); install morph {__version__} there."
             )

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.table import Table
 
 from morph.catalogs.sources import detect
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.fits.checksums import verify
 from morph.parallel import map_threads, prefetch
 from morph.sizes import FIELD
@@ -181,7 +181,7 @@ def _walk(
             yield Failed(tile_name(group), str(error), str(group[0]))
         # Whatever is wrong with one tile of thousands, the others are scored.
         except Exception as error:
-            first = (str(error).strip() or "no reason given").splitlines()[0]
+            first = first_line(error)
             reason = f"{type(error).__name__} in '{group[0]}': {first}."
             yield Failed(tile_name(group), reason, str(group[0]))
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from serving.savedmodel.servable import Location, StatusError
 
 
@@ -59,7 +59,7 @@ def read_message(path: str | Path):
         return text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise InputError(
-            f"'{path}' is no models.config of TensorFlow Serving: {str(error).splitlines()[0]}."
+            f"'{path}' is not a models.config of TensorFlow Serving: {first_line(error)}."
         ) from None
 
 

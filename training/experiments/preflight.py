@@ -1,6 +1,6 @@
 """What can be known of MLflow before a long command starts: that it answers, and that it will take an alias."""
 
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from training.experiments import tracking
 
 
@@ -15,7 +15,7 @@ def check_alias(alias: str | None) -> None:
         _validate_model_alias_name(alias)
         _validate_model_alias_name_reserved(alias)
     except MlflowException as error:
-        why = str(error.message).strip().splitlines()[0].rstrip(".")
+        why = first_line(error.message)
         raise InputError(
             f"'{alias}' cannot be an alias ({why}); give --alias another name, such as champion."
         ) from None
@@ -32,6 +32,6 @@ def check_tracking() -> None:
     try:
         mlflow.MlflowClient().search_registered_models(max_results=1)
     except (MlflowException, OSError) as error:
-        why = str(error).strip().splitlines()[0][:160]
+        why = first_line(error)
         what = f"The model registry at {where}" if where != uri else f"MLflow at {uri}"
         raise InputError(f"{what} does not answer ({why}); start it, or set MLFLOW_TRACKING_URI to another.") from None

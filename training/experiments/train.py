@@ -12,7 +12,7 @@ import numpy as np
 from morph.atomic import atomic
 from morph.checks import check_file, check_memory
 from morph.dataset import Galaxies, dataset_name, find_dataset
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.votes import one_kind
 from training.experiments import models, tracking
 from training.experiments.preflight import check_alias, check_tracking
@@ -72,7 +72,7 @@ def train(
     except Exception as error:
         if not saved:
             raise
-        why = (str(error).strip() or type(error).__name__).splitlines()[0][:160].rstrip(".")
+        why = first_line(error)
         raise InputError(
             f"The trained model is saved as {to}, but MLflow did not take it ({why}); the same command registers it "
             f"without training again."

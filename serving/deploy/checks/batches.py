@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from serving.deploy.checks import Skipped, check
 from serving.deploy.deployment import Deployment
 
@@ -61,7 +61,7 @@ def _warmup_requests(deployment: Deployment) -> list:
         records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
         logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
     except (tf.errors.OpError, ValueError) as error:  # protobuf's DecodeError is a ValueError
-        raise InputError(f"The warm-up cannot be read ({str(error).splitlines()[0][:120]}); export again.") from None
+        raise InputError(f"The warm-up cannot be read ({first_line(error)}); export again.") from None
     if len(logs) > MOST_RECORDS:
         raise InputError(f"The warm-up has {len(logs)} records; TensorFlow Serving replays {MOST_RECORDS} at most.")
     return [log.predict_log.request for log in logs]
