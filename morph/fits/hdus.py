@@ -6,9 +6,9 @@ from pathlib import Path
 
 from astropy.io import fits
 
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.fits.headers import with_primary
-from morph.fits.pixels import Plane, first_line, is_wrapped
+from morph.fits.pixels import Plane, is_wrapped
 
 #: FITS files are made of blocks of so many bytes.
 BLOCK = 2880

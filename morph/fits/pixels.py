@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.fits.fpack import packed_rows
 from morph.fits.regrid import NearestRows, Regrid, SquareRows
 from morph.fits.reproject import InterpolatedRows, NearestPixelRows, Reproject
@@ -161,8 +161,3 @@ class _Checked(Rows):
     def not_positive(self, start: int, stop: int) -> np.ndarray:
         with self._plane.blamed():
             return self._rows.not_positive(start, stop)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line without a full stop."""
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")

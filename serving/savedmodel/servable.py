@@ -317,6 +317,4 @@ class Servable:
                 if log.HasField("predict_log"):
                     yield log.predict_log.request
         except (tf.errors.OpError, DecodeError, EOFError) as error:
-            raise InputError(
-                f"The warm-up '{path}' is damaged ({first_line(error)}); export it again."
-            ) from None
+            raise InputError(f"The warm-up '{path}' is damaged ({first_line(error)}); export it again.") from None

@@ -58,9 +58,7 @@ def read_message(path: str | Path):
     try:
         return text_format.Parse(path.read_text(), model_server_config_pb2.ModelServerConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"'{path}' is not a models.config of TensorFlow Serving: {first_line(error)}."
-        ) from None
+        raise InputError(f"'{path}' is not a models.config of TensorFlow Serving: {first_line(error)}.") from None
 
 
 def models_of(message) -> list[ModelConfig]:
