@@ -34,7 +34,7 @@ class Evidence:
         self.normal, self.injected = {}, {}
         artifacts = []
         for side in ("train", "validation"):
-            strange = mostly_artifact(np.nan_to_num(parts[side].votes))
+            strange = mostly_artifact(parts[side].votes)
             normal = parts[side].select(np.random.default_rng(0).permutation(np.flatnonzero(~strange))[: 6 * HOSTS])
             self.normal[side] = classifier.anomaly_features(normal.images)
             hosts = normal.select(np.arange(min(HOSTS, len(normal))))

@@ -36,6 +36,7 @@ from morph.atomic import atomic
 from morph.checks import DATASET_FORMAT, FORMAT, check_folder, check_format
 from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of, vote_column
 from morph.sizes import STAMP_SIZE
+from morph.votes import vote_counts, was_asked
 
 KINDS = {"flux": np.float32, "composite": np.uint8}
 
@@ -169,7 +170,7 @@ class GalaxiesWriter:
                 [_nullable(votes[:, j], pa.float32()) for j in range(len(VOTE_COLUMNS))],
                 names=list(map(column_name, VOTE_COLUMNS)),
             ),
-            pa.array([(row.vote_kind or None) if np.isfinite(row.votes).any() else None for row in rows], pa.string()),
+            pa.array([(row.vote_kind or None) if was_asked(row.votes).any() else None for row in rows], pa.string()),
             pa.array([row.zero_points or None for row in rows], pa.string()),
         ]
         for name in PROPERTIES:
@@ -358,7 +359,7 @@ class Galaxies:
 
     def with_votes(self, votes: np.ndarray, kind: str = "") -> "Galaxies":
         """The same galaxies with other votes, float32 [n, vote columns], of the given kind."""
-        kinds = np.where(np.isfinite(votes).any(axis=1), kind, "").astype("<U8")
+        kinds = np.where(was_asked(votes), kind, "").astype("<U8")
         return Galaxies({**self.about, "votes": kind}, {**self._columns, "votes": votes, "vote_kind": kinds})
 
     def split(self, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> dict[str, "Galaxies"]:
@@ -380,7 +381,7 @@ class Galaxies:
 
     def answered(self) -> dict[str, int]:
         """How many galaxies have at least one vote on each question."""
-        votes = np.nan_to_num(self.votes)
+        votes = vote_counts(self.votes)
         of = [question_of(column) for column in VOTE_COLUMNS]
         return {
             question.name: int((votes[:, [o == question.name for o in of]].sum(axis=1) > 0).sum()) for question in TREE

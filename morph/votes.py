@@ -20,6 +20,38 @@ RAW, DEBIASED = "raw", "debiased"
 VOTE_KINDS = (RAW, DEBIASED)
 
 
+def empty_votes() -> np.ndarray:
+    """Votes of a galaxy about which no volunteer was asked: NaN [vote columns]."""
+    return np.full(len(VOTE_COLUMNS), np.nan, dtype="float32")
+
+
+def set_votes(row: np.ndarray, counts: dict[str, float]) -> np.ndarray:
+    """Put `counts` (vote column -> votes) into `row`; every other column of a question that is
+    answered becomes 0 rather than NaN, since it was offered and not chosen."""
+    answered = {question_of(column) for column in counts}
+    for j, column in enumerate(VOTE_COLUMNS):
+        if column in counts:
+            row[j] = counts[column]
+        elif question_of(column) in answered and np.isnan(row[j]):
+            row[j] = 0.0
+    return row
+
+
+def vote_counts(votes: np.ndarray) -> np.ndarray:
+    """Votes [..., vote columns] as counts: 0 in place of NaN, where the question was not asked."""
+    return np.nan_to_num(votes)
+
+
+def has_votes(votes: np.ndarray) -> np.ndarray:
+    """Whether each galaxy has at least one vote: bool [...] for votes [..., vote columns]."""
+    return np.nansum(votes, axis=-1) > 0
+
+
+def was_asked(votes: np.ndarray) -> np.ndarray:
+    """Whether volunteers were asked anything about each galaxy: bool [...] for votes [..., vote columns]."""
+    return np.isfinite(votes).any(axis=-1)
+
+
 def kinds_of(sets: "Iterable[Galaxies]") -> set[str]:
     """The kinds of all votes in some sets of galaxies; votes that do not state theirs have the empty kind."""
     kinds: set[str] = set()
@@ -60,20 +92,3 @@ def difference(model: str, votes: str, what: str = "these votes") -> str:
         f"The model's answers are {model} and {what} are {votes}: the two differ, the more the farther away the "
         f"galaxy, so part of what counts as error here is none."
     )
-
-
-def empty_votes() -> np.ndarray:
-    """Votes of a galaxy that nobody was asked about: NaN [vote columns]."""
-    return np.full(len(VOTE_COLUMNS), np.nan, dtype="float32")
-
-
-def set_votes(row: np.ndarray, counts: dict[str, float]) -> np.ndarray:
-    """Put `counts` (vote column -> votes) into `row`; every other column of a question that is
-    answered becomes 0 rather than NaN, since it was offered and not chosen."""
-    answered = {question_of(column) for column in counts}
-    for j, column in enumerate(VOTE_COLUMNS):
-        if column in counts:
-            row[j] = counts[column]
-        elif question_of(column) in answered and np.isnan(row[j]):
-            row[j] = 0.0
-    return row

@@ -7,7 +7,7 @@ import pytest
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.decision_tree import ANSWERS, TREE
-from morph.votes import empty_votes, set_votes
+from morph.votes import empty_votes, set_votes, vote_counts
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def answers_for():
 
     def make(galaxies: Galaxies, skill: float, seed: int = 0) -> dict[str, np.ndarray]:
         random = np.random.default_rng(seed)
-        votes = np.nan_to_num(galaxies.votes[:, : len(ANSWERS)])
+        votes = vote_counts(galaxies.votes[:, : len(ANSWERS)])
         p = np.zeros_like(votes)
         for part in TREE.slices.values():
             k = part.stop - part.start

@@ -58,7 +58,7 @@ def command(
     from morph.dataset import Galaxies, dataset_name, find_dataset
     from morph.domain_shift.sentences import document, lines
     from morph.model.store import find_model, load_model
-    from morph.votes import difference, one_kind
+    from morph.votes import difference, one_kind, was_asked
     from training.evaluation.anomalies import check_alphas, measure_anomalies
     from training.evaluation.anomaly_table import anomaly_lines, anomaly_table
     from training.evaluation.calibration_table import calibration_lines, calibration_table
@@ -82,7 +82,7 @@ def command(
     # A galaxy that stands in several datasets counts once.
     galaxies = galaxies.select(np.sort(np.unique(galaxies.ids, return_index=True)[1]))
     votes = one_kind(sets, "be measured against")
-    if len({expressed(each.votes) for each in sets if np.isfinite(each.votes).any()}) > 1:
+    if len({expressed(each.votes) for each in sets if was_asked(each.votes).any()}) > 1:
         click.echo(
             "These datasets' labels do not all express the same of the four classes (elliptical, spiral, edge-on, "
             "merger); evaluate them one by one for figures on those.",

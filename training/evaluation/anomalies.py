@@ -101,12 +101,12 @@ def measure_anomalies(
     seed : of the planting and of the bootstrap.
     """
     alphas = check_alphas(alphas)
-    strange = mostly_artifact(np.nan_to_num(galaxies.votes))
+    strange = mostly_artifact(galaxies.votes)
     normal = galaxies.select(~strange)
     if len(normal) < FEWEST:
         note = f"Only {len(normal)} normal galaxies: too few to measure the anomaly score on ({FEWEST} is the least)."
         return Anomalies(alphas, {}, note, galaxies.images[:0], ())
-    others = None if reference is None else reference.select(~mostly_artifact(np.nan_to_num(reference.votes)))
+    others = None if reference is None else reference.select(~mostly_artifact(reference.votes))
     if others is None or len(others) < FEWEST:
         others, where = (
             normal,

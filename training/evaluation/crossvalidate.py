@@ -14,6 +14,7 @@ from morph.console import track
 from morph.dataset import Galaxies, split_position
 from morph.errors import InputError
 from morph.model.classifier import Classifier
+from morph.votes import has_votes
 from training.fitting.adapt import adapted_to
 from training.fitting.fit import FINETUNING, Recipe, fit
 
@@ -50,7 +51,7 @@ def cross_validate(
     The anomaly score stays the parent's: the folds are too small to say what is normal.
     """
     adapt = adapt or partial(_fine_tuned, recipe=recipe or FINETUNING)
-    labelled = np.nan_to_num(galaxies.votes).sum(axis=1) > 0
+    labelled = has_votes(galaxies.votes)
     if not labelled.any():
         raise InputError(f"'{galaxies.about.get('path')}' has no labelled galaxies to cross-validate on.")
     if labelled.sum() < folds:

@@ -15,6 +15,7 @@ import numpy as np
 
 from morph.dataset import SPLITS
 from morph.errors import InputError
+from morph.votes import vote_counts
 from training.evaluation.evaluate import Evaluation
 from training.experiments.registry import Trained
 from training.metrics import votes as metrics
@@ -246,7 +247,7 @@ def compare(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: 
     rows = [_rows(run.evaluation.ids, ids) for run in runs]
     votes = runs[0].evaluation.votes[rows[0]]
     for run, where in zip(runs[1:], rows[1:], strict=True):
-        if not np.array_equal(np.nan_to_num(run.evaluation.votes[where]), np.nan_to_num(votes)):
+        if not np.array_equal(vote_counts(run.evaluation.votes[where]), vote_counts(votes)):
             raise InputError(
                 f"Runs '{runs[0].name}' and '{run.name}' saw other votes for the same galaxies; "
                 f"evaluate both on one version of the dataset."

@@ -145,7 +145,7 @@ def _tell_beforehand(validation: Galaxies, parent: str | None, parent_votes: str
     from training.fitting.anomaly_reference import ENOUGH_NORMAL, FEWEST_NORMAL
     from training.fitting.batches import mostly_artifact
 
-    normal = int((~mostly_artifact(np.nan_to_num(validation.votes))).sum())
+    normal = int((~mostly_artifact(validation.votes)).sum())
     if normal < ENOUGH_NORMAL:
         few = normal < FEWEST_NORMAL
         effect = "the anomaly score keeps its old reference" if few else "nothing reaches p < 0.01"

@@ -15,6 +15,7 @@ from morph.dataset import Galaxies
 from morph.decision_tree import TREE, VOTE_COLUMNS
 from morph.errors import InputError
 from morph.model.classifier import Classifier
+from morph.votes import vote_counts
 from training.fitting.batch_statistics import settle
 from training.fitting.batches import linear
 
@@ -95,6 +96,6 @@ def pseudo_labelled(
         sure = p[:, part].max(axis=1) >= confident
         if parents:
             # Nothing is said of the arms of a galaxy that is probably smooth.
-            sure &= np.nan_to_num(votes[:, parents]).sum(axis=1) >= confident * volunteers
+            sure &= vote_counts(votes[:, parents]).sum(axis=1) >= confident * volunteers
         votes[sure, part] = volunteers * p[sure, part]
     return galaxies.with_votes(votes, classifier.about.get("votes", ""))

@@ -99,7 +99,7 @@ def normal_galaxies(sets: Sequence[Galaxies], most: int | None = None) -> dict[s
     random = np.random.default_rng(0)
     parts: dict[str, list[Galaxies]] = {}
     for galaxies in sets:
-        normal = random.permutation(np.flatnonzero(~mostly_artifact(np.nan_to_num(galaxies.votes))))
+        normal = random.permutation(np.flatnonzero(~mostly_artifact(galaxies.votes)))
         parts.setdefault(galaxies.kind, []).append(galaxies.select(normal[:most]))
     joined = {kind: Galaxies.concatenate(some) for kind, some in parts.items()}
     return {kind: galaxies.select(random.permutation(len(galaxies))) for kind, galaxies in joined.items()}

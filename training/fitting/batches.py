@@ -8,6 +8,7 @@ from morph.decision_tree import ANSWERS, VOTE_COLUMNS, question_of
 from morph.errors import InputError
 from morph.model.experts import MEASUREMENTS, transform
 from morph.stamps.stretch import relative_flux
+from morph.votes import vote_counts
 
 
 def linear(images: np.ndarray) -> np.ndarray:
@@ -25,7 +26,7 @@ def rarity(votes: np.ndarray, power: float = 0.5) -> np.ndarray:
     ----------
     votes : [n, vote columns], NaN where nobody was asked.
     """
-    votes = np.nan_to_num(votes)
+    votes = vote_counts(votes)
     weight = np.ones(len(votes))
     questions = np.array([question_of(column) for column in VOTE_COLUMNS])
     for question in dict.fromkeys(questions):
@@ -128,7 +129,7 @@ def given_of(galaxies: Galaxies, which: np.ndarray | slice = slice(None)) -> dic
     measured = np.stack([galaxies.properties[name][which] for name in MEASUREMENTS], axis=1)
     return {
         "image": linear(galaxies.images[which]),
-        "votes": np.nan_to_num(galaxies.votes[which]),
+        "votes": vote_counts(galaxies.votes[which]),
         "measurements": transform(measured),
     }
 

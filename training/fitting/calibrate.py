@@ -28,6 +28,7 @@ from morph.dataset import Galaxies
 from morph.decision_tree import TREE, VOTE_COLUMNS, membership, question_of
 from morph.model.calibration import FEWEST, LEAST_SHARE, MOST, Calibration
 from morph.model.classifier import Classifier
+from morph.votes import vote_counts
 from training.metrics.votes import REACHED, dirichlet_multinomial
 
 #: Galaxies that were asked a question below which its calibration is left alone.
@@ -63,7 +64,7 @@ def calibrate(classifier: Classifier, held_out: Galaxies | Sequence[Galaxies]) -
 
 def _fit(classifier: Classifier, layer: Calibration, galaxies: Galaxies) -> dict[str, int]:
     """Fit the calibration of one kind of image to galaxies of that kind; how many were asked each question."""
-    votes = np.nan_to_num(galaxies.votes).astype(float)
+    votes = vote_counts(galaxies.votes).astype(float)
     counts = {name: votes[:, _columns(name)].sum(axis=1) for name in TREE.slices}
     volunteers = counts["smooth-or-featured"]
     listened = {name: _listened(each, each >= REACHED * volunteers) for name, each in counts.items()}

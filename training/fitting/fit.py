@@ -20,6 +20,7 @@ from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.model.experts import MODALITIES, bounded, columns_of, log_density, product
 from morph.model.vote_likelihood import log_likelihood
+from morph.votes import vote_counts, was_asked
 from training.fitting.anomaly_reference import learn_reference
 from training.fitting.augment import Disturb, Strength, Turn
 from training.fitting.batch_statistics import BATCHES, settle
@@ -285,7 +286,7 @@ def fit(
     # Without held-out galaxies too: the embeddings of an earlier reference sample belong to the weights before. Only
     # sets with labels enter: the shift is measured from the galaxies on which the answers were learned.
     known = held_out or ([] if validation is None else [validation])
-    store_reference_sample(classifier, *(galaxies for galaxies in known if np.isfinite(galaxies.votes).any()))
+    store_reference_sample(classifier, *(galaxies for galaxies in known if was_asked(galaxies.votes).any()))
     return history
 
 
@@ -329,7 +330,7 @@ def _run_epochs(
     # After the backup, which must hold the weights that training goes on with and not their average.
     callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     callbacks.append(_Epochs(batches, recipe, report))
-    watched = None if validation is None else (given_of(validation), np.nan_to_num(validation.votes))
+    watched = None if validation is None else (given_of(validation), vote_counts(validation.votes))
     history = training.fit(
         batches,
         epochs=recipe.epochs,

@@ -15,6 +15,7 @@ from keras import ops
 from morph.dataset import Galaxies
 from morph.model.classifier import Classifier
 from morph.model.vote_likelihood import log_likelihood
+from morph.votes import has_votes, vote_counts
 from training.fitting.adapt import encode, turned
 from training.fitting.batches import rarity
 
@@ -36,18 +37,18 @@ def refit(classifier: Classifier, sets: Sequence[Galaxies], strength: float = ST
 
     Returns how many galaxies it learned from; with none that has votes, nothing changes.
     """
-    labelled = [g.select(np.flatnonzero(np.nan_to_num(g.votes).sum(axis=1) > 0)) for g in sets]
+    labelled = [g.select(np.flatnonzero(has_votes(g.votes))) for g in sets]
     labelled = [galaxies for galaxies in labelled if len(galaxies)]
     if not labelled:
         return 0
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
-    votes = np.concatenate([np.nan_to_num(galaxies.votes) for galaxies in labelled])
+    votes = np.concatenate([vote_counts(galaxies.votes) for galaxies in labelled])
     count = len(votes)
     if count > MOST:
         share = MOST / count
         labelled = [g.select(np.sort(random.permutation(len(g))[: int(share * len(g))])) for g in labelled]
-        votes = np.concatenate([np.nan_to_num(galaxies.votes) for galaxies in labelled])
+        votes = np.concatenate([vote_counts(galaxies.votes) for galaxies in labelled])
     features, mean, views = _encoded(classifier, labelled)
     votes, weight = np.tile(votes, (views, 1)), np.tile(rarity(votes, BALANCE), views)
     batch = min(BATCH, len(votes) // views)

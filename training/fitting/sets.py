@@ -8,7 +8,7 @@ import numpy as np
 
 from morph.dataset import Galaxies
 from morph.errors import InputError
-from morph.votes import one_kind
+from morph.votes import has_votes, one_kind
 from training.fitting.single_class import check_labels, told
 
 
@@ -90,7 +90,7 @@ def _normal_of(unlabelled: Sequence[str]) -> list[Galaxies]:
     from training.fitting.batches import mostly_artifact, unanswered
 
     held_out = [g.split()["validation"] for g in map(Galaxies.open, unlabelled) if _measured(g)]
-    return [unanswered(g.select(np.flatnonzero(~mostly_artifact(np.nan_to_num(g.votes))))) for g in held_out]
+    return [unanswered(g.select(np.flatnonzero(~mostly_artifact(g.votes)))) for g in held_out]
 
 
 def _with_a_teacher(task: Task, sets: list[Galaxies]) -> list[Galaxies]:
@@ -116,7 +116,7 @@ def weighted(name: str) -> tuple[str, float]:
 
 def _budget(train: list[Galaxies], labels: int, seed: int) -> list[Galaxies]:
     """`labels` labelled galaxies drawn at random from all sets together."""
-    train = [galaxies.select(np.nan_to_num(galaxies.votes).sum(axis=1) > 0) for galaxies in train]
+    train = [galaxies.select(has_votes(galaxies.votes)) for galaxies in train]
     sizes = [len(galaxies) for galaxies in train]
     if labels > sum(sizes):
         raise InputError(

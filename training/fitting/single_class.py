@@ -7,6 +7,7 @@ import numpy as np
 from morph.dataset import Galaxies
 from morph.decision_tree import TREE, VOTE_COLUMNS, question_of
 from morph.errors import InputError
+from morph.votes import vote_counts
 
 
 def single_class(votes: np.ndarray) -> dict[str, str]:
@@ -16,7 +17,7 @@ def single_class(votes: np.ndarray) -> dict[str, str]:
     ----------
     votes : [n, vote columns], NaN where nobody was asked.
     """
-    given = [name for name, total in zip(VOTE_COLUMNS, np.nan_to_num(votes).sum(axis=0), strict=True) if total > 0]
+    given = [name for name, total in zip(VOTE_COLUMNS, vote_counts(votes).sum(axis=0), strict=True) if total > 0]
     answers = {question.name: [name for name in given if question_of(name) == question.name] for question in TREE}
     return {question: names[0].rsplit("_", 1)[1] for question, names in answers.items() if len(names) == 1}
 
@@ -25,7 +26,7 @@ def check_labels(sets: Sequence[Galaxies]) -> dict[str, str]:
     """`single_class` of the sets together, which are to teach. InputError when nobody voted on any of their
     galaxies."""
     votes = np.concatenate([galaxies.votes for galaxies in sets])
-    if not np.nan_to_num(votes).any():
+    if not vote_counts(votes).any():
         names = " and ".join(f"'{galaxies.about.get('path')}'" for galaxies in sets)
         raise InputError(
             f"There is no label to learn from in the training split of {names}; import with --labels, or give "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from morph.decision_tree import VOTE_COLUMNS, question_of
-from morph.votes import RAW
+from morph.votes import RAW, has_votes, vote_counts
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Labels:
     @property
     def labelled(self) -> np.ndarray:
         """Whether each row holds any vote: bool [rows]."""
-        return np.nansum(self.votes, axis=1) > 0
+        return has_votes(self.votes)
 
 
 def assemble(counts: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
@@ -58,5 +58,5 @@ def assemble(counts: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
 
 def add(votes: np.ndarray, more: np.ndarray) -> np.ndarray:
     """Votes of two groups of volunteers about the same galaxies: NaN only where neither was asked."""
-    both = np.nan_to_num(votes) + np.nan_to_num(more)
+    both = vote_counts(votes) + vote_counts(more)
     return np.where(np.isnan(votes) & np.isnan(more), np.nan, both).astype("float32")

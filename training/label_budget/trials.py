@@ -17,6 +17,7 @@ import numpy as np
 from morph.dataset import Galaxies
 from morph.errors import InputError
 from morph.model.classifier import Classifier
+from morph.votes import has_votes
 from training.evaluation.evaluate import FOLDER, Evaluation, ask, log, record
 from training.experiments import tracking
 from training.fitting.adapt import adapted_to
@@ -94,7 +95,7 @@ class Target:
 
 
 def _labelled(galaxies: Galaxies) -> Galaxies:
-    return galaxies.select(np.nan_to_num(galaxies.votes).sum(axis=1) > 0)
+    return galaxies.select(has_votes(galaxies.votes))
 
 
 def within(budgets: Sequence[int], target: Target) -> tuple[list[int], list[str]]:

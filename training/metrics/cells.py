@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from morph.decision_tree import ANSWERS, COARSE, TREE, VOTE_COLUMNS, membership, question_of, tree_probabilities
+from morph.votes import vote_counts
 
 #: Galaxy Zoo 2 asks first whether anything is odd, so that this union is one of its 37 answers.
 _ANYTHING_ODD = "odd-feature_any"
@@ -34,7 +35,7 @@ class Cells:
     @classmethod
     def of(cls, votes: np.ndarray) -> "Cells":
         """The cells of a set's votes, [n, vote columns]."""
-        total = dict(zip(VOTE_COLUMNS, np.nan_to_num(votes).sum(axis=0), strict=True))
+        total = dict(zip(VOTE_COLUMNS, vote_counts(votes).sum(axis=0), strict=True))
         coarse = [name for name in COARSE if total[name] > sum(total[member] for member in COARSE[name])]
         coarse = [name for name in coarse if not any(set(COARSE[name]) < set(COARSE[other]) for other in coarse)]
         cell_of = {answer: answer for answer in ANSWERS} | {a: name for name in coarse for a in COARSE[name]}
@@ -52,7 +53,7 @@ class Cells:
 
     def counts(self, votes: np.ndarray) -> np.ndarray:
         """Votes in each cell, float64 [n, cells]; 0 where nobody was asked or votes straddle cells."""
-        votes = np.nan_to_num(votes).astype(float)
+        votes = vote_counts(votes).astype(float)
         counts = votes @ self.of_columns
         for j in np.flatnonzero(self.of_columns.sum(axis=1) == 0):
             part = self.of_question(question_of(VOTE_COLUMNS[j]))

@@ -13,6 +13,7 @@ labels cannot express them, and all four where the labels do not tell edge-on di
 import numpy as np
 
 from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
+from morph.votes import vote_counts
 
 FOUR_CLASSES = ("elliptical", "spiral", "edge-on", "merger")
 
@@ -34,7 +35,7 @@ def expressed(votes: np.ndarray) -> tuple[str, ...]:
     ----------
     votes : [n, vote columns], NaN where nobody was asked.
     """
-    total = np.nan_to_num(votes).sum(axis=0)
+    total = vote_counts(votes).sum(axis=0)
     given = tuple(column for column, votes_of in zip(VOTE_COLUMNS, total, strict=True) if votes_of > 0)
 
     def asked(*names: str) -> bool:
@@ -95,7 +96,7 @@ def four_classes_of_votes(votes: np.ndarray) -> np.ndarray:
     -------
     [n, 4] in the order of `FOUR_CLASSES`.
     """
-    counts = np.nan_to_num(votes).astype(float)
+    counts = vote_counts(votes).astype(float)
     root = _shares(counts[:, _ROOT])
     edge_on = _shares(counts[:, _EDGE])[:, 0]
     rounded = np.column_stack([counts[:, _ROUNDED], counts[:, VOTE_COLUMNS.index("how-rounded_not-cigar")]])

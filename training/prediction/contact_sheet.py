@@ -7,6 +7,7 @@ import numpy as np
 from morph.dataset import Galaxies
 from morph.decision_tree import ANSWERS, most_likely_path
 from morph.stamps import pictures
+from morph.votes import vote_counts
 from training.prediction.modalities import known, values, words
 from training.prediction.predict import Predicted
 
@@ -101,6 +102,6 @@ def _caption(predicted: Predicted, galaxies: Galaxies, i: int) -> str:
 
 def _likely(votes: np.ndarray) -> str:
     """The first two answers, other than no, on the path that most volunteers took."""
-    path = most_likely_path(np.nan_to_num(votes[: len(ANSWERS)]))
+    path = most_likely_path(vote_counts(votes[: len(ANSWERS)]))
     said = [_SHORT.get((question, answer), answer) for question, answer, most in path if most > 0]
     return ", ".join([answer for answer in said if answer not in ("no", "none")][:2])

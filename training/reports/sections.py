@@ -10,6 +10,7 @@ from morph.reports.html import Section, escape, facts, picture, short, simulated
 from morph.reports.style import svg
 from morph.sizes import NETWORK_SIZE
 from morph.stamps import pictures
+from morph.votes import vote_counts
 from training import plots
 from training.evaluation import reliability_plots
 from training.evaluation.tables import show
@@ -74,7 +75,7 @@ def _card(galaxies: Galaxies, answers: Answers, i: int) -> str:
 def _share(votes: np.ndarray, question: str, answer: str) -> float | None:
     """The share of the volunteers for a fine answer; None where the votes do not tell it."""
     column = f"{question}_{answer}"
-    counts = np.nan_to_num(votes)
+    counts = vote_counts(votes)
     offered = [i for i, name in enumerate(VOTE_COLUMNS) if question_of(name) == question]
     total = counts[offered].sum()
     coarse = sum(counts[VOTE_COLUMNS.index(name)] for name, members in COARSE.items() if column in members)

@@ -160,7 +160,7 @@ def test_a_version_that_is_being_copied_is_not_touched_when_the_configuration_ch
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("model_config_list { config { name: 3 } }", "is no models.config"),
+        ("model_config_list { config { name: 3 } }", "is not a models.config"),
         ('model_config_list { config { name: "a" base_path: "models" } }', "to have an absolute path"),
         ('model_config_list { config { name: "a" base_path: "gs://b/a" } }', "reads local folders only"),
         ('model_config_list { config { name: "a" base_path: "/a" model_platform: "torch" } }', "platform torch"),

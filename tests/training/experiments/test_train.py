@@ -7,6 +7,7 @@ from mlflow.exceptions import MlflowException
 from morph.dataset import Galaxies
 from morph.errors import InputError
 from morph.model.store import load_model
+from morph.votes import has_votes
 from training.experiments import registry
 from training.experiments.seen import Seen
 from training.experiments.train import train
@@ -114,7 +115,7 @@ def test_only_labelled_galaxies_fill_the_budget_of_labels(sample, tmp_path):
     votes[::2] = np.nan
     sample.with_votes(votes, "raw").write(tmp_path / "half")
     (galaxies, _), *_ = training_sets(Task("finetune", "a", "morph", [str(tmp_path / "half")], labels=10), 0)[0]
-    assert (np.nansum(galaxies.votes, axis=1) > 0).all()
+    assert has_votes(galaxies.votes).all()
     with pytest.raises(InputError, match="labelled galaxies; ask for that many"):
         training_sets(Task("finetune", "a", "morph", [str(tmp_path / "half")], labels=30), 0)
 

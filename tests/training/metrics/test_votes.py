@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morph.decision_tree import ANSWERS, COARSE, TREE, VOTE_COLUMNS
-from morph.votes import empty_votes, set_votes
+from morph.votes import empty_votes, set_votes, vote_counts
 from training.importers.decision_trees import GALAXY_ZOO_2
 from training.metrics import votes as metrics
 from training.metrics.cells import Cells, chained_probabilities, chained_votes
@@ -110,7 +110,7 @@ def test_likelihood_is_the_one_that_training_maximises(bar, random_probabilities
     votes = votes_of(bar)
     concentration = 5 * random_probabilities(1).astype("float32")
     question = [question.name for question in TREE].index("bar")
-    in_training = ops.convert_to_numpy(log_likelihood(concentration, np.nan_to_num(votes)))[0, question]
+    in_training = ops.convert_to_numpy(log_likelihood(concentration, vote_counts(votes)))[0, question]
     figure = metrics.measure(votes, concentration / 5, concentration, resamples=10)["bar/log-likelihood"]
     assert figure.value == pytest.approx(in_training, rel=1e-4)
 
