@@ -6,7 +6,7 @@ import pytest
 from morph.dataset import Galaxies
 from morph.decision_tree import VOTE_COLUMNS
 from morph.errors import InputError
-from morph.votes import difference, kinds_of, one_kind
+from morph.votes import difference, empty_votes, has_votes, kinds_of, one_kind, set_votes, vote_counts, was_asked
 
 
 def galaxies(*kinds: str) -> Galaxies:
@@ -29,3 +29,11 @@ def test_a_model_and_votes_of_two_kinds_differ_in_a_sentence():
     assert "answers are raw and these votes are debiased: the two differ" in difference("raw", "debiased")
     assert difference("", "raw") == "Whether the model's answers are raw or debiased is not recorded."
     assert difference("raw", "") == "Whether these votes are raw or debiased is not recorded."
+
+
+def test_what_was_not_asked_is_told_apart_from_no_votes():
+    votes = np.stack([empty_votes(), set_votes(empty_votes(), {"bar_no": 0}), set_votes(empty_votes(), {"bar_no": 3})])
+    assert was_asked(votes).tolist() == [False, True, True]
+    assert has_votes(votes).tolist() == [False, False, True]
+    assert np.isfinite(vote_counts(votes)).all()
+    assert vote_counts(votes).sum(axis=1).tolist() == [0, 0, 3]
