@@ -63,7 +63,8 @@ def answering(name: str) -> float:
 
 def cutting(folder: Path) -> float:
     """CPU seconds a galaxy of reading a tile and cutting its stamps."""
-    from morph.catalogs.sources import locate, read_catalog
+    from morph.catalogs.catalog import read_catalog
+    from morph.catalogs.spatial_index import locate
     from morph.simulation.tile import simulate_tile
     from morph.stamps.stamp_stream import stamps
     from morph.tiles.tile import Tile

@@ -38,7 +38,7 @@ from scipy.ndimage import zoom
 
 from morph.catalogs.catalog import read_catalog
 from morph.catalogs.detection import detect
-from morph.catalogs.sources import locate
+from morph.catalogs.spatial_index import locate
 from morph.simulation.tile import LARGEST, SimulatedTile
 from morph.sizes import NETWORK_SIZE
 from morph.stamps.cutting import cut_from, rows_needed

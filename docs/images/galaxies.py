@@ -9,7 +9,7 @@ from pathlib import Path
 from morph.dataset import Galaxies
 from morph.decision_tree import most_likely_path, phrase
 from morph.model.store import load_model
-from morph.stamps.pictures import centre, pictures, reconstructed
+from morph.stamps.stretch import centre, pictures, reconstructed
 from training.plots import reconstructions
 from training.reports.sections import various
 

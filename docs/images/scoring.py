@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 from matplotlib.patches import Rectangle
 
 from morph.stamps.cutting import cut, side
-from morph.stamps.pictures import pictures
-from morph.stamps.stretch import to_composite
+from morph.stamps.stretch import to_composite, to_pictures
 from morph.tiles.tile import Tile
 
 #: Nanomaggies a pixel that are white in the field, and the stretch.
@@ -47,7 +46,7 @@ def main(field: str, scores: str) -> None:
             Rectangle((row.x - across / 2, row.y - across / 2), across, across, fill=False, ec="w", lw=0.7)
         )
         whole.text(row.x - across / 2 + 2, row.y + across / 2 + 2, str(k + 1), color="w", fontsize=8)
-    for k, picture in enumerate(pictures(stamps)):
+    for k, picture in enumerate(to_pictures(stamps)):
         panel = figure.add_subplot(grid[k // 3, 2 + k % 3])
         panel.imshow(picture, origin="lower")
         answer = friendly["summary"][k].as_py() or "no answer"

@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 from astropy.table import Table
 
 from morph.catalogs.base import TableFile
-from morph.catalogs.column_mapping import CHANNEL_MAGNITUDES, ColumnMapping, map_columns, radii
-from morph.catalogs.column_names import FILE_ID_COLUMNS
+from morph.catalogs.column_mapping import CHANNEL_MAGNITUDES, FILE_ID_COLUMNS, ColumnMapping, map_columns, radii
 from morph.catalogs.row_filter import Selection
 from morph.catalogs.tables import open_tables
 from morph.catalogs.values import check_digits, degrees, identifiers, measured, numbers, texts, unknown_values
@@ -275,9 +274,9 @@ class Catalog:
 def read_catalog(path: str | Path, survey: str | None = None, where: str | None = None) -> Table:
     """The galaxies of a catalogue, whole, in its order; see `Catalog` for what is read and what is left out.
 
-    Columns are found by their usual names, whatever their case (see `morph.catalogs.column_names`; a plain `id` before
-    all others). Galaxies without an id are named by their position. `morph.catalogs.spatial_index.Galaxies` is for
-    catalogues that are too large for this, and for processes to share.
+    Columns are found by their usual names in any case (see `morph.catalogs.column_mapping`; a plain `id` comes first).
+    Galaxies without an id are named by their position. `morph.catalogs.spatial_index.SpatialIndex` serves catalogues
+    that are too large for this, and several processes.
 
     Returns
     -------

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from astropy.io import fits
 
 from morph.catalogs import base
-from morph.catalogs.memory import WholeTable
+from morph.catalogs.base import WholeTable
 from morph.catalogs.row_filter import Where
 from morph.errors import InputError
 

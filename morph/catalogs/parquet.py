@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from morph.catalogs import base
-from morph.catalogs.memory import WholeTable
+from morph.catalogs.base import WholeTable
 from morph.catalogs.row_filter import Where
 from morph.errors import InputError
 

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from morph.catalogs.base import TableFile
+from morph.catalogs.base import TableFile, WholeTable
 from morph.catalogs.fits_table import open_fits
-from morph.catalogs.memory import WholeTable
 from morph.catalogs.parquet import HATS, HATS_COLLECTION, open_hats, open_parquet
 from morph.catalogs.row_filter import Where
 from morph.catalogs.text import open_text, stream

@@ -18,8 +18,8 @@ import pyarrow as pa
 from astropy.table.meta import get_header_from_yaml
 
 from morph.catalogs import base
-from morph.catalogs.column_names import KNOWN_COLUMNS
-from morph.catalogs.memory import WholeTable
+from morph.catalogs.base import WholeTable
+from morph.catalogs.column_mapping import KNOWN_COLUMNS
 from morph.catalogs.row_filter import Where
 from morph.catalogs.text_rows import (
     BLANKS,
@@ -110,9 +110,6 @@ def _astropys(first: str, lines: list[str]) -> str | None:
     if any(line.startswith("Byte-by-byte Description of file") for line in lines[:200]):
         return "ascii.cds"
     return None
-
-
-# --- The header ------------------------------------------------------------------------------------------
 
 
 def _comments(lines: list[str]) -> list[str]:
@@ -206,9 +203,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-# --- Numbers and text -----------------------------------------------------------------------------------
 
 
 def _looks_like(column: pa.Array) -> pa.DataType:

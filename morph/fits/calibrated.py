@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from morph.fits.blank_pixels import without_data
-from morph.fits.pixels import Plane
+from morph.fits.images import Plane
 
 #: Rows: flux, which pixels are saturated, and inverse variance if known and asked for.
 PixelRows = tuple[np.ndarray, np.ndarray, np.ndarray | None]

@@ -17,13 +17,12 @@ from astropy.wcs import WCS
 
 from morph.errors import InputError
 from morph.fits import headers
-from morph.fits.bands import band_of
 from morph.fits.calibrated import Calibrated
-from morph.fits.hdus import Image, images_in
-from morph.fits.pixels import Plane
-from morph.fits.regrid import GRID_CARDS, Regrid
-from morph.fits.reproject import Reproject
-from morph.fits.scaling import Times
+from morph.fits.headers import band_of
+from morph.fits.images import Image, Plane, images_in
+from morph.fits.reprojection import GRID_CARDS, Regrid, Reproject
+from morph.fits.rows import Times
+from morph.fits.wcs import celestial
 from morph.fits.zero_points import HEADERS, Calibration, ZeroPoint, unknown, zero_point_in
 
 #: Endings of FITS files, the longest first.
@@ -183,7 +182,7 @@ class Planes:
     def wcs(self) -> WCS | None:
         """The celestial coordinate system, or None when the header holds none that can be right."""
         try:
-            return headers.celestial(self.header, self.path)
+            return celestial(self.header, self.path)
         except InputError:
             return None
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from morph.stamps.border import border
+from morph.stamps.signal_to_noise import border
 
 #: Radius in pixels of the disc whose mean brightness sets the scale: about two thirds of a half-light radius.
 APERTURE = 6.0
@@ -40,7 +40,7 @@ class Preprocessing(keras.layers.Layer):
         return self.stretch(image, *border(image, xp=ops))
 
     def stretch(self, image, sky, noise):
-        """What the layer returns, given what `morph.stamps.border` says of the sky."""
+        """What the layer returns, given what `morph.stamps.signal_to_noise.border` says of the sky."""
         finite = ops.isfinite(image)
         valid = ops.cast(finite, "float32")
         flux = ops.where(finite, image - self._along(sky, image), 0.0)

@@ -18,7 +18,7 @@ from morph.simulation.population import draw_scene, get_mix
 from morph.simulation.scenes import Scene
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
-from morph.stamps.half_light_radius import measure
+from morph.stamps.photometry import measure
 from morph.surveys import Survey, get_simulated
 from morph.votes import RAW
 

@@ -8,7 +8,7 @@ from PIL import Image
 from morph.fits.blank_pixels import without_data
 from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.stamps.flags import MASKED_PART, Flag
-from morph.stamps.half_light_radius import Shape, measure
+from morph.stamps.photometry import Shape, measure
 from morph.stamps.picture_files import SMALLEST_CROP, SUFFIXES, read, read_reduced, too_coarse
 from morph.stamps.stretch import from_composite
 

@@ -14,14 +14,13 @@ import numpy as np
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from morph.errors import InputError
-from morph.fits.frames import to_sky
 from morph.fits.planes import Planes
 from morph.fits.resampling import resample
+from morph.fits.wcs import to_sky
 from morph.fits.zero_points import HEADERS, Calibration, ZeroPoint
 from morph.sizes import STAMP_SIZE
 from morph.stamps.flags import SMALLEST_RADIUS, Flag, judge, reaches_over, side
-from morph.stamps.half_light_radius import Shape, border_statistics, measure
-from morph.stamps.photometry import intensity, magnitudes
+from morph.stamps.photometry import Shape, border_statistics, intensity, magnitudes, measure
 from morph.surveys import UNKNOWN, channels_of, get_survey
 from morph.tiles.common_grid import notes_of, on_one_grid
 from morph.tiles.discovery import find_tiles, none_wanted, survey_of, tile_name, wanted_bands

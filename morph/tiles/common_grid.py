@@ -7,10 +7,9 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from morph.errors import InputError
-from morph.fits import headers
-from morph.fits.frames import to_pixels, to_sky
 from morph.fits.planes import Planes
-from morph.fits.reproject import Reproject
+from morph.fits.reprojection import Reproject
+from morph.fits.wcs import celestial, to_pixels, to_sky
 
 #: Bands whose grids differ by more than this, pixels, or by more than this part of the pixel scale, are resampled.
 #: SDSS's differ by up to some ten pixels, which are taken into account where a galaxy is cut out.
@@ -36,7 +35,7 @@ def on_one_grid(planes: dict[str, Planes], name: str) -> tuple[dict[str, Planes]
 
     Raises InputError when a band has no sky coordinates, or shows other sky.
     """
-    grids = {band: headers.celestial(one.header, one.path) for band, one in planes.items()}
+    grids = {band: celestial(one.header, one.path) for band, one in planes.items()}
     scales = {band: float(np.mean(proj_plane_pixel_scales(grid)) * 3600) for band, grid in grids.items()}
     first = next(iter(planes))
     # Bands of as good as one scale are on the first one's grid, whichever is the finest by a hair.

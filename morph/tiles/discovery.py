@@ -8,7 +8,7 @@ from morph.errors import InputError
 from morph.fits.planes import BANDS, is_fits
 from morph.surveys import SURVEYS, UNKNOWN, WITH_Z, Survey
 from morph.tiles.layouts import LAYOUTS, Holds, Layout, Named, Plain, layout_of, named
-from morph.tiles.layouts.peek import header_facts
+from morph.tiles.layouts.names import header_facts
 
 #: A tile's files in one folder: the folder, the reader's class, and what the files' names share.
 Key = tuple[Path, type[Layout], str]

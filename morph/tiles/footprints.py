@@ -18,8 +18,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from morph.fits import headers
-from morph.fits.frames import Bounds, to_pixels, to_sky
+from morph.fits.wcs import Bounds, celestial, to_pixels, to_sky
 
 #: How much wider circles are than the corners of an image say, whose sides may be bent.
 MARGIN = 1.01
@@ -61,7 +60,7 @@ class Footprint:
 
     @cached_property
     def wcs(self) -> WCS:
-        return headers.celestial(fits.Header.fromstring(self.cards), Path(self.name))
+        return celestial(fits.Header.fromstring(self.cards), Path(self.name))
 
     @cached_property
     def pixel_scale(self) -> float:

@@ -17,23 +17,36 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from morph.fits.calibrated import Calibrated, FillRows, PixelRows
-from morph.tiles.row_processes import ROOM, Slot, arrays, below, slot_size
-from morph.tiles.tile import Tile
+
+if TYPE_CHECKING:
+    from morph.tiles.tile import Tile
+
+
+#: Bytes that processes can write rows to. None of them is taken before it is written to.
+ROOM = 4 << 30
+
+
+#: Where rows are written: the first byte, for how many rows there is room before them, how many they are, their width,
+#: and whether there are weights.
+Slot = tuple[int, int, int, int, bool]
+
 
 #: Asks for a band's rows, from the first number to the second (exclusive).
 Ask = Callable[[str, int, int], Future[PixelRows]]
 
+
 #: What a process runs, which finds modules where this one does.
-_START = "import sys; sys.path[:] = sys.argv[3:]; from morph.tiles.row_processes import serve; serve(*sys.argv[1:3])"
+_START = "import sys; sys.path[:] = sys.argv[3:]; from morph.tiles.prefetch import serve; serve(*sys.argv[1:3])"
 
 
 @contextmanager
 def read_ahead(
-    tile: Tile,
+    tile: "Tile",
     weights: bool,
     rows: int,
     headroom: int,
@@ -114,7 +127,7 @@ class Readers:
             self._free.put(process)
 
     @contextmanager
-    def walking(self, tile: Tile, size: int) -> "Iterator[_Walk | None]":
+    def walking(self, tile: "Tile", size: int) -> "Iterator[_Walk | None]":
         """These processes for one tile and so many bytes of their memory.
 
         None where they read another tile, or the pixels are in memory or would take too much of it.
@@ -131,7 +144,7 @@ class Readers:
 class _Walk:
     """Processes that read one tile."""
 
-    def __init__(self, number: int, tile: Tile, free: "SimpleQueue[_Process]", room: mmap.mmap):
+    def __init__(self, number: int, tile: "Tile", free: "SimpleQueue[_Process]", room: mmap.mmap):
         self.room = room
         self._number, self._tile, self._free = number, tile, free
 
@@ -187,3 +200,55 @@ class _Process:
     def wait(self) -> None:
         """Wait until it has started. EOFError when it has ended."""
         self._ready = self._ready or self._connection.recv()
+
+
+def slot_size(height: int, width: int, weights: bool) -> int:
+    """Bytes of a slot for so many rows at most: whole pages."""
+    return -(-(9 if weights else 5) * height * width // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def arrays(
+    room: mmap.mmap | np.ndarray, place: int, headroom: int, height: int, width: int, weights: bool
+) -> PixelRows:
+    """The arrays in a slot."""
+    shape = headroom + height, width
+    pixels = shape[0] * width
+
+    def array(kind: type, begin: int) -> np.ndarray:
+        return np.frombuffer(room, kind, pixels, place + begin * pixels).reshape(shape)
+
+    return array(np.float32, 0), array(np.bool_, 8 if weights else 4), array(np.float32, 4) if weights else None
+
+
+def below(headroom: int, slot: PixelRows) -> PixelRows:
+    """The arrays without the room before their rows."""
+    flux, saturated, weight = slot
+    return flux[headroom:], saturated[headroom:], None if weight is None else weight[headroom:]
+
+
+def serve(connection: str, memory: str) -> None:
+    """Read rows for as long as somebody asks; both are numbers of open files.
+
+    A request is a band (the number of a walk and the band's name), its `Calibrated` where it is new, the first row
+    and a slot; the answer is whether the rows are there.
+    """
+    with Connection(int(connection)) as asked, ExitStack() as files:
+        room = mmap.mmap(int(memory), ROOM)
+        opened: dict[str, FillRows] = {}
+        read_strips = -1
+        with suppress(EOFError, OSError):
+            asked.send(True)
+            while True:
+                (number, band), new, start, slot = asked.recv()
+                if number != read_strips:
+                    files.close()
+                    opened, read_strips = {}, number
+                try:
+                    if new is not None:
+                        opened[band] = files.enter_context(new.opened(weights=slot[-1]))
+                    opened[band](start, *below(slot[1], arrays(room, *slot)))
+                # Whatever it is, who asked will meet it again and can tell it better.
+                except Exception:
+                    asked.send(False)
+                else:
+                    asked.send(True)

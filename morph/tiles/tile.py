@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 from morph.errors import InputError
 from morph.fits import headers
 from morph.fits.calibrated import Calibrated, FillRows
-from morph.fits.frames import to_pixels, to_sky
 from morph.fits.planes import Planes
+from morph.fits.wcs import celestial, to_pixels, to_sky
 from morph.fits.zero_points import HEADERS, Calibration
 from morph.surveys import UNKNOWN, channels_of, get_survey
 from morph.tiles.common_grid import distance, notes_of, on_one_grid
@@ -76,7 +76,7 @@ class Tile:
         self.notes = notes_of(self._planes, self.resampled_bands)
         first = self._planes[self.bands[0]]
         self.shape: tuple[int, int] = (first.shape[0], first.shape[1])
-        self._grids = {band: headers.celestial(one.header, one.path) for band, one in self._planes.items()}
+        self._grids = {band: celestial(one.header, one.path) for band, one in self._planes.items()}
         self.wcs = self._grids[self.bands[0]]
         self._aligned = {b for b in self.bands if distance(self.wcs, self._grids[b], self.shape) < MISALIGNED}
         self.pixel_scale = float(np.mean(proj_plane_pixel_scales(self.wcs)) * 3600)

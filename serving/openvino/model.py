@@ -18,7 +18,7 @@ import numpy as np
 
 from morph.domain_shift.sample import Sample
 from morph.parallel import threads_allowed
-from morph.stamps.border import border
+from morph.stamps.signal_to_noise import border
 from serving.openvino.parts import ABOUT, PARTS
 
 #: Galaxies that go through the parts together.

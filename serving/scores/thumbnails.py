@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from morph.stamps.pictures import pictures
+from morph.stamps.stretch import to_pictures
 
 #: Galaxies of a tile that are kept: a hundredth of what its row of answers takes on disk.
 KEPT = 12
@@ -60,5 +60,5 @@ def jpeg(stamp: np.ndarray) -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pictures(stamp[None])[0, ::-1])).save(file, "JPEG", quality=88)
+    Image.fromarray(np.ascontiguousarray(to_pictures(stamp[None])[0, ::-1])).save(file, "JPEG", quality=88)
     return file.getvalue()

@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from morph.catalogs.neighbours import pieces
+from morph.catalogs.detection import pieces
 from morph.sizes import NETWORK_SIZE
 from morph.stamps.flags import SMALLEST_RADIUS, Flag, side
 from morph.stamps.measures import Measures, measure, position_angle

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
-from morph.catalogs.sources import detect
+from morph.catalogs.detection import detect
 from morph.errors import InputError, first_line
-from morph.fits.checksums import verify
+from morph.fits.images import verify
 from morph.parallel import map_threads, prefetch
 from morph.sizes import FIELD
 from morph.stamps.cutting import Flag
 from morph.stamps.image_statistics import STATISTICS, measure
 from morph.stamps.signal_to_noise import signal_to_noise
 from morph.stamps.stamp_stream import Stamps, stamps
-from morph.tiles.coverage import area
+from morph.tiles.overlaps import area
 from morph.tiles.prefetch import Readers
 from morph.tiles.tile import Tile, tile_name
 from serving.protocol.outputs import OUTPUTS

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from morph.catalogs.sources import detect
+from morph.catalogs.detection import detect
 from morph.catalogs.spatial_index import SpatialIndex
 from morph.errors import InputError
 from morph.fits.zero_points import HEADERS, UNCALIBRATED, Calibration

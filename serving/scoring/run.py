@@ -77,7 +77,7 @@ def score(
     long
         as this takes.
     where : which of the catalogue's rows are wanted (see `morph.catalogs.row_filter`); all if not given.
-    verify : whether each file is compared with its checksums first (`morph.fits.checksums`).
+    verify : whether each file is compared with its checksums first (`morph.fits.images.verify`).
     calibration, bands : what the caller says of the images, before their headers are asked; see `Tile.open`.
 
     Raises

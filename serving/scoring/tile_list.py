@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from morph.catalogs.column_names import TILE_COLUMNS
+from morph.catalogs.column_mapping import TILE_COLUMNS
 from morph.catalogs.tables import is_table, open_tables
 from morph.catalogs.values import numbers, texts
 from morph.errors import InputError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from morph.reports.style import INK, svg
-from morph.stamps import pictures
+from morph.stamps.stretch import reconstruction_pictures, to_pictures
 from training import plots
 from training.evaluation import reliability_plots
 from training.metrics.votes import Figure
@@ -53,10 +53,10 @@ def test_a_composite_that_is_redrawn_perfectly_looks_the_same():
     from morph.stamps.stretch import relative_flux
 
     image = STAMPS[:2] // 3 + 20
-    assert np.abs(pictures.reconstructed(image, relative_flux(image)).astype(int) - image).max() <= 1
+    assert np.abs(reconstruction_pictures(image, relative_flux(image)).astype(int) - image).max() <= 1
 
 
 def test_flux_and_its_reconstruction_share_a_white_level():
     flux = RANDOM.random((2, 32, 32, 3)).astype("float32")
-    assert (pictures.reconstructed(flux, flux) == pictures.pictures(flux)).all()
-    assert pictures.reconstructed(flux, 0.2 * flux).mean() < pictures.pictures(flux).mean()
+    assert (reconstruction_pictures(flux, flux) == to_pictures(flux)).all()
+    assert reconstruction_pictures(flux, 0.2 * flux).mean() < to_pictures(flux).mean()

@@ -63,7 +63,7 @@ class Anomalies:
 
     def log(self, run: "Run", title: str) -> None:
         """Put the figures, a plot and the flagged examples into a run."""
-        from morph.stamps import pictures
+        from morph.stamps.stretch import to_pictures
         from training import plots
 
         # Of the score itself only; what it is compared with is in the document.
@@ -75,7 +75,7 @@ class Anomalies:
             figures = {row: {score: self._interval(f"auroc/{row}/{score}") for score in SCORES} for row in self.rows}
             run.log_figure(plots.comparison(figures, "area under the ROC curve"), "plots/anomalies.png")
         if len(self.examples):
-            sheet = plots.contact_sheet(pictures.pictures(self.examples), self.captions, title=f"Planted on {title}")
+            sheet = plots.contact_sheet(to_pictures(self.examples), self.captions, title=f"Planted on {title}")
             run.log_figure(sheet, "plots/anomalies-found.png")
 
     def _interval(self, name: str) -> tuple[float, float, float]:

@@ -204,7 +204,7 @@ def headlines(figures: Mapping[str, Figure]) -> dict[str, float]:
 
 
 def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) -> None:
-    from morph.stamps import pictures
+    from morph.stamps.stretch import to_pictures
     from training import plots as draw
     from training.evaluation import reliability_plots
 
@@ -223,7 +223,7 @@ def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) ->
     if galaxies is not None:
         order = np.lexsort((-evaluation.answers["reconstruction_error"], evaluation.answers["anomaly_score"]))[:32]
         captions = [f"p = {score:.3f}" for score in evaluation.answers["anomaly_score"][order]]
-        sheet = draw.contact_sheet(pictures.pictures(galaxies.images[order]), captions, title=title_of(evaluation))
+        sheet = draw.contact_sheet(to_pictures(galaxies.images[order]), captions, title=title_of(evaluation))
         run.log_figure(sheet, "plots/strangest.png")
 
 

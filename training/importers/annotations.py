@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from morph.catalogs.column_names import MAGNITUDE_COLUMNS, SPECTRUM_COLUMNS
+from morph.catalogs.column_mapping import MAGNITUDE_COLUMNS, SPECTRUM_COLUMNS
 from training.importers.labels import Labels
 from training.importers.matching import match
 from training.importers.report import Report

@@ -10,7 +10,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from morph.catalogs.base import is_nameless
-from morph.catalogs.column_names import ID_COLUMNS, PICTURE_COLUMNS
+from morph.catalogs.column_mapping import ID_COLUMNS, PICTURE_COLUMNS
 from morph.errors import InputError
 from training.importers.tables import Table
 

@@ -12,7 +12,7 @@ from morph.parallel import map_processes
 from morph.sizes import STAMP_SIZE
 from morph.stamps import composite
 from morph.stamps.flags import Flag
-from morph.stamps.half_light_radius import Shape
+from morph.stamps.photometry import Shape
 from training.importers.annotations import Known, know
 from training.importers.labels import Labels
 from training.importers.matching import position, stem, stems_of

@@ -9,10 +9,18 @@ import numpy as np
 import pyarrow as pa
 
 from morph.catalogs.base import is_nameless
-from morph.catalogs.column_names import DEC_COLUMNS, RA_COLUMNS
+from morph.catalogs.column_mapping import DEC_COLUMNS, RA_COLUMNS
 from morph.catalogs.tables import open_tables
-from morph.catalogs.units import as_quantity
-from morph.catalogs.values import check_digits, degrees, identifiers, measured, numbers, texts, unknown_values
+from morph.catalogs.values import (
+    as_quantity,
+    check_digits,
+    degrees,
+    identifiers,
+    measured,
+    numbers,
+    texts,
+    unknown_values,
+)
 from morph.errors import InputError
 
 #: Columns that hold numbers and never names or classes.

@@ -8,7 +8,9 @@ import numpy as np
 from astropy.table import Table as Catalog
 from astropy.table import vstack
 
-from morph.catalogs.sources import detect, locate, read_catalog
+from morph.catalogs.catalog import read_catalog
+from morph.catalogs.detection import detect
+from morph.catalogs.spatial_index import locate
 from morph.console import track
 from morph.dataset import PROPERTIES
 from morph.errors import InputError

@@ -6,7 +6,7 @@ import numpy as np
 
 from morph.dataset import Galaxies
 from morph.decision_tree import ANSWERS, most_likely_path
-from morph.stamps import pictures
+from morph.stamps.stretch import reconstruction_pictures
 from morph.votes import vote_counts
 from training.prediction.modalities import known, values, words
 from training.prediction.predict import Predicted
@@ -43,7 +43,7 @@ def sheet(classifier, predicted: Predicted, galaxies: Galaxies, simulated: str =
     guess = _relative_flux(classifier, predicted.values["image"][:n])
     have = known(galaxies, "image")
     real = np.where(have[:, None, None, None], _real(classifier, galaxies), guess)
-    above, below = pictures.reconstructed(real, real), pictures.reconstructed(real, guess)
+    above, below = reconstruction_pictures(real, real), reconstruction_pictures(real, guess)
     rows = -(-n // COLUMNS)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1.3 * COLUMNS, 3.15 * rows + 0.4))

@@ -9,7 +9,7 @@ from morph.decision_tree import ABSENCES, COARSE, VOTE_COLUMNS, most_likely_path
 from morph.reports.html import Section, escape, facts, picture, short, simulated_mark, table
 from morph.reports.style import svg
 from morph.sizes import NETWORK_SIZE
-from morph.stamps import pictures
+from morph.stamps.stretch import centre_crop, reconstruction_pictures, to_pictures
 from morph.votes import vote_counts
 from training import plots
 from training.evaluation import reliability_plots
@@ -59,7 +59,7 @@ _SHAPES = ("smooth-or-featured", "disk-edge-on", "has-spiral-arms", "bar", "how-
 
 
 def _card(galaxies: Galaxies, answers: Answers, i: int) -> str:
-    image = pictures.pictures(pictures.centre(galaxies.images[i : i + 1], NETWORK_SIZE))[0]
+    image = to_pictures(centre_crop(galaxies.images[i : i + 1], NETWORK_SIZE))[0]
     path = most_likely_path(answers["probabilities"][i])
     words = [phrase(q, a) for q, a, _ in path if f"{q}_{a}" not in ABSENCES]
     bars = "".join(_bar(q, a, p, _share(galaxies.votes[i], q, a)) for q, a, p in path)
@@ -97,8 +97,8 @@ def reconstruction_section(galaxies: Galaxies, answers: Answers, classifier) -> 
     """Galaxies beside what the decoder makes of their embedding."""
     which = various(answers["probabilities"], 2 * PAIRS)[:PAIRS]
     images = classifier.central(galaxies.images[which])
-    originals = pictures.pictures(images)
-    drawn = pictures.reconstructed(images, classifier.reconstruct_images(images))
+    originals = to_pictures(images)
+    drawn = reconstruction_pictures(images, classifier.reconstruct_images(images))
     pairs = []
     for k, i in enumerate(which):
         left, right = picture(originals[k], "observed", 112), picture(drawn[k], "redrawn", 112)
@@ -119,7 +119,7 @@ def reconstruction_section(galaxies: Galaxies, answers: Answers, classifier) -> 
 def most_anomalous_section(galaxies: Galaxies, answers: Answers, threshold: float) -> Section:
     """The galaxies least like those that the model was taught; below `threshold` they are flagged."""
     order = np.lexsort((-answers["reconstruction_error"], answers["anomaly_score"]))[:STRANGEST]
-    images = pictures.pictures(pictures.centre(galaxies.images[order], NETWORK_SIZE))
+    images = to_pictures(centre_crop(galaxies.images[order], NETWORK_SIZE))
     figures = "".join(
         f'<figure class="pixels">{picture(image, f"galaxy {galaxies.ids[i]}", 112)}<figcaption>'
         f"{short(galaxies.ids[i])}p = {answers['anomaly_score'][i]:.3f}</figcaption></figure>"
@@ -137,7 +137,7 @@ def most_anomalous_section(galaxies: Galaxies, answers: Answers, threshold: floa
 
 def map_section(galaxies: Galaxies, answers: Answers) -> Section:
     """The embedding in two dimensions, with galaxies where they lie."""
-    shown = pictures.pictures(pictures.centre(galaxies.images, NETWORK_SIZE))
+    shown = to_pictures(centre_crop(galaxies.images, NETWORK_SIZE))
     figure = plots.embedding_map(answers["embedding"], shown)
     body = (
         f"<p>Galaxies{simulated_mark(galaxies.simulated)} where the model's embedding puts them: neighbours look "

@@ -11,7 +11,7 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.fits.bands import band_called
+from morph.fits.headers import band_called
 from morph.fits.planes import stem_of
 from morph.tiles.layouts.layout import Holds, Layout, Named
 

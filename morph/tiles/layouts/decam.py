@@ -15,10 +15,10 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.fits.bands import band_called
-from morph.fits.hdus import Image
+from morph.fits.headers import band_called
+from morph.fits.images import Image
 from morph.fits.planes import stem_of
-from morph.fits.scaling import Bit
+from morph.fits.rows import Bit
 from morph.tiles.layouts.layout import Holds, Layout, Named
 
 _NAME = re.compile(

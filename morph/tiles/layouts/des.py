@@ -13,8 +13,8 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.fits.frames import Bounds
 from morph.fits.planes import BANDS, Planes, stem_of
+from morph.fits.wcs import Bounds
 from morph.tiles.layouts.layout import Holds, Layout, Named
 
 #: A tile's name, the processing run that release files append, and what follows.

@@ -12,8 +12,8 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.fits.bands import band_called
-from morph.fits.hdus import Image
+from morph.fits.headers import band_called
+from morph.fits.images import Image
 from morph.fits.planes import Planes, stem_of
 from morph.tiles.layouts.layout import Holds, Layout, Named
 from morph.tiles.layouts.rubin import with_named_planes

@@ -15,10 +15,10 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.errors import InputError
-from morph.fits.bands import band_of
-from morph.fits.frames import Bounds
-from morph.fits.hdus import Image, images_in
+from morph.fits.headers import band_of
+from morph.fits.images import Image, images_in
 from morph.fits.planes import Planes
+from morph.fits.wcs import Bounds
 from morph.fits.zero_points import ZeroPoint
 from morph.tiles.layouts.companions import WEIGHTS, Holds, as_weights
 from morph.tiles.layouts.several import of_cube

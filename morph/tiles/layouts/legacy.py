@@ -10,8 +10,8 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.fits.frames import Bounds
 from morph.fits.planes import BANDS, stem_of
+from morph.fits.wcs import Bounds
 from morph.surveys import NANOMAGGY_ZERO_POINT
 from morph.tiles.layouts.layout import Holds, Layout, Named
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.fits.bands import band_called
-from morph.fits.hdus import Image
+from morph.fits.headers import band_called
+from morph.fits.images import Image
 from morph.fits.planes import Planes, stem_of
-from morph.fits.scaling import Asinh
+from morph.fits.rows import Asinh
+from morph.tiles.layouts.companions import named_bits
 from morph.tiles.layouts.layout import Holds, Layout, Named
-from morph.tiles.layouts.masks import named_bits
 
 _NAME = re.compile(
     r"^(?P<cutout>cutout_)?(?P<tile>[\w.]*skycell\.\d+\.\d+)\.stk\.(?P<band>[grizyw])\.unconv(?:\.(?P<holds>\w+))?$"

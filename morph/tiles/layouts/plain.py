@@ -12,9 +12,9 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.fits.frames import Bounds
-from morph.fits.hdus import images_in
+from morph.fits.images import images_in
 from morph.fits.planes import Planes
+from morph.fits.wcs import Bounds
 from morph.tiles.layouts.companions import unread_masks
 from morph.tiles.layouts.des import unique_area
 from morph.tiles.layouts.layout import Layout, Named

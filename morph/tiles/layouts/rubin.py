@@ -15,11 +15,10 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.fits.hdus import Image
+from morph.fits.images import Image
 from morph.fits.planes import Planes, stem_of
-from morph.tiles.layouts.companions import weights_among, with_notes_of_masks
+from morph.tiles.layouts.companions import BAD, SATURATED, named_bits, values_of, weights_among, with_notes_of_masks
 from morph.tiles.layouts.layout import Holds, Layout, Named
-from morph.tiles.layouts.masks import BAD, SATURATED, named_bits, values_of
 
 _NAME = re.compile(
     r"^(?P<kind>(?:deep_coadd|template_coadd|deepCoadd|goodSeeingCoadd|templateCoadd)(?:_[a-zA-Z_]+)?)"

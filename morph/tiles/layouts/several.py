@@ -10,8 +10,8 @@ from pathlib import Path
 
 from morph.errors import InputError
 from morph.fits import headers
-from morph.fits.bands import band_of
-from morph.fits.hdus import Image
+from morph.fits.headers import band_of
+from morph.fits.images import Image
 from morph.fits.planes import BANDS, Planes
 from morph.tiles.layouts.companions import is_companion
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.fits.hdus import Image
+from morph.fits.images import Image
 from morph.fits.planes import Planes
 from morph.tiles.layouts.companions import weights_among, with_notes_of_masks
 from morph.tiles.layouts.layout import Layout, Named

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from morph.catalogs.sources import detect, locate, measure_radii
+from morph.catalogs.detection import detect
+from morph.catalogs.spatial_index import locate
+from morph.stamps.stamp_stream import measure_radii
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import COLOUR, GALAXIES, HALF_LIGHT, SCALE, SIZE, write_tile
 

@@ -11,8 +11,7 @@ from astropy.table import Table
 
 from morph.catalogs import spatial_index as index
 from morph.catalogs.catalog import NO_TILE, read_catalog
-from morph.catalogs.sources import locate
-from morph.catalogs.spatial_index import SpatialIndex
+from morph.catalogs.spatial_index import SpatialIndex, locate
 from morph.errors import InputError
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import GALAXIES as DRAWN

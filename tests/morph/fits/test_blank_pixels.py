@@ -88,7 +88,7 @@ def test_every_band_of_an_image_is_judged_by_itself():
 def test_the_answer_does_not_depend_on_how_many_rows_are_read(tmp_path, monkeypatch, rows, packed):
     counts = counts_of("r")
     counts[100:200, 150:] = 0
-    monkeypatch.setattr("drawn_tiles.counts_of", lambda *_: counts)
+    monkeypatch.setattr("tests.morph.drawn_tiles.counts_of", lambda *_: counts)
     planes = Planes.open(write_band(tmp_path, "r", packed=packed))
     pieces = [planes.read_rows(i, min(i + rows, SIZE), planes.zero_point())[0] for i in range(0, SIZE, rows)]
     found = np.concatenate(pieces)
@@ -108,7 +108,7 @@ def half(tmp_path, monkeypatch) -> Tile:
         image[:, 150:] = 0
         return image
 
-    monkeypatch.setattr("drawn_tiles.counts_of", counts)
+    monkeypatch.setattr("tests.morph.drawn_tiles.counts_of", counts)
     write_tile(tmp_path)
     return Tile.open(tmp_path)
 

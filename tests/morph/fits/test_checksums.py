@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 from morph.errors import InputError
-from morph.fits.checksums import verify
+from morph.fits.images import verify
 from morph.fits.planes import Planes
 from morph.fits.zero_points import ZeroPoint
 from tests.morph.drawn_tiles import write_band

@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from morph.errors import InputError
 from morph.fits.fpack import packed_rows
-from morph.fits.pixels import Plane
+from morph.fits.images import Plane
 
 SHAPE = (40, 300)
 

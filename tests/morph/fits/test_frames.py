@@ -9,8 +9,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from morph.errors import InputError
-from morph.fits.frames import to_pixels, to_sky
-from morph.fits.headers import celestial
+from morph.fits.wcs import celestial, to_pixels, to_sky
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import write_band
 

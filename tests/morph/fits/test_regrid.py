@@ -9,7 +9,7 @@ from morph.errors import InputError
 from morph.stamps.cutout_files import read_cutouts
 from morph.stamps.cutting import cut
 from morph.stamps.photometry import magnitudes
-from morph.stamps.radii import measure_radii
+from morph.stamps.stamp_stream import measure_radii
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import sky_of
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from morph.catalogs.sources import detect
+from morph.catalogs.detection import detect
 from morph.errors import InputError
 from morph.fits.zero_points import Calibration, magnitude_of_unit
 from morph.tiles.tile import Tile

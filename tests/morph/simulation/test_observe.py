@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from morph.simulation.observe import add_noise, correlate, observe
 from morph.simulation.scenes import Colours, Scene
-from morph.stamps.half_light_radius import measure
+from morph.stamps.photometry import measure
 from morph.surveys import SIMULATED, get_survey
 
 NOTHING = Scene("elliptical", 0.0, 3.0, 0.0, 0.1, Colours(0.8, 0.4), Colours(0.4, 0.2), seed=0)

@@ -6,7 +6,7 @@ from morph.decision_tree import ANSWERS
 from morph.errors import InputError
 from morph.simulation.sample import simulate_galaxies, simulate_galaxy
 from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
-from morph.stamps.half_light_radius import measure
+from morph.stamps.photometry import measure
 
 
 def test_a_sample_is_a_flux_dataset_that_says_it_is_simulated(sample):

@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from morph.errors import InputError
-from morph.fits.checksums import verify
+from morph.fits.images import verify
 from morph.simulation import tile as tiles
 from morph.simulation.coadd import Mask, Tilename, write_band
 from morph.simulation.field import divide, draw_field, draw_strip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from morph.sizes import FIELD
-from morph.stamps.half_light_radius import measure
+from morph.stamps.photometry import measure
 
 GAUSSIAN = np.sqrt(2 * np.log(2))
 EXPONENTIAL = 1.678  # half-light radius over scale length

@@ -25,7 +25,7 @@ def noise_of(folder, monkeypatch, smooth: float = 0.0, uneven: float = 1.0, **op
         image[:, SIZE // 2 :] *= uneven
         return image.astype("float32")
 
-    monkeypatch.setattr("drawn_tiles.counts_of", counts)
+    monkeypatch.setattr("tests.morph.drawn_tiles.counts_of", counts)
     write_tile(folder, **options)
     with Tile.open(folder, "des") as tile:
         noise = SkyNoise(tile)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from morph.catalogs.neighbours import pieces as pieces_of
+from morph.catalogs.detection import pieces as pieces_of
 from morph.stamps.measures import measure
 from morph.stamps.psf import PointSources, point_like, unresolved
 from morph.stamps.signal_to_noise import signal_to_noise
@@ -57,7 +57,7 @@ def test_a_saturated_star_is_flagged_where_no_file_says_so(tmp_path, monkeypatch
         image[60:180, 119:122] = np.maximum(image[60:180, 119:122], 20000)
         return np.minimum(image, 30000)
 
-    monkeypatch.setattr("drawn_tiles.counts_of", clipped)
+    monkeypatch.setattr("tests.morph.drawn_tiles.counts_of", clipped)
     star = (120.0, 120.0, 2.0, 3000.0)
     _, _, _, flags = judged(tmp_path, [star, *LARGE], SATURATE=None)
     assert flags[0] & 8

@@ -9,8 +9,7 @@ from astropy.io import fits
 
 from morph.errors import InputError
 from morph.stamps.cutting import Flag, cut
-from morph.stamps.radii import measure_radii
-from morph.stamps.stamp_stream import stamps
+from morph.stamps.stamp_stream import measure_radii, stamps
 from morph.tiles import strip_reader as walking
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import GALAXIES, HALF_LIGHT, SIZE, sky_of, write_band, write_tile
@@ -83,7 +82,7 @@ def test_a_size_that_is_not_known_is_measured_as_on_the_whole_tile(tmp_path, thi
 def test_a_stamp_larger_than_the_window_that_measured_it_is_whole(tmp_path, thin, monkeypatch):
     """Its rows are read again, for the walk did not know how far it would reach."""
     monkeypatch.setattr("morph.stamps.stamp_stream.LARGEST_WINDOW", 64)
-    monkeypatch.setattr("morph.stamps.radii.LARGEST_WINDOW", 64)
+    monkeypatch.setattr("morph.stamps.stamp_stream.LARGEST_WINDOW", 64)
     write_tile(tmp_path)
     x, y = np.array(GALAXIES[:3]).T[:2]
     with Tile.open(tmp_path) as tile, Tile.open(tmp_path) as other:

@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from morph.tiles.coverage import area
+from morph.tiles.overlaps import area
 from morph.tiles.tile import Tile
 
 

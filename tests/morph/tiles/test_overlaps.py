@@ -8,8 +8,7 @@ from astropy.table import Table
 
 from morph.catalogs.catalog import read_catalog
 from morph.catalogs.detection import detect
-from morph.catalogs.sources import place
-from morph.catalogs.spatial_index import SpatialIndex
+from morph.catalogs.spatial_index import SpatialIndex, place
 from morph.tiles.discovery import find_tiles
 from morph.tiles.footprints import Footprint, on_any, overlaps
 from morph.tiles.overlaps import find_overlaps

@@ -122,7 +122,7 @@ def reading_for(parent: int) -> list[int]:
     """The processes that read for another."""
     told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True).stdout
     lines = {int(pid): Path(f"/proc/{pid}/cmdline") for pid in told.split()}
-    return [pid for pid, line in lines.items() if line.exists() and b"morph.tiles.row_processes" in line.read_bytes()]
+    return [pid for pid, line in lines.items() if line.exists() and b"morph.tiles.prefetch" in line.read_bytes()]
 
 
 def test_a_damaged_file_is_named_and_the_next_is_read(tmp_path, folder, readers):

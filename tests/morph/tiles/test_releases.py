@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from morph.errors import InputError
-from morph.fits.bands import band_called, band_of
+from morph.fits.headers import band_called, band_of
 from morph.stamps.cutout_files import read_cutouts
 from morph.tiles.discovery import bands_left_out, find_tiles, survey_of, tile_name
 from morph.tiles.layouts import named

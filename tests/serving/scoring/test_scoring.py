@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
-from morph.catalogs.sources import locate, read_catalog
+from morph.catalogs.catalog import read_catalog
+from morph.catalogs.spatial_index import locate
 from morph.decision_tree import ANSWER_COLUMNS
 from morph.errors import InputError
 from morph.stamps.cutting import cut

@@ -1,9 +1,12 @@
-"""The pixels of one image in a FITS file, row by row, so that a survey's tile need never be in memory whole."""
+"""The images in a FITS file: what their headers say, whether the file is whole, and their pixels, row by row.
+
+Rows are read as they are needed, so that a survey's tile need never be in memory whole.
+"""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +14,16 @@ from astropy.io import fits
 
 from morph.errors import InputError, first_line
 from morph.fits.fpack import packed_rows
-from morph.fits.regrid import NearestRows, Regrid, SquareRows
-from morph.fits.reproject import InterpolatedRows, NearestPixelRows, Reproject
-from morph.fits.rows import Rows
-from morph.fits.scaling import ScaledRows, Scaling
+from morph.fits.headers import with_primary
+from morph.fits.reprojection import InterpolatedRows, NearestPixelRows, NearestRows, Regrid, Reproject, SquareRows
+from morph.fits.rows import Rows, ScaledRows, Scaling
+
+#: FITS files are made of blocks of so many bytes.
+BLOCK = 2880
+
+
+#: What astropy's `verify_datasum` says.
+WRONG, RIGHT = 0, 1
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,100 @@ class Plane:
         # Each layer under astropy has errors of its own for bytes that it cannot unpack.
         except Exception as error:
             raise InputError(f"'{self.path}' is cut short or damaged ({first_line(error)}); get it again.") from None
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of a file: its EXTNAME and EXTVER, its header (with what the primary says for all) and its pixels."""
+
+    name: str
+    header: fits.Header = field(repr=False)
+    plane: Plane
+    version: int = 1
+
+
+def images_in(path: str | Path) -> list[Image]:
+    """The images of two and more axes in a FITS file, in their order.
+
+    InputError when the file is missing, is not FITS, holds no image, or ends before or after its headers say.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no file '{path}'.")
+    if not path.stat().st_size:
+        raise InputError(f"'{path}' is not a FITS file: it is empty; get it again.")
+    try:
+        with warnings.catch_warnings():
+            # Astropy warns of a truncated file and goes on; here it is an error, found below.
+            warnings.simplefilter("ignore")
+            _check_whole(path)
+            with fits.open(path) as hdus:
+                primary = hdus[0].header
+                found = [
+                    Image(hdu.name, with_primary(hdu.header, primary), Plane(path, number, hdu.shape), hdu.ver)
+                    for number, hdu in enumerate(hdus)
+                    if hdu.is_image and len(hdu.shape) >= 2
+                ]
+    except (InputError, MemoryError):
+        raise
+    except PermissionError:
+        raise InputError(f"'{path}' may not be read; check its permissions.") from None
+    # What astropy meets in a damaged header it raises as it comes: KeyError, TypeError, IndexError and its own.
+    except Exception as error:
+        raise InputError(f"'{path}' is not a FITS file, or is damaged ({first_line(error)}).") from None
+    if not found:
+        raise InputError(f"'{path}' holds no image; give a FITS file with an image in it.")
+    return found
+
+
+def _check_whole(path: Path) -> None:
+    """InputError when the file ends before its last HDU does, or goes on with something that is no HDU."""
+    # What a file that is compressed as a whole lacks shows when it is unpacked.
+    if is_wrapped(path):
+        return
+    size = path.stat().st_size
+    end = 0
+    with fits.open(path, disable_image_compression=True) as hdus:
+        for hdu in hdus:
+            if isinstance(hdu, fits.hdu.base._CorruptedHDU):
+                break
+            end = hdu.fileinfo()["datLoc"] + hdu.size
+            if end > size:
+                raise InputError(f"'{path}' is cut short ({size:,} bytes, more expected); get it again.")
+    end = -(-end // BLOCK) * BLOCK
+    with path.open("rb") as file:
+        file.seek(end)
+        rest = file.read(BLOCK)
+    if rest.startswith(b"XTENSION"):
+        raise InputError(f"'{path}' is cut short, or one of its headers is damaged; get it again.")
+    # Where a header gives the wrong number of pixels, the next HDU is sought in the middle of them.
+    if rest.strip(b"\0 "):
+        raise InputError(
+            f"'{path}' is damaged: {size - end:,} bytes follow what its headers describe; is its NAXIS right?"
+        )
+
+
+def verify(path: str | Path) -> None:
+    """Compare all data of a FITS file with their checksums.
+
+    HDUs without DATASUM are passed over, and so are headers, which people edit. InputError when some data are not what
+    their checksum says, and when no data of the file have one.
+    """
+    compared = 0
+    with warnings.catch_warnings():
+        # Astropy warns of a truncated file and goes on; what is left has another checksum.
+        warnings.simplefilter("ignore")
+        with fits.open(path, disable_image_compression=True) as hdus:
+            for number, hdu in enumerate(hdus):
+                if not hdu.size:
+                    continue
+                found = hdu.verify_datasum()
+                if found == WRONG:
+                    which = f"'{hdu.name}'" if hdu.name else f"HDU {number}"
+                    raise InputError(f"'{path}' is damaged: {which} does not have its checksum; get it again.")
+                compared += found == RIGHT
+    if not compared:
+        raise InputError(f"'{path}' has no checksums (DATASUM); get it with them, or leave out --verify.")
 
 
 def is_wrapped(path: Path) -> bool:
