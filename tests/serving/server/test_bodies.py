@@ -99,6 +99,7 @@ def test_bytes_are_limited():
 @pytest.mark.parametrize(
     ("packed", "encoding"),
     [(b"", "gzip"), (b"x", "gzip"), (gzip.compress(b"{}" * 999)[:-9], "deflate"), (gzip.compress(b"{}"), "br")],
+    ids=["nothing", "a letter", "gzip cut short as deflate", "gzip as brotli"],
 )
 def test_what_is_not_compressed_so_is_refused(packed, encoding):
     with pytest.raises(StatusError, match="Content-Encoding") as problem:
