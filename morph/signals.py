@@ -1,26 +1,29 @@
-"""How a program that runs long is told to stop."""
+"""Signals that stop a long-running command."""
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-#: Seconds that a command may take to tidy up when it was told to stop. What it leaves then is removed by the next one.
+#: The signals that stop a command: Ctrl-C, and a batch system's when a job's time is over.
+STOPS = (signal.SIGINT, signal.SIGTERM)
+#: Seconds that a command may take to clean up after a signal. The next command removes what it leaves.
 GRACE = 15.0
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which a batch system sends when a job's time is over."""
+    """SIGTERM arrived."""
 
 
 #: Seconds after which a signal is sent again whose exception was swallowed.
 AGAIN = 0.1
 
-#: The signal that came, 0 if none. Python swallows an exception that is raised inside a finaliser or a callback of a
-#: library, so what runs long asks again.
+#: The signal that arrived, 0 if none. Python swallows an exception that is raised inside a finaliser or a library's
+#: callback, so what runs long asks again.
 _came = 0
 
 #: How many blocks of `held_back` the main thread is in.
@@ -36,7 +39,7 @@ def check() -> None:
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Ctrl-C raises KeyboardInterrupt and SIGTERM `Terminated`; `check` does so again. The process ends at the latest
-    `GRACE` seconds later."""
+    `GRACE` seconds after the signal, even where the main thread is inside a library and Python runs no handler."""
     global _came
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may set a handler.
@@ -46,8 +49,6 @@ def stoppable() -> Iterator[None]:
 
     def stop(number: int, _: FrameType | None) -> None:
         global _came
-        if not _came:
-            threading.Thread(target=_end, args=(number, ended), daemon=True).start()
         _came = number
         if not _held:
             check()
@@ -56,11 +57,15 @@ def stoppable() -> Iterator[None]:
         if _came and issubclass(what.exc_type, KeyboardInterrupt):
             threading.Thread(target=_send_again, args=(_came, ended), daemon=True).start()
         else:
-            told(what)
+            report(what)
 
     _came = 0
-    told, sys.unraisablehook = sys.unraisablehook, swallowed
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    report, sys.unraisablehook = sys.unraisablehook, swallowed
+    arrivals, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    threading.Thread(target=_watch, args=(arrivals, ended), daemon=True, name="morph-signals").start()
+    former = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
+    before = {number: signal.signal(number, stop) for number in STOPS}
     try:
         yield
     finally:
@@ -68,7 +73,19 @@ def stoppable() -> Iterator[None]:
         _came = 0
         for number, handler in before.items():
             signal.signal(number, handler)
-        sys.unraisablehook = told
+        signal.set_wakeup_fd(former)
+        wakeup.close()
+        sys.unraisablehook = report
+
+
+def _watch(arrivals: socket.socket, ended: threading.Event) -> None:
+    """Start the clock of `GRACE` when a signal arrives. Python's own handler waits for the main thread to come back
+    from C, which a step of a training does only after a while."""
+    with arrivals:
+        while numbers := arrivals.recv(64):
+            if stops := [number for number in numbers if number in STOPS]:
+                _end(stops[0], ended)
+                return
 
 
 def _send_again(number: int, ended: threading.Event) -> None:
@@ -96,26 +113,29 @@ def held_back() -> Iterator[None]:
 
 def _end(number: int, ended: threading.Event) -> None:
     if not ended.wait(GRACE):
-        sys.stderr.write("morph: Stopped while tidying up; the next command that writes there removes what is left.\n")
+        sys.stderr.write("morph: Stopped during clean-up; the next command that writes there removes what is left.\n")
         sys.stderr.flush()
         os._exit(128 + number)
 
 
 @contextmanager
 def until_stopped() -> Iterator[threading.Event]:
-    """An event that SIGTERM or Ctrl-C sets, instead of what they did before; afterwards they do that again."""
+    """An event that SIGTERM or Ctrl-C sets. Inside the block they do nothing else, and start no clock: what serves
+    requests may take its time to finish them."""
     stopped = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = signal.set_wakeup_fd(-1)
+    before = {number: signal.signal(number, lambda *_: stopped.set()) for number in STOPS}
     try:
         yield stopped
     finally:
+        signal.set_wakeup_fd(former)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 @contextmanager
 def stops_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM raises `Terminated`, a KeyboardInterrupt, in a program that has not said yet what it does."""
+    """SIGTERM raises `Terminated`, a KeyboardInterrupt, in a program that has no handler of its own."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield

@@ -1,11 +1,13 @@
-"""How a program that runs long is told to stop."""
+"""Signals that stop a long-running command."""
 
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
-from morph.signals import Terminated, held_back, stoppable
+from morph.signals import Terminated, held_back, stoppable, until_stopped
 
 
 class Finalised:
@@ -27,7 +29,7 @@ def test_a_signal_whose_exception_is_swallowed_comes_again(number, raised, capsy
 
     with pytest.raises(raised):
         lose_it()
-    assert not capsys.readouterr().err, "not told as an exception that was ignored"
+    assert not capsys.readouterr().err, "not reported as an exception that was ignored"
 
 
 def test_a_signal_waits_for_the_end_of_what_belongs_together():
@@ -50,3 +52,45 @@ def test_handlers_are_as_before_afterwards():
     with stoppable():
         pass
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+#: Waits in C for a lock that never comes free: no signal interrupts it, and Python runs no handler meanwhile.
+BLOCKED = """
+import ctypes
+from morph import signals
+signals.GRACE = 0.3
+libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(128)
+with signals.stoppable(), signals.held_back():
+    libc.pthread_mutex_lock(lock)
+    print("blocked", flush=True)
+    libc.pthread_mutex_lock(lock)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_ends_within_the_grace_while_a_library_blocks_its_main_thread(number):
+    with subprocess.Popen([sys.executable, "-c", BLOCKED], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"blocked\n"
+            process.send_signal(number)
+            assert process.wait(timeout=20) == 128 + number
+        finally:
+            process.kill()
+        assert process.stderr is not None
+        assert b"Stopped during clean-up" in process.stderr.read()
+
+
+def test_the_former_wakeup_descriptor_is_back_afterwards():
+    before = signal.set_wakeup_fd(-1)
+    with stoppable():
+        assert _descriptor() != before
+        with until_stopped():
+            assert _descriptor() == -1, "a server that stops has no clock"
+        assert _descriptor() not in (-1, before)
+    assert _descriptor() == before
+
+
+def _descriptor() -> int:
+    signal.set_wakeup_fd(found := signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
+    return found
