@@ -31,15 +31,49 @@ def track(items: Iterable[Item], what: str, total: int, show: bool = True) -> It
     -------
     Iterator over the items.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as progress:
-        for item in progress.track(items, total=total, description=what):
+    with Display(what, total, transient=True, show=show) as display:
+        for done, item in enumerate(items, 1):
             signals.check()
             yield item
+            display.update(done)
+
+
+class Display:
+    """A context that shows progress on the error stream: a bar on a terminal, lines elsewhere.
+
+    Parameters
+    ----------
+    what : the bar's title.
+    total : steps of the whole.
+    timed : whether the bar counts the steps and estimates the time left.
+    transient : whether the bar disappears at the end.
+    show : whether a bar is wanted at all.
+    """
+
+    def __init__(self, what: str, total: int, timed: bool = True, transient: bool = False, show: bool = True):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        self.terminal = console.is_terminal
+        counts = (MofNCompleteColumn(), TimeRemainingColumn()) if timed else ()
+        columns = (TextColumn("{task.description}"), BarColumn(), *counts, TextColumn("{task.fields[text]}"))
+        disable = not (show and self.terminal)
+        self._progress = Progress(*columns, console=console, transient=transient, disable=disable)
+        self._task = self._progress.add_task(what, total=total, text="")
+
+    def __enter__(self) -> "Display":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._progress.stop()
+
+    def update(self, completed: int, text: str = "", line: str = "") -> None:
+        """So many steps are done; `text` stands beside the bar, and `line` is printed where there is no terminal."""
+        self._progress.update(self._task, completed=completed, text=text)
+        if line and not self.terminal:
+            print(line, file=sys.stderr, flush=True)
 
 
 def import_quietly(name: str) -> ModuleType:

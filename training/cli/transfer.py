@@ -1,4 +1,4 @@
-"""`morph transfer`: what labels of a new survey buy."""
+"""`morph transfer`: the accuracy on a new survey against the number of labels."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import click
     help="Ways of training: the heads alone on the frozen encoder, all of a new model, all of SOURCE.",
 )
 @click.option(
-    "--repeats", type=click.IntRange(1), default=3, show_default=True, help="Draws of galaxies and seeds for each."
+    "--repeats", type=click.IntRange(1), default=3, show_default=True, help="Random samples of galaxies for each."
 )
 @click.option(
     "--epochs",
@@ -31,13 +31,13 @@ import click
     help="Passes through the labelled galaxies.  [default: 30, at least 300 and at most 1,500 batches]",
 )
 @click.option("--steps", type=click.IntRange(1), help="Batches of 32 galaxies in each training, instead of --epochs.")
-@click.option("--experiment", default="transfer", show_default=True, help="The MLflow experiment to file it under.")
+@click.option("--experiment", default="transfer", show_default=True, help="MLflow experiment of the runs.")
 @click.option(
     "--to",
     type=click.Path(path_type=Path),
     default=Path("transfer"),
     show_default=True,
-    help="Folder for the picture, the tables and the JSON document.",
+    help="Folder for the plot, the tables and the JSON document.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
 def command(
@@ -52,11 +52,12 @@ def command(
     to: Path,
     as_json: bool,
 ) -> None:
-    """Measure how SOURCE carries over to TARGET with more and more of TARGET's labels.
+    """Measure the accuracy of SOURCE on TARGET against the number of TARGET's labels.
 
     SOURCE is a model and TARGET a labelled dataset. For each number of labels, several times: the heads trained on the
     frozen encoder, a model trained from scratch, and SOURCE fine-tuned. All are measured on TARGET's test split, and
-    nothing is chosen on it. It says how many labels fine-tuning saves, and what the next hundred would bring.
+    nothing is chosen on it. The summary states how many labels fine-tuning saves, and what
+    the next hundred would bring.
 
     Each training is a run of its own below the transfer's, which `morph compare` takes. An interrupted transfer goes
     on where it stopped, and one with more budgets trains only what is new.
@@ -68,10 +69,9 @@ def command(
     from morph.dataset import find_dataset
     from morph.model.store import find_model
     from training.experiments.preflight import check_tracking
-    from training.label_budget.plan import budgets_of, methods_of
-    from training.label_budget.report import check_folder, show
+    from training.label_budget.plan import budgets_of, check_folder, methods_of
 
-    # What is wrong with the arguments is said before anything slow is loaded.
+    # Wrong arguments are reported before anything slow is loaded.
     budgets, chosen = budgets_of(labels), methods_of(methods)
     check_folder(to)
     check_memory([find_dataset(target)])
@@ -79,9 +79,10 @@ def command(
     check_tracking()
     import json
 
-    from training.label_budget.run import carry_over
+    from training.label_budget.report import show
+    from training.label_budget.run import transfer
 
-    summary = carry_over(source, target, budgets, chosen, repeats, epochs, steps, experiment, to)
+    summary = transfer(source, target, budgets, chosen, repeats, epochs, steps, experiment, to)
     if as_json:
         click.echo(json.dumps(summary.as_json()))
     else:

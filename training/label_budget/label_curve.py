@@ -1,4 +1,4 @@
-"""What accuracy against the number of labels says: how many labels are saved, and what more of them would bring.
+"""Curves of accuracy against the number of labels: the labels saved, and the gain from more.
 
 Curves are arrays [..., budgets] over budgets that increase; leading axes are resamples, so that whatever is read off a
 curve is read off all of its resamples at once and gets an interval.
@@ -13,7 +13,7 @@ EXPONENTS = np.linspace(0.05, 2.0, 40)
 def rising(values: np.ndarray) -> np.ndarray:
     """The nearest curve that never falls (least squares; pool adjacent violators, Ayer et al. 1955).
 
-    More labels do not hurt; where a curve falls it is noise, and reading off the first crossing would take the
+    More labels do not hurt; where a curve falls it is scatter, and reading off the first crossing would take the
     luckiest point of it. [..., n] to [..., n].
     """
     values = np.asarray(values, dtype=float)
@@ -61,7 +61,7 @@ def gain(labels: np.ndarray, values: np.ndarray, spread: np.ndarray, more: float
     """What `more` labels after the last budget are expected to add to a curve: [...].
 
     With three budgets or more the error follows a + b n^-c, fitted by weighted least squares over `EXPONENTS`; with
-    two, the slope in the logarithm of the labels goes on. One budget says nothing: NaN.
+    two, the slope in the logarithm of the labels goes on. One budget gives NaN.
 
     Parameters
     ----------

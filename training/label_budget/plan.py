@@ -1,12 +1,25 @@
-"""What a transfer trains: which methods, on how many labels, how often."""
+"""The trials of a transfer: methods, numbers of labels, repeats, and the three questions that it reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+
+from morph import checks
+from morph.decision_tree import COARSE, VOTE_COLUMNS, question_of
 from morph.errors import InputError
 
-#: Ways of training, and what people call them. "direct" needs no label, the others at least one.
+#: Ways of training, with their titles. "direct" needs no label, the others at least one.
 METHODS = {"direct": "as it is", "frozen": "frozen encoder", "scratch": "from scratch", "finetuned": "fine-tuned"}
+#: What a transfer's folder holds; a folder that holds anything else is not written over.
+FILES = ("label-budget.png", "figures.csv", "figures.parquet", "transfer.json")
+#: The three questions of Dominguez Sanchez et al. (2019), by their names in the shared tree. They transferred models
+#: from SDSS to DES and measured them on these, on galaxies whose volunteers agree. Strong and weak bars are one
+#: answer.
+THREE_QUESTIONS = {"smooth-or-featured": "smooth or disk", "disk-edge-on": "edge-on", "bar": "bar"}
+_BAR = "bar_strong-or-weak"
+_ARTIFACT = VOTE_COLUMNS.index("smooth-or-featured_artifact")
 
 
 @dataclass(frozen=True)
@@ -54,8 +67,15 @@ def methods_of(text: str) -> list[str]:
     return [method for method in trained if method in words]
 
 
-def children(budgets: Sequence[int], methods: Sequence[str], repeats: int) -> list[Trial]:
-    """Everything to train, cheap budgets first, so that a curve takes shape early."""
+def check_folder(to: Path) -> None:
+    """InputError unless a transfer's folder can be written at `to`, which is new or holds an older transfer."""
+    if to.exists() and (not to.is_dir() or any(path.name not in FILES for path in to.iterdir())):
+        raise InputError(f"'{to}' exists and holds something other than a transfer; choose another --to.")
+    checks.check_folder(to)
+
+
+def trials_of(budgets: Sequence[int], methods: Sequence[str], repeats: int) -> list[Trial]:
+    """All trials, small budgets first, so that a curve takes shape early."""
     direct = [Trial("direct", 0, 0)] if 0 in budgets else []
     return direct + [
         Trial(method, labels, repeat)
@@ -65,3 +85,28 @@ def children(budgets: Sequence[int], methods: Sequence[str], repeats: int) -> li
         for method in METHODS
         if method in methods and method != "direct"
     ]
+
+
+def three_questions(votes: np.ndarray) -> np.ndarray:
+    """Votes on `THREE_QUESTIONS` alone, strong and weak bars as one answer, mostly artefacts left out.
+
+    Parameters
+    ----------
+    votes : [n, vote columns], NaN where not asked.
+
+    Returns
+    -------
+    The same shape, which `training.metrics.votes.measure` takes.
+    """
+    asked = [question_of(column) in THREE_QUESTIONS for column in VOTE_COLUMNS]
+    kept = np.where(asked, votes, np.nan).astype("float32")
+    members = [VOTE_COLUMNS.index(name) for name in COARSE[_BAR]]
+    union = VOTE_COLUMNS.index(_BAR)
+    bars = np.nansum(kept[:, [*members, union]], axis=1)
+    kept[:, union] = np.where(np.isfinite(kept[:, [*members, union]]).any(axis=1), bars, np.nan)
+    kept[:, members] = np.where(np.isfinite(kept[:, members]), 0.0, np.nan)
+    root = kept[:, _ARTIFACT - 2 : _ARTIFACT + 1]
+    artefact = np.nan_to_num(root[:, 2]) > np.nan_to_num(root[:, :2]).max(axis=1)
+    kept[artefact] = np.nan
+    kept[:, _ARTIFACT] = np.where(np.isfinite(kept[:, _ARTIFACT]), 0.0, np.nan)
+    return kept

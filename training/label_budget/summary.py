@@ -1,7 +1,7 @@
-"""What a transfer showed: every figure with its interval, and the two sentences that a survey plans by.
+"""The results of a transfer: every figure with its interval, and two sentences for planning a survey's labels.
 
-An interval joins two uncertainties: that of the test galaxies, from a bootstrap that draws the same galaxies for every
-method and budget, and that of the training galaxies and seeds, from the spread between repeats (Student's t).
+An interval combines two uncertainties: that of the test galaxies, from a bootstrap that draws the same galaxies for
+every method and budget, and that of the training galaxies and seeds, from the spread between repeats (Student's t).
 """
 
 from collections.abc import Mapping
@@ -16,20 +16,19 @@ from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
 from training.evaluation.evaluate import Evaluation
 from training.label_budget.label_curve import gain, labels_needed
-from training.label_budget.plan import METHODS, Trial
-from training.label_budget.three_questions import THREE_QUESTIONS, three_questions
+from training.label_budget.plan import METHODS, THREE_QUESTIONS, Trial, three_questions
 from training.metrics import votes as metrics
 from training.metrics.votes import FOUR_CLASS, TAIL, Figure
 
 #: Resamples of the test galaxies.
 RESAMPLES = 400
-#: The figures of a question that are told; completeness and purity come one an answer.
-TOLD = ("accuracy", "accuracy-confident", "balanced-accuracy", "completeness", "purity")
+#: The figures of a question that are reported; completeness and purity have one value an answer.
+REPORTED = ("accuracy", "accuracy-confident", "balanced-accuracy", "completeness", "purity")
 #: Before the name of one of the three questions of the transfer from SDSS to DES.
 THREE = "three questions"
-#: The figure that stands for the whole.
+#: The figure that summarises all questions.
 HEADLINE = "headline"
-#: The budget that savings are told at, if it was measured, and how many more labels are asked about.
+#: The budget at which savings are reported, if it was measured, and the further labels whose gain is estimated.
 REFERENCE, MORE = 100, 100
 
 Cell = tuple[str, int]
@@ -57,15 +56,15 @@ class Summary:
     Attributes
     ----------
     points : {(method, labels): {figure: Point}}; `HEADLINE` is one of the figures.
-    repeats : {(method, labels): how many trainings stand behind it}.
-    told : what the headline is, in words.
-    skipped : {question: why nothing is said about it}.
+    repeats : {(method, labels): number of trainings}.
+    headline : the headline figure in words.
+    skipped : {question: why it is left out}.
     simulated : whether the target's galaxies are.
     """
 
     points: dict[Cell, dict[str, Point]]
     repeats: dict[Cell, int]
-    told: str
+    headline: str
     skipped: dict[str, str]
     simulated: bool
 
@@ -113,7 +112,7 @@ class Summary:
         return {"labels": at, **numbers, "least": scratch[0], "most": scratch[-1]}
 
     def next_labels(self) -> dict[str, Any] | None:
-        """What `MORE` labels beyond the largest fine-tuned budget are expected to add to the headline figure."""
+        """The expected gain in the headline figure from `MORE` labels beyond the largest fine-tuned budget."""
         labels, points = self.labels("finetuned"), self.curve("finetuned")
         if len(labels) < 2:
             return None
@@ -124,16 +123,16 @@ class Summary:
         return {"after": labels[-1], "more": MORE, "gain": float(best), "low": float(low), "high": float(high)}
 
     def sentences(self) -> list[str]:
-        """What the transfer showed, for people."""
-        said = [_saving_sentence(saving) for saving in [self.saving()] if saving]
-        said += [_next_sentence(more, self.told) for more in [self.next_labels()] if more]
-        return said
+        """The saving and the gain of further labels, in words."""
+        saving, more = self.saving(), self.next_labels()
+        first = [_saving_sentence(saving)] if saving else []
+        return first + ([_next_sentence(more, self.headline)] if more else [])
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
         return {
             "simulated": self.simulated,
-            "headline": self.told,
+            "headline": self.headline,
             "skipped": self.skipped,
             "saving": self.saving(),
             "next_labels": self.next_labels(),
@@ -145,29 +144,31 @@ class Summary:
 def summarise(evaluations: Mapping[Trial, Evaluation]) -> Summary:
     """Join the repeats of every method and budget. The evaluations are all of the same galaxies.
 
-    InputError when no question has two answers to tell apart.
+    InputError when no question has two answers that occur.
     """
     first = next(iter(evaluations.values()))
     schemes = {"": first.votes, f"{THREE}/": three_questions(first.votes)}
     usable, skipped = _usable(schemes)
     if not usable:
-        raise InputError("No question has two answers that occur in the test split; there is nothing to tell apart.")
+        raise InputError("No question has two answers that occur in the test split, so there is nothing to classify.")
     cells: dict[Cell, list[Evaluation]] = {}
-    for child, evaluation in evaluations.items():
-        cells.setdefault((child.method, child.labels), []).append(evaluation)
-    headline, told = _headline(usable)
+    for trial, evaluation in evaluations.items():
+        cells.setdefault((trial.method, trial.labels), []).append(evaluation)
+    parts_of_headline, headline = _headline(usable)
     points: dict[Cell, dict[str, Point]] = {}
     for k, (cell, repeats) in enumerate(cells.items()):
         joined = _join([_measure(evaluation, schemes) for evaluation in repeats], np.random.default_rng(k))
-        points[cell] = {name: point for name, point in joined.items() if _question(name) in usable and _is_told(name)}
-        parts = [joined[name] for name in headline if name in joined]
+        points[cell] = {
+            name: point for name, point in joined.items() if _question(name) in usable and _is_reported(name)
+        }
+        parts = [joined[name] for name in parts_of_headline if name in joined]
         points[cell][HEADLINE] = Point(
             float(np.mean([part.value for part in parts])),
             np.mean([part.draws for part in parts], axis=0),
             max(part.n for part in parts),
         )
     repeats_of = {cell: len(repeats) for cell, repeats in cells.items()}
-    return Summary(points, repeats_of, told, skipped, bool(first.about["simulated"]))
+    return Summary(points, repeats_of, headline, skipped, bool(first.about["simulated"]))
 
 
 def _measure(evaluation: Evaluation, schemes: Mapping[str, np.ndarray]) -> dict[str, tuple[float, np.ndarray, int]]:
@@ -176,7 +177,7 @@ def _measure(evaluation: Evaluation, schemes: Mapping[str, np.ndarray]) -> dict[
     for scheme, votes in schemes.items():
         sums = metrics.contributions(votes, evaluation.answers["probabilities"])
         value, n = metrics.figures(sums.total()), metrics.sample_sizes(sums.total())
-        # The same seed draws the same galaxies for every child, so that differences between them are paired.
+        # The same seed draws the same galaxies for every trial, so that differences between them are paired.
         drawn = metrics.figures(sums.resample(RESAMPLES, seed=0))
         found |= {f"{scheme}{name}": (float(value[name]), drawn[name], n.get(name, len(votes))) for name in value}
     return found
@@ -199,11 +200,11 @@ def _join(repeats: list[dict[str, tuple[float, np.ndarray, int]]], random: np.ra
 
 def _bounded(name: str, draws: np.ndarray) -> np.ndarray:
     """Shares stay between zero and one."""
-    return np.clip(draws, 0, 1) if _is_told(name) else draws
+    return np.clip(draws, 0, 1) if _is_reported(name) else draws
 
 
 def _usable(schemes: Mapping[str, np.ndarray]) -> tuple[list[str], dict[str, str]]:
-    """The questions with at least two true answers, and why the others tell nothing."""
+    """The questions with at least two true answers, and why the others are left out."""
     usable: list[str] = []
     skipped: dict[str, str] = {}
     for scheme, votes in schemes.items():
@@ -215,7 +216,7 @@ def _usable(schemes: Mapping[str, np.ndarray]) -> tuple[list[str], dict[str, str
             if classes >= 2:
                 usable.append(f"{scheme}{question}")
             else:
-                reason = "nobody answered it" if classes == 0 else "only one of its answers occurs"
+                reason = "no volunteer answered it" if classes == 0 else "only one of its answers occurs"
                 skipped[question] = f"{reason} in the test split"
     return list(dict.fromkeys(usable)), {q: why for q, why in skipped.items() if q not in usable}
 
@@ -226,7 +227,7 @@ def _square(matrix: np.ndarray) -> np.ndarray:
 
 
 def _headline(usable: list[str]) -> tuple[list[str], str]:
-    """The figures whose mean stands for the whole, and what to call it."""
+    """The figures whose mean is the headline, and its name in words."""
     three = [question for question in usable if question.startswith(THREE)]
     if three:
         names = [THREE_QUESTIONS[question.split("/")[1]] for question in three]
@@ -247,8 +248,8 @@ def _parts(name: str) -> list[str]:
     return parts if parts[-2:-1] and parts[-2] in ("completeness", "purity") else [*parts, ""]
 
 
-def _is_told(name: str) -> bool:
-    return _parts(name)[-2] in TOLD
+def _is_reported(name: str) -> bool:
+    return _parts(name)[-2] in REPORTED
 
 
 def _finite(value: Any) -> float | None:
@@ -288,14 +289,14 @@ def _about(labels: float | None, saving: dict[str, Any]) -> str:
 
 
 def _round(number: float) -> int:
-    """Two digits are all that is known."""
+    """Two significant digits."""
     return int(float(f"{number:.2g}"))
 
 
-def _next_sentence(more: dict[str, Any], told: str) -> str:
+def _next_sentence(more: dict[str, Any], headline: str) -> str:
     gain, low, high = (100 * more[name] for name in ("gain", "low", "high"))
     start = f"The next {more['more']} labels after {more['after']:,} are expected to bring"
-    points = f"{gain:+.2f} points of {told} ({low:+.2f} to {high:+.2f})"
+    points = f"{gain:+.2f} points of {headline} ({low:+.2f} to {high:+.2f})"
     if more["high"] <= 0:
         return f"{start} nothing: {points}."
-    return f"{start} {points}{'.' if more['low'] > 0 else ', no more than the noise.'}"
+    return f"{start} {points}{'.' if more['low'] > 0 else ', which is not statistically significant.'}"

@@ -1,9 +1,9 @@
-"""What labels of a new survey buy: a source model carried over with more and more of them, three ways, several times.
+"""The trainings of a transfer, and their evaluations.
 
 For each budget and repeat the heads alone are trained on the frozen encoder, the whole model is fine-tuned, and a
-model is trained from scratch on the same galaxies; without labels the source answers as it is. All answer about the
-target's test split, on which nothing is chosen. Each training is a child run of MLflow that holds its own evaluation;
-one that is finished is never trained again.
+model is trained from scratch on the same galaxies; without labels the source is evaluated as it is. All are evaluated
+on the target's test split, on which nothing is chosen. Each trial is a child run of MLflow that holds its own
+evaluation; a finished trial is never trained again.
 """
 
 import hashlib
@@ -29,45 +29,45 @@ from training.label_budget.plan import Trial
 #: so that a model from scratch is not judged before it has learned anything.
 EPOCHS, FEWEST_STEPS, MOST_STEPS = 30, 300, 1500
 BATCH = 32
-#: Resamples behind each child's own intervals.
+#: Bootstrap resamples of each trial's own intervals.
 RESAMPLES = 200
-#: The tag that a finished child is known by.
+#: The tag that identifies a finished trial.
 _KEY = "morph.transfer_key"
 
-#: Told of every child: the child, the batches it stands for, its evaluation, and whether it was trained just now.
+#: Called after every trial with the trial, its cost in batches, its evaluation, and whether it was trained just now.
 Report = Callable[[Trial, int, Evaluation, bool], None]
-#: Trains a child by a recipe and returns its answers about the test galaxies.
+#: Trains a model for a trial by a recipe and returns its predictions for the test galaxies.
 Answer = Callable[[Trial, Recipe], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How every child of a transfer is trained; `epochs` and `steps` are `EPOCHS` and its bounds when None."""
+    """How every trial of a transfer is trained; `epochs` and `steps` are `EPOCHS` and its bounds when None."""
 
     epochs: int | None = None
     steps: int | None = None
 
-    def recipe(self, child: Trial) -> Recipe:
-        """The recipe of one child; fine-tuned or from scratch, a model sees the galaxies equally often."""
-        if child.method == "direct":
+    def recipe(self, trial: Trial) -> Recipe:
+        """The recipe of one trial; fine-tuned or from scratch, a model sees the galaxies equally often."""
+        if trial.method == "direct":
             return FINETUNING
-        steps = self.steps or round((self.epochs or EPOCHS) * child.labels / BATCH)
+        steps = self.steps or round((self.epochs or EPOCHS) * trial.labels / BATCH)
         if self.steps is None and self.epochs is None:
             steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
         epochs = min(10, max(1, steps))
         each = max(1, round(steps / epochs))
-        base = FINETUNING if child.method == "finetuned" else Recipe()
-        return replace(base, epochs=epochs, steps=each, batch_size=min(BATCH, child.labels), seed=child.repeat)
+        base = FINETUNING if trial.method == "finetuned" else Recipe()
+        return replace(base, epochs=epochs, steps=each, batch_size=min(BATCH, trial.labels), seed=trial.repeat)
 
-    def cost(self, child: Trial) -> int:
-        """Batches that a child trains on; the heads alone and no training at all count as ten."""
-        recipe = self.recipe(child)
-        return 10 if child.method in ("direct", "frozen") else recipe.epochs * int(recipe.steps or 1)
+    def cost(self, trial: Trial) -> int:
+        """Batches that a trial trains on; the heads alone and no training at all count as ten."""
+        recipe = self.recipe(trial)
+        return 10 if trial.method in ("direct", "frozen") else recipe.epochs * int(recipe.steps or 1)
 
 
 @dataclass(frozen=True)
 class Target:
-    """The galaxies of a transfer: the labelled ones to draw budgets from, and those to measure on."""
+    """The galaxies of a transfer: the labelled ones to draw budgets from, and those to evaluate on."""
 
     train: Galaxies
     test: Galaxies
@@ -98,11 +98,15 @@ def _labelled(galaxies: Galaxies) -> Galaxies:
     return galaxies.select(has_votes(galaxies.votes))
 
 
-def within(budgets: Sequence[int], target: Target) -> tuple[list[int], list[str]]:
+def fitting_budgets(budgets: Sequence[int], target: Target) -> tuple[list[int], list[str]]:
     """Budgets that the data can fill, and one sentence for each that they cannot."""
-    held = len(target.train)
-    said = [f"{budget:,} labels become {held:,}, all there are to train on." for budget in budgets if budget > held]
-    return sorted({min(budget, held) for budget in budgets}), said
+    available = len(target.train)
+    notes = [
+        f"{budget:,} labels become {available:,}, all there are to train on."
+        for budget in budgets
+        if budget > available
+    ]
+    return sorted({min(budget, available) for budget in budgets}), notes
 
 
 def weights_digest(classifier: Classifier) -> str:
@@ -113,38 +117,38 @@ def weights_digest(classifier: Classifier) -> str:
     return sha.hexdigest()[:16]
 
 
-def fingerprint(child: Trial, source: str, target: Target, recipe: Recipe) -> str:
-    """What a finished child is known by: what it started from, what it saw, what it answered about, and how."""
-    # From scratch, it matters not from which source.
-    origin = "" if child.method == "scratch" else source
-    how = {"direct": {}, "frozen": {"seed": child.repeat}}.get(child.method, recipe.parameters())
-    text = json.dumps([asdict(child), origin, target.train.digest, target.test.digest, how], sort_keys=True)
+def fingerprint(trial: Trial, source: str, target: Target, recipe: Recipe) -> str:
+    """The key of a trial: a hash of its source, its galaxies, the galaxies it is evaluated on, and its recipe."""
+    # A model trained from scratch is the same for every source.
+    origin = "" if trial.method == "scratch" else source
+    how = {"direct": {}, "frozen": {"seed": trial.repeat}}.get(trial.method, recipe.parameters())
+    text = json.dumps([asdict(trial), origin, target.train.digest, target.test.digest, how], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def train_trial(child: Trial, source: Classifier, target: Target, recipe: Recipe) -> Classifier:
-    """The classifier that a child stands for."""
+def train_trial(trial: Trial, source: Classifier, target: Target, recipe: Recipe) -> Classifier:
+    """The classifier of a trial."""
     survey = target.train.survey
-    if child.method == "direct":
+    if trial.method == "direct":
         return source
-    galaxies = target.drawn(child.labels, child.repeat)
-    if child.method == "scratch":
+    galaxies = target.drawn(trial.labels, trial.repeat)
+    if trial.method == "scratch":
         import keras
 
-        keras.utils.set_random_seed(child.repeat)
+        keras.utils.set_random_seed(trial.repeat)
         classifier = Classifier.from_config({**source.get_config(), "survey": survey, "about": {}, "seen": ""})
     else:
         classifier = adapted_to(source, survey)
-    if child.method == "frozen":
-        refit(classifier, [galaxies], seed=child.repeat)
+    if trial.method == "frozen":
+        refit(classifier, [galaxies], seed=trial.repeat)
     else:
         fit(classifier, [(galaxies, 1.0)], None, recipe)
     return classifier
 
 
-def answer_of(child: Trial, recipe: Recipe, source: Classifier, target: Target) -> dict[str, np.ndarray]:
-    """What a child answers about the test galaxies, after training it."""
-    return ask(train_trial(child, source, target, recipe), target.test.images)
+def train_and_answer(trial: Trial, recipe: Recipe, source: Classifier, target: Target) -> dict[str, np.ndarray]:
+    """Train the model of a trial, and predict the test galaxies."""
+    return ask(train_trial(trial, source, target, recipe), target.test.images)
 
 
 def run_trials(
@@ -157,46 +161,54 @@ def run_trials(
     report: Report | None = None,
     answer: Answer | None = None,
 ) -> dict[Trial, Evaluation]:
-    """Train and measure every child that is not finished yet, each in a run below the active one.
+    """Train and evaluate every trial that is not finished yet, each in a run below the active one.
 
     Parameters
     ----------
-    plan : as `children` gives it.
-    source, model : the classifier to carry over, and its name.
-    answer : trains a child and asks it about the test galaxies; by default in this process.
+    plan : as `trials_of` returns it.
+    source, model : the classifier to transfer, and its name.
+    target : the galaxies.
+    setting : how to train.
+    experiment : the MLflow experiment of the runs.
+    report : called after every trial.
+    answer : trains the model of a trial and predicts the test galaxies; by default in this process.
+
+    Returns
+    -------
+    {trial: evaluation}, in the order of the plan.
     """
-    answer = answer or partial(answer_of, source=source, target=target)
+    answer = answer or partial(train_and_answer, source=source, target=target)
     digest = weights_digest(source)
     known = finished(experiment)
     evaluations: dict[Trial, Evaluation] = {}
-    for child in plan:
-        recipe = setting.recipe(child)
-        key = fingerprint(child, digest, target, recipe)
+    for trial in plan:
+        recipe = setting.recipe(trial)
+        key = fingerprint(trial, digest, target, recipe)
         evaluation = _kept(known[key]) if key in known else None
         trained = evaluation is None
         if evaluation is None:
-            with tracking.run(experiment, child.name, "transfer", parent=model) as run:
-                run.log_params({**asdict(child), "model": model, "split": "test", **_how(child, recipe)})
+            with tracking.run(experiment, trial.name, "transfer", parent=model) as run:
+                run.log_params({**asdict(trial), "model": model, "split": "test", **_how(trial, recipe)})
                 run.log_dataset(target.test, "evaluation")
-                answers = answer(child, recipe)
-                evaluation = record(answers, target.test, f"{model}, {child.title}", "test", RESAMPLES)
+                answers = answer(trial, recipe)
+                evaluation = record(answers, target.test, f"{model}, {trial.title}", "test", RESAMPLES)
                 log(run, evaluation, plots=False)
-                # Last, so that only a child whose evaluation is kept is taken for finished.
+                # Last, so that only a trial whose evaluation is stored counts as finished.
                 run.tag({"transfer_key": key})
-        evaluations[child] = evaluation
+        evaluations[trial] = evaluation
         if report:
-            report(child, setting.cost(child), evaluation, trained)
+            report(trial, setting.cost(trial), evaluation, trained)
     return evaluations
 
 
-def _how(child: Trial, recipe: Recipe) -> dict:
-    """A child's parameters beside its own fields."""
+def _how(trial: Trial, recipe: Recipe) -> dict:
+    """A trial's parameters beside its own fields."""
     trained = {name: value for name, value in recipe.parameters().items() if name != "seed"}
-    return trained if child.method in ("scratch", "finetuned") else {}
+    return trained if trial.method in ("scratch", "finetuned") else {}
 
 
 def finished(experiment: str) -> dict[str, str]:
-    """{fingerprint: run id} of the children that were trained to their end."""
+    """{fingerprint: run id} of the finished trials."""
     import mlflow
 
     client = mlflow.MlflowClient()
@@ -219,7 +231,7 @@ def finished(experiment: str) -> dict[str, str]:
 
 
 def _kept(run_id: str) -> Evaluation | None:
-    """A finished child's evaluation; None when its artifacts were removed or damaged, so that it is made again."""
+    """The evaluation of a finished trial; None when its artifacts were removed or damaged, so that it is repeated."""
     import tempfile
     from pathlib import Path
 

@@ -1,10 +1,10 @@
-"""The seed paper's three questions, whatever the tree asked."""
+"""The three questions of Dominguez Sanchez et al. (2019), from votes of any tree."""
 
 import numpy as np
 
 from morph.decision_tree import VOTE_COLUMNS
 from morph.votes import empty_votes, set_votes
-from training.label_budget.three_questions import three_questions
+from training.label_budget.plan import three_questions
 from training.metrics import votes as metrics
 
 FEATURED = {"smooth-or-featured_featured-or-disk": 30, "smooth-or-featured_smooth": 10, "disk-edge-on_no": 30}
@@ -20,7 +20,7 @@ def test_strong_and_weak_bars_are_bars(probabilities_of):
     assert "odd-feature/accuracy" not in metrics.measure(votes, p, resamples=10)
 
 
-def test_nobody_is_asked_about_the_shape_of_an_artefact():
+def test_an_artefact_is_asked_nothing_about_its_shape():
     artefact = set_votes(empty_votes(), {"smooth-or-featured_artifact": 35, "smooth-or-featured_smooth": 5})
     galaxy = set_votes(empty_votes(), {"smooth-or-featured_artifact": 5, "smooth-or-featured_smooth": 35})
     votes = three_questions(np.stack([artefact, galaxy]))

@@ -1,4 +1,4 @@
-"""`morph transfer`: what is trained, what is kept, what is said, and what is refused."""
+"""`morph transfer`: trials, the summary, and wrong arguments."""
 
 import json
 
@@ -11,10 +11,10 @@ from morph.decision_tree import TREE
 from morph.errors import InputError
 from training.evaluation.evaluate import Evaluation
 from training.fitting.batches import unanswered
-from training.label_budget.plan import Trial, budgets_of, children, methods_of
-from training.label_budget.report import check_folder, save, table
+from training.label_budget.plan import Trial, budgets_of, check_folder, methods_of, trials_of
+from training.label_budget.report import save, table
 from training.label_budget.summary import HEADLINE, summarise
-from training.label_budget.trials import Setting, Target, run_trials, within
+from training.label_budget.trials import Setting, Target, fitting_budgets, run_trials
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +58,13 @@ def test_smaller_budgets_are_part_of_larger_ones_and_repeats_differ(sample):
 def test_budgets_beyond_the_data_become_all_there_is(sample):
     target = Target.of(sample)
     held = len(target.train)
-    budgets, said = within([0, 10, 50, 300], target)
+    budgets, said = fitting_budgets([0, 10, 50, 300], target)
     assert budgets == [0, 10, held]
     assert said == [f"{n} labels become {held}, all there are to train on." for n in (50, 300)]
 
 
 def test_a_plan_has_every_method_budget_and_repeat_once():
-    plan = children([0, 50, 100], methods_of("finetuned,scratch"), 2)
+    plan = trials_of([0, 50, 100], methods_of("finetuned,scratch"), 2)
     assert len(plan) == len(set(plan)) == 1 + 2 * 2 * 2
     assert plan[0] == Trial("direct", 0, 0)
     few, many = Trial("finetuned", 50, 0), Trial("scratch", 3000, 0)
@@ -78,14 +78,14 @@ def test_a_plan_has_every_method_budget_and_repeat_once():
 def test_a_finished_child_is_never_trained_again(tracked, classifier, sample):
     from training.experiments import tracking
 
-    target, plan = Target.of(sample), children([0, 4, 8], ["scratch", "finetuned"], 1)
+    target, plan = Target.of(sample), trials_of([0, 4, 8], ["scratch", "finetuned"], 1)
     trained: list[Trial] = []
 
-    def killed(child, cost, evaluation, now) -> None:
+    def killed(trial, cost, evaluation, now) -> None:
         if len(trained) == 2:
             raise KeyboardInterrupt
         if now:
-            trained.append(child)
+            trained.append(trial)
 
     def go(report) -> dict:
         with tracking.run("moves", "all", "transfer"):
@@ -94,12 +94,12 @@ def test_a_finished_child_is_never_trained_again(tracked, classifier, sample):
     with pytest.raises(KeyboardInterrupt):
         go(killed)
     again: list[Trial] = []
-    evaluations = go(lambda child, cost, evaluation, now: again.append(child) if now else None)
+    evaluations = go(lambda trial, cost, evaluation, now: again.append(trial) if now else None)
     assert list(evaluations) == plan
     assert not set(trained) & set(again)
     kept = evaluations[trained[0]]
     assert (kept.ids == target.test.ids).all()
-    assert go(lambda child, cost, evaluation, now: again.append(child) if now else None).keys() == evaluations.keys()
+    assert go(lambda trial, cost, evaluation, now: again.append(trial) if now else None).keys() == evaluations.keys()
     assert len(again) == len(set(again)), "the third time nothing was trained"
 
 
@@ -126,25 +126,25 @@ def test_a_summary_claims_no_more_than_was_tried(summary_of):
     worse = {**LEARNED, **{("finetuned", n): 0.5 for n in (50, 100, 300, 1000, 3000)}}
     first, second = summary_of(worse).sentences()
     assert first.endswith("it saves none.")
-    assert second.endswith("no more than the noise.")
+    assert second.endswith("not statistically significant.")
     assert summary_of({("direct", 0): 0.7, ("finetuned", 50): 0.8}).sentences() == []
 
 
-def test_questions_with_one_answer_are_skipped_and_said(learned):
+def test_questions_with_one_answer_are_skipped_and_named(learned):
     summary = learned
     assert summary.skipped["disk-edge-on"] == "only one of its answers occurs in the test split"
-    assert summary.skipped["bar"] == "nobody answered it in the test split"
+    assert summary.skipped["bar"] == "no volunteer answered it in the test split"
     assert "smooth-or-featured" not in summary.skipped
     assert not any(row["question"] == "disk-edge-on" for row in summary.rows())
 
 
-def test_one_class_only_tells_nothing(sample, summary_of):
+def test_one_class_only_is_refused(sample, summary_of):
     edge_on = sample.select(np.nan_to_num(sample.votes[:, TREE.slices["disk-edge-on"].start]) > 0)
     with pytest.raises(InputError, match="No question has two answers"):
         summary_of({("direct", 0): 0.8}, edge_on)
 
 
-def test_a_transfer_on_paper_is_whole(learned, tmp_path):
+def test_a_transfers_folder_is_complete(learned, tmp_path):
     import pyarrow.parquet as pq
 
     summary = learned
