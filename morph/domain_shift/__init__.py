@@ -1,7 +1,7 @@
-"""Is this survey too different from what the model was taught with?
+"""How far a survey's galaxies are from those that a model was trained on.
 
-A model keeps a sample of the galaxies that it was taught with but not trained on: where they lie in its embedding,
-what their pixels look like, how sure it was of each question and whether it was right (`sample`). Galaxies of
-another survey are compared with them: how well the two can be told apart (`two_samples`), in which respects their
-pixels differ (`compare`), and what the model's answers are expected to be worth on them (`expected`).
+A model keeps a reference sample: held-out galaxies of its training sets, with their embedding, their image statistics,
+and the model's confidence and correctness on each question (`sample`). Galaxies of another survey are compared with
+it: how well a classifier separates the two (`two_samples`), in which image statistics they differ (`compare`), and how
+accurate the model's answers are expected to be on them (`expected_accuracy`).
 """

@@ -1,4 +1,4 @@
-"""A sample of galaxies as one model sees them: all that two surveys are compared by."""
+"""A sample of galaxies as one model sees them: what two surveys are compared by."""
 
 import base64
 import zlib
@@ -10,7 +10,7 @@ from morph.decision_tree import TREE, tree_probabilities
 from morph.stamps.image_statistics import STATISTICS
 from morph.surveys import SURVEYS
 
-#: A question is put to a galaxy where the model finds it at least this likely that a volunteer arrives there.
+#: A question counts for a galaxy where, by the model, a volunteer is asked it with at least this probability.
 ASKED = 0.5
 
 #: Surveys by number, so that a sample is numbers alone. Models keep these numbers with their weights.
@@ -24,20 +24,20 @@ class Sample:
     Attributes
     ----------
     embedding : float32 [n, d].
-    appearance : float32 [n, statistics], see `morph.stamps.image_statistics`; NaN where not measured.
-    confidence : float32 [n, questions], the probability of the most probable answer; NaN where a question is not
-        put to the galaxy.
-    right : float32 [n, questions], whether that answer is the volunteers'; NaN where that is unknown.
+    statistics : float32 [n, statistics], see `morph.stamps.image_statistics`; NaN where not measured.
+    confidence : float32 [n, questions], the probability of the most probable answer; NaN where the galaxy
+        does not reach a question.
+    correct : float32 [n, questions], whether that answer is the volunteers'; NaN where that is unknown.
     flux : float32 [n], 1 for calibrated flux and 0 for a colour picture.
     simulated : float32 [n], 1 for a simulated galaxy.
     survey : float32 [n], the number of its survey; see `surveys`.
-    origin : float32 [n], which of several sets it stood in, by a number without meaning.
+    origin : float32 [n], which of several sets it is from, an arbitrary number.
     """
 
     embedding: np.ndarray
-    appearance: np.ndarray
+    statistics: np.ndarray
     confidence: np.ndarray
-    right: np.ndarray
+    correct: np.ndarray
     flux: np.ndarray
     simulated: np.ndarray
     survey: np.ndarray
@@ -48,12 +48,12 @@ class Sample:
         cls,
         embedding: np.ndarray,
         probabilities: np.ndarray,
-        appearance: np.ndarray,
+        statistics: np.ndarray,
         survey: str | np.ndarray,
         flux: bool,
         simulated: bool = False,
         origin: int = 0,
-        right: np.ndarray | None = None,
+        correct: np.ndarray | None = None,
     ) -> "Sample":
         """From a model's answers.
 
@@ -61,25 +61,25 @@ class Sample:
         ----------
         probabilities : [n, answers].
         survey : a name, or one a galaxy.
-        right : [n, questions], NaN where unknown. Where it is given it says which questions are put to a galaxy;
-            else the model's own answers to the questions before do.
+        correct : [n, questions], NaN where unknown. If given, a galaxy reaches the questions where it is known;
+            else, those that the model's answers to the questions before lead to.
         """
         n = len(embedding)
         parts = TREE.slices.values()
         confidence = np.column_stack([probabilities[:, part].max(axis=1) for part in parts])
-        if right is None:
+        if correct is None:
             arriving = tree_probabilities(probabilities)
             asked = np.column_stack([arriving[:, part].sum(axis=1) for part in parts]) >= ASKED
-            right = np.full(confidence.shape, np.nan)
+            correct = np.full(confidence.shape, np.nan)
         else:
-            asked = np.isfinite(right)
+            asked = np.isfinite(correct)
         names = np.broadcast_to(np.asarray(survey), (n,))
         number = [_SURVEYS.index(name) if name in _SURVEYS else -1 for name in names]
         columns = (
             embedding,
-            appearance,
+            statistics,
             np.where(asked, confidence, np.nan),
-            right,
+            correct,
             np.full(n, flux),
             np.full(n, simulated),
             np.array(number),
@@ -104,7 +104,7 @@ class Sample:
         """The galaxies at the given indices, or where a mask is true."""
         return Sample(*(getattr(self, field.name)[which] for field in fields(self)))
 
-    def drawn(self, most: int, seed: int = 0) -> "Sample":
+    def random_subset(self, most: int, seed: int = 0) -> "Sample":
         """At most so many of the galaxies, at random."""
         return self.select(np.sort(np.random.default_rng(seed).permutation(len(self))[:most]))
 
@@ -121,10 +121,10 @@ class Sample:
 
     @classmethod
     def from_table(cls, table: np.ndarray) -> "Sample":
-        """The inverse of `table`. ValueError when its width is no sample's."""
+        """The inverse of `table`. ValueError when a sample has no such width."""
         widths = [table.shape[1] - width(0), len(STATISTICS), len(TREE), len(TREE)]
         if widths[0] < 1:
-            raise ValueError(f"a table of {table.shape[1]} columns is no sample of galaxies")
+            raise ValueError(f"a table of {table.shape[1]} columns is not a sample of galaxies")
         parts = np.split(np.asarray(table, dtype="float32"), np.cumsum(widths), axis=1)
         return cls(*parts[:4], *parts[4].T)
 
@@ -136,14 +136,14 @@ class Sample:
 
     @classmethod
     def from_text(cls, text: str | bytes) -> "Sample":
-        """The inverse of `to_text`. ValueError when the text is none."""
+        """The inverse of `to_text`. ValueError when the text is not a sample."""
         try:
             content = zlib.decompress(base64.b64decode(text, validate=True))
             shape = np.frombuffer(content[:8], dtype="<u4")
             table = np.frombuffer(content[8:], dtype="<f2").reshape(shape)
             return cls.from_table(table)
         except (zlib.error, ValueError, TypeError, IndexError) as error:
-            raise ValueError(f"this text is no sample of galaxies: {error}") from None
+            raise ValueError(f"this text is not a sample of galaxies: {error}") from None
 
 
 def width(latent: int) -> int:

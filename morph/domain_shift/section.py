@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 
 from morph.domain_shift.compare import Shift
-from morph.domain_shift.figure import picture
-from morph.domain_shift.sentences import lines
+from morph.domain_shift.report import lines, plot
 from morph.reports.html import Section, escape
 from morph.reports.style import svg
 
@@ -15,7 +14,7 @@ TITLE = "Is this survey too different?"
 
 def shift_section(shift: Shift, name: str) -> Section:
     """A comparison made now; `name` is what to call the galaxies."""
-    shown = f'<div class="plot" style="max-width:none">{svg(picture(shift, name))}</div>'
+    shown = f'<div class="plot" style="max-width:none">{svg(plot(shift, name))}</div>'
     return Section(TITLE, shown + _paragraphs(lines(shift)))
 
 

@@ -1,10 +1,11 @@
-"""Can two sets of galaxies be told apart? A classifier two-sample test (Lopez-Paz & Oquab 2017).
+"""Do two sets of galaxies differ? A classifier two-sample test (Lopez-Paz & Oquab 2017).
 
-A classifier learns to tell one set from the other and is judged on galaxies that it did not learn from. Its area
-under the ROC curve is the chance that, shown one galaxy of each set, it picks the right one: 0.5 where the sets do
-not differ, 1 where they have nothing in common.
+A classifier is trained to separate the sets and tested on held-out galaxies. Its area under the ROC curve (AUC) is
+the probability that a galaxy of the second set gets a higher score than one of the first: 0.5 where the sets do not
+differ, 1 where they do not overlap.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +17,13 @@ RIDGE = 0.1
 
 
 @dataclass(frozen=True)
-class Apart:
-    """How well two sets can be told apart.
+class TwoSampleTest:
+    """How well a classifier separates two sets.
 
     Attributes
     ----------
     auc : area under the ROC curve on held-out galaxies; low, high : its 95 % interval.
-    first, second : log odds of belonging to the second set, one a galaxy, each from a classifier that did not see it.
+    first, second : log odds of belonging to the second set, one a galaxy, from a classifier not trained on it.
     """
 
     auc: float
@@ -32,14 +33,23 @@ class Apart:
     second: np.ndarray
 
 
-def distinguish(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Apart:
-    """The test, with a ridge logistic regression on the coordinates and their squares, so that a change of spread
-    is seen as well as one of place.
+def two_sample_test(first: np.ndarray, second: np.ndarray, seed: int = 0) -> TwoSampleTest:
+    """Cross-validate a ridge logistic regression on the coordinates and their squares, which respond to a change of
+    spread as well as of location.
+
+    >>> random = np.random.default_rng(0)
+    >>> test = two_sample_test(random.normal(size=(200, 3)), random.normal(2, 1, size=(200, 3)))
+    >>> test.low > 0.95
+    True
 
     Parameters
     ----------
     first, second : [n, d] and [m, d], finite; at least `FOLDS` rows each.
     seed : of the division into folds.
+
+    Returns
+    -------
+    TwoSampleTest
     """
     both = np.concatenate([first, second]).astype(float)
     label = np.repeat([0, 1], [len(first), len(second)])
@@ -54,17 +64,16 @@ def distinguish(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Apart:
         weights = logistic(features[~held_out], label[~held_out])
         odds[held_out] = weights[0] + features[held_out] @ weights[1:]
         # Each classifier has its own zero point, so that ranks are compared within a fold only.
-        areas.append(area(odds[held_out & (label == 0)], odds[held_out & (label == 1)]))
+        areas.append(roc_area(odds[held_out & (label == 0)], odds[held_out & (label == 1)]))
     auc = float(np.mean(areas))
-    # The folds' classifiers share most of what they learned from, which the variance of one test set does not know
-    # (Nadeau & Bengio 2003).
-    error = 1.96 * standard_error(auc, len(first), len(second)) * np.sqrt(1 + FOLDS / (FOLDS - 1))
+    # The folds' training sets overlap, which the variance of one test set does not account for (Nadeau & Bengio 2003).
+    error = 1.96 * standard_error(auc, len(first), len(second)) * math.sqrt(1 + FOLDS / (FOLDS - 1))
     low, high = max(auc - error, 0.0), min(auc + error, 1.0)
-    return Apart(auc, low, high, odds[label == 0], odds[label == 1])
+    return TwoSampleTest(auc, low, high, odds[label == 0], odds[label == 1])
 
 
 def logistic(features: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Weights [1 + d], the first the offset, of a ridge logistic regression in which both labels weigh the same."""
+    """Weights [1 + d], the offset first, of a ridge logistic regression in which both labels weigh the same."""
     x = np.column_stack([np.ones(len(features)), features])
     share = label.mean()
     weight = np.where(label == 1, 0.5 / share, 0.5 / (1 - share))
@@ -81,8 +90,8 @@ def logistic(features: np.ndarray, label: np.ndarray) -> np.ndarray:
     return w
 
 
-def area(first: np.ndarray, second: np.ndarray) -> float:
-    """Chance that a value of `second` exceeds one of `first`; ties count half."""
+def roc_area(first: np.ndarray, second: np.ndarray) -> float:
+    """Probability that a value of `second` exceeds one of `first`; ties count half."""
     ranks = rankdata(np.concatenate([first, second]))[len(first) :]
     return float((ranks.sum() - len(second) * (len(second) + 1) / 2) / (len(first) * len(second)))
 

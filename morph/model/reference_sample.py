@@ -34,7 +34,7 @@ class ReferenceSample(keras.layers.Layer):
 
     def keep(self, sample: Sample) -> None:
         """Replace the sample by this one, at most `CAPACITY` galaxies of it."""
-        kept = sample.drawn(CAPACITY).table()
+        kept = sample.random_subset(CAPACITY).table()
         self.table.assign(np.pad(kept, ((0, CAPACITY - len(kept)), (0, 0)), constant_values=np.nan))
 
     def clear(self) -> None:

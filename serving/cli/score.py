@@ -105,7 +105,7 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
     from morph.checks import check_folder
-    from morph.domain_shift.sentences import lines
+    from morph.domain_shift.report import lines
     from morph.fits.zero_points import Calibration
     from morph.signals import stops_like_ctrl_c
     from morph.surveys import UNKNOWN, get_survey

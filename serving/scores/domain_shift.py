@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 from morph.atomic import atomic
 from morph.decision_tree import ANSWER_COLUMNS
 from morph.domain_shift.compare import ENOUGH, NO_REFERENCE_SAMPLE, Shift, compare
-from morph.domain_shift.figure import picture
+from morph.domain_shift.report import document, plot
 from morph.domain_shift.sample import Sample
-from morph.domain_shift.sentences import document
 from morph.stamps.image_statistics import NAMES
 from serving.scores.schema import read_about
 from serving.scores.summary import Summary
@@ -39,7 +38,7 @@ def report_domain_shift(summary: Summary, out: Path, survey: str) -> Shift | str
     else:
         name = f"{len(paths):,} tiles of {survey}" if len(paths) > 1 else paths[0].stem
         with atomic(out / PICTURE, what) as building:
-            picture(shift, name).savefig(building, dpi=130)
+            plot(shift, name).savefig(building, dpi=130)
     with atomic(out / NUMBERS, what) as building:
         building.write_text(json.dumps(document(shift), indent=1) + "\n")
     return shift

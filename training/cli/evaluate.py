@@ -56,7 +56,7 @@ def command(
 
     from morph.checks import check_memory
     from morph.dataset import Galaxies, dataset_name, find_dataset
-    from morph.domain_shift.sentences import document, lines
+    from morph.domain_shift.report import document, lines
     from morph.model.store import find_model, load_model
     from morph.votes import difference, one_kind, was_asked
     from training.evaluation.anomalies import check_alphas, measure_anomalies

@@ -164,7 +164,7 @@ def _tell_beforehand(validation: Galaxies, parent: str | None, parent_votes: str
 
 def _tell_distance(run: tracking.Run, classifier, sets: Sequence[Galaxies]) -> None:
     """Say and record what adapting has to bridge: how far the target survey is from what taught the parent model."""
-    from morph.domain_shift.sentences import lines
+    from morph.domain_shift.report import lines
     from training.fitting.reference_sample import log, shift_of
 
     target = max([g for g in sets if g.survey == classifier.survey] or sets, key=len)

@@ -63,7 +63,7 @@ def sample(classifier, galaxies: Galaxies, most: int = ENOUGH, origin: int = 0, 
         flux=galaxies.kind == "flux",
         simulated=galaxies.simulated,
         origin=origin,
-        right=right_answers(galaxies.votes, probabilities) if known else None,
+        correct=right_answers(galaxies.votes, probabilities) if known else None,
     )
 
 
@@ -78,10 +78,10 @@ def log(run: "Run", shift: Shift | str, galaxies: Galaxies) -> None:
     if isinstance(shift, str):
         return
     from morph.dataset import dataset_name
-    from morph.domain_shift.figure import picture
+    from morph.domain_shift.report import plot
 
     run.log_metrics(shift.metrics())
-    run.log_figure(picture(shift, dataset_name(galaxies)), "plots/domain-shift.png")
+    run.log_figure(plot(shift, dataset_name(galaxies)), "plots/domain-shift.png")
 
 
 def right_answers(votes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

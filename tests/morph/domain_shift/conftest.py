@@ -14,22 +14,22 @@ LATENT = 12
 def drawn():
     """A function that draws a sample whose embedding, pixels and confidence can be moved.
 
-    A galaxy of confidence p is answered rightly with the chance p.
+    A galaxy of confidence p is answered correctly with the chance p.
     """
 
     def draw(count: int, seed: int = 0, place=0.0, pixels: dict[str, float] | None = None, ease=1.5, **kind) -> Sample:
         random = np.random.default_rng(seed)
-        appearance = random.normal(size=(count, len(NAMES)))
+        statistics = random.normal(size=(count, len(NAMES)))
         for name, shift in (pixels or {}).items():
-            appearance[:, NAMES.index(name)] += shift
+            statistics[:, NAMES.index(name)] += shift
         confidence = 1 / (1 + np.exp(-random.normal(ease, 1, (count, len(TREE)))))
-        right = random.random(confidence.shape) < confidence
+        correct = random.random(confidence.shape) < confidence
         kind = {"flux": 1, "simulated": 0, "survey": 0, "origin": 0} | kind
         return Sample(
             random.normal(size=(count, LATENT)) + place,
-            appearance,
+            statistics,
             confidence,
-            right.astype(float),
+            correct.astype(float),
             *(np.full(count, float(kind[name])) for name in ("flux", "simulated", "survey", "origin")),
         )
 

@@ -15,15 +15,15 @@ def test_a_table_holds_everything(drawn):
 
 def test_a_text_holds_three_digits_of_everything_and_what_is_unknown(drawn):
     sample = drawn(40)
-    sample.right[::2] = np.nan
+    sample.correct[::2] = np.nan
     back = Sample.from_text(sample.to_text())
     np.testing.assert_allclose(back.table(), sample.table(), rtol=2e-3, atol=1e-3)
     assert back.surveys == sample.surveys == ["sdss"]
 
 
 @pytest.mark.parametrize("text", ["", "none of ours", "bm9uZSBvZiBvdXJz"])
-def test_a_text_that_is_no_sample_is_refused(text):
-    with pytest.raises(ValueError, match="no sample"):
+def test_a_text_that_is_not_a_sample_is_refused(text):
+    with pytest.raises(ValueError, match="not a sample"):
         Sample.from_text(text)
 
 
@@ -35,7 +35,7 @@ def test_a_question_is_put_where_the_answers_before_lead_to_it():
     rounded, edge_on = ([q.name for q in TREE].index(name) for name in ("how-rounded", "disk-edge-on"))
     np.testing.assert_array_equal(np.isfinite(sample.confidence[:, rounded]), [True, False])
     np.testing.assert_array_equal(np.isfinite(sample.confidence[:, edge_on]), [False, True])
-    assert np.isnan(sample.right).all()
+    assert np.isnan(sample.correct).all()
 
 
 def test_the_numbers_that_models_keep_stand_for_the_same_surveys_as_ever(drawn):

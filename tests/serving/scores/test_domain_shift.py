@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from morph.domain_shift import compare
-from morph.domain_shift.sentences import lines
+from morph.domain_shift.report import lines
 from morph.stamps.image_statistics import NAMES
 from serving.client import MorphClient, ServerError
 from serving.scores.domain_shift import NUMBERS, PICTURE, report_domain_shift, sample_of_scores
@@ -53,8 +53,8 @@ def test_score_files_give_back_the_sample(scored):
     assert 0 < len(sample) <= summary.galaxies - summary.flagged
     assert sample.surveys == ["des"]
     assert sample.mostly_simulated
-    assert np.isfinite(sample.appearance[:, NAMES.index("scale")]).all()
-    assert np.isnan(sample.right).all()
+    assert np.isfinite(sample.statistics[:, NAMES.index("scale")]).all()
+    assert np.isnan(sample.correct).all()
 
 
 def test_numbers_and_a_picture_stand_beside_the_scores(scored, tiles_folder, server, tmp_path, monkeypatch):
@@ -90,7 +90,7 @@ def test_score_files_from_before_are_compared_without_pixels(scored, tmp_path):
     pq.write_table(table.drop_columns(["appearance"]), tmp_path / "old.parquet")
     sample = sample_of_scores([tmp_path / "old.parquet"], "des")
     assert len(sample)
-    assert np.isnan(sample.appearance).all()
+    assert np.isnan(sample.statistics).all()
 
 
 def test_the_verb_says_it(morph, tiles_folder, weights, tmp_path):

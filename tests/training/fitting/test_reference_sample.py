@@ -6,7 +6,7 @@ import pytest
 from morph.dataset import Galaxies
 from morph.decision_tree import TREE
 from morph.domain_shift.compare import NO_REFERENCE_SAMPLE, compare
-from morph.domain_shift.sentences import lines
+from morph.domain_shift.report import lines
 from morph.model.classifier import Classifier
 from training.fitting import reference_sample as shift
 from training.fitting.batches import unanswered

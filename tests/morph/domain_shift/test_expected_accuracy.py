@@ -5,25 +5,25 @@ import pytest
 
 from morph.decision_tree import TREE
 from morph.domain_shift.compare import compare
-from morph.domain_shift.expected import FEWEST_JUDGED, expected_accuracies, fit_curves
-from morph.domain_shift.sentences import lines
+from morph.domain_shift.expected_accuracy import FEWEST_JUDGED, expected_accuracies, fit_curves
+from morph.domain_shift.report import lines
 
 
 def test_on_harder_galaxies_less_is_expected_about_as_much_less_as_is_true(drawn):
-    taught, new = drawn(400), drawn(400, seed=1, ease=0.4)
-    found = expected_accuracies(taught, new)
-    assert all(question.suffers for question in found)
-    truth = dict(zip([question.name for question in TREE], new.right.mean(axis=0), strict=True))
+    reference, new = drawn(400), drawn(400, seed=1, ease=0.4)
+    found = expected_accuracies(reference, new)
+    assert all(question.drops for question in found)
+    truth = dict(zip([question.name for question in TREE], new.correct.mean(axis=0), strict=True))
     errors = [question.expected - truth[question.question] for question in found]
     assert np.mean(errors) == pytest.approx(0, abs=0.03)
     assert np.abs(errors).max() < 0.12
-    shift = compare(taught, new)
-    assert lines(shift)[-1].startswith(f"Likely to suffer: {shift.questions[0].question}, ")
+    shift = compare(reference, new)
+    assert lines(shift)[-1].startswith(f"The accuracy is expected to drop on {shift.questions[0].question}, ")
 
 
-def test_on_the_like_of_what_was_taught_nothing_suffers(drawn):
-    suffering = [q.suffers for q in expected_accuracies(drawn(400), drawn(400, seed=1))]
-    assert sum(suffering) <= 2, "a 95 % interval leaves out the truth now and then"
+def test_on_galaxies_like_the_reference_nothing_drops(drawn):
+    dropping = [q.drops for q in expected_accuracies(drawn(400), drawn(400, seed=1))]
+    assert sum(dropping) <= 2, "a 95 % interval leaves out the truth now and then"
 
 
 def test_the_question_whose_confidence_fell_comes_first(drawn):
@@ -41,16 +41,16 @@ def test_confidence_is_taken_as_it_proved_and_not_at_its_word():
 
 
 def test_a_question_that_too_few_were_judged_on_is_left_out(drawn):
-    taught = drawn(200)
-    taught.right[FEWEST_JUDGED - 1 :, 0] = np.nan
-    questions = [q.question for q in expected_accuracies(taught, drawn(200, seed=1))]
+    reference = drawn(200)
+    reference.correct[FEWEST_JUDGED - 1 :, 0] = np.nan
+    questions = [q.question for q in expected_accuracies(reference, drawn(200, seed=1))]
     assert next(iter(TREE)).name not in questions
     assert len(questions) == len(TREE) - 1
 
 
 def test_a_question_that_was_always_answered_rightly_is_no_trouble(drawn):
-    taught = drawn(100)
-    taught.right[:, 0] = 1
-    first = next(q for q in expected_accuracies(taught, drawn(100, seed=1)) if q.question == next(iter(TREE)).name)
-    assert first.taught == 1
+    reference = drawn(100)
+    reference.correct[:, 0] = 1
+    first = next(q for q in expected_accuracies(reference, drawn(100, seed=1)) if q.question == next(iter(TREE)).name)
+    assert first.reference == 1
     assert 0.9 < first.expected <= 1
