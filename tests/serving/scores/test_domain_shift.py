@@ -1,4 +1,4 @@
-"""Scoring says how far the galaxies are from those that taught the model, whoever answers."""
+"""Scoring reports the domain shift of the galaxies, with every backend."""
 
 import json
 
@@ -79,7 +79,7 @@ def test_too_few_galaxies_are_a_sentence_and_no_picture(scored, tmp_path):
     assert "are needed" in json.loads((tmp_path / NUMBERS).read_text())["lines"][0]
 
 
-def test_a_model_without_memory_is_a_sentence(scored, tmp_path):
+def test_a_model_without_a_reference_sample_is_a_sentence(scored, tmp_path):
     _, summary = scored
     assert report_domain_shift(Summary(summary.scored), tmp_path, "des") == compare.NO_REFERENCE_SAMPLE
 
@@ -94,9 +94,9 @@ def test_score_files_from_before_are_compared_without_pixels(scored, tmp_path):
 
 
 def test_the_verb_says_it(morph, tiles_folder, weights, tmp_path):
-    status, told, _ = morph("score", tiles_folder, "--model", weights, "--out", tmp_path)
+    status, output, _ = morph("score", tiles_folder, "--model", weights, "--out", tmp_path)
     assert status == 0
-    assert "domain shift cannot be measured" in told.splitlines()[-2]
+    assert "domain shift cannot be measured" in output.splitlines()[-2]
 
 
 def test_only_some_galaxies_of_a_tile_are_measured(tiles_folder, weights, tmp_path, monkeypatch):

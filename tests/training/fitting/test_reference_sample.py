@@ -25,10 +25,10 @@ def test_a_survey_looks_like_itself_and_not_like_its_blurred_copy(model, sample)
     blurred = np.stack([_blurred(image) for image in sample.images])
     other = Galaxies(sample.about, {**sample._columns, "image": blurred})
     assert shift_of(model, sample).embedding.low <= 0.5
-    told = shift_of(model, other)
-    assert "blurrier" in [moved.word for moved in told.moved if moved.counts]
-    assert told.pixels.low > 0.8
-    assert "48 simulated galaxies that taught the model" in lines(told)[0]
+    shift = shift_of(model, other)
+    assert "blurrier" in [each.direction for each in shift.statistics if each.is_significant]
+    assert shift.pixels.low > 0.8
+    assert "48 simulated galaxies of the training set" in lines(shift)[0]
 
 
 def _blurred(image: np.ndarray) -> np.ndarray:
