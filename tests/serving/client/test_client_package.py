@@ -63,7 +63,7 @@ with MorphClient(sys.argv[1]) as client:
     answers = client.classify(images)
     named = answers.named()
     sentences = []
-    for wrong in (lambda: client.classify("a.png"), answers.to_table, client.recall):
+    for wrong in (lambda: client.classify("a.png"), answers.to_table, client.reference_sample):
         try:
             wrong()
         except InputError as error:
