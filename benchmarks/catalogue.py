@@ -66,7 +66,7 @@ def cutting(folder: Path) -> float:
     from morph.catalogs.catalog import read_catalog
     from morph.catalogs.spatial_index import locate
     from morph.simulation.tile import simulate_tile
-    from morph.stamps.stamp_stream import stamps
+    from morph.stamps.stamp_stream import stream_stamps
     from morph.tiles.tile import Tile
 
     piece = simulate_tile(folder, PIECE, galaxies=round(GALAXIES * PIECE**2 / FULL**2), progress=False)
@@ -75,7 +75,7 @@ def cutting(folder: Path) -> float:
     def cut() -> int:
         with Tile.open(piece.paths) as tile:
             rows = locate(tile, catalogue)
-            found = stamps(tile, rows["x"], rows["y"], np.asarray(rows["radius"]) / tile.pixel_scale)
+            found = stream_stamps(tile, rows["x"], rows["y"], np.asarray(rows["radius"]) / tile.pixel_scale)
             return sum(len(some.rows) for some in found)
 
     return min(cpu(cut) for _ in range(ROUNDS)) / cut()

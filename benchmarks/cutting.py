@@ -42,8 +42,8 @@ from morph.catalogs.spatial_index import locate
 from morph.simulation.tile import LARGEST, SimulatedTile
 from morph.sizes import NETWORK_SIZE
 from morph.stamps.cutting import cut_from, rows_needed
-from morph.stamps.flags import side
-from morph.stamps.stamp_stream import stamps
+from morph.stamps.flags import stamp_width
+from morph.stamps.stamp_stream import stream_stamps
 from morph.tiles.prefetch import Readers
 from morph.tiles.strip_reader import read_strips
 from morph.tiles.tile import Tile
@@ -98,7 +98,7 @@ def rates(made: SimulatedTile) -> bool:
 
     with Tile.open(made.paths) as tile:
         x, y, radius = galaxies_of(read_catalog(made.catalogue, "des"), tile)
-        sides = np.maximum(np.rint(side(radius)), 1).astype(int)
+        sides = np.maximum(np.rint(stamp_width(radius)), 1).astype(int)
         for strip, some in read_strips(tile, *rows_needed(tile, x, y, radius, NETWORK_SIZE)):
             timed("morph", lambda *which: cut_from(*which)[0], strip, x[some], y[some], radius[some])
             few, planes = some[::SPARSE], list(strip.flux.values())
@@ -122,7 +122,7 @@ def job(made: SimulatedTile, turns: int) -> None:
     for _ in range(turns):
         begin = time.perf_counter()
         with Readers.started(READERS) as readers, Tile.open(made.paths) as tile:
-            done = sum(len(part.rows) for part in stamps(tile, *galaxies_of(catalogue, tile), readers=readers))
+            done = sum(len(part.rows) for part in stream_stamps(tile, *galaxies_of(catalogue, tile), readers=readers))
         assert done == made.galaxies
         print(f"{time.perf_counter() - begin:.3f} {peak()}", flush=True)
 
@@ -178,7 +178,7 @@ def write_for_cutana(made: SimulatedTile, path: Path) -> None:
     """The catalogue with Cutana's columns, of squares as large as morph's."""
     with Tile.open(made.paths) as tile, open(path, "w", newline="") as file:
         table = locate(tile, read_catalog(made.catalogue, "des"))
-        across = np.maximum(np.rint(side(np.asarray(table["radius"]) / tile.pixel_scale)), 1).astype(int)
+        across = np.maximum(np.rint(stamp_width(np.asarray(table["radius"]) / tile.pixel_scale)), 1).astype(int)
         rows = csv.writer(file)
         rows.writerow(["SourceID", "RA", "Dec", "diameter_pixel", "fits_file_paths"])
         files = str([str(path.resolve()) for path in made.paths])

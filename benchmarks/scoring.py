@@ -33,8 +33,8 @@ from full_tile import full_tile
 
 from morph.catalogs.catalog import read_catalog
 from morph.simulation.tile import SimulatedTile
-from morph.stamps.measures import COLUMNS
-from morph.stamps.stamp_stream import Stamps, stamps
+from morph.stamps.measurements import COLUMNS
+from morph.stamps.stamp_stream import StampBatch, stream_stamps
 from morph.tiles.strip_reader import Strip
 from morph.tiles.tile import Tile
 from serving.scoring import pipeline
@@ -88,7 +88,9 @@ def whole(made: SimulatedTile, source: ModelRef, repeats: int, out: Path) -> Ver
     with source.open() as answerer, Tile.open(list(made.paths)) as tile:
         x, y = tile.wcs.wcs_world2pix(galaxies["ra"], galaxies["dec"], 0)
         radius = np.asarray(galaxies["radius"]) / tile.pixel_scale
-        prepared = np.concatenate([piece.stamps for piece in stamps(tile, x, y, radius, answerer.description["size"])])
+        prepared = np.concatenate(
+            [piece.stamps for piece in stream_stamps(tile, x, y, radius, answerer.description["size"])]
+        )
         answerer.answer(prepared[: pipeline.BATCH])
         for attempt in range(repeats):
             reading = _cpu(lambda: _read(tile))
@@ -209,7 +211,7 @@ class _Dark(Light):
     def look(self, strip: Strip) -> None:
         pass
 
-    def note(self, cut: Stamps, signal: np.ndarray) -> np.ndarray:
+    def note(self, cut: StampBatch, signal: np.ndarray) -> np.ndarray:
         return np.zeros(len(cut.rows), dtype="int32")
 
     def flags(self, signal: np.ndarray, radius: np.ndarray, flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -67,7 +67,7 @@ def select(table: pa.Table, columns: Sequence[str], where: Where | None) -> pa.T
 
 
 @dataclass(frozen=True)
-class WholeTable:
+class InMemoryTable:
     """A table that is in memory."""
 
     path: Path
@@ -76,14 +76,14 @@ class WholeTable:
     mapping: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path, format: str, **options) -> "WholeTable":
+    def read(cls, path: Path, format: str, **options) -> "InMemoryTable":
         """The table in a file of one of astropy's formats."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the readers repair
             return cls.of(path, Table.read(path, format=format, **options))
 
     @classmethod
-    def of(cls, path: Path, table: Table) -> "WholeTable":
+    def of(cls, path: Path, table: Table) -> "InMemoryTable":
         """The flat columns of astropy's table, and the positions (ICRS) and times among its objects."""
         columns: dict[str, pa.Array] = {}
         units: dict[str, str] = {}

@@ -42,7 +42,7 @@ _IDENTITY = ("ra", "dec", "x", "y", "radius")
 NO_POSITION = "its position is not a number (decimal degrees, or sexagesimal text)"
 OFF_SPHERE = "its position is off the sphere (degrees are needed, declinations at most 90)"
 NO_TILE = "its position is in pixels, and its file's name is that of no tile"
-TWICE = "a row before it has its id"
+DUPLICATE = "a row before it has its id"
 NOT_PRIMARY = "it is not its brick's own (brick_primary): another brick lists it"
 
 #: Of each reason, how many rows are listed.
@@ -52,7 +52,7 @@ LISTED = 10_000
 _DES_TILE = re.compile(r"DES\d{4}[+-]\d{4}")
 
 
-class LeftOut:
+class RejectedRows:
     """The rows of a catalogue that are not scored: how many for which reason, and the first `LISTED` of each.
 
     Attributes
@@ -134,7 +134,7 @@ class Catalog:
         ]
         self.radius_column = next((mapping.radius_column for _, mapping in self._tables if mapping.radius_column), "")
         self.by_file = any(not mapping.tilename and self._tile_of(table) for table, mapping in self._tables)
-        self.left_out = LeftOut()
+        self.left_out = RejectedRows()
         self.left_out.notes |= dict.fromkeys(note for _, mapping in self._tables for note in mapping.notes)
 
     def chunks(self) -> Iterator[pa.Table]:
@@ -149,16 +149,16 @@ class Catalog:
                 if not len(rows):
                     continue
                 chunk = self._usable(self._standard(rows, table, mapping), rows, mapping)
-                chunk, seen = self._without_twins(chunk, seen)
+                chunk, seen = self._without_duplicates(chunk, seen)
                 count += len(chunk)
                 if len(chunk):
                     yield chunk
         if not count:
             raise self._nothing()
-        if self.left_out.counts[TWICE] > count:
+        if self.left_out.counts[DUPLICATE] > count:
             raise InputError(
                 f"Most rows of the catalogue '{self.path}' have an id that another has, too "
-                f"({self.left_out.counts[TWICE]:,} rows); every galaxy needs its own."
+                f"({self.left_out.counts[DUPLICATE]:,} rows); every galaxy needs its own."
             )
 
     def _nothing(self) -> InputError:
@@ -241,7 +241,7 @@ class Catalog:
         chunk = chunk.set_column(SCHEMA.get_field_index("ra"), "ra", pa.array(np.mod(ra, 360)))
         return chunk if keep.all() else chunk.filter(keep)
 
-    def _without_twins(self, chunk: pa.Table, seen: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+    def _without_duplicates(self, chunk: pa.Table, seen: np.ndarray) -> tuple[pa.Table, np.ndarray]:
         """The rows whose id was not seen before, and all ids seen, as sorted hashes.
 
         Of ten million galaxies, two share a hash of 64 bits once in four hundred thousand catalogues.
@@ -255,7 +255,7 @@ class Catalog:
         keep = np.zeros(len(chunk), dtype=bool)
         keep[first[new]] = True
         if not keep.all():
-            self.left_out.add(chunk, ~keep, TWICE)
+            self.left_out.add(chunk, ~keep, DUPLICATE)
             chunk = chunk.filter(keep)
         # Two sorted runs: a stable sort merges them.
         return chunk, np.sort(np.concatenate([seen, unique[new]]), kind="stable")
@@ -284,8 +284,7 @@ def read_catalog(path: str | Path, survey: str | None = None, where: str | None 
     `radius` (observed half-light radius, arcsec, NaN where the catalogue has none, or has it in pixels of images of no
     known survey), `radius_pixels` (the same in the image's pixels, where the catalogue says it so), `mag_g`, `mag_r`,
     `mag_i` (the survey's three bands), `redshift` (NaN where unknown) and `tilename` (empty where unknown). Its `meta`
-    holds `source`, `radius_column`, `left_out` (a `LeftOut`) and `digest` (a hash of what is scored: ids, positions
-    and sizes).
+    holds `source`, `radius_column`, `left_out` (`RejectedRows`) and `digest` (a hash of ids, positions and sizes).
 
     Raises InputError as `Catalog` does.
     """

@@ -12,7 +12,7 @@ from astropy.table import Table
 from scipy.spatial import KDTree
 
 from morph.errors import InputError, first_line
-from morph.stamps.photometry import MIN_AREA, THRESHOLD, fluxes_within, half_light_radii, smallest_radius, totals
+from morph.stamps.photometry import MIN_AREA, THRESHOLD, fluxes_within, half_light_radii, smallest_radius, total_fluxes
 from morph.stamps.psf import PointSources
 from morph.surveys import get_survey, magnitude
 from morph.tiles import saturation
@@ -75,7 +75,7 @@ def detect(tile: Tile, smallest: float | None = None, readers: Readers | None = 
     low, high = np.maximum(starts - OVERLAP, 0), np.minimum(stops + OVERLAP, height)
     found = np.empty((0, 4 + len(tile.channels)))
     for strip, ready in read_strips(tile, low, high, weights=True, step=SKY_BOX, readers=readers):
-        saturation.mark(strip)
+        saturation.mark_saturated(strip)
         points.look(strip)
         for k in ready.tolist():
             sources = _sources(strip.part(int(low[k]), int(high[k])))
@@ -88,9 +88,9 @@ def detect(tile: Tile, smallest: float | None = None, readers: Readers | None = 
     if smallest is None:
         smallest = _point_source(tile, seeing)
     found = found[found[:, 2] >= smallest / tile.pixel_scale]
-    found[:, 4:] = magnitude(totals(found[:, 4:], found[:, 2], seeing, tile.channels))
+    found[:, 4:] = magnitude(total_fluxes(found[:, 4:], found[:, 2], seeing, tile.channels))
     found = found[np.argsort(-found[:, 3], kind="stable")]
-    found = found[tile.owns(*tile.sky(found[:, 0], found[:, 1]))] if len(found) else found
+    found = found[tile.answers_for(*tile.sky(found[:, 0], found[:, 1]))] if len(found) else found
     return _table(tile, found)
 
 
@@ -251,7 +251,7 @@ HALO, FAINTER = 1.0, 100.0
 TRAIL, DRAWN_OUT, ALIGNED = 6.0, 0.4, 0.35
 
 
-def pieces(
+def find_pieces(
     x: np.ndarray,
     y: np.ndarray,
     radius: np.ndarray,

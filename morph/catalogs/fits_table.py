@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from astropy.io import fits
 
 from morph.catalogs import base
-from morph.catalogs.base import WholeTable
+from morph.catalogs.base import InMemoryTable
 from morph.catalogs.row_filter import Where
 from morph.errors import InputError
 
@@ -61,7 +61,7 @@ class FitsTable:
         return pa.array(values, mask=missing).cast(kind)
 
 
-def open_fits(path: Path) -> "FitsTable | WholeTable":
+def open_fits(path: Path) -> FitsTable | InMemoryTable:
     """The first table of a FITS file; in SExtractor's FITS_LDAC the one behind the image's header."""
     with fits.open(path, memmap=True) as hdus:
         tables = [i for i, hdu in enumerate(hdus) if isinstance(hdu, (fits.BinTableHDU, fits.TableHDU))]
@@ -73,7 +73,7 @@ def open_fits(path: Path) -> "FitsTable | WholeTable":
         if hdu.header.get("ZTABLE"):
             raise InputError(f"The table in '{path}' is compressed; unpack it with funpack first.")
         if _OBJECTS in [str(line).strip() for line in hdu.header.get("COMMENT", ())]:
-            return WholeTable.read(path, "fits", hdu=number, unit_parse_strict="silent")
+            return InMemoryTable.read(path, "fits", hdu=number, unit_parse_strict="silent")
         types = {column.name: _type(hdu, column) for column in hdu.columns}
         nulls = {
             column.name: hdu.header[f"TNULL{place}"]

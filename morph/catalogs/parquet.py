@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.dataset
 
 from morph.catalogs import base
-from morph.catalogs.base import WholeTable
+from morph.catalogs.base import InMemoryTable
 from morph.catalogs.row_filter import Where
 from morph.errors import InputError
 
@@ -64,12 +64,12 @@ class ParquetTable:
         )
 
 
-def open_parquet(path: Path, files: list[Path], mapping: dict[str, str] | None = None) -> "ParquetTable | WholeTable":
+def open_parquet(path: Path, files: list[Path], mapping: dict[str, str] | None = None) -> ParquetTable | InMemoryTable:
     """The table in Parquet files of one schema."""
     dataset = pyarrow.dataset.dataset([str(file) for file in files], format="parquet")
     notes = dataset.schema.metadata or {}
     if b"__serialized_columns__" in notes.get(b"table_meta_yaml", b"") and len(files) == 1:
-        return WholeTable.read(path, "parquet")
+        return InMemoryTable.read(path, "parquet")
     units = _units(notes)
     units |= {f.name: f.metadata[b"unit"].decode() for f in dataset.schema if b"unit" in (f.metadata or {})}
     schema = pa.schema([f.remove_metadata() for f in dataset.schema if not pa.types.is_nested(f.type)])
@@ -105,7 +105,7 @@ def _units(notes: dict[bytes, bytes]) -> dict[str, str]:
     return {}
 
 
-def open_hats(folder: Path) -> "ParquetTable | WholeTable":
+def open_hats(folder: Path) -> ParquetTable | InMemoryTable:
     """The catalogue of a HATS folder (https://hats.readthedocs.io), or the first one of a HATS collection."""
     if (folder / HATS_COLLECTION).is_file():
         folder = folder / _properties(folder / HATS_COLLECTION).get("hats_primary_table_url", "")

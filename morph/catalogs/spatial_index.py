@@ -17,7 +17,7 @@ from astropy.coordinates import angular_separation
 from astropy.table import Table
 
 from morph.atomic import atomic
-from morph.catalogs.catalog import SCHEMA, Catalog, Digest, LeftOut, to_table
+from morph.catalogs.catalog import SCHEMA, Catalog, Digest, RejectedRows, to_table
 from morph.stamps.stamp_stream import measure_radii
 from morph.tiles.tile import Tile
 
@@ -64,7 +64,7 @@ class SpatialIndex:
     radius_column: str
     digest: str
     count: int
-    left_out: LeftOut = field(repr=False)
+    left_out: RejectedRows = field(repr=False)
     tiles: tuple[str, ...] = field(repr=False)
     by_file: bool = field(repr=False)
 
@@ -104,7 +104,7 @@ class SpatialIndex:
             "source": table.meta.get("source", "a table in memory"),
             "where": "",
             "radius_column": table.meta.get("radius_column", ""),
-            "left_out": table.meta.get("left_out", LeftOut()),
+            "left_out": table.meta.get("left_out", RejectedRows()),
             "by_file": False,
         }
         return cls(**_keep(iter([chunk]), None), **about)
@@ -240,9 +240,9 @@ def locate(tile: Tile, catalogue: Table) -> Table:
 def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
     """The rows of a catalogue that are this tile's, with their places on it.
 
-    A row belongs to the tile that its `tilename` says, on the image or not; one without a `tilename` belongs to the
-    tile on which it falls, and of tiles that overlap to the one that owns the place (`Tile.owns`). On a cutout of a
-    tile, the tile's rows outside the cutout are left out, and where cutouts of one tile overlap the place decides too.
+    A row belongs to the tile that its `tilename` names, on the image or not. A row without a `tilename` belongs to the
+    tile on which it falls; where tiles overlap, to the one that answers for the place (`Tile.answers_for`). A cutout
+    of a tile leaves out the tile's rows outside it, and where cutouts of one tile overlap the place decides too.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
     ra, dec = np.array(catalogue["ra"], dtype=float), np.array(catalogue["dec"], dtype=float)
     if "x" in catalogue.colnames:
         in_pixels = np.isfinite(np.asarray(catalogue["x"], dtype=float)) & ~np.isfinite(ra)
-        x[in_pixels], y[in_pixels] = tile.of_stored(catalogue["x"][in_pixels], catalogue["y"][in_pixels])
+        x[in_pixels], y[in_pixels] = tile.from_stored_pixels(catalogue["x"][in_pixels], catalogue["y"][in_pixels])
         if in_pixels.any():
             ra[in_pixels], dec[in_pixels] = tile.sky(x[in_pixels], y[in_pixels])
     on_tile = _on_image(tile, x, y)
@@ -267,7 +267,7 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
     # Images without a survey's name for them are what their own names and their neighbours' say.
     elsewhere = ~np.isin(tilename, ["", *own]) if tile.tilename else np.isin(tilename, list(tile.neighbours))
     said = np.isin(tilename, list(own - tile.neighbours)) & (not by_file)
-    here = on_tile & ~elsewhere & (said | tile.owns(ra, dec))
+    here = on_tile & ~elsewhere & (said | tile.answers_for(ra, dec))
     rows = np.flatnonzero(here | (~on_tile & (tilename == tile.name)))
     table = catalogue[rows]
     table["x"], table["y"], table["ra"], table["dec"] = x[rows], y[rows], ra[rows], dec[rows]

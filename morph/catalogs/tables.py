@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from morph.catalogs.base import TableFile, WholeTable
+from morph.catalogs.base import InMemoryTable, TableFile
 from morph.catalogs.fits_table import open_fits
 from morph.catalogs.parquet import HATS, HATS_COLLECTION, open_hats, open_parquet
 from morph.catalogs.row_filter import Where
@@ -109,7 +109,7 @@ def _open(path: Path) -> TableFile:
             case "fits":
                 table = open_fits(path)
             case "votable":
-                table = WholeTable.read(path, "votable")
+                table = InMemoryTable.read(path, "votable")
             case _:
                 table = open_text(path)
         twice = [name for name, count in Counter(table.schema.names).items() if count > 1]

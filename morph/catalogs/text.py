@@ -18,7 +18,7 @@ import pyarrow as pa
 from astropy.table.meta import get_header_from_yaml
 
 from morph.catalogs import base
-from morph.catalogs.base import WholeTable
+from morph.catalogs.base import InMemoryTable
 from morph.catalogs.column_mapping import KNOWN_COLUMNS
 from morph.catalogs.row_filter import Where
 from morph.catalogs.text_rows import (
@@ -61,7 +61,7 @@ class TextTable:
             yield table.select(list(columns))
 
 
-def open_text(path: Path) -> "TextTable | WholeTable":
+def open_text(path: Path) -> TextTable | InMemoryTable:
     """The table in a text file, by its beginning. Raises InputError when it has no header, or no table is there."""
     with stream(path) as file:
         raw = file.read(HEAD)
@@ -75,12 +75,12 @@ def open_text(path: Path) -> "TextTable | WholeTable":
     if "\0" in text:
         raise InputError(f"'{path}' cannot be read as a table (it is not text); use FITS, Parquet, CSV or VOTable.")
     if (format := _astropys(first, lines)) is not None:
-        return WholeTable.read(path, format)
+        return InMemoryTable.read(path, format)
     comments = _comments(lines)
     if first.startswith("# %ECSV"):
         header = get_header_from_yaml(line.lstrip("#").removeprefix(" ").rstrip() for line in comments[1:])
         if "__serialized_columns__" in str(header.get("meta")):
-            return WholeTable.read(path, "ascii.ecsv")
+            return InMemoryTable.read(path, "ascii.ecsv")
         units = {column["name"]: str(column["unit"]) for column in header["datatype"] if "unit" in column}
         dialect = _dialect(lines, len(comments), header.get("delimiter", BLANKS), encoding)
     else:

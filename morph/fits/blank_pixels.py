@@ -27,7 +27,7 @@ FEWEST = 8
 LARGEST = 1e20
 
 
-def without_data(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def find_blank(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The pixels of rows that belong to runs of one value which noise cannot have made.
 
     A run brighter than all else in its row, and within it, is a saturated star's flat top: it is measured, and is
@@ -69,10 +69,10 @@ def without_data(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return _spread(begin[~top], length[~top]), _spread(begin[top], length[top])
 
 
-def measured(flux: np.ndarray) -> np.ndarray:
+def mask_blank(flux: np.ndarray) -> np.ndarray:
     """A copy of an image, float [height, width, bands], that is NaN where a band has no data."""
     planes = np.array(np.moveaxis(flux, -1, 0), order="C")
-    planes.flat[without_data(planes)[0]] = np.nan
+    planes.flat[find_blank(planes)[0]] = np.nan
     return np.moveaxis(planes, 0, -1)
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from morph.fits.blank_pixels import without_data
+from morph.fits.blank_pixels import find_blank
 from morph.fits.images import Plane
 
 #: Rows: flux, which pixels are saturated, and inverse variance if known and asked for.
@@ -52,7 +52,7 @@ class Calibrated:
     nanomaggies: float
 
     @property
-    def tells_saturation(self) -> bool:
+    def has_saturation_info(self) -> bool:
         """Whether header or mask say which pixels are saturated."""
         return bool(self.saturation) or (self.mask is not None and self.saturated_bits != 0)
 
@@ -81,7 +81,7 @@ class Calibrated:
                 saturated[:] = flux >= level if level > 0 and not highest < level else False
                 if not np.isfinite([lowest, highest]).all():
                     np.copyto(flux, np.nan, where=np.isinf(flux))
-                blank, flat_tops = without_data(flux)
+                blank, flat_tops = find_blank(flux)
                 if len(flat_tops):
                     saturated.flat[flat_tops] = True
                 if len(blank):

@@ -15,7 +15,14 @@ from astropy.io import fits
 from morph.errors import InputError, first_line
 from morph.fits.fpack import packed_rows
 from morph.fits.headers import with_primary
-from morph.fits.reprojection import InterpolatedRows, NearestPixelRows, NearestRows, Regrid, Reproject, SquareRows
+from morph.fits.reprojection import (
+    InterpolatedRows,
+    NearestPixelRows,
+    NearestRows,
+    Reprojection,
+    SquareGrid,
+    SquareRows,
+)
 from morph.fits.rows import Rows, ScaledRows, Scaling
 
 #: FITS files are made of blocks of so many bytes.
@@ -46,15 +53,15 @@ class Plane:
     shape: tuple[int, ...]
     scalings: tuple[Scaling, ...] = ()
     index: int | None = None
-    regrid: Regrid | None = None
-    onto: Reproject | None = None
+    regrid: SquareGrid | None = None
+    onto: Reprojection | None = None
     nearest: bool = False
 
-    def squared(self, regrid: Regrid, nearest: bool = False) -> "Plane":
+    def squared(self, regrid: SquareGrid, nearest: bool = False) -> "Plane":
         """The same image on a grid of square pixels."""
         return replace(self, shape=regrid.shape, regrid=regrid, nearest=nearest)
 
-    def reprojected(self, onto: Reproject, nearest: bool = False) -> "Plane":
+    def reprojected(self, onto: Reprojection, nearest: bool = False) -> "Plane":
         """The same image on the grid of another."""
         return replace(self, shape=onto.shape, onto=onto, nearest=nearest)
 
@@ -88,10 +95,10 @@ class Plane:
         yielded object is asked raises InputError as `rows` does.
         """
         with ExitStack() as files:
-            with self.blamed(), warnings.catch_warnings():
+            with self.name_damage(), warnings.catch_warnings():
                 # Astropy warns of a truncated file; it is an error as soon as rows are missing.
                 warnings.simplefilter("ignore")
-                rows = None if is_wrapped(self.path) else packed_rows(self.path, self.hdu)
+                rows = None if is_compressed_whole(self.path) else packed_rows(self.path, self.hdu)
                 if rows is None:
                     rows = _Section(_hdu_of(self, files), self.index)
             if rows.shape != self.stored_shape:
@@ -105,7 +112,7 @@ class Plane:
             yield _Checked(self, rows)
 
     @contextmanager
-    def blamed(self) -> Iterator[None]:
+    def name_damage(self) -> Iterator[None]:
         """Whatever goes wrong within is InputError that says that the file is damaged."""
         try:
             yield
@@ -163,7 +170,7 @@ def images_in(path: str | Path) -> list[Image]:
 def _check_whole(path: Path) -> None:
     """InputError when the file ends before its last HDU does, or goes on with something that is no HDU."""
     # What a file that is compressed as a whole lacks shows when it is unpacked.
-    if is_wrapped(path):
+    if is_compressed_whole(path):
         return
     size = path.stat().st_size
     end = 0
@@ -210,7 +217,7 @@ def verify(path: str | Path) -> None:
         raise InputError(f"'{path}' has no checksums (DATASUM); get it with them, or leave out --verify.")
 
 
-def is_wrapped(path: Path) -> bool:
+def is_compressed_whole(path: Path) -> bool:
     """Whether another program compressed the whole file, by its first bytes: gzip, bzip2, xz, zip or compress."""
     with path.open("rb") as file:
         return file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d"))
@@ -222,7 +229,7 @@ def _hdu_of(plane: Plane, files: ExitStack) -> fits.ImageHDU | fits.CompImageHDU
     A memory map is quicker, but its pages count as this process's memory until the file is closed: those of
     compressed planes are few. Astropy maps none whose whole numbers are scaled or have a blank.
     """
-    if not is_wrapped(plane.path):
+    if not is_compressed_whole(plane.path):
         hdu = files.enter_context(fits.open(plane.path, memmap=True))[plane.hdu]
         if isinstance(hdu, fits.CompImageHDU) and not any(key in hdu.header for key in ("BSCALE", "BZERO", "BLANK")):
             return hdu
@@ -250,17 +257,17 @@ class _Checked(Rows):
         self.shape, self.together = rows.shape, rows.together
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
-        with self._plane.blamed():
+        with self._plane.name_damage():
             return self._rows(start, stop)
 
     def into(self, start: int, pixels: np.ndarray) -> None:
-        with self._plane.blamed():
+        with self._plane.name_damage():
             self._rows.into(start, pixels)
 
     def marked(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        with self._plane.blamed():
+        with self._plane.name_damage():
             return self._rows.marked(start, stop)
 
     def not_positive(self, start: int, stop: int) -> np.ndarray:
-        with self._plane.blamed():
+        with self._plane.name_damage():
             return self._rows.not_positive(start, stop)

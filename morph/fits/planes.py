@@ -20,10 +20,10 @@ from morph.fits import headers
 from morph.fits.calibrated import Calibrated
 from morph.fits.headers import band_of
 from morph.fits.images import Image, Plane, images_in
-from morph.fits.reprojection import GRID_CARDS, Regrid, Reproject
+from morph.fits.reprojection import GRID_CARDS, Reprojection, SquareGrid
 from morph.fits.rows import Times
 from morph.fits.wcs import celestial
-from morph.fits.zero_points import HEADERS, Calibration, ZeroPoint, unknown, zero_point_in
+from morph.fits.zero_points import HEADERS, Calibration, ZeroPoint, unknown_zero_point, zero_point_in
 
 #: Endings of FITS files, the longest first.
 SUFFIXES = tuple(f".{kind}{packed}" for packed in (".fz", ".gz", ".bz2", "") for kind in ("fits", "fit"))
@@ -121,7 +121,7 @@ class Planes:
         InputError when the pixels are not square and distorted beside.
         """
         wcs = self.wcs() if len(self.shape) == 2 else None
-        regrid = None if wcs is None else Regrid.of(wcs.pixel_scale_matrix, (self.shape[0], self.shape[1]))
+        regrid = None if wcs is None else SquareGrid.of(wcs.pixel_scale_matrix, (self.shape[0], self.shape[1]))
         if regrid is None:
             return self
         mask, weights = (
@@ -130,7 +130,7 @@ class Planes:
         header, science = regrid.header(self.header, self.path), self.science.squared(regrid)
         return replace(self, header=header, science=science, mask=mask, weights=weights)
 
-    def onto(self, grid: Reproject, of: fits.Header) -> "Planes":
+    def onto(self, grid: Reprojection, of: fits.Header) -> "Planes":
         """The same sky on the grid of another image, whose header is `of`."""
         # The pixels that one stored pixel becomes share its noise: together they have its variance.
         weights = None if self.weights is None else self.weights.scaled(Times(1 / grid.mean_area))
@@ -167,7 +167,7 @@ class Planes:
         area = self.pixel_area()
         found = given.of(area, self.path) or zero_point_in(self.header, self.path, area) or self.survey_zero_point
         if found is None:
-            raise unknown(self.header, self.path)
+            raise unknown_zero_point(self.header, self.path)
         return found
 
     def pixel_area(self) -> float | None:

@@ -16,7 +16,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from morph.errors import InputError
-from morph.fits.blank_pixels import without_data
+from morph.fits.blank_pixels import find_blank
 from morph.fits.resampling import LEAST_COVERAGE, REACH, weights_along
 from morph.fits.rows import Rows
 
@@ -49,7 +49,7 @@ NOWHERE = -1e6
 
 
 @dataclass(frozen=True)
-class Regrid:
+class SquareGrid:
     """How places on the image as it is stored follow from places on the square grid, counted from the first edges:
     ``x = a X + b Y + c`` and ``y = d Y``. The determinant ``a d`` is 1: a pixel keeps its area.
 
@@ -66,7 +66,7 @@ class Regrid:
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, matrix: np.ndarray, stored: tuple[int, int]) -> "Regrid | None":
+    def of(cls, matrix: np.ndarray, stored: tuple[int, int]) -> "SquareGrid | None":
         """For an image with this matrix from pixels to sky, [2, 2]; None where its pixels are square."""
         widest, narrowest = np.linalg.svd(matrix, compute_uv=False)
         if widest <= narrowest * (1 + SQUARE):
@@ -110,7 +110,7 @@ class Regrid:
 class _Regridded(Rows):
     """Rows on the square grid, made of rows of the stored image."""
 
-    def __init__(self, rows: Rows, regrid: Regrid):
+    def __init__(self, rows: Rows, regrid: SquareGrid):
         self._rows, self._regrid = rows, regrid
         self.shape = regrid.shape
 
@@ -129,7 +129,7 @@ class SquareRows(_Regridded):
         low, stored = self.stored(start, stop)
         stored = stored.astype("float64")
         # What stands for missing data would be one value no more once it is resampled.
-        stored.flat[without_data(stored)[0]] = np.nan
+        stored.flat[find_blank(stored)[0]] = np.nan
         known = np.isfinite(stored)
         middle, side = grid.d * (start + stop) / 2 - 0.5 - low, grid.d * (stop - start)
         flux = _along_rows(np.where(known, stored, 0), middle, side, stop - start, smooth=grid.d < 1)
@@ -180,7 +180,7 @@ def _along_rows(stored: np.ndarray, middle: float, side: float, count: int, smoo
 
 
 @dataclass(frozen=True, eq=False)
-class Reproject:
+class Reprojection:
     """Where the pixels of a grid lie on the image as it is stored.
 
     Attributes
@@ -202,7 +202,7 @@ class Reproject:
         places: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
         stored: tuple[int, int],
         shape: tuple[int, int],
-    ) -> "Reproject":
+    ) -> "Reprojection":
         """`places` makes places on the stored image of places on the grid, [n] each; NaN where there are none."""
         rows, columns = (STEP * np.arange(-(-(side - 1) // STEP) + 2.0) for side in shape)
         across, up = np.meshgrid(columns, rows)
@@ -232,7 +232,7 @@ class Reproject:
 
 
 class _Reprojected(Rows):
-    def __init__(self, rows: Rows, onto: Reproject):
+    def __init__(self, rows: Rows, onto: Reprojection):
         self._rows, self._onto = rows, onto
         self.shape = onto.shape
 
@@ -255,7 +255,7 @@ class InterpolatedRows(_Reprojected):
         low, stored = self._stored(y)
         stored = stored.astype("float64")
         # What stands for missing data would be one value no more once it is interpolated.
-        stored.flat[without_data(stored)[0]] = np.nan
+        stored.flat[find_blank(stored)[0]] = np.nan
         known = np.isfinite(stored)
         if not known.any():
             return np.full(x.shape, np.nan, dtype="float32")

@@ -123,7 +123,7 @@ class Calibration:
         return None
 
 
-def in_words(points: Mapping[str, ZeroPoint]) -> str:
+def describe(points: Mapping[str, ZeroPoint]) -> str:
     """The zero points of some bands, and where they are known from.
 
     >>> in_words({"g": ZeroPoint(30.0, "header MAGZERO"), "r": ZeroPoint(30.0, "header MAGZERO")})
@@ -167,7 +167,7 @@ def zero_point_in(header: fits.Header, path: Path, area: float | None) -> ZeroPo
     return by_card or by_unit
 
 
-def unknown(header: fits.Header, path: Path) -> InputError:
+def unknown_zero_point(header: fits.Header, path: Path) -> InputError:
     """The error that asks for the zero point of an image."""
     unit = headers.value(header, "BUNIT")
     what = f"its unit is '{unit}'" if unit else "it has no unit"

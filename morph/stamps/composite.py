@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from morph.fits.blank_pixels import without_data
+from morph.fits.blank_pixels import find_blank
 from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.stamps.flags import MASKED_PART, Flag
 from morph.stamps.photometry import Shape, measure
 from morph.stamps.picture_files import SMALLEST_CROP, SUFFIXES, read, read_reduced, too_coarse
 from morph.stamps.stretch import from_composite
 
-__all__ = ["SMALLEST_CROP", "SUFFIXES", "crop", "flags_of", "read", "stamp_from_file", "uncovered"]
+__all__ = ["SMALLEST_CROP", "SUFFIXES", "crop", "find_blank_areas", "flags_of", "read", "stamp_from_file"]
 
 #: What a star or a galaxy too bright for the picture is shown as.
 WHITE = 0xFFFFFF
@@ -40,7 +40,7 @@ def crop(pixels: np.ndarray, size: int = NETWORK_SIZE, shape: Shape | None = Non
     scale : pixels of the picture per pixel of the stamp.
     """
     if shape is None:
-        blank = uncovered(pixels)
+        blank = find_blank_areas(pixels)
         mask = blank if blank.mean() <= MOST_UNCOVERED else None
         shape = measure(from_composite(pixels).mean(axis=-1), mask=mask)
     left, top, side = _box(pixels, shape, FIELD * shape.radius * size / NETWORK_SIZE)
@@ -50,7 +50,7 @@ def crop(pixels: np.ndarray, size: int = NETWORK_SIZE, shape: Shape | None = Non
     return np.asarray(picture), shape, side / size
 
 
-def uncovered(pixels: np.ndarray) -> np.ndarray:
+def find_blank_areas(pixels: np.ndarray) -> np.ndarray:
     """Where a picture shows no sky, but the one colour of a border, a gap or a corner: bool [height, width].
 
     The sky of a picture may be one colour, too. It is in many small pieces then, and no piece is taken for a gap.
@@ -58,18 +58,18 @@ def uncovered(pixels: np.ndarray) -> np.ndarray:
     red, green, blue = np.moveaxis(pixels.astype("int32"), -1, 0)
     colour = (red << 16) | (green << 8) | blue
     found = np.zeros(colour.shape, dtype=bool)
-    found.flat[without_data(colour)[0]] = True
+    found.flat[find_blank(colour)[0]] = True
     return found & (colour != WHITE)
 
 
 def flags_of(pixels: np.ndarray, shape: Shape, scale: float, size: int) -> Flag:
-    """The flags MASKED and NO_DATA of a `crop`, whose shape and scale these are: how much of it is `uncovered`.
+    """The flags MASKED and NO_DATA of a `crop`, whose shape and scale these are: how much of it shows no sky.
 
     A sky without any noise is flagged, too: nobody can tell it from no sky at all.
     """
     left, top, side = _box(pixels, shape, scale * size)
     rows, columns = (slice(round(start), max(round(start + side), round(start) + 1)) for start in (top, left))
-    missing = uncovered(pixels)[rows, columns].mean()
+    missing = find_blank_areas(pixels)[rows, columns].mean()
     return Flag.NO_DATA if missing == 1 else Flag.MASKED if missing > MASKED_PART else Flag(0)
 
 

@@ -19,11 +19,11 @@ from morph.fits.resampling import resample
 from morph.fits.wcs import to_sky
 from morph.fits.zero_points import HEADERS, Calibration, ZeroPoint
 from morph.sizes import STAMP_SIZE
-from morph.stamps.flags import SMALLEST_RADIUS, Flag, judge, reaches_over, side
+from morph.stamps.flags import SMALLEST_RADIUS, Flag, extends_beyond, quality_flags, stamp_width
 from morph.stamps.photometry import Shape, border_statistics, intensity, magnitudes, measure
 from morph.surveys import UNKNOWN, channels_of, get_survey
-from morph.tiles.common_grid import notes_of, on_one_grid
-from morph.tiles.discovery import find_tiles, none_wanted, survey_of, tile_name, wanted_bands
+from morph.tiles.common_grid import reading_notes, to_common_grid
+from morph.tiles.discovery import find_tiles, no_bands_error, survey_of, tile_name, wanted_bands
 from morph.tiles.layouts import layout_of
 
 #: The smallest image, pixels on a side, in which a galaxy can be found and its sky told from it.
@@ -31,7 +31,7 @@ SMALLEST_IMAGE = 12
 
 
 @dataclass(frozen=True)
-class Stamp:
+class MeasuredStamp:
     """A galaxy cut to its own size.
 
     Attributes
@@ -81,22 +81,24 @@ class Cutout:
         """The bands that fill the image's channels."""
         return channels_of(get_survey(self.survey), self.zero_points)
 
-    def stamp(self, size: int = STAMP_SIZE) -> Stamp:
+    def stamp(self, size: int = STAMP_SIZE) -> MeasuredStamp:
         """Cut to the galaxy's size. A bad image never raises; it gets its flags."""
         shape = measure(intensity(self.image))
         # Below this the stamp would enlarge pixels without end.
         radius = max(shape.radius, SMALLEST_RADIUS)
-        across = float(side(radius, size))
-        flags = judge(self.image, shape.x, shape.y, radius, across, self.saturated)
+        across = float(stamp_width(radius, size))
+        flags = quality_flags(self.image, shape.x, shape.y, radius, across, self.saturated)
         if shape.radius < SMALLEST_RADIUS:
             flags |= Flag.TOO_SMALL
-        if reaches_over(self.image.shape[:2], shape.x, shape.y, across):
+        if extends_beyond(self.image.shape[:2], shape.x, shape.y, across):
             flags |= Flag.EDGE
         image = resample(self.image, shape.x, shape.y, across, size)
         if flags & Flag.NO_DATA:
             image = np.full_like(image, np.nan)
         g, r, i = (self._magnitude(channel, shape) for channel in range(3))
-        return Stamp(image, shape, flags, self.pixel_scale * across / size, self.pixel_scale * shape.radius, (g, r, i))
+        return MeasuredStamp(
+            image, shape, flags, self.pixel_scale * across / size, self.pixel_scale * shape.radius, (g, r, i)
+        )
 
     def _magnitude(self, channel: int, shape: Shape) -> float:
         plane = self.image[..., channel]
@@ -146,15 +148,15 @@ def read_cutouts(
     known = get_survey(survey or survey_of([files]) or UNKNOWN.name)
     planes = layout_of(files).open(files, wanted_bands(known), tuple(bands or ()), cubes=True)
     if not planes:
-        raise none_wanted(f"'{files[0]}'", files, known)
+        raise no_bands_error(f"'{files[0]}'", files, known)
     channels = channels_of(known, planes)
     planes = {band: planes[band] for band in channels if band in planes}
     zero_points = {band: one.zero_point(calibration) for band, one in planes.items()}
     name = tile_name(files)
     resampled: dict[str, str] = {}
     if all(len(one.shape) == 2 and one.wcs() is not None for one in planes.values()):
-        planes, resampled = on_one_grid(planes, name)
-    notes = notes_of(planes, resampled)
+        planes, resampled = to_common_grid(planes, name)
+    notes = reading_notes(planes, resampled)
     flux, saturated = _stack(planes, zero_points, channels)
     ra, dec, scale = _place(next(iter(planes.values())))
     scale = next((one for one in (pixel_scale, scale, known.pixel_scale) if one is not None), np.nan)

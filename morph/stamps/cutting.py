@@ -16,10 +16,10 @@ from morph.stamps.flags import (
     LARGEST_RADIUS,
     SMALLEST_RADIUS,
     Flag,
-    judge,
-    reaches_over,
-    saturates,
-    side,
+    extends_beyond,
+    is_saturated,
+    quality_flags,
+    stamp_width,
     window,
 )
 from morph.tiles.strip_reader import Strip
@@ -39,7 +39,7 @@ def cut(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut the galaxies at the given places. One bad galaxy never raises; it gets its flags.
 
-    The tile is read whole and stays in memory; `morph.stamps.stamp_stream.stamps` needs much less.
+    The tile is read whole and stays in memory; `morph.stamps.stamp_stream.stream_stamps` needs much less.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def rows_needed(
     tile: Tile, x: np.ndarray, y: np.ndarray, radius: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first row of the tile that each of some `usable` galaxies needs, and the one after the last: int [n]."""
-    across = np.asarray(side(np.maximum(radius, SMALLEST_RADIUS), size))
+    across = np.asarray(stamp_width(np.maximum(radius, SMALLEST_RADIUS), size))
     rows = [y, *(tile.places(band, x, y)[1] for band in tile.bands)]
     # One row more on each side, for windows reach to whole pixels.
     low = np.min([first_pixel(each, across) for each in rows], axis=0) - 1
@@ -93,7 +93,7 @@ def cut_from(
     # A radius under a pixel would be enlarged without end; the flag says what was done.
     flags[good] = np.where(good_radius < SMALLEST_RADIUS, Flag.TOO_SMALL, 0)
     used = np.maximum(good_radius, SMALLEST_RADIUS)
-    across = np.asarray(side(used, size))
+    across = np.asarray(stamp_width(used, size))
     bands = [_Band.of(strip, band, good_x, good_y) for band in strip.tile.bands]
     alone = np.ones(len(good), dtype=bool)
     for some, windows in _windows(bands, across, size):
@@ -194,7 +194,7 @@ def _flags_of_whole(bands: list[_Band], some: np.ndarray, radius: np.ndarray, ch
             # Few galaxies have a saturated pixel anywhere near; only there is its distance looked at.
             if band.saturated[max(top, 0) : bottom + 1, max(left, 0) : right + 1].any():
                 galaxy = int(some[k])
-                if saturates(band.saturated, band.x[galaxy], band.y[galaxy], radius[galaxy]):
+                if is_saturated(band.saturated, band.x[galaxy], band.y[galaxy], radius[galaxy]):
                     flags[k] |= Flag.SATURATED
     return flags
 
@@ -205,7 +205,7 @@ def _cut_one(
     """One galaxy (place on the tile, radius, pixels across its stamp) with whatever is wrong with it."""
     x, y, radius, across = galaxy
     height, width = strip.tile.shape
-    flag = Flag.EDGE if reaches_over((height, width), x, y, across) else Flag(0)
+    flag = Flag.EDGE if extends_beyond((height, width), x, y, across) else Flag(0)
     left, top, right, bottom = window(x, y, across)
     left, right = max(left - REACH, 0), min(right + REACH, width)
     top, bottom = max(top - REACH, 0), min(bottom + REACH, height)
@@ -216,9 +216,9 @@ def _cut_one(
         dx, dy = round(band.x[k] - x), round(band.y[k] + strip.start - y)
         image[..., band.channel] = strip.window(band.name, left + dx, top + dy, image.shape[:2])
         centres[band.channel] = (band.x[k] - left - dx, band.y[k] + strip.start - top - dy)
-        if saturates(band.saturated, band.x[k], band.y[k], radius):
+        if is_saturated(band.saturated, band.x[k], band.y[k], radius):
             flag |= Flag.SATURATED
-    flag |= judge(image, x - left, y - top, radius, across)
+    flag |= quality_flags(image, x - left, y - top, radius, across)
     if flag & Flag.NO_DATA:
         return None, flag
     if _aligned(bands):

@@ -59,12 +59,12 @@ LEAST_DATA = 0.25
 CORE = 0.5
 
 
-def side(radius: np.ndarray | float, size: int = NETWORK_SIZE) -> np.ndarray | float:
+def stamp_width(radius: np.ndarray | float, size: int = NETWORK_SIZE) -> np.ndarray | float:
     """Image pixels across a stamp of `size` pixels, for a galaxy of half-light radius `radius` pixels."""
     return FIELD * radius * size / NETWORK_SIZE
 
 
-def judge(
+def quality_flags(
     image: np.ndarray, x: float, y: float, radius: float, across: float, saturated: np.ndarray | None = None
 ) -> Flag:
     """The flags MASKED, MISSING_BAND, SATURATED and NO_DATA of a galaxy.
@@ -84,7 +84,7 @@ def judge(
     flag = Flag(0)
     if present.any() and not present.all():
         flag |= Flag.MISSING_BAND
-    if saturated is not None and saturates(saturated, x, y, radius):
+    if saturated is not None and is_saturated(saturated, x, y, radius):
         flag |= Flag.SATURATED
     core = _near(np.isfinite(image).any(axis=-1), x, y, max(CORE * radius, 1.0))
     if not core or good[..., present].any(axis=-1).sum() < LEAST_DATA * (right - left) * (bottom - top):
@@ -94,12 +94,12 @@ def judge(
     return flag
 
 
-def saturates(saturated: np.ndarray, x: float, y: float, radius: float) -> bool:
+def is_saturated(saturated: np.ndarray, x: float, y: float, radius: float) -> bool:
     """Whether the galaxy itself, at `x`, `y` of an image with these pixels saturated (bool [h, w]), is saturated."""
     return _near(saturated, x, y, max(SATURATED_REACH * radius, 1.0))
 
 
-def reaches_over(shape: tuple[int, ...], x: float, y: float, across: float) -> bool:
+def extends_beyond(shape: tuple[int, ...], x: float, y: float, across: float) -> bool:
     """Whether the square of `across` pixels around `x`, `y` leaves an image of that shape (h, w)."""
     left, top, right, bottom = window(x, y, across)
     return left < 0 or top < 0 or right > shape[1] or bottom > shape[0]

@@ -39,7 +39,7 @@ def smallest_radius(survey: Survey, pixel_scale: float) -> float:
     return known if np.isfinite(known) else SMALLEST_RADIUS * pixel_scale
 
 
-def totals(
+def total_fluxes(
     within: np.ndarray,
     radius: np.ndarray,
     points: np.ndarray,

@@ -16,7 +16,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB")
 
 #: Modes of grey pictures with 16 bits.
-DEEP_GREY = ("I;16", "I;16B", "I;16L", "I")
+GREY_16_BIT = ("I;16", "I;16B", "I;16L", "I")
 
 #: Pixels of the largest picture: more than any galaxy on one, few enough for half a gigabyte.
 MOST_PIXELS = 25_000_000
@@ -108,20 +108,20 @@ def _check(picture: Image.Image, path: Path) -> None:
         raise _too_large(path, width, height)
     if (frames := getattr(picture, "n_frames", 1)) > 1:
         raise InputError(f"'{path}' holds {frames} pictures; save the one that shows the galaxy by itself.")
-    if picture.mode not in (*EIGHT_BIT, *DEEP_GREY):
+    if picture.mode not in (*EIGHT_BIT, *GREY_16_BIT):
         raise InputError(f"'{path}' has pixels of kind {picture.mode}; save it with 8 bits a channel.")
 
 
 def _decode(picture: ImageFile.ImageFile, path: Path) -> np.ndarray:
     """The picture the right way up, as viewers show it: uint8 [height, width, 3]."""
-    if picture.mode in DEEP_GREY:
+    if picture.mode in GREY_16_BIT:
         values = np.asarray(ImageOps.exif_transpose(picture)).astype("float32")
         if values.min() < 0:
             raise InputError(f"'{path}' has negative pixels; give flux as FITS, or save it with 8 bits a channel.")
-        return np.repeat(in_eight_bits(values)[..., None], 3, axis=-1)
-    if is_deep(picture):
-        values, alpha = read_deep(picture, path)
-        colours = in_eight_bits(values)
+        return np.repeat(to_8_bit(values)[..., None], 3, axis=-1)
+    if is_16_bit(picture):
+        values, alpha = read_16_bit(picture, path)
+        colours = to_8_bit(values)
         return colours if alpha is None else _over_sky(colours, alpha, path)
     upright = ImageOps.exif_transpose(picture)
     if not upright.has_transparency_data:
@@ -159,12 +159,12 @@ _GREY_WITH_ALPHA = "LA;16B"
 MOST = 65535
 
 
-def is_deep(picture: Image.Image) -> bool:
+def is_16_bit(picture: Image.Image) -> bool:
     """Whether a picture that was opened, and not read yet, has 16 bits a channel in colour."""
     return any(";16" in _stored(tile) for tile in getattr(picture, "tile", ()))
 
 
-def in_eight_bits(values: np.ndarray) -> np.ndarray:
+def to_8_bit(values: np.ndarray) -> np.ndarray:
     """Values of 16 bits as uint8, rounded.
 
     A camera of 10 or 12 bits fills the lower part of 16: white is the most that the bits in use can hold.
@@ -173,8 +173,8 @@ def in_eight_bits(values: np.ndarray) -> np.ndarray:
     return np.rint(values * np.float32(255 / white)).astype("uint8")
 
 
-def read_deep(picture: ImageFile.ImageFile, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The colours of a picture that `is_deep`, from its file at `path`, the right way up.
+def read_16_bit(picture: ImageFile.ImageFile, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The colours of a picture that `is_16_bit`, from its file at `path`, the right way up.
 
     Returns
     -------

@@ -13,7 +13,7 @@ from scipy.stats import exponnorm, norm
 
 from morph.stamps.cutting import cut_from
 from morph.stamps.flags import Flag
-from morph.stamps.measures import Measures, measure, widths
+from morph.stamps.measurements import Measurements, full_widths, measure
 from morph.stamps.photometry import MOFFAT_HALF_LIGHT
 from morph.tiles.strip_reader import Strip
 
@@ -99,7 +99,7 @@ class PointSources:
         found = MOFFAT_HALF_LIGHT * np.array(self.typical.widths)
         return np.where(np.isfinite(found), found, np.nanmean(found))
 
-    def _add(self, found: tuple[Measures, np.ndarray] | None) -> None:
+    def _add(self, found: tuple[Measurements, np.ndarray] | None) -> None:
         if found is not None:
             measures, width = found
             self._sizes = np.append(self._sizes, measures.size)
@@ -107,7 +107,7 @@ class PointSources:
             self._widths = np.append(self._widths, width, axis=0)
 
 
-def point_like(measures: Measures, signal: np.ndarray, typical: PointSource | None) -> np.ndarray:
+def point_like(measures: Measurements, signal: np.ndarray, typical: PointSource | None) -> np.ndarray:
     """The probability that each source is a point source: [n]; NaN where too few are known, or it is not measured.
 
     Points and galaxies count as equally common. The size of a point source scatters about the typical one by what
@@ -130,7 +130,7 @@ def point_like(measures: Measures, signal: np.ndarray, typical: PointSource | No
 
 
 def unresolved(
-    measures: Measures, signal: np.ndarray, probability: np.ndarray, typical: PointSource | None
+    measures: Measurements, signal: np.ndarray, probability: np.ndarray, typical: PointSource | None
 ) -> np.ndarray:
     """Which sources show too little to be classified: bool [n].
 
@@ -143,7 +143,7 @@ def unresolved(
     return faint | (measures.size < RESOLVED * typical.size) | (probability > LIKELY)
 
 
-def _candidates(strip: Strip, left: int) -> tuple[Measures, np.ndarray] | None:
+def _candidates(strip: Strip, left: int) -> tuple[Measurements, np.ndarray] | None:
     """Bright round sources on some columns of a strip, and their widths in the bands, [n, 3]."""
     tile = strip.tile
     # The tile's grid is that of its first band.
@@ -173,7 +173,7 @@ def _candidates(strip: Strip, left: int) -> tuple[Measures, np.ndarray] | None:
     )
     x, y = sources["x"] + left, sources["y"] + strip.start
     stamps, flags = cut_from(strip, x, y, radius)
-    found, width = measure(stamps, radius), widths(stamps, radius)
+    found, width = measure(stamps, radius), full_widths(stamps, radius)
     signal = np.nanmax(np.nan_to_num(found.flux / found.flux_err), axis=1)
     # Point sources of sharp images are small.
     good = ((flags & ~int(Flag.MISSING_BAND | Flag.TOO_SMALL)) == 0) & (signal > SIGNAL) & (found.ellipticity < ROUND)

@@ -12,7 +12,7 @@ import numpy as np
 
 from morph.fits.resampling import weights
 from morph.sizes import FIELD, NETWORK_SIZE
-from morph.stamps.flags import SMALLEST_RADIUS, side
+from morph.stamps.flags import SMALLEST_RADIUS, stamp_width
 
 #: Image pixels across a stamp pixel, and places of the centre within a pixel, for which the noise of the resampling
 #: is worked out. Far coarser stamps have all but independent pixels.
@@ -49,7 +49,7 @@ def signal_to_noise(stamps: np.ndarray, radius: np.ndarray) -> np.ndarray:
     return found
 
 
-def light_and_noise(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def flux_and_noise(stamps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The flux within the half-light radius, its noise if pixels were independent, sky and noise of a pixel: [n, 3].
 
     NaN where a band has no data.
@@ -85,7 +85,7 @@ def noise_of_sky(step: np.ndarray, size: int, correlation: float = 1.0) -> np.nd
 
 def _in_band(stamps: np.ndarray, channel: int, radius: np.ndarray) -> np.ndarray:
     flux, noise, _, _ = _of_band(stamps, channel, _places(stamps.shape[1])[0])
-    noise = noise * noise_of_sums(np.asarray(side(np.maximum(radius, SMALLEST_RADIUS), 1)), stamps.shape[1])
+    noise = noise * noise_of_sums(np.asarray(stamp_width(np.maximum(radius, SMALLEST_RADIUS), 1)), stamps.shape[1])
     known = np.full(len(stamps), np.nan, dtype="float32")
     return np.divide(flux, noise, where=noise > 0, out=known, casting="same_kind")
 

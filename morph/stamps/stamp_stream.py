@@ -21,7 +21,7 @@ PIECE = 512
 
 
 @dataclass(frozen=True)
-class Stamps:
+class StampBatch:
     """Some of a tile's galaxies.
 
     Attributes
@@ -37,7 +37,7 @@ class Stamps:
     radius: np.ndarray
 
 
-def stamps(
+def stream_stamps(
     tile: Tile,
     x: ArrayLike,
     y: ArrayLike,
@@ -46,7 +46,7 @@ def stamps(
     threads: int | None = None,
     readers: Readers | None = None,
     look: Callable[[Strip], None] | None = None,
-) -> Iterator[Stamps]:
+) -> Iterator[StampBatch]:
     """Cut galaxies at the given places, each once, in an order of their own but always in the same one.
 
     No more of the tile is in memory than the rows around the galaxies that are being cut; rows on which there are
@@ -70,7 +70,7 @@ def stamps(
     known = usable(tile, x, y, radius)
     for some in _pieces(np.flatnonzero(~measured & ~known)):
         nothing = np.full((len(some), size, size, 3), np.nan, dtype="float32")
-        yield Stamps(some, nothing, np.full(len(some), Flag.NO_DATA, dtype="int32"), radius[some])
+        yield StampBatch(some, nothing, np.full(len(some), Flag.NO_DATA, dtype="int32"), radius[some])
     low, high = np.zeros(len(x), dtype=int), np.zeros(len(x), dtype=int)
     low[known], high[known] = rows_needed(tile, x[known], y[known], radius[known], size)
     widest = np.full(measured.sum(), LARGEST_WINDOW / FIELD)
@@ -78,7 +78,7 @@ def stamps(
     walked = np.flatnonzero(known | measured)
     larger = []
     for strip, ready in read_strips(tile, low[walked], high[walked], threads=threads, readers=readers):
-        saturation.mark(strip)
+        saturation.mark_saturated(strip)
         if look is not None:
             look(strip)
         for some in _pieces(walked[ready]):
@@ -89,10 +89,10 @@ def stamps(
             beyond = new[(first < strip.start) | (last > strip.stop)]
             larger.append(beyond)
             some = np.setdiff1d(some, beyond)
-            yield Stamps(some, *cut_from(strip, x[some], y[some], radius[some], size), radius[some])
+            yield StampBatch(some, *cut_from(strip, x[some], y[some], radius[some], size), radius[some])
     again = np.concatenate([*larger, np.empty(0, dtype=int)])
     if len(again):
-        for part in stamps(tile, x[again], y[again], radius[again], size, threads, readers):
+        for part in stream_stamps(tile, x[again], y[again], radius[again], size, threads, readers):
             yield replace(part, rows=again[part.rows])
 
 

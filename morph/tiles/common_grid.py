@@ -8,7 +8,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from morph.errors import InputError
 from morph.fits.planes import Planes
-from morph.fits.reprojection import Reproject
+from morph.fits.reprojection import Reprojection
 from morph.fits.wcs import celestial, to_pixels, to_sky
 
 #: Bands whose grids differ by more than this, pixels, or by more than this part of the pixel scale, are resampled.
@@ -20,7 +20,7 @@ MOST_SCALED = 0.01
 LEAST_SHARED = 0.5
 
 
-def on_one_grid(planes: dict[str, Planes], name: str) -> tuple[dict[str, Planes], dict[str, str]]:
+def to_common_grid(planes: dict[str, Planes], name: str) -> tuple[dict[str, Planes], dict[str, str]]:
     """The bands of a tile, those on grids of their own resampled to the finest.
 
     Parameters
@@ -55,7 +55,7 @@ def on_one_grid(planes: dict[str, Planes], name: str) -> tuple[dict[str, Planes]
     return found, resampled
 
 
-def notes_of(planes: dict[str, Planes], resampled: dict[str, str]) -> tuple[str, ...]:
+def reading_notes(planes: dict[str, Planes], resampled: dict[str, str]) -> tuple[str, ...]:
     """What has to be said of how some bands are read, one sentence each."""
     notes = [
         f"Band {band} was resampled to the grid of the finest band, from {how}." for band, how in resampled.items()
@@ -65,7 +65,7 @@ def notes_of(planes: dict[str, Planes], resampled: dict[str, str]) -> tuple[str,
     return tuple(dict.fromkeys([*notes, *(note for one in planes.values() for note in one.notes)]))
 
 
-def distance(grid: WCS, other: WCS, shape: tuple[int, int]) -> float:
+def grid_offset(grid: WCS, other: WCS, shape: tuple[int, int]) -> float:
     """How far apart two grids are at most, pixels of `grid`, whose height and width are `shape`; NaN off the sky."""
     height, width = shape
     x, y = (np.array(c, dtype=float) for c in ([0, width, 0, width, width / 2], [0, 0, height, height, height / 2]))
@@ -74,14 +74,14 @@ def distance(grid: WCS, other: WCS, shape: tuple[int, int]) -> float:
     return float(np.hypot(places[0] - x, places[1] - y).max())
 
 
-def _onto(image: WCS, stored: tuple[int, ...], grid: WCS, shape: tuple[int, int]) -> Reproject:
+def _onto(image: WCS, stored: tuple[int, ...], grid: WCS, shape: tuple[int, int]) -> Reprojection:
     """The way from an image to a grid, by the sky coordinates of both."""
-    return Reproject.of(lambda x, y: to_pixels(image, *to_sky(grid, x, y)), (stored[0], stored[1]), shape)
+    return Reprojection.of(lambda x, y: to_pixels(image, *to_sky(grid, x, y)), (stored[0], stored[1]), shape)
 
 
 def _as_good_as(other: WCS, grid: WCS, shape: tuple[int, int]) -> bool:
     scales = [np.mean(proj_plane_pixel_scales(one)) for one in (grid, other)]
-    return distance(grid, other, shape) < MOST_MISALIGNED and abs(scales[1] / scales[0] - 1) <= MOST_SCALED
+    return grid_offset(grid, other, shape) < MOST_MISALIGNED and abs(scales[1] / scales[0] - 1) <= MOST_SCALED
 
 
 def _other_sky(name: str, first: Path, other: Path) -> InputError:

@@ -7,8 +7,8 @@ from pathlib import Path
 from morph.errors import InputError
 from morph.fits.planes import BANDS, is_fits
 from morph.surveys import SURVEYS, UNKNOWN, WITH_Z, Survey
-from morph.tiles.layouts import LAYOUTS, Holds, Layout, Named, Plain, layout_of, named
-from morph.tiles.layouts.names import header_facts
+from morph.tiles.layouts import LAYOUTS, Content, Layout, ParsedName, Plain, layout_of, parse_name
+from morph.tiles.layouts.names import read_header_info
 
 #: A tile's files in one folder: the folder, the reader's class, and what the files' names share.
 Key = tuple[Path, type[Layout], str]
@@ -47,7 +47,7 @@ def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
     for pattern in patterns:
         for path in _images(str(pattern)):
             key = _key(path)
-            if _tells(named(path)[1]):
+            if _tells(parse_name(path)[1]):
                 if path.parent not in folders:
                     folders[path.parent] = _by_tile(path.parent)
                 groups[key] = folders[path.parent].get(key, {path})
@@ -58,13 +58,13 @@ def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
     return [paths for _, _, paths in sorted(tiles, key=lambda item: (item[1], item[0]))]
 
 
-def _tells(name: Named) -> bool:
+def _tells(name: ParsedName) -> bool:
     """Whether a name says which part of a tile the file is."""
-    return name.band is not None or name.holds is not Holds.IMAGE
+    return name.band is not None or name.content is not Content.IMAGE
 
 
 def _key(path: Path) -> Key:
-    reader, name = named(path)
+    reader, name = parse_name(path)
     # Files called g.fits, r.fits have no name but their folder's.
     return path.parent, type(reader), name.tile
 
@@ -74,8 +74,8 @@ def _by_tile(folder: Path) -> dict[Key, set[Path]]:
     tiles: dict[Key, set[Path]] = {}
     for path in folder.iterdir():
         if is_fits(path):
-            name = named(path)[1]
-            if _tells(name) and name.holds is not Holds.OTHER:
+            name = parse_name(path)[1]
+            if _tells(name) and name.content is not Content.OTHER:
                 tiles.setdefault(_key(path), set()).add(path)
     return tiles
 
@@ -84,11 +84,11 @@ def _together(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
     """The same groups, of which those that are parts of one tile in several folders are one."""
     joined: dict[tuple[type[Layout], str], list[Key]] = {}
     for key, paths in groups.items():
-        if named(next(iter(paths)))[0].unique:
+        if parse_name(next(iter(paths)))[0].unique:
             joined.setdefault(key[1:], []).append(key)
     result = dict(groups)
     for keys in joined.values():
-        parts = [named(path)[1] for key in keys for path in groups[key]]
+        parts = [parse_name(path)[1] for key in keys for path in groups[key]]
         # Two files of one band are two versions of the tile, not two parts of it.
         if len(keys) > 1 and len(set(parts)) == len(parts):
             for key in keys[1:]:
@@ -117,25 +117,25 @@ def _of_one_tile(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
 
 def _told_of_tile(key: Key, paths: set[Path]) -> tuple[object, str] | None:
     """What the header of a group's only image tells of tile and band; None where names tell, or it tells neither."""
-    images = [path for path in paths if named(path)[1].holds is Holds.IMAGE]
+    images = [path for path in paths if parse_name(path)[1].content is Content.IMAGE]
     if len(images) != 1:
         return None
-    reader, name = named(images[0])
+    reader, name = parse_name(images[0])
     if key[1] is Plain and len(paths) == 1 and not _tells(name):
-        told = header_facts(images[0])
+        told = read_header_info(images[0])
         return None if told is None or told.band is None else (told.tile, told.band)
     if name.band is None or type(reader).field is Layout.field:
         return None
-    told = header_facts(images[0])
+    told = read_header_info(images[0])
     field = None if told is None else reader.field(told.header)
     return None if field is None else (field, name.band)
 
 
 def bands_left_out(tiles: Iterable[Sequence[Path]]) -> list[str]:
     """Bands of images, by their names, that no survey here has, so that they are left out."""
-    told = (named(path)[1] for paths in tiles for path in paths)
+    told = (parse_name(path)[1] for paths in tiles for path in paths)
     known = {band for survey in SURVEYS.values() for band in survey.bands} | set(BANDS)
-    return sorted({name.band for name in told if name.band and name.holds is Holds.IMAGE} - known)
+    return sorted({name.band for name in told if name.band and name.content is Content.IMAGE} - known)
 
 
 def wanted_bands(survey: Survey) -> tuple[str, ...]:
@@ -143,9 +143,10 @@ def wanted_bands(survey: Survey) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*survey.bands, *(WITH_Z if survey is UNKNOWN else ())]))
 
 
-def none_wanted(what: str, paths: Sequence[Path], survey: Survey) -> InputError:
+def no_bands_error(what: str, paths: Sequence[Path], survey: Survey) -> InputError:
     """The error about files that hold none of a survey's bands."""
-    found = [band for path in paths if (band := named(path)[1].band or ((told := header_facts(path)) and told.band))]
+    infos = ((parse_name(path)[1].band, read_header_info(path)) for path in paths)
+    found = [band for name, info in infos if (band := name or (info and info.band))]
     whose = "" if survey is UNKNOWN else f" of survey '{survey.name}'"
     return InputError(
         f"{what} has no image in {', '.join(wanted_bands(survey))}; give at least one of the bands{whose} (found: "
@@ -155,8 +156,8 @@ def none_wanted(what: str, paths: Sequence[Path], survey: Survey) -> InputError:
 
 def _survey_in_header(paths: Sequence[Path]) -> str | None:
     plain = LAYOUTS[-1]
-    told = header_facts(paths[0])
-    reader = plain.of_header(told.header) if told is not None and isinstance(plain, Plain) else None
+    told = read_header_info(paths[0])
+    reader = plain.layout_of_header(told.header) if told is not None and isinstance(plain, Plain) else None
     return reader.survey if reader else None
 
 
@@ -173,7 +174,7 @@ def _images(pattern: str) -> list[Path]:
         files = [Path(name) for name in glob.glob(pattern, recursive=True) if is_fits(name)]
         if not files:
             raise InputError(f"There is no FITS file '{pattern}'; give a file, a folder or a glob in quotes.")
-    read = [file for file in files if named(file)[1].holds is not Holds.OTHER]
+    read = [file for file in files if parse_name(file)[1].content is not Content.OTHER]
     if not read:
         raise InputError(f"'{files[0]}' is none of the survey's images; name an image, or the tile's folder.")
-    return [file for file in read if _tells(named(file)[1])] or read if path.is_dir() else read
+    return [file for file in read if _tells(parse_name(file)[1])] or read if path.is_dir() else read

@@ -31,7 +31,7 @@ def find_overlaps(groups: Sequence[Sequence[Path]], survey: str | None = None) -
     ----------
     groups : each tile's files, as `find_tiles` makes them; names occur once.
     """
-    unruled = [group for group in groups if not layout_of(group).parted]
+    unruled = [group for group in groups if not layout_of(group).partitioned]
     with warnings.catch_warnings(), ThreadPoolExecutor(AT_ONCE) as pool:
         # Each opening silences them for a moment, and threads that do so undo it for each other.
         warnings.simplefilter("ignore")
@@ -54,10 +54,9 @@ SAMPLED = 128
 
 
 def area(tile: Tile) -> float:
-    """The sky that a tile answers for, square degrees: its pixels with data in any band that it `owns`, each as large
-    as its sky coordinates say.
+    """The sky that a tile answers for, square degrees: its own pixels (`Tile.answers_for`) with data in any band.
 
-    InputError when a file turns out to be damaged.
+    Raises InputError when a file turns out to be damaged.
     """
     height, width = tile.shape
     rows, columns = _sampled(height), _sampled(width)
@@ -70,7 +69,7 @@ def area(tile: Tile) -> float:
                 seen[place] |= np.isfinite(flux[0, columns])
     x, y = np.meshgrid(columns, rows)
     owned = np.zeros_like(seen)
-    owned[seen] = tile.owns(*tile.sky(x[seen], y[seen]))
+    owned[seen] = tile.answers_for(*tile.sky(x[seen], y[seen]))
     return float(owned.mean() * height * width * proj_plane_pixel_area(tile.wcs))
 
 

@@ -28,10 +28,10 @@ MOST = 200_000
 SAMPLED = 97
 
 
-def mark(strip: Strip) -> None:
+def mark_saturated(strip: Strip) -> None:
     """Mark saturated pixels in those of a strip's bands whose files say nothing of saturation."""
     for band, flux in strip.flux.items():
-        if not strip.tile.calibrated(band).tells_saturation:
+        if not strip.tile.calibrated(band).has_saturation_info:
             strip.saturated[band] |= plateaus(flux)
 
 

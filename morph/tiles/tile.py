@@ -22,8 +22,8 @@ from morph.fits.planes import Planes
 from morph.fits.wcs import celestial, to_pixels, to_sky
 from morph.fits.zero_points import HEADERS, Calibration
 from morph.surveys import UNKNOWN, channels_of, get_survey
-from morph.tiles.common_grid import distance, notes_of, on_one_grid
-from morph.tiles.discovery import find_tiles, none_wanted, survey_of, tile_name, wanted_bands
+from morph.tiles.common_grid import grid_offset, reading_notes, to_common_grid
+from morph.tiles.discovery import find_tiles, no_bands_error, survey_of, tile_name, wanted_bands
 from morph.tiles.footprints import Footprint, Overlap, in_rectangle
 from morph.tiles.layouts import Layout, layout_of
 
@@ -72,13 +72,13 @@ class Tile:
         self.paths = {band: plane.path for band, plane in self._planes.items()}
         self.zero_points = {band: plane.zero_point(calibration) for band, plane in self._planes.items()}
         # The zero point of what is resampled is that of a pixel as it is stored.
-        self._planes, self.resampled_bands = on_one_grid(self._planes, name)
-        self.notes = notes_of(self._planes, self.resampled_bands)
+        self._planes, self.resampled_bands = to_common_grid(self._planes, name)
+        self.notes = reading_notes(self._planes, self.resampled_bands)
         first = self._planes[self.bands[0]]
         self.shape: tuple[int, int] = (first.shape[0], first.shape[1])
         self._grids = {band: celestial(one.header, one.path) for band, one in self._planes.items()}
         self.wcs = self._grids[self.bands[0]]
-        self._aligned = {b for b in self.bands if distance(self.wcs, self._grids[b], self.shape) < MISALIGNED}
+        self._aligned = {b for b in self.bands if grid_offset(self.wcs, self._grids[b], self.shape) < MISALIGNED}
         self.pixel_scale = float(np.mean(proj_plane_pixel_scales(self.wcs)) * 3600)
         self.tilename = reader.tilename(first.header, name)
         bounds = reader.bounds(first.header)
@@ -126,7 +126,7 @@ class Tile:
         reader, name = layout_of(paths), tile_name(paths)
         planes = reader.open(paths, wanted_bands(known), bands)
         if not planes:
-            raise none_wanted(f"Tile '{name}'", paths, known)
+            raise no_bands_error(f"Tile '{name}'", paths, known)
         return cls(name, known.name, planes, reader, overlap, calibration)
 
     def __repr__(self) -> str:
@@ -187,7 +187,7 @@ class Tile:
         self.stored(band)
         return self.zero_points[band].magnitude
 
-    def of_stored(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    def from_stored_pixels(self, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         """Places on the tile's grid of places on the stored image that gives the grid: the first, or the finest of
         several scales. They differ where its pixels are not square (pixels, 0-based, both)."""
         own = next(band for band in self.bands if band not in self.resampled_bands)
@@ -209,7 +209,7 @@ class Tile:
         """
         return to_pixels(self.wcs, ra, dec)
 
-    def owns(self, ra: ArrayLike, dec: ArrayLike) -> np.ndarray:
+    def answers_for(self, ra: ArrayLike, dec: ArrayLike) -> np.ndarray:
         """Which positions (degrees) this tile answers for where it overlaps its neighbours: bool [n].
 
         The survey's rule: the unique area of a DES tile, a brick's own bounds. Of tiles that no rule parts, that in

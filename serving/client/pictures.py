@@ -108,10 +108,10 @@ def cut(image: np.ndarray, size: int, survey: str) -> Picture:
     if image.dtype == np.uint8:
         stamp, shape, scale = composite.crop(image, size)
         return Picture("", stamp, _names(composite.flags_of(image, shape, scale, size)))
-    from morph.fits.blank_pixels import measured
+    from morph.fits.blank_pixels import mask_blank
     from morph.stamps.cutout_files import Cutout
 
-    made = Cutout("", survey, measured(image), pixel_scale=1.0).stamp(size)
+    made = Cutout("", survey, mask_blank(image), pixel_scale=1.0).stamp(size)
     return Picture("", made.image, _names(made.flags))
 
 

@@ -16,7 +16,7 @@ from morph.checks import FORMAT, SCORES_FORMAT, check_format
 from morph.decision_tree import column_name
 from morph.errors import InputError, first_line
 from morph.stamps.image_statistics import NAMES
-from morph.stamps.measures import COLUMNS
+from morph.stamps.measurements import COLUMNS
 from morph.surveys import CHANNELS, NANOMAGGY_ZERO_POINT, get_survey
 from serving.scores.astropy_words import astropy_words, widths
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from morph.catalogs.catalog import LeftOut
+from morph.catalogs.catalog import RejectedRows
 from morph.domain_shift.sample import Sample
 from morph.stamps.flags import Flag, is_clean
 from morph.surveys import UNKNOWN
@@ -77,7 +77,7 @@ class Summary:
     elsewhere: list[Elsewhere] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     nowhere: int = 0
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: RejectedRows = field(default_factory=RejectedRows)
     reference_sample: Sample | None = None
 
     def add(self, result: Result) -> None:

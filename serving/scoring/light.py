@@ -3,15 +3,15 @@
 import numpy as np
 from astropy.table import Table
 
-from morph.catalogs.detection import pieces
+from morph.catalogs.detection import find_pieces
 from morph.sizes import NETWORK_SIZE
-from morph.stamps.flags import SMALLEST_RADIUS, Flag, side
-from morph.stamps.measures import Measures, measure, position_angle
+from morph.stamps.flags import SMALLEST_RADIUS, Flag, stamp_width
+from morph.stamps.measurements import Measurements, measure, position_angle
 from morph.stamps.noise import SkyNoise
-from morph.stamps.photometry import totals
+from morph.stamps.photometry import total_fluxes
 from morph.stamps.psf import PointSources, point_like, unresolved
 from morph.stamps.signal_to_noise import noise_of_sky
-from morph.stamps.stamp_stream import Stamps
+from morph.stamps.stamp_stream import StampBatch
 from morph.surveys import magnitude
 from morph.tiles.strip_reader import Strip
 from morph.tiles.tile import Tile
@@ -45,7 +45,7 @@ class Light:
         self._known = np.array([_calibrated(tile, band) for band in tile.channels])
         self._x, self._y = (np.asarray(galaxies[name], dtype=float) for name in ("x", "y"))
         self._east, self._north = _directions(tile, self._x, self._y)
-        self._measures = Measures.blank(count)
+        self._measures = Measurements.blank(count)
 
     @property
     def psf_fwhm(self) -> float:
@@ -58,7 +58,7 @@ class Light:
         self.points.look(strip)
         self._noise.look(strip)
 
-    def note(self, cut: Stamps, signal: np.ndarray) -> np.ndarray:
+    def note(self, cut: StampBatch, signal: np.ndarray) -> np.ndarray:
         """Measure some galaxies; returns their flags, by the sizes of the point sources seen so far."""
         found = measure(cut.stamps, cut.radius)
         self._measures.put(cut.rows, found)
@@ -83,7 +83,7 @@ class Light:
         flags = (flags & ~int(Flag.UNRESOLVED)) | self._flags(self._measures, signal, answered, likely)
         measures = self._measures
         brightness = np.where(np.isfinite(measures.flux), measures.flux, 0).sum(axis=1)
-        of_galaxy, of_star = pieces(
+        of_galaxy, of_star = find_pieces(
             self._x,
             self._y,
             np.where(answered, radius / self._pixel_scale, np.nan),
@@ -95,7 +95,7 @@ class Light:
         return flags | np.where(of_galaxy | of_star, Flag.PIECE, 0).astype("int32"), of_star
 
     def columns(self, signal: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns `morph.stamps.measures.COLUMNS`."""
+        """The columns `morph.stamps.measurements.COLUMNS`."""
         measures = self._measures
         measured = {
             "ellipticity": measures.ellipticity,
@@ -121,7 +121,8 @@ class Light:
         within = self._measures.flux / 2
         seeing = self.points.half_light()
         share = [
-            totals(within, self._radius, seeing, self._channels, channel, SKY_AT) / within for channel in (None, 1)
+            total_fluxes(within, self._radius, seeing, self._channels, channel, SKY_AT) / within
+            for channel in (None, 1)
         ]
         scale = np.where(self._of_mean[:, None], *share)
         return within * scale, self._errors() * scale
@@ -129,7 +130,7 @@ class Light:
     def _errors(self) -> np.ndarray:
         """Noise of the fluxes within the half-light radius: [n, 3]."""
         error = np.empty_like(self._measures.flux)
-        step = np.asarray(side(self._radius, 1))
+        step = np.asarray(stamp_width(self._radius, 1))
         for channel, band in enumerate(self._channels):
             correlation = self._noise.correlation(band)
             # Pixels of the stamp that are larger than the image's have part of the correlation in their own noise.
@@ -140,7 +141,9 @@ class Light:
             error[:, channel] *= noise_of_sky(step, NETWORK_SIZE, correlation)
         return np.where(np.isfinite(self._measures.flux), error, np.nan)
 
-    def _flags(self, measures: Measures, signal: np.ndarray, answered: np.ndarray, likely: np.ndarray) -> np.ndarray:
+    def _flags(
+        self, measures: Measurements, signal: np.ndarray, answered: np.ndarray, likely: np.ndarray
+    ) -> np.ndarray:
         lacking = unresolved(measures, signal, likely, self.points.typical)
         return np.where(lacking & answered, Flag.UNRESOLVED, 0).astype("int32")
 

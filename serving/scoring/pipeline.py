@@ -22,7 +22,7 @@ from morph.sizes import FIELD
 from morph.stamps.cutting import Flag
 from morph.stamps.image_statistics import STATISTICS, measure
 from morph.stamps.signal_to_noise import signal_to_noise
-from morph.stamps.stamp_stream import Stamps, stamps
+from morph.stamps.stamp_stream import StampBatch, stream_stamps
 from morph.tiles.overlaps import area
 from morph.tiles.prefetch import Readers
 from morph.tiles.tile import Tile, tile_name
@@ -133,7 +133,7 @@ class _Sheet:
         """Galaxies that the model was not asked about."""
         return int(((self.flags & Flag.NO_DATA) != 0).sum())
 
-    def note(self, cut: Stamps, pixel_scale: float) -> None:
+    def note(self, cut: StampBatch, pixel_scale: float) -> None:
         """Keep what the pixels say of some galaxies."""
         self.radius[cut.rows] = cut.radius * pixel_scale
         self.snr[cut.rows] = signal = signal_to_noise(cut.stamps, cut.radius)
@@ -219,12 +219,12 @@ def _walk_one(group: list[Path], job: Job, readers: Readers | None) -> Iterator[
         size = int(job.description["size"])
         # Where no process reads, one thread takes the least time of the processors, which the model keeps busy.
         look = sheet.light.look
-        cut = stamps(tile, galaxies["x"], galaxies["y"], radius, size, threads=1, readers=readers, look=look)
+        cut = stream_stamps(tile, galaxies["x"], galaxies["y"], radius, size, threads=1, readers=readers, look=look)
         yield from _batches(sheet, cut, tile.pixel_scale)
         yield sheet
 
 
-def _batches(sheet: _Sheet, strips: Iterable[Stamps], pixel_scale: float) -> Iterator[_Batch]:
+def _batches(sheet: _Sheet, strips: Iterable[StampBatch], pixel_scale: float) -> Iterator[_Batch]:
     """The galaxies with something to see, `BATCH` at a time, the first and the last ones fewer."""
     sizes = chain(FIRST, repeat(BATCH))
     size, count, rows, shown = next(sizes), 0, np.empty(0, dtype=int), None

@@ -17,7 +17,7 @@ from morph.errors import InputError
 from morph.fits.zero_points import HEADERS, Calibration
 from morph.surveys import UNKNOWN, get_survey
 from morph.tiles.discovery import wanted_bands
-from morph.tiles.layouts import Holds, named
+from morph.tiles.layouts import Content, parse_name
 from morph.tiles.tile import Tile, tile_name
 from serving.scoring.backends import ModelRef
 from serving.scoring.capacity import Estimate, in_words
@@ -215,8 +215,8 @@ def _look(
 def _size(group: Sequence[Path], survey: str) -> int:
     """Bytes of a tile's files, other bands than the survey's three left out."""
     wanted = (None, *wanted_bands(get_survey(survey)))
-    told = ((path, named(path)[1]) for path in group)
-    return sum(p.stat().st_size for p, said in told if said.band in wanted and said.holds is not Holds.OTHER)
+    told = ((path, parse_name(path)[1]) for path in group)
+    return sum(p.stat().st_size for p, said in told if said.band in wanted and said.content is not Content.OTHER)
 
 
 def lines(plan: Plan) -> list[str]:

@@ -12,7 +12,7 @@ from morph.console import track
 from morph.dataset import PROPERTIES
 from morph.errors import InputError
 from morph.fits.planes import Planes, is_fits
-from morph.fits.zero_points import HEADERS, Calibration, in_words
+from morph.fits.zero_points import HEADERS, Calibration, describe
 from morph.parallel import map_processes
 from morph.stamps.cutout_files import Cutout, find_cutouts, read_cutouts
 from morph.tiles.tile import tile_name
@@ -123,7 +123,7 @@ def _stamp(cutout: Cutout) -> Stamp:
     if stamp.shape.found:
         properties["radius"] = stamp.radius
     place = (cutout.ra, cutout.dec) if np.isfinite(cutout.ra) else position(cutout.id)
-    words = in_words(cutout.zero_points)
+    words = describe(cutout.zero_points)
     return Stamp(
         cutout.id,
         stamp.image,

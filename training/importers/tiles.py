@@ -14,7 +14,7 @@ from morph.catalogs.spatial_index import locate
 from morph.console import track
 from morph.dataset import PROPERTIES
 from morph.errors import InputError
-from morph.fits.zero_points import HEADERS, Calibration, in_words
+from morph.fits.zero_points import HEADERS, Calibration, describe
 from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.stamps.cutting import SMALLEST_RADIUS, Flag, cut
 from morph.stamps.photometry import magnitudes
@@ -130,7 +130,7 @@ def _cut(tile: Tile, rows: Catalog) -> Iterator[Stamp]:
     for name in PROPERTIES:
         if name in rows.colnames and np.isfinite(rows[name]).any():
             properties[name] = rows[name]
-    words = in_words(tile.zero_points)
+    words = describe(tile.zero_points)
     for i, row in enumerate(rows):
         measured = {name: float(values[i]) for name, values in properties.items()}
         place, flag = (row["ra"], row["dec"]), Flag(int(flags[i]))

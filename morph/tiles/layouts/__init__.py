@@ -9,7 +9,7 @@ from morph.tiles.layouts.des import DES
 from morph.tiles.layouts.euclid import Euclid
 from morph.tiles.layouts.hsc import HSC
 from morph.tiles.layouts.kids import KiDS
-from morph.tiles.layouts.layout import Holds, Layout, Named
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
 from morph.tiles.layouts.legacy import LegacySurveys
 from morph.tiles.layouts.panstarrs import PanStarrs
 from morph.tiles.layouts.plain import Plain
@@ -18,7 +18,7 @@ from morph.tiles.layouts.sdss import SDSS
 from morph.tiles.layouts.skymapper import SkyMapper
 from morph.tiles.layouts.space import SpaceTelescope
 
-__all__ = ["LAYOUTS", "SURVEYS", "Holds", "Layout", "Named", "Plain", "named", "reader_of"]
+__all__ = ["LAYOUTS", "SURVEYS", "Content", "Layout", "ParsedName", "Plain", "layout_of", "parse_name"]
 
 #: The surveys that are known by the names of their files, or by the headers of files that were renamed.
 SURVEYS: tuple[Layout, ...] = (
@@ -40,12 +40,12 @@ SURVEYS: tuple[Layout, ...] = (
 LAYOUTS: tuple[Layout, ...] = (*SURVEYS, Plain(SURVEYS))
 
 
-def named(path: Path) -> tuple[Layout, Named]:
+def parse_name(path: Path) -> tuple[Layout, ParsedName]:
     """The reader whose survey's name a file has, and what the name says."""
-    return next((reader, said) for reader in LAYOUTS if (said := reader.named(path)))
+    return next((reader, said) for reader in LAYOUTS if (said := reader.parse_name(path)))
 
 
 def layout_of(paths: Sequence[Path]) -> Layout:
     """The reader of a tile that consists of these files."""
-    readers = {named(path)[0] for path in paths}
+    readers = {parse_name(path)[0] for path in paths}
     return readers.pop() if len(readers) == 1 else LAYOUTS[-1]

@@ -13,7 +13,7 @@ from astropy.io import fits
 from morph.fits import headers
 from morph.fits.headers import band_called
 from morph.fits.planes import stem_of
-from morph.tiles.layouts.layout import Holds, Layout, Named
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
 
 _NAME = re.compile(r"^CFHTLS_(?P<field>[WD])_(?P<band>[ugrizy])_(?P<place>\d{6}[+-]\d{6})_(?P<rest>T\d{4}\w*)$")
 
@@ -21,14 +21,14 @@ _NAME = re.compile(r"^CFHTLS_(?P<field>[WD])_(?P<band>[ugrizy])_(?P<place>\d{6}[
 class CFHT(Layout):
     """Fields of the Legacy Survey, which overlap their neighbours."""
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         match = _NAME.match(stem_of(path))
         if not match:
             return None
         weights = re.search(r"_weight$", match["rest"], re.IGNORECASE)
         rest = match["rest"][: weights.start()] if weights else match["rest"]
-        holds = Holds.WEIGHTS if weights else Holds.IMAGE
-        return Named(f"CFHTLS_{match['field']}_{match['place']}_{rest}", band_called(match["band"]), holds)
+        content = Content.WEIGHTS if weights else Content.IMAGE
+        return ParsedName(f"CFHTLS_{match['field']}_{match['place']}_{rest}", band_called(match["band"]), content)
 
     def recognises(self, header: fits.Header) -> bool:
         return "MZP_AB" in header

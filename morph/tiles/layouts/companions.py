@@ -16,7 +16,7 @@ from morph.fits.planes import Planes
 from morph.fits.rows import Inverse
 
 
-class Holds(enum.Enum):
+class Content(enum.Enum):
     """What a file holds of its tile."""
 
     IMAGE = "image"
@@ -30,26 +30,26 @@ class Holds(enum.Enum):
 
 
 #: Kinds of weights, and how they are turned into inverse variances.
-WEIGHTS = {Holds.WEIGHTS: None, Holds.VARIANCE: Inverse(1), Holds.ERRORS: Inverse(2)}
+WEIGHTS = {Content.WEIGHTS: None, Content.VARIANCE: Inverse(1), Content.ERRORS: Inverse(2)}
 
 #: Names of extensions with weights: of DES, Hubble (WHT), Rubin (VARIANCE), Webb (ERR), Euclid (RMS).
 EXTENSIONS = {
-    **dict.fromkeys(("WGT", "WHT", "WEIGHT", "INVVAR", "IVAR"), Holds.WEIGHTS),
-    **dict.fromkeys(("VARIANCE", "VAR"), Holds.VARIANCE),
-    **dict.fromkeys(("ERR", "ERROR", "RMS", "SIGMA"), Holds.ERRORS),
+    **dict.fromkeys(("WGT", "WHT", "WEIGHT", "INVVAR", "IVAR"), Content.WEIGHTS),
+    **dict.fromkeys(("VARIANCE", "VAR"), Content.VARIANCE),
+    **dict.fromkeys(("ERR", "ERROR", "RMS", "SIGMA"), Content.ERRORS),
 }
 
 #: What astropy's CCDData says in UTYPE of its extension UNCERT.
 UNCERTAINTIES = {
-    "InverseVariance": Holds.WEIGHTS,
-    "VarianceUncertainty": Holds.VARIANCE,
-    "StdDevUncertainty": Holds.ERRORS,
+    "InverseVariance": Content.WEIGHTS,
+    "VarianceUncertainty": Content.VARIANCE,
+    "StdDevUncertainty": Content.ERRORS,
 }
 
 
-def as_weights(plane: Plane, holds: Holds) -> Plane:
+def as_weights(plane: Plane, content: Content) -> Plane:
     """A plane of weights of some kind, as inverse variances."""
-    scaling = WEIGHTS[holds]
+    scaling = WEIGHTS[content]
     return plane if scaling is None else plane.scaled(scaling)
 
 
@@ -58,13 +58,13 @@ def weights_among(images: Sequence[Image], science: Plane) -> Plane | None:
 
     Errors and variances come first: the weights of a coadd of exposures may be exposure times.
     """
-    order = (Holds.ERRORS, Holds.VARIANCE, Holds.WEIGHTS)
+    order = (Content.ERRORS, Content.VARIANCE, Content.WEIGHTS)
     found = {
-        holds: image.plane
+        content: image.plane
         for image in reversed(images)
-        if image.plane.shape == science.shape and (holds := _kind(image)) is not None
+        if image.plane.shape == science.shape and (content := _kind(image)) is not None
     }
-    return next((as_weights(found[holds], holds) for holds in order if holds in found), None)
+    return next((as_weights(found[content], content) for content in order if content in found), None)
 
 
 #: Names of extensions that are masks.
@@ -95,14 +95,14 @@ def unread_masks(names: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def with_notes_of_masks(planes: Planes, images: Sequence[Image]) -> Planes:
+def note_unread_masks(planes: Planes, images: Sequence[Image]) -> Planes:
     """The planes of one band with a note of the masks among its file's extensions that are not read."""
     used = planes.mask
     names = (i.name for i in images if i.name in MASKS and i.plane.shape == planes.shape and i.plane is not used)
     return replace(planes, notes=(*planes.notes, *unread_masks(f"extension {name}" for name in names)))
 
 
-def _kind(image: Image) -> Holds | None:
+def _kind(image: Image) -> Content | None:
     if image.name == "UNCERT":
         return UNCERTAINTIES.get(str(headers.value(image.header, "UTYPE")))
     return EXTENSIONS.get(image.name)

@@ -19,12 +19,12 @@ from morph.fits.headers import band_called
 from morph.fits.images import Image
 from morph.fits.planes import stem_of
 from morph.fits.rows import Bit
-from morph.tiles.layouts.layout import Holds, Layout, Named
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
 
 _NAME = re.compile(
-    r"^c4d_(?P<time>\d{6}_\d{6})_os(?P<holds>[a-z])_(?P<band>[ugrizY]|VR|N\d{3})(?:_(?P<version>[\w.-]+))?$"
+    r"^c4d_(?P<time>\d{6}_\d{6})_os(?P<content>[a-z])_(?P<band>[ugrizY]|VR|N\d{3})(?:_(?P<version>[\w.-]+))?$"
 )
-HOLDS = {"i": Holds.IMAGE, "d": Holds.MASK, "w": Holds.WEIGHTS}
+CONTENTS = {"i": Content.IMAGE, "d": Content.MASK, "w": Content.WEIGHTS}
 
 #: Numbers of a mask as bits: bad, without a value, saturated, in the bleed trail of a saturated star.
 BAD, NO_VALUE, SATURATED, BLEED = (1 << number for number in (1, 2, 3, 4))
@@ -33,13 +33,15 @@ BAD, NO_VALUE, SATURATED, BLEED = (1 << number for number in (1, 2, 3, 4))
 class DECam(Layout):
     """Stacks of fields, which overlap as their programmes would have it."""
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         match = _NAME.match(stem_of(path))
         if not match:
             return None
-        holds = HOLDS.get(match["holds"], Holds.OTHER)
+        content = CONTENTS.get(match["content"], Content.OTHER)
         band = band_called(match["band"]) or match["band"]
-        return Named(f"c4d_{match['time']}@{match['version'] or ''}", None if holds is Holds.OTHER else band, holds)
+        return ParsedName(
+            f"c4d_{match['time']}@{match['version'] or ''}", None if content is Content.OTHER else band, content
+        )
 
     def name(self, path: Path) -> str:
         return super().name(path).partition("@")[0]
@@ -55,8 +57,8 @@ class DECam(Layout):
     def tilename(self, header: fits.Header, name: str) -> str:
         return ""
 
-    def beside(self, image: Image, holds: Holds) -> Image:
-        return replace(image, plane=image.plane.scaled(Bit())) if holds is Holds.MASK else image
+    def beside(self, image: Image, content: Content) -> Image:
+        return replace(image, plane=image.plane.scaled(Bit())) if content is Content.MASK else image
 
     def bits(self, band: str) -> tuple[int, int]:
         return BAD | NO_VALUE, SATURATED | BLEED

@@ -15,7 +15,7 @@ from astropy.io import fits
 from morph.fits import headers
 from morph.fits.planes import BANDS, Planes, stem_of
 from morph.fits.wcs import Bounds
-from morph.tiles.layouts.layout import Holds, Layout, Named
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
 
 #: A tile's name, the processing run that release files append, and what follows.
 _NAME = re.compile(r"^(?P<tile>DES\d{4}[+-]\d{4})(?P<run>_r\d+p\d+)?_(?P<rest>.+)$")
@@ -31,15 +31,15 @@ class DES(Layout):
 
     survey = "des"
     zero_point = 30.0
-    parted = True
+    partitioned = True
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         match = _NAME.match(stem_of(path))
         if not match:
             return None
         tile = match["tile"] + (match["run"] or "")
         # Beside the coadds lie catalogues, PSF models, detection images and coadds with another sky (`_g_nobkg`).
-        return Named(tile, match["rest"]) if match["rest"] in BANDS else Named(tile, None, Holds.OTHER)
+        return ParsedName(tile, match["rest"]) if match["rest"] in BANDS else ParsedName(tile, None, Content.OTHER)
 
     def name(self, path: Path) -> str:
         return super().name(path).partition("_")[0]

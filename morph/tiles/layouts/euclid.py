@@ -14,10 +14,10 @@ from astropy.io import fits
 from morph.fits import headers
 from morph.fits.headers import band_called
 from morph.fits.planes import stem_of
-from morph.tiles.layouts.layout import Holds, Layout, Named
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
 
 _NAME = re.compile(
-    r"^EUC_MER_(?P<sky>BGSUB-)?MOSAIC-(?P<band>VIS|NIR-?[YJH]|[A-Z]+-?[UGRIZY])(?:-(?P<holds>RMS|FLAG))?"
+    r"^EUC_MER_(?P<sky>BGSUB-)?MOSAIC-(?P<band>VIS|NIR-?[YJH]|[A-Z]+-?[UGRIZY])(?:-(?P<content>RMS|FLAG))?"
     r"_TILE(?P<tile>\d+)-"
 )
 
@@ -34,22 +34,22 @@ class Euclid(Layout):
 
     survey = "euclid"
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         stem = stem_of(path)
         match = _NAME.match(stem)
         if not match:
-            return Named(stem, None, Holds.OTHER) if stem.startswith("EUC_") else None
+            return ParsedName(stem, None, Content.OTHER) if stem.startswith("EUC_") else None
         name = match["band"]
         letter = re.fullmatch(r"[A-Z]+?-?([UGRIZY])", name)
         band = band_called(name) or (letter[1].lower() if letter else None)
-        if match["sky"] and match["holds"] is None:
-            return Named(match["tile"], band)
-        if match["holds"] == "RMS":
-            return Named(match["tile"], band, Holds.ERRORS)
+        if match["sky"] and match["content"] is None:
+            return ParsedName(match["tile"], band)
+        if match["content"] == "RMS":
+            return ParsedName(match["tile"], band, Content.ERRORS)
         # What the flags of other bands' mosaics mean is not published with them.
-        if match["holds"] == "FLAG" and band == "VIS":
-            return Named(match["tile"], band, Holds.MASK)
-        return Named(match["tile"], None, Holds.OTHER)
+        if match["content"] == "FLAG" and band == "VIS":
+            return ParsedName(match["tile"], band, Content.MASK)
+        return ParsedName(match["tile"], None, Content.OTHER)
 
     def recognises(self, header: fits.Header) -> bool:
         return str(headers.value(header, "TELESCOP")).upper() == "EUCLID"

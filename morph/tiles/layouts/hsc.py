@@ -15,8 +15,8 @@ from morph.fits import headers
 from morph.fits.headers import band_called
 from morph.fits.images import Image
 from morph.fits.planes import Planes, stem_of
-from morph.tiles.layouts.layout import Holds, Layout, Named
-from morph.tiles.layouts.rubin import with_named_planes
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
+from morph.tiles.layouts.rubin import planes_by_extension
 
 #: Kind of file, filter, tract and patch. Beside the coadds (calexp) lie their detections, measurements and warps.
 _NAME = re.compile(r"^(?P<kind>[A-Za-z_]+)-(?P<filter>HSC-[A-Z]2?|NB\d{4}|IB\d{4})-(?P<tile>\d+-\d+(?:,\d+)?)$")
@@ -27,13 +27,13 @@ class HSC(Layout):
 
     survey = "hsc"
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         match = _NAME.match(stem_of(path))
         if not match:
             return None
         if match["kind"] != "calexp":
-            return Named(match["tile"], None, Holds.OTHER)
-        return Named(match["tile"], band_called(match["filter"]) or match["filter"])
+            return ParsedName(match["tile"], None, Content.OTHER)
+        return ParsedName(match["tile"], band_called(match["filter"]) or match["filter"])
 
     def recognises(self, header: fits.Header) -> bool:
         told = (str(headers.value(header, key) or "").upper() for key in ("FILTER", "INSTRUME"))
@@ -43,4 +43,4 @@ class HSC(Layout):
         return ""
 
     def planes(self, images: Sequence[Image]) -> Planes:
-        return with_named_planes(images)
+        return planes_by_extension(images)

@@ -12,12 +12,12 @@ from astropy.io import fits
 
 from morph.fits import headers
 from morph.fits.planes import stem_of
-from morph.tiles.layouts.layout import Holds, Layout, Named
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
 
 _NAME = re.compile(
-    r"^KiDS_DR\d+(?:\.\d+)?_(?P<tile>\d+\.\d+_-?\d+\.\d+)_(?P<band>[ugri])(?P<again>\d)?_(?P<holds>\w+)$"
+    r"^KiDS_DR\d+(?:\.\d+)?_(?P<tile>\d+\.\d+_-?\d+\.\d+)_(?P<band>[ugri])(?P<again>\d)?_(?P<content>\w+)$"
 )
-HOLDS = {"sci": Holds.IMAGE, "wei": Holds.WEIGHTS}
+CONTENTS = {"sci": Content.IMAGE, "wei": Content.WEIGHTS}
 
 
 class KiDS(Layout):
@@ -26,13 +26,13 @@ class KiDS(Layout):
     survey = "kids"
     zero_point = 0.0
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         match = _NAME.match(stem_of(path))
         if not match:
             return None
         # The second pass in i (i2) is another image of the same band.
-        holds = Holds.OTHER if match["again"] else HOLDS.get(match["holds"], Holds.OTHER)
-        return Named(f"KIDS_{match['tile']}", None if holds is Holds.OTHER else match["band"], holds)
+        content = Content.OTHER if match["again"] else CONTENTS.get(match["content"], Content.OTHER)
+        return ParsedName(f"KIDS_{match['tile']}", None if content is Content.OTHER else match["band"], content)
 
     def recognises(self, header: fits.Header) -> bool:
         camera = str(headers.value(header, "INSTRUME")).upper() == "OMEGACAM"

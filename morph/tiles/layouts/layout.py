@@ -1,7 +1,7 @@
 """How a survey lays its tiles out in files: the interface that a new survey implements in one file.
 
 A reader answers a few small questions. Which tile is this file a part of, of which band, and what does it hold
-(`named`)? Are these the survey's images, whatever the file is called (`recognises`)? What is the magnitude of one
+(`parse_name`)? Are these the survey's images, whatever the file is called (`recognises`)? What is the magnitude of one
 count where no zero point and no unit says it (`calibration`)? Which bits of a mask are bad pixels (`bits`)? Which part
 of the sky does a tile answer for where it overlaps its neighbours (`bounds`)? All else, finding the other bands,
 opening files, telling what is wrong with them, is done here and in `morph.tiles.tile` for all surveys alike.
@@ -20,14 +20,14 @@ from morph.fits.images import Image, images_in
 from morph.fits.planes import Planes
 from morph.fits.wcs import Bounds
 from morph.fits.zero_points import ZeroPoint
-from morph.tiles.layouts.companions import WEIGHTS, Holds, as_weights
-from morph.tiles.layouts.several import of_cube
+from morph.tiles.layouts.companions import WEIGHTS, Content, as_weights
+from morph.tiles.layouts.multi_extension import of_cube
 
-__all__ = ["Holds", "Layout", "Named"]
+__all__ = ["Content", "Layout", "ParsedName"]
 
 
 @dataclass(frozen=True)
-class Named:
+class ParsedName:
     """What a file's name says of it.
 
     Attributes
@@ -38,27 +38,27 @@ class Named:
 
     tile: str
     band: str | None = None
-    holds: Holds = Holds.IMAGE
+    content: Content = Content.IMAGE
 
 
 class Layout(ABC):
-    """How one survey's tiles are read. A subclass has to say `named`, and what differs from this class.
+    """How one survey's tiles are read. A subclass defines `parse_name`, and what differs from this class.
 
     Attributes
     ----------
     survey : the survey's name in `morph.surveys`; None where the files do not tell.
     zero_point : AB magnitude of one count, where a header does not say it.
     unique : whether no two tiles of the survey have one name, so that the files of one may lie in several folders.
-    parted : whether `bounds` part the sky among all tiles of the survey, so that no tile needs to know its neighbours.
+    partitioned : whether `bounds` divide the sky among all tiles of the survey, so that no tile needs its neighbours.
     """
 
     survey: str | None = None
     zero_point: float | None = None
     unique: bool = True
-    parted: bool = False
+    partitioned: bool = False
 
     @abstractmethod
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         """What the file's name says; None when it is not one of this survey's names."""
 
     def recognises(self, header: fits.Header) -> bool:
@@ -67,9 +67,9 @@ class Layout(ABC):
 
     def name(self, path: Path) -> str:
         """The name of the tile that a file with one of this survey's names belongs to."""
-        named = self.named(path)
-        assert named is not None
-        return named.tile
+        name = self.parse_name(path)
+        assert name is not None
+        return name.tile
 
     def tilename(self, header: fits.Header, name: str) -> str:
         """What the survey calls the tile called `name`, in catalogues too; empty if the survey has no such names."""
@@ -102,7 +102,7 @@ class Layout(ABC):
         """The image of a file's only band, with the mask and the weights that lie in the same file."""
         return Planes.of(images)
 
-    def beside(self, image: Image, holds: Holds) -> Image:
+    def beside(self, image: Image, content: Content) -> Image:
         """An image of a file of its own that holds a mask or weights, as it is to be read."""
         return image
 
@@ -137,27 +137,27 @@ class Layout(ABC):
             header disagree; two are of one band; an image is a cube of one band.
         """
         found: dict[str, Planes] = {}
-        beside: dict[tuple[Holds, str | None], Path] = {}
+        beside: dict[tuple[Content, str | None], Path] = {}
         others: list[tuple[Path, str]] = []
         for path in paths:
-            named = self.named(path) or Named("")
-            if named.holds is not Holds.IMAGE:
-                beside[named.holds, named.band] = path
-            elif labels or named.band is None or named.band in wanted or not path.is_file():
-                for band, planes in self._of_one_file(path, named, labels, cubes).items():
+            name = self.parse_name(path) or ParsedName("")
+            if name.content is not Content.IMAGE:
+                beside[name.content, name.band] = path
+            elif labels or name.band is None or name.band in wanted or not path.is_file():
+                for band, planes in self._of_one_file(path, name, labels, cubes).items():
                     if band in found:
                         raise InputError(
                             f"'{found[band].path}' and '{path}' are both band {band} of one tile; keep one."
                         )
                     found[band] = planes
             else:
-                others.append((path, named.band))
+                others.append((path, name.band))
         if not set(found) & set(wanted):
             _tell_of_other_instruments([*((planes.path, band) for band, planes in found.items()), *others], wanted)
         wanted_ones = {band: planes for band, planes in found.items() if band in wanted}
         return {band: self._complete(planes, band, beside).squared() for band, planes in wanted_ones.items()}
 
-    def _of_one_file(self, path: Path, named: Named, labels: Sequence[str], cubes: bool) -> dict[str, Planes]:
+    def _of_one_file(self, path: Path, name: ParsedName, labels: Sequence[str], cubes: bool) -> dict[str, Planes]:
         bands = {}
         for one, planes in self.images(path, labels).items():
             if len(planes.shape) != 2 + (cubes and len(planes.shape) == 3):
@@ -166,7 +166,7 @@ class Layout(ABC):
                     "planes. Cubes of many galaxies are for `morph import` and `morph classify`."
                 )
             told = None if one else band_of(planes.header)
-            band = one or named.band or told
+            band = one or name.band or told
             if band is None:
                 raise InputError(
                     f"The band of '{path}' is not known; set BAND in its header, end its name in _g.fits, or name it "
@@ -181,15 +181,15 @@ class Layout(ABC):
             bands[band] = planes
         return bands
 
-    def _complete(self, planes: Planes, band: str, beside: dict[tuple[Holds, str | None], Path]) -> Planes:
+    def _complete(self, planes: Planes, band: str, beside: dict[tuple[Content, str | None], Path]) -> Planes:
         """An image with what lies in other files, and with what the survey says of all."""
 
-        def image(holds: Holds) -> Image | None:
-            path = beside.get((holds, band)) or beside.get((holds, None))
-            return None if path is None else self.beside(images_in(path)[0], holds)
+        def image(content: Content) -> Image | None:
+            path = beside.get((content, band)) or beside.get((content, None))
+            return None if path is None else self.beside(images_in(path)[0], content)
 
-        mask = image(Holds.MASK)
-        weights = next((as_weights(found.plane, holds) for holds in WEIGHTS if (found := image(holds))), None)
+        mask = image(Content.MASK)
+        weights = next((as_weights(found.plane, content) for content in WEIGHTS if (found := image(content))), None)
         planes = replace(planes, mask=planes.mask if mask is None else mask.plane, weights=weights or planes.weights)
         bits = self.bits(band) if mask is None else self.bits_of(mask, band)
         return planes if bits is None else replace(planes, bad_bits=bits[0], saturated_bits=bits[1])

@@ -13,9 +13,9 @@ from morph.fits import headers
 from morph.fits.planes import BANDS, stem_of
 from morph.fits.wcs import Bounds
 from morph.surveys import NANOMAGGY_ZERO_POINT
-from morph.tiles.layouts.layout import Holds, Layout, Named
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
 
-_NAME = re.compile(r"^(?:legacysurvey|decals)-(?P<brick>\d{4}[pm]\d{3})-(?P<holds>\w+?)(?:-(?P<band>\w+))?$")
+_NAME = re.compile(r"^(?:legacysurvey|decals)-(?P<brick>\d{4}[pm]\d{3})-(?P<content>\w+?)(?:-(?P<band>\w+))?$")
 
 #: Bits of the maskbits: a pixel bad in all exposures of a band (ALLMASK), and saturated in one of them (SATUR). The
 #: others are no defects of pixels: near a bright star, in a large galaxy, beyond the brick.
@@ -31,18 +31,18 @@ class LegacySurveys(Layout):
 
     survey = "decals"
     zero_point = NANOMAGGY_ZERO_POINT
-    parted = True
+    partitioned = True
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         match = _NAME.match(stem_of(path))
         if not match:
             return None
-        brick, holds, band = match["brick"], match["holds"], match["band"]
-        if holds in ("image", "invvar") and band and band in BANDS:
-            return Named(brick, band, Holds.IMAGE if holds == "image" else Holds.WEIGHTS)
-        if holds == "maskbits" and band is None:
-            return Named(brick, None, Holds.MASK)
-        return Named(brick, None, Holds.OTHER)
+        brick, content, band = match["brick"], match["content"], match["band"]
+        if content in ("image", "invvar") and band and band in BANDS:
+            return ParsedName(brick, band, Content.IMAGE if content == "image" else Content.WEIGHTS)
+        if content == "maskbits" and band is None:
+            return ParsedName(brick, None, Content.MASK)
+        return ParsedName(brick, None, Content.OTHER)
 
     def bits(self, band: str) -> tuple[int, int]:
         return ALLMASK.get(band, 0), SATUR.get(band, 0)

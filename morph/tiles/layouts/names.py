@@ -15,16 +15,16 @@ from astropy.io import fits
 from morph.fits import headers
 from morph.fits.headers import band_called, band_of
 from morph.fits.planes import SUFFIXES, split_name, stem_of
-from morph.tiles.layouts.companions import Holds
-from morph.tiles.layouts.layout import Named
+from morph.tiles.layouts.companions import Content
+from morph.tiles.layouts.layout import ParsedName
 
 _PARTS = re.compile(r"[-_.]")
 
 #: Parts of names of files that hold weights. What others hold is not sure enough: masks may mark what is good or bad.
 WEIGHTS = {
-    **dict.fromkeys(("weight", "weights", "wht", "wei", "wgt", "invvar", "ivar"), Holds.WEIGHTS),
-    **dict.fromkeys(("var", "variance"), Holds.VARIANCE),
-    **dict.fromkeys(("rms", "err", "error", "sigma"), Holds.ERRORS),
+    **dict.fromkeys(("weight", "weights", "wht", "wei", "wgt", "invvar", "ivar"), Content.WEIGHTS),
+    **dict.fromkeys(("var", "variance"), Content.VARIANCE),
+    **dict.fromkeys(("rms", "err", "error", "sigma"), Content.ERRORS),
 }
 #: Parts of names of files that hold masks.
 MASKS = {"mask", "msk", "flag", "flags", "dq", "bpm", "maskbits"}
@@ -39,7 +39,7 @@ OTHER = {
 IMAGE = {"sci", "image", "img"}
 
 
-def plainly_named(path: Path) -> Named:
+def parse_plain_name(path: Path) -> ParsedName:
     """What a name says. The band comes from the end of the name, or else from its only part that is one."""
     tile, band = split_name(path)
     stem = stem_of(path)
@@ -47,20 +47,20 @@ def plainly_named(path: Path) -> Named:
     kinds = [k for k, part in enumerate(parts) if part.lower() in WEIGHTS or part.lower() in OTHER | IMAGE]
     bands = [k for k, part in enumerate(parts) if _band(part)]
     if band is not None and not kinds:
-        return Named(tile, band)
+        return ParsedName(tile, band)
     if len(bands) != 1:
-        return Named(tile, band)
-    holds = next((WEIGHTS[parts[k].lower()] for k in kinds if parts[k].lower() in WEIGHTS), Holds.IMAGE)
-    if holds is Holds.IMAGE and any(parts[k].lower() in OTHER for k in kinds):
-        holds = Holds.OTHER
+        return ParsedName(tile, band)
+    content = next((WEIGHTS[parts[k].lower()] for k in kinds if parts[k].lower() in WEIGHTS), Content.IMAGE)
+    if content is Content.IMAGE and any(parts[k].lower() in OTHER for k in kinds):
+        content = Content.OTHER
     left_out = {bands[0], *kinds}
     rest = "".join(
         part + (gaps[k] if k < len(gaps) else "") for k, part in enumerate(parts) if k not in left_out
     ).strip("-_.")
-    return Named(rest, None if holds is Holds.OTHER else _band(parts[bands[0]]), holds)
+    return ParsedName(rest, None if content is Content.OTHER else _band(parts[bands[0]]), content)
 
 
-def masks_beside(path: Path) -> list[str]:
+def masks_in_folder(path: Path) -> list[str]:
     """The masks of an image, in its folder, by what their names say: ``*_mask`` of ``field_r.fits``."""
     try:
         return list(_masks(path.parent, path.parent.stat().st_mtime_ns).get(_of_tile(path), ()))
@@ -103,7 +103,7 @@ GRID = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CDELT1", "PC1_1")
 
 
 @dataclass(frozen=True)
-class HeaderFacts:
+class HeaderInfo:
     """What a header tells.
 
     Attributes
@@ -118,7 +118,7 @@ class HeaderFacts:
     header: fits.Header
 
 
-def header_facts(path: Path) -> HeaderFacts | None:
+def read_header_info(path: Path) -> HeaderInfo | None:
     """What the header of a file tells; None where it holds no image, or cannot be read."""
     try:
         status = path.stat()
@@ -128,7 +128,7 @@ def header_facts(path: Path) -> HeaderFacts | None:
 
 
 @lru_cache(maxsize=100_000)
-def _told_by(path: Path, changed: int, size: int) -> HeaderFacts | None:
+def _told_by(path: Path, changed: int, size: int) -> HeaderInfo | None:
     header = _header(path)
     if header is None:
         return None
@@ -137,7 +137,7 @@ def _told_by(path: Path, changed: int, size: int) -> HeaderFacts | None:
     grid = tuple(headers.number(header, key) for key in GRID)
     shape = tuple(headers.value(header, key) for key in ("NAXIS1", "NAXIS2"))
     tile: tuple[object, ...] = (tract, patch) if tract is not None else (name,) if name else (grid, shape)
-    return HeaderFacts(tile, band_of(header), header)
+    return HeaderInfo(tile, band_of(header), header)
 
 
 def _header(path: Path) -> fits.Header | None:

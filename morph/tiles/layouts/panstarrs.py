@@ -21,12 +21,12 @@ from morph.fits.images import Image
 from morph.fits.planes import Planes, stem_of
 from morph.fits.rows import Asinh
 from morph.tiles.layouts.companions import named_bits
-from morph.tiles.layouts.layout import Holds, Layout, Named
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
 
 _NAME = re.compile(
-    r"^(?P<cutout>cutout_)?(?P<tile>[\w.]*skycell\.\d+\.\d+)\.stk\.(?P<band>[grizyw])\.unconv(?:\.(?P<holds>\w+))?$"
+    r"^(?P<cutout>cutout_)?(?P<tile>[\w.]*skycell\.\d+\.\d+)\.stk\.(?P<band>[grizyw])\.unconv(?:\.(?P<content>\w+))?$"
 )
-HOLDS = {None: Holds.IMAGE, "mask": Holds.MASK, "wt": Holds.VARIANCE}
+CONTENTS = {None: Content.IMAGE, "mask": Content.MASK, "wt": Content.VARIANCE}
 
 #: Bits of a mask, where its header does not name them: those that make a pixel unusable (MASK.VALUE), and saturated.
 UNUSABLE, SAT = 8575, 32
@@ -40,14 +40,16 @@ class PanStarrs(Layout):
 
     survey = "panstarrs"
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         match = _NAME.match(stem_of(path))
         if not match:
             return None
         # A cutout is no part of the whole sky cell that may lie beside it.
         tile = (match["cutout"] or "") + match["tile"]
-        holds = HOLDS.get(match["holds"], Holds.OTHER)
-        return Named(tile, None if holds is Holds.OTHER else band_called(match["band"]) or match["band"], holds)
+        content = CONTENTS.get(match["content"], Content.OTHER)
+        return ParsedName(
+            tile, None if content is Content.OTHER else band_called(match["band"]) or match["band"], content
+        )
 
     def recognises(self, header: fits.Header) -> bool:
         return "BSOFTEN" in header or str(headers.value(header, "FPA.INSTRUMENT")).startswith("GPC")
@@ -67,8 +69,8 @@ class PanStarrs(Layout):
         # The level at which the detectors saturate is in counts of single exposures.
         return replace(planes, header=_without(planes.header, "SATURATE"))
 
-    def beside(self, image: Image, holds: Holds) -> Image:
-        return image if holds is Holds.MASK else _linear(image)
+    def beside(self, image: Image, content: Content) -> Image:
+        return image if content is Content.MASK else _linear(image)
 
     def bits_of(self, mask: Image, band: str) -> tuple[int, int]:
         bits = named_bits(mask.header)

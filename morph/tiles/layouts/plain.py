@@ -17,10 +17,10 @@ from morph.fits.planes import Planes
 from morph.fits.wcs import Bounds
 from morph.tiles.layouts.companions import unread_masks
 from morph.tiles.layouts.des import unique_area
-from morph.tiles.layouts.layout import Layout, Named
-from morph.tiles.layouts.names import masks_beside, plainly_named
-from morph.tiles.layouts.rubin import with_named_planes
-from morph.tiles.layouts.several import by_band, of_cube
+from morph.tiles.layouts.layout import Layout, ParsedName
+from morph.tiles.layouts.multi_extension import by_band, of_cube
+from morph.tiles.layouts.names import masks_in_folder, parse_plain_name
+from morph.tiles.layouts.rubin import planes_by_extension
 
 
 class Plain(Layout):
@@ -34,13 +34,13 @@ class Plain(Layout):
     def __init__(self, surveys: Sequence[Layout] = ()):
         self._surveys = tuple(surveys)
 
-    def named(self, path: Path) -> Named | None:
-        return plainly_named(path)
+    def parse_name(self, path: Path) -> ParsedName | None:
+        return parse_plain_name(path)
 
     def name(self, path: Path) -> str:
         return super().name(path) or Path(os.path.abspath(path)).parent.name
 
-    def of_header(self, header: fits.Header) -> Layout | None:
+    def layout_of_header(self, header: fits.Header) -> Layout | None:
         """The reader of the survey whose image has this header; None if it is none's."""
         return next((reader for reader in self._surveys if reader.recognises(header)), None)
 
@@ -53,11 +53,11 @@ class Plain(Layout):
 
     def images(self, path: Path, labels: Sequence[str] = ()) -> dict[str | None, Planes]:
         images = images_in(path)
-        reader = self.of_header(images[0].header)
-        beside = unread_masks(masks_beside(path)) if reader is None else ()
+        reader = self.layout_of_header(images[0].header)
+        beside = unread_masks(masks_in_folder(path)) if reader is None else ()
         found: dict[str | None, Planes] = {}
         for band, some in by_band(images, path, labels).items():
-            planes = with_named_planes(some) if reader is None else reader.calibrated(reader.planes(some))
+            planes = planes_by_extension(some) if reader is None else reader.calibrated(reader.planes(some))
             planes = replace(planes, notes=(*planes.notes, *beside))
             found |= of_cube(planes, labels) if band is None else {band: planes}
         return found

@@ -17,8 +17,8 @@ from astropy.io import fits
 from morph.fits import headers
 from morph.fits.images import Image
 from morph.fits.planes import Planes, stem_of
-from morph.tiles.layouts.companions import BAD, SATURATED, named_bits, values_of, weights_among, with_notes_of_masks
-from morph.tiles.layouts.layout import Holds, Layout, Named
+from morph.tiles.layouts.companions import BAD, SATURATED, named_bits, note_unread_masks, values_of, weights_among
+from morph.tiles.layouts.layout import Content, Layout, ParsedName
 
 _NAME = re.compile(
     r"^(?P<kind>(?:deep_coadd|template_coadd|deepCoadd|goodSeeingCoadd|templateCoadd)(?:_[a-zA-Z_]+)?)"
@@ -38,7 +38,7 @@ IMAGES = (
 )
 
 
-def with_named_planes(images: Sequence[Image]) -> Planes:
+def planes_by_extension(images: Sequence[Image]) -> Planes:
     """A band with its mask and its variances, by the names of the extensions."""
     planes = Planes.of([image for image in images if image.name == "IMAGE"] or images)
     planes = replace(planes, weights=planes.weights or weights_among(images, planes.science))
@@ -48,7 +48,7 @@ def with_named_planes(images: Sequence[Image]) -> Planes:
             bad, saturated = values_of(bits, BAD), values_of(bits, SATURATED)
             planes = replace(planes, mask=image.plane, bad_bits=bad, saturated_bits=saturated)
             break
-    return with_notes_of_masks(planes, images)
+    return note_unread_masks(planes, images)
 
 
 class Rubin(Layout):
@@ -56,15 +56,15 @@ class Rubin(Layout):
 
     survey = "lsst"
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         match = _NAME.match(stem_of(path))
         if not match:
             return None
         # Coadds of several runs are several tiles.
         tile = f"{match['kind']}_{match['tract']}_{match['patch']}"
-        holds = Holds.IMAGE if match["kind"] in IMAGES else Holds.OTHER
+        content = Content.IMAGE if match["kind"] in IMAGES else Content.OTHER
         band = "Y" if match["band"] == "y" else match["band"]
-        return Named(f"{tile}@{match['run'] or ''}", band if holds is Holds.IMAGE else None, holds)
+        return ParsedName(f"{tile}@{match['run'] or ''}", band if content is Content.IMAGE else None, content)
 
     def name(self, path: Path) -> str:
         return super().name(path).partition("@")[0]
@@ -77,4 +77,4 @@ class Rubin(Layout):
         return ""
 
     def planes(self, images: Sequence[Image]) -> Planes:
-        return with_named_planes(images)
+        return planes_by_extension(images)

@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from morph.fits.planes import stem_of
 from morph.surveys import NANOMAGGY_ZERO_POINT
-from morph.tiles.layouts.layout import Layout, Named
+from morph.tiles.layouts.layout import Layout, ParsedName
 
 _NAME = re.compile(r"^frame-(?P<band>[ugriz])-(?P<tile>\d{6}-[1-6]-\d{4})$")
 
@@ -26,9 +26,9 @@ class SDSS(Layout):
     survey = "sdss"
     zero_point = NANOMAGGY_ZERO_POINT
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         match = _NAME.match(stem_of(path))
-        return Named(match["tile"], match["band"]) if match else None
+        return ParsedName(match["tile"], match["band"]) if match else None
 
     def tilename(self, header: fits.Header, name: str) -> str:
         return ""

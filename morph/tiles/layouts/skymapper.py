@@ -12,13 +12,13 @@ from pathlib import Path
 from astropy.io import fits
 
 from morph.fits import headers
-from morph.tiles.layouts.layout import Layout, Named
+from morph.tiles.layouts.layout import Layout, ParsedName
 
 
 class SkyMapper(Layout):
     """Known by their headers."""
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         return None
 
     def recognises(self, header: fits.Header) -> bool:

@@ -16,14 +16,14 @@ from astropy.io import fits
 from morph.fits import headers
 from morph.fits.images import Image
 from morph.fits.planes import Planes
-from morph.tiles.layouts.companions import weights_among, with_notes_of_masks
-from morph.tiles.layouts.layout import Layout, Named
+from morph.tiles.layouts.companions import note_unread_masks, weights_among
+from morph.tiles.layouts.layout import Layout, ParsedName
 
 
 class SpaceTelescope(Layout):
     """Known by their headers; their files' names are as many as their programmes."""
 
-    def named(self, path: Path) -> Named | None:
+    def parse_name(self, path: Path) -> ParsedName | None:
         return None
 
     def recognises(self, header: fits.Header) -> bool:
@@ -48,4 +48,4 @@ class SpaceTelescope(Layout):
     def planes(self, images: Sequence[Image]) -> Planes:
         science = [image for image in images if image.name == "SCI"] or list(images)
         planes = Planes.of(science[:1])
-        return with_notes_of_masks(replace(planes, weights=weights_among(images, planes.science)), images)
+        return note_unread_masks(replace(planes, weights=weights_among(images, planes.science)), images)

@@ -8,7 +8,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from morph.catalogs import base
-from morph.catalogs.catalog import NO_POSITION, NOT_PRIMARY, OFF_SPHERE, TWICE, read_catalog
+from morph.catalogs.catalog import DUPLICATE, NO_POSITION, NOT_PRIMARY, OFF_SPHERE, read_catalog
 from morph.errors import InputError
 
 GALAXIES = {"objid": [1, 2, 3], "ra": [10.0, 11.0, 12.0], "dec": [1.0, 2.0, 3.0], "mag": [20.0, 21.0, 22.0]}
@@ -114,7 +114,7 @@ def test_rows_that_cannot_be_used_are_left_out_with_their_reason(tmp_path):
     assert found["id"].tolist() == ["a", "d", "J001600.00+050000.0", "e"]
     assert found["ra"][3] == 350
     left = found.meta["left_out"]
-    assert left.counts == {NO_POSITION: 1, TWICE: 1, OFF_SPHERE: 1}
+    assert left.counts == {NO_POSITION: 1, DUPLICATE: 1, OFF_SPHERE: 1}
     assert left.table().to_pylist()[0]["id"] == "b"
     assert any("1 row of the catalogue left out: a row before it has its id." in line for line in left.lines())
 

@@ -6,7 +6,7 @@ from astropy.io import fits
 from PIL import Image
 
 from morph.catalogs.detection import detect
-from morph.fits.blank_pixels import measured, without_data
+from morph.fits.blank_pixels import find_blank, mask_blank
 from morph.fits.planes import Planes
 from morph.stamps.composite import crop, flags_of
 from morph.stamps.cutout_files import read_cutouts
@@ -21,7 +21,7 @@ NOISE = np.random.default_rng(5).normal(0, 1, (300, 400))
 def missing(rows: np.ndarray) -> np.ndarray:
     """Which pixels have no data: bool, of the same shape."""
     found = np.zeros(rows.shape, dtype=bool)
-    found.flat[without_data(rows)[0]] = True
+    found.flat[find_blank(rows)[0]] = True
     return found
 
 
@@ -59,7 +59,7 @@ def test_noise_of_counted_photons_is_sky():
 
 def test_a_flat_top_of_a_saturated_star_is_saturated_and_not_missing():
     image = NOISE + 900 * np.exp(-((np.mgrid[:300, :400][1] - 200) ** 2) / 200)
-    blank, tops = without_data(np.minimum(image, 500))
+    blank, tops = find_blank(np.minimum(image, 500))
     assert not len(blank)
     assert set(tops) == set(np.flatnonzero(image >= 500))
 
@@ -77,7 +77,7 @@ def test_few_pixels_and_missing_ones_are_no_trouble():
 def test_every_band_of_an_image_is_judged_by_itself():
     image = np.stack([NOISE, NOISE + 1, NOISE + 2], axis=-1).astype("float32")
     image[:, :100, 1] = -999
-    found = measured(image)
+    found = mask_blank(image)
     assert found.shape == image.shape
     assert np.isnan(found).sum(axis=(0, 1)).tolist() == [0, 30000, 0]
     np.testing.assert_array_equal(found[:, 100:], image[:, 100:])
@@ -200,9 +200,9 @@ def test_a_galaxy_on_a_black_sky_is_measured_as_it_was(picture):
 @pytest.mark.parametrize("sigma", [0.3, 0.5, 1.0])
 def test_noise_of_few_values_loses_hardly_a_pixel_and_gaps_in_it_are_found(sigma):
     rows = np.rint(np.random.default_rng(3).normal(0, sigma, (200, 2000))).astype("float32")
-    assert len(without_data(rows)[0]) < 1e-4 * rows.size
+    assert len(find_blank(rows)[0]) < 1e-4 * rows.size
     rows[:, 700:] = 0
     blank = np.zeros(rows.shape, dtype=bool)
-    blank.flat[without_data(rows)[0]] = True
+    blank.flat[find_blank(rows)[0]] = True
     assert blank[:, 700:].mean() > 0.9
     assert blank[:, :600].mean() < 1e-3

@@ -131,7 +131,7 @@ def test_an_image_is_read_as_astropy_reads_it_or_refused(grid, image, unit, card
 def _compare(tile: Tile, expected: np.ndarray, wcs: WCS, unit: str, header: dict) -> None:
     corners = np.array([[0, WIDTH - 1, 7.0], [0, HEIGHT - 1, 30.0]])
     sky = wcs.pixel_to_world(*corners).icrs
-    ra, dec = tile.sky(*tile.of_stored(*corners))
+    ra, dec = tile.sky(*tile.from_stored_pixels(*corners))
     np.testing.assert_allclose(np.cos(np.radians(dec)) * (np.mod(ra - sky.ra.deg + 180, 360) - 180), 0, atol=1e-8)
     np.testing.assert_allclose(dec, sky.dec.deg, atol=1e-8)
     if "MAGZERO" in header:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from morph.catalogs.detection import pieces as pieces_of
-from morph.stamps.measures import measure
+from morph.catalogs.detection import find_pieces as pieces_of
+from morph.stamps.measurements import measure
 from morph.stamps.psf import PointSources, point_like, unresolved
 from morph.stamps.signal_to_noise import signal_to_noise
-from morph.stamps.stamp_stream import stamps
+from morph.stamps.stamp_stream import stream_stamps
 from morph.tiles.saturation import plateaus
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import SIZE, counts_of, write_tile
@@ -23,10 +23,11 @@ def judged(folder, sources, **options):
     points = PointSources()
     x, y, sigma, _ = np.array(sources).T
     with Tile.open(folder, "des") as tile:
-        pieces = list(stamps(tile, x, y, 1.1774 * sigma, look=points.look))
-    order = np.argsort(np.concatenate([piece.rows for piece in pieces]))
+        find_pieces = list(stream_stamps(tile, x, y, 1.1774 * sigma, look=points.look))
+    order = np.argsort(np.concatenate([piece.rows for piece in find_pieces]))
     cut, radius, flags = (
-        np.concatenate([getattr(piece, name) for piece in pieces])[order] for name in ("stamps", "radius", "flags")
+        np.concatenate([getattr(piece, name) for piece in find_pieces])[order]
+        for name in ("stamps", "radius", "flags")
     )
     found, signal = measure(cut, radius), signal_to_noise(cut, radius)
     probability = point_like(found, signal, points.typical)

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from morph.errors import InputError
 from morph.stamps.cutting import Flag, cut
-from morph.stamps.stamp_stream import measure_radii, stamps
+from morph.stamps.stamp_stream import measure_radii, stream_stamps
 from morph.tiles import strip_reader as walking
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import GALAXIES, HALF_LIGHT, SIZE, sky_of, write_band, write_tile
@@ -35,8 +35,8 @@ def galaxies():
 
 
 def together(tile, x, y, radius, size=64):
-    """What `stamps` yields, in the order of the galaxies, each of which must come once."""
-    parts = list(stamps(tile, x, y, radius, size))
+    """What `stream_stamps` yields, in the order of the galaxies, each of which must come once."""
+    parts = list(stream_stamps(tile, x, y, radius, size))
     rows = np.concatenate([part.rows for part in parts])
     assert sorted(rows.tolist()) == list(range(len(x)))
     order = np.argsort(rows)
@@ -140,7 +140,9 @@ def test_memory_is_that_of_few_rows(tmp_path, thin):
     with Tile.open(tmp_path) as tile:
         assert tile.shape == (height, width)
         tracemalloc.start()
-        count = sum(len(part.rows) for part in stamps(tile, np.full(len(y), 150.0), y, np.full(len(y), 4.0), 16))
+        count = sum(
+            len(part.rows) for part in stream_stamps(tile, np.full(len(y), 150.0), y, np.full(len(y), 4.0), 16)
+        )
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert count == len(y)

@@ -8,7 +8,7 @@ from morph.errors import InputError
 from morph.stamps.cutout_files import read_cutouts
 from morph.stamps.cutting import cut
 from morph.stamps.photometry import magnitudes
-from morph.stamps.stamp_stream import measure_radii, stamps
+from morph.stamps.stamp_stream import measure_radii, stream_stamps
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import sky_of
 
@@ -81,7 +81,7 @@ def test_a_band_on_another_grid_keeps_places_and_fluxes(tmp_path, kind):
         assert found["i"] == pytest.approx(found["r"], abs=0.03)
         (stamp,), _ = cut(tile, *(np.atleast_1d(p) for p in tile.pixels(*_place(tile))), radius)
         assert np.nanmax(np.abs(stamp[..., 2] - stamp[..., 1])) < 0.05 * stamp[..., 1].max()
-        (part,) = stamps(tile, *(np.atleast_1d(p) for p in tile.pixels(*_place(tile))), radius, 64)
+        (part,) = stream_stamps(tile, *(np.atleast_1d(p) for p in tile.pixels(*_place(tile))), radius, 64)
         np.testing.assert_allclose(part.stamps[0], stamp, atol=1e-4 * np.nanmax(stamp))
     if kind != "by-surface":
         light, area = fits.getdata(tmp_path / "field_i.fits").sum(), tile.plane("i")
@@ -118,7 +118,7 @@ def test_the_finest_band_gives_the_grid_wherever_it_stands(tmp_path):
     with Tile.open(tmp_path) as tile:
         assert tile.resampled_bands == {"g": "0.4 to 0.2 arcsec", "r": "0.3 to 0.2 arcsec"}
         assert len({tile.plane(band).shape for band in "gri"}) == 1
-        np.testing.assert_allclose(tile.of_stored([3.0], [4.0]), [[3.0], [4.0]])
+        np.testing.assert_allclose(tile.from_stored_pixels([3.0], [4.0]), [[3.0], [4.0]])
 
 
 def test_saturation_comes_along(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from astropy.io import fits
 
 from morph.errors import InputError
-from morph.stamps.stamp_stream import stamps
+from morph.stamps.stamp_stream import stream_stamps
 from morph.tiles import layouts as readers
 from morph.tiles.discovery import find_tiles, survey_of, tile_name
 from morph.tiles.footprints import in_rectangle
@@ -158,12 +158,12 @@ def test_a_damaged_mask_of_a_brick_is_named(tmp_path):
 
 def test_a_brick_owns_its_bounds_and_wrong_bounds_are_not_believed(tmp_path):
     ra, dec = np.array([0.0, 0.1, 0.25, 359.99, np.nan]), np.array([-0.125, 0.0, 0.0, 0.0, 0.0])
-    assert Tile.open(write_brick(tmp_path / "a", "g"), survey="decals").owns(ra, dec).tolist() == [
+    assert Tile.open(write_brick(tmp_path / "a", "g"), survey="decals").answers_for(ra, dec).tolist() == [
         *(True, True, False, False, False)
     ]
     # DR1 wrote right ascensions there.
     tile = Tile.open(write_brick(tmp_path / "b", "g", DECMIN=10.0, DECMAX=10.0), survey="decals")
-    assert tile.owns(ra, dec).all()
+    assert tile.answers_for(ra, dec).all()
 
 
 def test_a_rectangle_may_reach_over_zero_or_all_around():
@@ -229,7 +229,7 @@ def test_places_find_a_galaxy_on_each_bands_own_grid(field):
 
 def test_stamps_of_a_field_show_a_galaxy_at_one_place_in_all_bands(field):
     folder, x, y = field
-    pieces = list(stamps(Tile.open(folder, survey="sdss"), x, y, np.full(3, 4 * HALF_LIGHT)))
+    pieces = list(stream_stamps(Tile.open(folder, survey="sdss"), x, y, np.full(3, 4 * HALF_LIGHT)))
     assert sorted(np.concatenate([piece.rows for piece in pieces])) == [0, 1, 2]
     assert not any(piece.flags.any() for piece in pieces)
     rows, columns = np.indices(pieces[0].stamps.shape[1:3])

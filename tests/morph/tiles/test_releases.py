@@ -12,8 +12,8 @@ from morph.errors import InputError
 from morph.fits.headers import band_called, band_of
 from morph.stamps.cutout_files import read_cutouts
 from morph.tiles.discovery import bands_left_out, find_tiles, survey_of, tile_name
-from morph.tiles.layouts import named
-from morph.tiles.layouts.layout import Holds
+from morph.tiles.layouts import parse_name
+from morph.tiles.layouts.layout import Content
 from morph.tiles.tile import Tile
 from tests.morph.tiles.release_files import (
     INTERPOLATED,
@@ -138,7 +138,7 @@ def test_euclid_alone_is_scored_from_vis(tmp_path):
 def test_webb_is_calibrated_by_the_area_of_its_pixels_and_its_bands_are_not_taken_for_others(tmp_path):
     path = tmp_path / "jw01727-o043_t048_nircam_clear-f150w_i2d.fits"
     write_webb(path)
-    assert named(path)[1].band == "F150W"
+    assert parse_name(path)[1].band == "F150W"
     with pytest.raises(InputError, match=r"F150W, .* end its name in _r\.fits"):
         Tile.open(path, "sdss")
     # The advice is followed.
@@ -175,21 +175,21 @@ def test_a_band_may_stand_anywhere_in_a_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "tile", "band", "holds"),
+    ("name", "tile", "band", "content"),
     [
-        ("NGC1365_g.fits", "NGC1365", "g", Holds.IMAGE),
-        ("g.fits", "", "g", Holds.IMAGE),
-        ("m51_f606w_drz_sci.fits", "m51_drz", "F606W", Holds.IMAGE),
-        ("m51_f606w_drz_wht.fits", "m51_drz", "F606W", Holds.WEIGHTS),
-        ("field_r_rms.fits", "field", "r", Holds.ERRORS),
-        ("field_r_cat.fits", "field", None, Holds.OTHER),
-        ("g_and_r_together.fits", "g_and_r_together", None, Holds.IMAGE),
-        ("NGC_6946_R.fits", "NGC_6946_R", None, Holds.IMAGE),
+        ("NGC1365_g.fits", "NGC1365", "g", Content.IMAGE),
+        ("g.fits", "", "g", Content.IMAGE),
+        ("m51_f606w_drz_sci.fits", "m51_drz", "F606W", Content.IMAGE),
+        ("m51_f606w_drz_wht.fits", "m51_drz", "F606W", Content.WEIGHTS),
+        ("field_r_rms.fits", "field", "r", Content.ERRORS),
+        ("field_r_cat.fits", "field", None, Content.OTHER),
+        ("g_and_r_together.fits", "g_and_r_together", None, Content.IMAGE),
+        ("NGC_6946_R.fits", "NGC_6946_R", None, Content.IMAGE),
     ],
 )
-def test_names_of_no_survey(name, tile, band, holds):
-    said = named(Path(name))[1]
-    assert (said.tile, said.band, said.holds) == (tile, band, holds)
+def test_names_of_no_survey(name, tile, band, content):
+    said = parse_name(Path(name))[1]
+    assert (said.tile, said.band, said.content) == (tile, band, content)
 
 
 def test_a_name_and_a_header_that_disagree_are_not_believed(tmp_path):

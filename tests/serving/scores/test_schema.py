@@ -13,7 +13,7 @@ from astropy.table import Table
 from morph.decision_tree import ANSWER_COLUMNS, ANSWERS, TREE, column_name
 from morph.errors import InputError
 from morph.stamps.image_statistics import NAMES
-from morph.stamps.measures import COLUMNS
+from morph.stamps.measurements import COLUMNS
 from serving.scores.schema import PROPERTIES, Scores, masked_part, read_about, write_scores
 
 WORTH = [column_name(f"{question.name}_concentration") for question in TREE]

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from morph.simulation.coadd import Tilename, write_band
 from morph.stamps.photometry import MOFFAT_HALF_LIGHT
 from morph.stamps.signal_to_noise import signal_to_noise
-from morph.stamps.stamp_stream import stamps
+from morph.stamps.stamp_stream import stream_stamps
 from morph.surveys import get_survey
 from morph.tiles.tile import Tile
 from serving.scoring.light import Light
@@ -67,7 +67,7 @@ def light_of(folder, sources: Table, weighted: bool = True, detected: bool = Fal
         radius = np.hypot(table["size"], MOFFAT_HALF_LIGHT * FWHM["r"])
         table["radius"] = radius * tile.pixel_scale
         light, signal = Light(tile, table, detected), np.empty(len(table))
-        for cut in stamps(tile, table["x"], table["y"], radius, look=light.look):
+        for cut in stream_stamps(tile, table["x"], table["y"], radius, look=light.look):
             signal[cut.rows] = signal_to_noise(cut.stamps, cut.radius)
             light.note(cut, signal[cut.rows])
         return light.columns(signal)

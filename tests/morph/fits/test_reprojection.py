@@ -82,7 +82,7 @@ def test_places_flux_and_masks_come_along(tmp_path, kind):
     with Tile.open(path) as tile:
         assert tile.resampled
         height, width = fits.getdata(path).shape
-        x, y = tile.of_stored([0, width - 1, width // 4], [0, height - 1, height // 4])
+        x, y = tile.from_stored_pixels([0, width - 1, width // 4], [0, height - 1, height // 4])
         ra, dec = tile.sky(x, y)
         expected = WCS(fits.getheader(path)).all_pix2world([0, width - 1, width // 4], [0, height - 1, height // 4], 0)
         np.testing.assert_allclose([ra, dec], expected, atol=1e-8)

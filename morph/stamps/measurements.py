@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 
 from morph.sizes import FIELD, NETWORK_SIZE
-from morph.stamps.flags import SMALLEST_RADIUS, side
-from morph.stamps.signal_to_noise import light_and_noise, noise_of_sums
+from morph.stamps.flags import SMALLEST_RADIUS, stamp_width
+from morph.stamps.signal_to_noise import flux_and_noise, noise_of_sums
 
 #: Columns of the scores: unit, description and UCD. `flux_g` and the like are named for the three channels.
 COLUMNS = {
@@ -66,7 +66,7 @@ STEPS = 6
 
 
 @dataclass(frozen=True)
-class Measures:
+class Measurements:
     """What was measured of some stamps; NaN where it cannot be.
 
     Attributes
@@ -93,23 +93,23 @@ class Measures:
             return np.where(self.flux > 0, 2.5 / np.log(10) * self.flux_err / self.flux, np.nan)
 
     @classmethod
-    def blank(cls, count: int) -> "Measures":
+    def blank(cls, count: int) -> "Measurements":
         """Of sources that nothing was measured of."""
         widths = {"flux": (count, 3), "flux_err": (count, 3)}
         known = {each.name: np.full(widths.get(each.name, (count,)), np.nan) for each in fields(cls)}
         return cls(**known)
 
-    def put(self, rows: np.ndarray, found: "Measures") -> None:
+    def put(self, rows: np.ndarray, found: "Measurements") -> None:
         """Take over what was measured of some rows."""
         for each in fields(self):
             getattr(self, each.name)[rows] = getattr(found, each.name)
 
-    def of(self, rows: np.ndarray) -> "Measures":
+    def of(self, rows: np.ndarray) -> "Measurements":
         """Those of some of the stamps."""
-        return Measures(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
+        return Measurements(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
 
-def measure(stamps: np.ndarray, radius: np.ndarray) -> Measures:
+def measure(stamps: np.ndarray, radius: np.ndarray) -> Measurements:
     """Measure galaxies on their stamps.
 
     Parameters
@@ -119,8 +119,8 @@ def measure(stamps: np.ndarray, radius: np.ndarray) -> Measures:
     """
     size = stamps.shape[1]
     # Pixels of the image to one of the stamp.
-    step = np.asarray(side(np.maximum(radius, SMALLEST_RADIUS), 1))
-    light, noise, sky, _ = light_and_noise(stamps)
+    step = np.asarray(stamp_width(np.maximum(radius, SMALLEST_RADIUS), 1))
+    light, noise, sky, _ = flux_and_noise(stamps)
     image = _intensity(stamps, sky)
     second = _adaptive_moments(image)
     trace, difference = second[:, 0] + second[:, 2], np.hypot(second[:, 0] - second[:, 2], 2 * second[:, 1])
@@ -128,7 +128,7 @@ def measure(stamps: np.ndarray, radius: np.ndarray) -> Measures:
         major, minor = np.sqrt((trace + difference) / 2), np.sqrt((trace - difference) / 2)
         sigma = np.sqrt(major * minor) * (size / COARSE) * step
     known = np.isfinite(light)
-    return Measures(
+    return Measurements(
         flux=np.where(known, 2 * light, np.nan).astype("float32"),
         flux_err=np.where(known, 2 * noise * noise_of_sums(step, size)[:, None], np.nan).astype("float32"),
         size=sigma,
@@ -138,13 +138,13 @@ def measure(stamps: np.ndarray, radius: np.ndarray) -> Measures:
     )
 
 
-def widths(stamps: np.ndarray, radius: np.ndarray) -> np.ndarray:
+def full_widths(stamps: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Full widths at half maximum in each band, pixels of the image: [n, 3], NaN where nothing stands out.
 
     `stamps` and `radius` are as for `measure`.
     """
     size = stamps.shape[1]
-    *_, sky, _ = light_and_noise(stamps)
+    *_, sky, _ = flux_and_noise(stamps)
     reach = 1.25 * NETWORK_SIZE / FIELD
     near = slice(int(size / 2 - reach), int(size / 2 + reach) + 1)
     # A single pixel on the peak is up to a tenth too bright: the cubic interpolation overshoots between pixels.
@@ -154,7 +154,7 @@ def widths(stamps: np.ndarray, radius: np.ndarray) -> np.ndarray:
     # The area above half of the maximum is a circle's.
     above = (stamps[:, near, near] - sky[:, None, None] >= peak[:, None, None] / 2).sum(axis=(1, 2))
     width = np.where(peak > 0, 2 * np.sqrt(above / np.pi), np.nan)
-    return width * np.asarray(side(np.maximum(radius, SMALLEST_RADIUS), 1))[:, None]
+    return width * np.asarray(stamp_width(np.maximum(radius, SMALLEST_RADIUS), 1))[:, None]
 
 
 def _intensity(stamps: np.ndarray, sky: np.ndarray) -> np.ndarray:

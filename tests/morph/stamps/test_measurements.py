@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from morph.fits.resampling import resample
-from morph.stamps.measures import measure, position_angle, widths
+from morph.stamps.measurements import full_widths, measure, position_angle
 
 SIGMA, FLUX, NOISE = 5.0, 60.0, 0.003
 
@@ -35,7 +35,7 @@ def test_a_gaussian_has_its_own_shape(size, ratio, angle):
     else:
         # Within three half-light radii a Gaussian's r80 / r20 is (ln 5 / ln 1.25)^(1/2).
         assert found.concentration[0] == pytest.approx(2.5 * np.log10(np.log(5) / np.log(1.25)), abs=0.1)
-        np.testing.assert_allclose(widths(*stamped(ratio, angle, size))[0], 2.3548 * SIGMA, rtol=0.02)
+        np.testing.assert_allclose(full_widths(*stamped(ratio, angle, size))[0], 2.3548 * SIGMA, rtol=0.02)
 
 
 def test_flux_is_twice_that_within_the_half_light_radius_with_the_noise_of_its_sum():
