@@ -5,8 +5,8 @@
 Every labelled galaxy is answered by a model that was adapted on the other four of five folds. A method's figure is its
 accuracy over all of them, on the four classes or else on the question with most galaxies and two answers, with the
 interval of a bootstrap over galaxies; then come its paired difference from fine-tuning as `morph finetune` does it,
-and the time. Averaging over the eight views of a galaxy is told for every method. It ends by itself: about a minute a
-method and hundred galaxies on two cores.
+and the time. The average over the eight views of a galaxy is reported for every method. It ends by itself: about a
+minute a method and hundred galaxies on two cores.
 """
 
 import argparse
@@ -18,24 +18,63 @@ from dataclasses import replace
 import numpy as np
 
 from morph.dataset import Galaxies
+from morph.decision_tree import TREE, VOTE_COLUMNS
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from morph.parallel import run_in_process
+from morph.votes import vote_counts
 from training.evaluation.crossvalidate import cross_validate
 from training.evaluation.tables import show
-from training.fitting.adapt import adapted_to, answer_turned, pseudo_labelled, reestimate
+from training.fitting.adaptation import ENCODER_BATCH, adapted_to, normalised, refit, views_of
 from training.fitting.augment import Strength
-from training.fitting.fit import FINETUNING, Recipe, fit
-from training.fitting.heads import refit
+from training.fitting.fit import fit
+from training.fitting.objective import FINETUNING, Recipe
+from training.fitting.optimisation import refresh_batch_statistics
 from training.metrics import votes as metrics
 
 #: Augmentation that leaves colour and seeing nearly as they are.
 MILD = Strength(contrast=0.1, desaturate=0.3, blur=0.3, noise=0.03)
 #: Share of every batch that comes from unlabelled galaxies.
 UNLABELLED_SHARE = 0.25
+#: Galaxies whose batch statistics are measured together.
+STATISTICS_BATCH = 32
 
 #: Adapts a parent to labelled galaxies with a seed; the unlabelled ones may help.
 Method = Callable[[Classifier, Galaxies, int, Galaxies | None], Classifier]
+
+
+def average_over_views(classifier: Classifier, images: np.ndarray) -> dict[str, np.ndarray]:
+    """`Classifier.answer` averaged over the eight views of each galaxy."""
+    views = [classifier.answer(view) for view in views_of(images)]
+    mean = {name: np.mean([view[name] for view in views], axis=0, dtype="float32") for name in views[0]}
+    return {**mean, "anomaly": mean["anomaly_score"] < classifier.anomaly_threshold}
+
+
+def reestimate(classifier: Classifier, images: np.ndarray, seed: int = 0) -> None:
+    """Give the encoder's batch normalisation the statistics of these images (AdaBN: Li et al. 2016)."""
+    if len(images) < ENCODER_BATCH:
+        raise SystemExit(f"{len(images)} images are too few to measure a survey's statistics on.")
+    order = np.random.default_rng(seed).permutation(len(images))
+    # A short last batch would count as much as a whole one.
+    whole = images[order[: len(order) // STATISTICS_BATCH * STATISTICS_BATCH]]
+    batches = ((image, None) for image in normalised(classifier, whole, STATISTICS_BATCH))
+    refresh_batch_statistics(classifier.encoder, batches, [classifier.encoder])
+
+
+def confident_answers(
+    classifier: Classifier, galaxies: Galaxies, confident: float = 0.9, volunteers: float = 5.0
+) -> Galaxies:
+    """The same galaxies with the model's confident answers as their votes, and no votes elsewhere."""
+    p = average_over_views(classifier, galaxies.images)["probabilities"]
+    votes = np.full((len(galaxies), len(VOTE_COLUMNS)), np.nan, dtype="float32")
+    for question in TREE:
+        part, parents = TREE.slices[question.name], TREE.leading_to(question)
+        sure = p[:, part].max(axis=1) >= confident
+        if parents:
+            # No votes on the arms of a galaxy that is probably smooth.
+            sure &= vote_counts(votes[:, parents]).sum(axis=1) >= confident * volunteers
+        votes[sure, part] = volunteers * p[sure, part]
+    return galaxies.with_votes(votes, classifier.about.get("votes", ""))
 
 
 def direct(parent: Classifier, galaxies: Galaxies, seed: int, unlabelled: Galaxies | None) -> Classifier:
@@ -83,7 +122,7 @@ def with_unlabelled(pseudo: bool) -> Method:
 
         if unlabelled is None:
             raise SystemExit("Give --unlabelled galaxies for this method.")
-        extra = pseudo_labelled(parent, unlabelled) if pseudo else unanswered(unlabelled)
+        extra = confident_answers(parent, unlabelled) if pseudo else unanswered(unlabelled)
         classifier = adapted_to(parent, galaxies.survey)
         sets = [(galaxies, 1 - UNLABELLED_SHARE), (extra, UNLABELLED_SHARE)]
         steps = max(1, round(len(galaxies) / FINETUNING.batch_size))
@@ -141,7 +180,7 @@ def answers_of(name: str, model: str, datasets: list[str], extra: str | None, se
     unlabelled = Galaxies.open(extra) if extra else None
 
     def both(classifier: Classifier, images: np.ndarray) -> dict[str, np.ndarray]:
-        once, turned = classifier.answer(images), answer_turned(classifier, images)
+        once, turned = classifier.answer(images), average_over_views(classifier, images)
         return {"once": once["probabilities"], "eight views": turned["probabilities"]}
 
     runs = [

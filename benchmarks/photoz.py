@@ -20,8 +20,7 @@ from morph.errors import InputError
 from training.evaluation.photoz import FROM
 from training.evaluation.tables import show
 from training.metrics import photoz as metrics
-from training.prediction.modalities import known, values, words
-from training.prediction.predict import predict
+from training.prediction.predict import known, predict, values, words
 
 #: Rate and size of the trees. Rounds stop when a tenth of the training galaxies, set aside, gain no more.
 TREES = {"learning_rate": 0.05, "max_iter": 400, "max_leaf_nodes": 12, "min_samples_leaf": 30, "max_features": 0.5}

@@ -6,23 +6,23 @@ import pytest
 from morph.reports.style import INK, svg
 from morph.stamps.stretch import reconstruction_pictures, to_pictures
 from training import plots
-from training.evaluation import reliability_plots
-from training.metrics.votes import Figure
+from training.evaluation import diagnostic_plots
+from training.metrics.estimates import Estimate
 
 RANDOM = np.random.default_rng(0)
 STAMPS = RANDOM.integers(0, 255, (9, 32, 32, 3)).astype("uint8")
 THREE = {"direct": (0.5, 0.4, 0.6), "scratch": (0.4, 0.3, 0.5), "fine-tuned": (0.7, 0.6, 0.8)}
 CURVE = np.array([[0.2, 0.1, 0.05, 0.2, 5], [0.8, 0.9, 0.9, 0.9, 1]])
 MEASURED = {
-    f"{q}/{what}": Figure(0.5, 0.4, 0.6, 9)
+    f"{q}/{what}": Estimate(0.5, 0.4, 0.6, 9)
     for q in ("q0", "all")
     for what in ("calibration-error", "calibration-noise", "coverage-50", "coverage-90")
 }
 FIGURES = {
     "reconstructions": lambda: plots.reconstructions(STAMPS[:4], STAMPS[4:8], ["a", "b"]),
     "confusion": lambda: plots.confusion(np.array([[5, 1], [0, 0]]), ["yes", "no"], "bar"),
-    "reliability": lambda: reliability_plots.reliability({f"q{i}": CURVE for i in range(5)}, MEASURED, "votes"),
-    "coverage": lambda: reliability_plots.coverage(MEASURED),
+    "reliability": lambda: diagnostic_plots.reliability({f"q{i}": CURVE for i in range(5)}, MEASURED, "votes"),
+    "coverage": lambda: diagnostic_plots.coverage(MEASURED),
     "training_curves": lambda: plots.training_curves({"loss": [3, 2], "val_loss": [3, 2.5], "votes": [1, 0.5]}),
     "comparison": lambda: plots.comparison({"smooth": THREE, "bar": {"direct": (0.5, 0.5, 0.5)}}),
     "contact_sheet": lambda: plots.contact_sheet(STAMPS, ["one"], columns=4, title="strange"),

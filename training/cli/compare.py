@@ -132,7 +132,7 @@ def _print(comparisons: "list[Comparison]", promotion: "Promotion | None") -> No
         lineage_lines,
         params_table,
     )
-    from training.metrics.four_classes import left_out
+    from training.metrics.categories import left_out
 
     console = Console(highlight=False)
     runs = [run for comparison in comparisons for run in comparison.runs]

@@ -60,18 +60,23 @@ def command(
     from morph.model.store import find_model, load_model
     from morph.votes import difference, one_kind, was_asked
     from training.evaluation.anomalies import check_alphas, measure_anomalies
-    from training.evaluation.anomaly_table import anomaly_lines, anomaly_table
-    from training.evaluation.calibration_table import calibration_lines, calibration_table
     from training.evaluation.evaluate import evaluate, log, part_of, record, title_of
     from training.evaluation.photoz import evaluate_photoz
-    from training.evaluation.tables import evaluation_lines, evaluation_table
+    from training.evaluation.tables import (
+        anomaly_lines,
+        anomaly_table,
+        calibration_lines,
+        calibration_table,
+        evaluation_lines,
+        evaluation_table,
+    )
     from training.experiments import registry, tracking
     from training.experiments.preflight import check_tracking
     from training.experiments.seen import Seen
     from training.fitting.reference_sample import log as log_distance
     from training.fitting.reference_sample import shift_of
-    from training.fitting.single_class import single_class, told
-    from training.metrics.four_classes import expressed
+    from training.fitting.sets import single_class, single_class_note
+    from training.metrics.categories import expressed
 
     check_alphas(alphas)
     check_memory([find_dataset(path) for path in datasets])
@@ -144,7 +149,7 @@ def command(
         console.print(difference(answered, votes), markup=False)
     else:
         console.print("Nobody's votes to measure against; only strangeness is measured.")
-    note = told(single_class(evaluation.votes), "a model that always says it is right there")
+    note = single_class_note(single_class(evaluation.votes), "a model that always gives it is correct there")
     if note:
         console.print(note, markup=False)
     for line in [*evaluation_lines(evaluation), *calibration_lines(evaluation)]:

@@ -39,8 +39,8 @@ def command(
     """
     options.check(datasets)
     from morph.model.store import load_model
-    from training.fitting.adapt import adapted_to
-    from training.fitting.fit import FINETUNING
+    from training.fitting.adaptation import adapted_to
+    from training.fitting.objective import FINETUNING
 
     recipe = options.recipe(FINETUNING, freeze=freeze, layer_decay=layer_decay)
     source = load_model(model)

@@ -67,15 +67,12 @@ def command(
     from morph.dataset import Galaxies, check_target
     from morph.fits.zero_points import Calibration
     from morph.surveys import get_survey
-    from training.importers.classes import read_mapping
     from training.importers.cutouts import Headers, find_fits, import_cutouts
-    from training.importers.galaxy10 import import_galaxy10
-    from training.importers.paths import expand
-    from training.importers.pictures import find_pictures, import_pictures
-    from training.importers.report import Report
-    from training.importers.schemes import recognise
+    from training.importers.pictures import expand, find_pictures, import_galaxy10, import_pictures
+    from training.importers.schemes import read_mapping, recognise
     from training.importers.tables import read_table
     from training.importers.tiles import import_tiles
+    from training.importers.writing import Report
 
     check_target(to)
     survey = get_survey(survey).name

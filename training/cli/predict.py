@@ -47,14 +47,14 @@ def command(
         morph predict models:/morph@sdss sample --given image,photometry,radius --infer redshift --to photoz.parquet
         morph predict models:/morph@sdss sample --given votes,photometry --infer image --to drawn.parquet
     """
-    from training.prediction import modalities
+    from training.prediction.predict import parse, words
 
-    asked = modalities.parse(infer)
-    chosen = modalities.parse(given) if given is not None else None
+    asked = parse(infer)
+    chosen = parse(given) if given is not None else None
 
-    from training.prediction import table
+    from training.prediction.output import check, comparison_lines, write_predictions
 
-    table.check(to)
+    check(to)
 
     from morph.checks import check_memory
     from morph.dataset import Galaxies, find_dataset
@@ -74,8 +74,6 @@ def command(
 
     from morph import __version__
     from morph.dataset import dataset_name
-    from training.prediction import check
-    from training.prediction.output import write
 
     about = {
         "made_by": f"morph predict {__version__}: {model}, {', '.join(asked)} from {', '.join(chosen)}",
@@ -87,19 +85,19 @@ def command(
         "draws": draws,
         "seed": seed,
     }
-    written = write(predicted, galaxies, classifier, about, to)
+    written = write_predictions(predicted, galaxies, classifier, about, to)
     whose = f"{len(galaxies):,} simulated galaxies" if galaxies.simulated else f"{len(galaxies):,} galaxies"
-    click.echo(f"Predicted {modalities.words(asked)} of {whose} from {modalities.words(chosen)}.")
+    click.echo(f"Predicted {words(asked)} of {whose} from {words(chosen)}.")
     if votes and votes != classifier.about.get("votes", ""):
         click.echo(difference(classifier.about.get("votes", ""), votes, "the votes of this dataset"))
-    for sentence in (*_lacking(predicted), *check.lines(predicted, galaxies)):
+    for sentence in (*_lacking(predicted), *comparison_lines(predicted, galaxies)):
         click.echo(sentence)
     click.echo(f"Wrote {', '.join(map(str, written))}.")
 
 
 def _lacking(predicted) -> Iterator[str]:
     """Sentences on galaxies that lack some of what is given."""
-    from training.prediction.modalities import MODALITIES
+    from training.prediction.predict import MODALITIES
 
     n = len(predicted.ids)
     for name, used in predicted.used.items():

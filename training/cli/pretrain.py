@@ -31,7 +31,7 @@ def command(
     options.check(datasets)
     from morph.console import import_quietly
     from morph.model.classifier import Classifier
-    from training.fitting.fit import Recipe
+    from training.fitting.objective import Recipe
 
     recipe = options.recipe(Recipe(), steps=steps)
     import_quietly("keras").utils.set_random_seed(options.seed)

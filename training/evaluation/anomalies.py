@@ -16,7 +16,7 @@ from morph.dataset import Galaxies
 from morph.errors import InputError
 from training.fitting.batches import mostly_artifact
 from training.fitting.injected import KINDS, inject, kinds_for
-from training.metrics.votes import RESAMPLES, TAIL, Figure
+from training.metrics.estimates import RESAMPLES, TAIL, Estimate
 
 if TYPE_CHECKING:
     from morph.model.classifier import Classifier
@@ -48,7 +48,7 @@ class Anomalies:
     """
 
     alphas: tuple[float, ...]
-    figures: dict[str, Figure]
+    figures: dict[str, Estimate]
     note: str
     examples: np.ndarray
     captions: tuple[str, ...]
@@ -174,7 +174,7 @@ def check_alphas(alphas: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted(set(alphas)))
 
 
-def auroc(normal: np.ndarray, strange: np.ndarray, resamples: int = RESAMPLES // 2, seed: int = 0) -> Figure:
+def auroc(normal: np.ndarray, strange: np.ndarray, resamples: int = RESAMPLES // 2, seed: int = 0) -> Estimate:
     """Area under the ROC curve: the chance that a strange galaxy scores higher than a normal one, ties counting half.
 
     The interval is from the bootstrap over both. InputError when either is empty.
@@ -186,7 +186,7 @@ def auroc(normal: np.ndarray, strange: np.ndarray, resamples: int = RESAMPLES //
     random = np.random.default_rng(seed)
     low, high = (random.multinomial(count.sum(), count / count.sum(), resamples) for count in counts)
     spread = np.quantile(_area(low, high), [TAIL, 1 - TAIL])
-    return Figure(float(_area(*counts)), float(spread[0]), float(spread[1]), len(strange))
+    return Estimate(float(_area(*counts)), float(spread[0]), float(spread[1]), len(strange))
 
 
 def _area(normal: np.ndarray, strange: np.ndarray) -> np.ndarray:
@@ -195,9 +195,9 @@ def _area(normal: np.ndarray, strange: np.ndarray) -> np.ndarray:
     return (below * strange).sum(axis=-1) / (normal.sum(axis=-1) * strange.sum(axis=-1))
 
 
-def _share(flags: np.ndarray) -> Figure:
+def _share(flags: np.ndarray) -> Estimate:
     """A share with its exact binomial interval (Clopper & Pearson 1934), which is right for none of a few as well."""
     from scipy.stats import binomtest
 
     interval = binomtest(int(flags.sum()), len(flags)).proportion_ci(1 - 2 * TAIL)
-    return Figure(float(flags.mean()), float(interval.low), float(interval.high), len(flags))
+    return Estimate(float(flags.mean()), float(interval.low), float(interval.high), len(flags))

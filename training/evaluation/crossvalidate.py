@@ -15,8 +15,9 @@ from morph.dataset import Galaxies, split_position
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.votes import has_votes
-from training.fitting.adapt import adapted_to
-from training.fitting.fit import FINETUNING, Recipe, fit
+from training.fitting.adaptation import adapted_to
+from training.fitting.fit import fit
+from training.fitting.objective import FINETUNING, Recipe
 
 Adapt = Callable[[Classifier, Galaxies, int], Classifier]
 Ask = Callable[[Classifier, np.ndarray], dict[str, np.ndarray]]

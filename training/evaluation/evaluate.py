@@ -18,7 +18,7 @@ from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
 from morph.errors import InputError
 from morph.votes import one_kind
 from training.metrics import votes as metrics
-from training.metrics.votes import Figure
+from training.metrics.estimates import Estimate
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -59,7 +59,7 @@ class Evaluation:
     ids: np.ndarray
     votes: np.ndarray
     answers: dict[str, np.ndarray]
-    figures: dict[str, Figure]
+    figures: dict[str, Estimate]
 
     def questions(self) -> list[str]:
         """The questions that somebody answered, in the order of the tree, and last the four classes."""
@@ -97,7 +97,7 @@ class Evaluation:
                 f"There is no evaluation in '{folder}' ({error}); make one with `morph evaluate`."
             ) from None
         answers = {name: _matrix(table[name], width) for name, width in _ANSWERS.items()}
-        figures = {name: Figure(**figure) for name, figure in written["figures"].items()}
+        figures = {name: Estimate(**figure) for name, figure in written["figures"].items()}
         ids = table["id"].to_numpy(zero_copy_only=False).astype(str)
         return cls(written["about"], ids, _matrix(table["votes"], len(VOTE_COLUMNS)), answers, figures)
 
@@ -187,7 +187,7 @@ def log(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None = None, pl
         _log_plots(run, evaluation, galaxies)
 
 
-def headlines(figures: Mapping[str, Figure]) -> dict[str, float]:
+def headlines(figures: Mapping[str, Estimate]) -> dict[str, float]:
     """The few of an evaluation's figures that MLflow compares, in groups: all are in its table of figures.
 
     ``all/...`` as they are, ``accuracy/<question>`` and ``calibration-error/<question>``, and of photo-z the spread,
@@ -206,7 +206,7 @@ def headlines(figures: Mapping[str, Figure]) -> dict[str, float]:
 def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) -> None:
     from morph.stamps.stretch import to_pictures
     from training import plots as draw
-    from training.evaluation import reliability_plots
+    from training.evaluation import diagnostic_plots
 
     votes, p = evaluation.votes, evaluation.answers["probabilities"]
     questions = evaluation.questions()
@@ -215,10 +215,10 @@ def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) ->
         run.log_figure(draw.confusion(matrix, answers, question), f"plots/confusion-{question}.png")
     curves = {q: metrics.reliability(votes, p, q) for q in questions if q != metrics.FOUR_CLASS}
     if curves:
-        drawn = reliability_plots.reliability(curves, evaluation.figures, title_of(evaluation))
+        drawn = diagnostic_plots.reliability(curves, evaluation.figures, title_of(evaluation))
         run.log_figure(drawn, "plots/calibration.png")
     if "all/coverage-90" in evaluation.figures:
-        drawn = reliability_plots.coverage(evaluation.figures, title_of(evaluation))
+        drawn = diagnostic_plots.coverage(evaluation.figures, title_of(evaluation))
         run.log_figure(drawn, "plots/coverage.png")
     if galaxies is not None:
         order = np.lexsort((-evaluation.answers["reconstruction_error"], evaluation.answers["anomaly_score"]))[:32]

@@ -7,10 +7,9 @@ import numpy as np
 
 from morph.dataset import Galaxies
 from training.metrics import photoz as metrics
+from training.metrics.estimates import RESAMPLES, Estimate
 from training.metrics.photoz import line
-from training.metrics.votes import RESAMPLES, Figure
-from training.prediction.modalities import known, words
-from training.prediction.predict import predict
+from training.prediction.predict import known, predict, words
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -37,10 +36,10 @@ class Photoz:
 
     z_spec: np.ndarray
     draws: dict[str, np.ndarray]
-    figures: dict[str, dict[str, Figure]]
+    figures: dict[str, dict[str, Estimate]]
     missing: str = ""
 
-    def flat(self) -> dict[str, Figure]:
+    def flat(self) -> dict[str, Estimate]:
         """Every figure by one name, ``photo-z/<way>/<figure>``."""
         return {f"photo-z/{way}/{name}": f for way, found in self.figures.items() for name, f in found.items()}
 
@@ -51,7 +50,7 @@ class Photoz:
 
     def log_plots(self, run: "Run", title: str = "") -> None:
         """Put two plots into a run; `title` says what dataset is measured."""
-        from training.evaluation import photoz_plots as draw
+        from training.evaluation import diagnostic_plots as draw
 
         titled = {f"from {words(FROM[way])}": draws for way, draws in self.draws.items()}
         run.log_figure(draw.redshifts(titled, self.z_spec, title), "plots/photo-z.png")

@@ -1,8 +1,9 @@
 """Figures as tables for people."""
 
+from training.evaluation.anomalies import SCORES, Anomalies
 from training.evaluation.evaluate import Evaluation
-from training.metrics.four_classes import left_out
-from training.metrics.votes import Figure
+from training.metrics.categories import left_out
+from training.metrics.estimates import Estimate
 
 #: The columns of an evaluation's table: figure, title, whether it is a share to print in percent.
 COLUMNS = (
@@ -17,7 +18,7 @@ LEGEND = (
 )
 
 
-def show(figure: Figure | None, percent: bool = True, sign: bool = False) -> str:
+def show(figure: Estimate | None, percent: bool = True, sign: bool = False) -> str:
     """A figure with its interval, for instance ``81.4 (80–83)``; a dash where there is none."""
     if figure is None:
         return "–"
@@ -62,3 +63,101 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
     flagged, n = evaluation.about["flagged"], evaluation.about["galaxies"]
     lines.append(f"{100 * flagged:.1f} % of {n:,} galaxies are flagged as unlike those the model was taught.")
     return lines
+
+
+ANOMALY_LEGEND = (
+    "AUROC: the chance that a strange galaxy scores higher than a normal one. Flagged: the share with a smaller "
+    "p-value. In each column: the anomaly score with its 95 % interval, the reconstruction error alone, an isolation "
+    "forest on the embedding."
+)
+
+
+def anomaly_table(anomalies: Anomalies):
+    """A rich table: how many normal galaxies are flagged, then one row for each kind of strange ones."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("strange galaxies", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for title in ("AUROC %", *(f"flagged at {100 * alpha:g} %" for alpha in anomalies.alphas)):
+        table.add_column(title, justify="right", no_wrap=True)
+    figures = anomalies.figures
+    rates = [_by_score(figures, f"flagged/{alpha:g}") for alpha in anomalies.alphas]
+    n = figures[f"flagged/{anomalies.alphas[0]:g}/{SCORES[0]}"].n
+    table.add_row("none: normal", f"{n:,}", "", *rates)
+    for row in anomalies.rows:
+        n = figures[f"auroc/{row}/{SCORES[0]}"].n
+        found = [_by_score(figures, f"recall/{alpha:g}/{row}") for alpha in anomalies.alphas]
+        table.add_row(row, f"{n:,}", _by_score(figures, f"auroc/{row}"), *found)
+    return table
+
+
+def anomaly_lines(anomalies: Anomalies) -> list[str]:
+    """How to read the table, and what it stands on."""
+    return [ANOMALY_LEGEND, anomalies.note] if anomalies.figures else [anomalies.note]
+
+
+def _by_score(figures: dict[str, Estimate], name: str) -> str:
+    score, *simple = (figures[f"{name}/{each}"] for each in SCORES)
+    return f"{show(score)} " + " ".join(f"{100 * figure.value:5.1f}" for figure in simple)
+
+
+#: The columns: figure, title, whether its interval is shown.
+CALIBRATION_COLUMNS = (
+    ("calibration-error", "ECE %", True),
+    ("calibration-noise", "noise %", False),
+    ("class-calibration-error", "class ECE %", True),
+    ("coverage-50", "in 50 % interval", True),
+    ("coverage-90", "in 90 % interval", True),
+)
+
+
+CALIBRATION_LEGEND = (
+    "ECE: expected calibration error of the most probable answer, probabilities against vote fractions; noise: what "
+    "scatter alone makes of it for this many galaxies, so that an ECE no larger than that says nothing against the "
+    "model. Class ECE: the chance that most voters give the answer against whether they do. Intervals: the share of "
+    "vote fractions, where ten or more voted, inside what the model predicts for as many voters."
+)
+
+
+def calibration_rows(evaluation: Evaluation) -> list[list[str]]:
+    """One row a question: its name, galaxies, and `CALIBRATION_COLUMNS`; empty where nobody voted."""
+    rows = []
+    for question in evaluation.questions():
+        each = [evaluation.figures.get(f"{question}/{name}") for name, _, _ in CALIBRATION_COLUMNS]
+        cells = [
+            show(figure) if interval or figure is None else f"{100 * figure.value:.1f}"
+            for figure, (_, _, interval) in zip(each, CALIBRATION_COLUMNS, strict=True)
+        ]
+        rows.append([question, f"{evaluation.figures[f'{question}/calibration-error'].n:,}", *cells])
+    return rows
+
+
+def calibration_table(evaluation: Evaluation):
+    """A rich table of `calibration_rows`."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("question", no_wrap=True)
+    for title in ("n", *(title for _, title, _ in CALIBRATION_COLUMNS)):
+        table.add_column(title, justify="right")
+    for row in calibration_rows(evaluation):
+        table.add_row(*row)
+    return table
+
+
+def calibration_lines(evaluation: Evaluation) -> list[str]:
+    """How to read the table, and the coverage over all questions."""
+    if not evaluation.questions():
+        return []
+    half, most = (evaluation.figures.get(f"all/coverage-{level}") for level in (50, 90))
+    if half is None or most is None:
+        return [
+            CALIBRATION_LEGEND,
+            "Too few votes a galaxy to ask whether intervals cover them: ten or more are needed.",
+        ]
+    return [
+        CALIBRATION_LEGEND,
+        f"Over all questions, {show(half)} % of the vote fractions lie in their 50 % interval and {show(most)} % in "
+        f"their 90 % interval ({half.n:,} answered questions).",
+    ]

@@ -19,7 +19,7 @@ from morph.votes import vote_counts
 from training.evaluation.evaluate import Evaluation
 from training.experiments.registry import Trained
 from training.metrics import votes as metrics
-from training.metrics.votes import Figure
+from training.metrics.estimates import Estimate
 
 #: The figures whose differences are told, best known first; for the last two, less is better.
 TOLD = ("accuracy", "balanced-accuracy", "log-likelihood", "calibration-error", "rms")
@@ -76,8 +76,8 @@ class Comparison:
 
     runs: tuple[Compared, ...]
     shared: np.ndarray
-    figures: tuple[dict[str, Figure], ...]
-    differences: dict[tuple[int, int], dict[str, Figure]]
+    figures: tuple[dict[str, Estimate], ...]
+    differences: dict[tuple[int, int], dict[str, Estimate]]
 
     @property
     def title(self) -> str:
@@ -119,7 +119,7 @@ class Comparison:
         others = [i for i in range(len(self.runs)) if i != leader]
         return leader if others and all(is_real(self.difference(i, leader, name)) for i in others) else None
 
-    def beyond_noise(self) -> list[tuple[int, int, str, Figure]]:
+    def beyond_noise(self) -> list[tuple[int, int, str, Estimate]]:
         """Differences whose interval leaves out zero: (i, j, name of the figure, j minus i)."""
         return [
             (i, j, name, figure)
@@ -148,12 +148,12 @@ class Comparison:
             parts.append(f"not beyond the noise ahead of {_list(level)}")
         return f"On {what}, {name} is {' and '.join(parts)}; {n}, 95 % intervals of paired differences."
 
-    def difference(self, i: int, j: int, name: str) -> Figure:
+    def difference(self, i: int, j: int, name: str) -> Estimate:
         """Run j minus run i, with the interval of the paired bootstrap."""
         if (i, j) in self.differences:
             return self.differences[i, j][name]
         figure = self.differences[j, i][name]
-        return Figure(0 - figure.value, 0 - figure.high, 0 - figure.low, figure.n)
+        return Estimate(0 - figure.value, 0 - figure.high, 0 - figure.low, figure.n)
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as plain values."""
@@ -179,7 +179,7 @@ class Comparison:
                     "from": self.runs[i].name,
                     "to": self.runs[j].name,
                     "figures": {
-                        name: {**asdict(figure), "exceeds_noise": is_real(figure)} for name, figure in figures.items()
+                        name: {**asdict(figure), "significant": is_real(figure)} for name, figure in figures.items()
                     },
                 }
                 for (i, j), figures in self.differences.items()
@@ -226,9 +226,9 @@ def is_less_better(name: str) -> bool:
     return name.split("/")[1] in LESS_IS_BETTER
 
 
-def is_real(difference: Figure) -> bool:
+def is_real(difference: Estimate) -> bool:
     """Whether a difference is more than noise: its interval leaves out zero, on `FEWEST` galaxies or more."""
-    return bool(difference.exceeds_noise and difference.n >= FEWEST)
+    return bool(difference.significant and difference.n >= FEWEST)
 
 
 def compare(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: int = 0) -> Comparison:
@@ -312,11 +312,11 @@ def _split(split: str) -> str:
     return f"{split} split" if split in SPLITS else split
 
 
-def _percent(figure: Figure) -> str:
+def _percent(figure: Estimate) -> str:
     return f"{100 * figure.value:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
 
 
-def points(difference: Figure, name: str) -> str:
+def points(difference: Estimate, name: str) -> str:
     """A difference with its interval, in points of a percentage where the figure is a share."""
     if name.split("/")[1] not in SHARES:
         return f"{difference.value:+.3f}, {difference.low:+.3f} to {difference.high:+.3f}"

@@ -14,7 +14,7 @@ from training.experiments.comparison import (
     points,
 )
 from training.experiments.registry import TRAINED_ON
-from training.metrics.votes import Figure
+from training.metrics.estimates import Estimate
 
 #: The figures that are told; the JSON output has the rest.
 TOLD = ("accuracy", "balanced-accuracy", "rms")
@@ -114,7 +114,7 @@ def difference_lines(comparison: Comparison) -> list[str]:
         better, worse = (j, i) if (figure.value > 0) != is_less_better(name) else (i, j)
         sign = 1 if figure.value > 0 else -1
         low, high = sorted((sign * figure.low, sign * figure.high))
-        size = points(Figure(sign * figure.value, low, high, figure.n), name).replace("+", "")
+        size = points(Estimate(sign * figure.value, low, high, figure.n), name).replace("+", "")
         found.setdefault((better, worse), []).append(f"  {figure_in_words(name)} by {size}")
     lines = []
     for (better, worse), told in found.items():

@@ -23,7 +23,7 @@ from training.experiments.comparison import (
     place,
     points,
 )
-from training.metrics.votes import TAIL, Figure
+from training.metrics.estimates import TAIL, Estimate
 
 #: The figures of a question that a new champion must not be worse in.
 WATCHED = ("accuracy", "balanced-accuracy", "rms")
@@ -56,7 +56,7 @@ class _Contest:
     candidate: int
     holder: int
 
-    def difference(self, name: str) -> Figure:
+    def difference(self, name: str) -> Estimate:
         """Candidate minus holder."""
         return self.comparison.difference(self.holder, self.candidate, name)
 
@@ -304,7 +304,7 @@ def _no_worse(contests: Sequence[_Contest], candidate: Compared, holder: str) ->
                 )
 
 
-def stretched(difference: Figure, factor: float) -> Figure:
+def stretched(difference: Estimate, factor: float) -> Estimate:
     """A difference with its interval made wider by a factor."""
     value = difference.value
     return replace(

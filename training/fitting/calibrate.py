@@ -29,7 +29,8 @@ from morph.decision_tree import TREE, VOTE_COLUMNS, membership, question_of
 from morph.model.calibration import FEWEST, LEAST_SHARE, MOST, Calibration
 from morph.model.classifier import Classifier
 from morph.votes import vote_counts
-from training.metrics.votes import REACHED, dirichlet_multinomial
+from training.metrics.dirichlet import dirichlet_multinomial
+from training.metrics.votes import REACHED
 
 #: Galaxies that were asked a question below which its calibration is left alone.
 FEWEST_ASKED = 50

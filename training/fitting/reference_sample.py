@@ -1,4 +1,4 @@
-"""The reference sample that a model keeps of its training galaxies, and how others compare with it."""
+"""The reference sample that a model keeps of its training surveys, and how other galaxies compare with it."""
 
 from typing import TYPE_CHECKING
 
@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 
 
 def store_reference_sample(classifier, *sets: Galaxies) -> int:
-    """Store a reference sample in a classifier. Call this last, whenever the weights have changed.
+    """Store a reference sample in a classifier: call it last, whenever the weights have changed.
 
     Parameters
     ----------
-    sets : held-out galaxies of the surveys that it was trained on; sets may hold colour pictures or flux. Each
-        set gives as many galaxies as any other, as far as it has them. With none, the sample is cleared: its
-        embeddings belong to the weights before.
+    sets : held-out galaxies of the surveys that it was trained on, colour pictures or flux. Each set contributes as
+        many galaxies as any other, as far as it has them. With none, the old sample is removed, since it belongs to
+        another embedding.
 
-    Returns the number of galaxies in the sample.
+    Returns
+    -------
+    How many galaxies the sample has.
     """
     shares = _shares([len(galaxies) for galaxies in sets])
     samples = [
-        sample(classifier, galaxies, share, origin=number, known=True)
+        sample(classifier, galaxies, share, origin=number, labelled=True)
         for number, (galaxies, share) in enumerate(zip(sets, shares, strict=True))
         if share
     ]
@@ -49,8 +51,17 @@ def _shares(sizes: list[int]) -> list[int]:
     return shares
 
 
-def sample(classifier, galaxies: Galaxies, most: int = ENOUGH, origin: int = 0, known: bool = False) -> Sample:
-    """At most so many galaxies as the classifier sees them; with the volunteers' answers if they are to be `known`."""
+def sample(classifier, galaxies: Galaxies, most: int = ENOUGH, origin: int = 0, labelled: bool = False) -> Sample:
+    """A random sample of galaxies as the classifier sees them.
+
+    Parameters
+    ----------
+    classifier : a `morph.model.classifier.Classifier`.
+    galaxies : to sample from.
+    most : the size of the sample.
+    origin : number of the set that the galaxies are from.
+    labelled : whether to store where the classifier agrees with the volunteers.
+    """
     galaxies = galaxies.select(np.sort(np.random.default_rng(0).permutation(len(galaxies))[:most]))
     images = classifier.central(galaxies.images)
     answers = classifier.answer(images)
@@ -63,18 +74,18 @@ def sample(classifier, galaxies: Galaxies, most: int = ENOUGH, origin: int = 0, 
         flux=galaxies.kind == "flux",
         simulated=galaxies.simulated,
         origin=origin,
-        correct=right_answers(galaxies.votes, probabilities) if known else None,
+        correct=correct_answers(galaxies.votes, probabilities) if labelled else None,
     )
 
 
 def shift_of(classifier, galaxies: Galaxies) -> Shift | str:
-    """The domain shift of galaxies from the classifier's training set; one sentence where it cannot be measured."""
+    """The domain shift of galaxies from the classifier's reference sample; a sentence where it has none."""
     reference = classifier.reference_sample.sample
     return NO_REFERENCE_SAMPLE if reference is None else compare(reference, sample(classifier, galaxies))
 
 
 def log(run: "Run", shift: Shift | str, galaxies: Galaxies) -> None:
-    """Put a comparison into a run: figures as metrics, and the picture; nothing where there was no comparison."""
+    """Log a domain shift to a run: its figures as metrics, and the picture; nothing where there is no comparison."""
     if isinstance(shift, str):
         return
     from morph.dataset import dataset_name
@@ -84,7 +95,7 @@ def log(run: "Run", shift: Shift | str, galaxies: Galaxies) -> None:
     run.log_figure(plot(shift, dataset_name(galaxies)), "plots/domain-shift.png")
 
 
-def right_answers(votes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def correct_answers(votes: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Whether the most probable answer of each question is the one with most votes: float [n, questions], NaN where
     fewer than half of a galaxy's volunteers reached the question.
 

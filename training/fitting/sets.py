@@ -1,4 +1,4 @@
-"""What a training learns from, and what is held out of it."""
+"""Training sets: which galaxies a run is trained on, in which shares, and which are held out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import click
 import numpy as np
 
 from morph.dataset import Galaxies
+from morph.decision_tree import TREE, VOTE_COLUMNS, question_of
 from morph.errors import InputError
-from morph.votes import has_votes, one_kind
-from training.fitting.single_class import check_labels, told
+from morph.votes import has_votes, one_kind, vote_counts
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class Task:
 
     Attributes
     ----------
-    kind : "pretrain" or "finetune"; name : the run's; experiment : the MLflow experiment it belongs to.
+    kind : "pretrain" or "finetune".
+    name : the run's.
+    experiment : the MLflow experiment it belongs to.
     labelled, unlabelled : paths of datasets, with a weight behind a colon if wanted. Of the labelled ones, only the
         training split is trained on, and the validation split watched.
-    taught : more unlabelled datasets, whose votes the model named `teacher` gives.
+    pseudo_labelled : more datasets; their votes are the predictions of the model named `teacher`.
     labels : how many labelled galaxies to use; all when None.
     unlabelled_share : share of every batch that comes from the unlabelled sets.
     """
@@ -33,7 +35,7 @@ class Task:
     unlabelled: Sequence[str] = ()
     labels: int | None = None
     unlabelled_share: float = 0.25
-    taught: Sequence[str] = ()
+    pseudo_labelled: Sequence[str] = ()
     teacher: str | None = None
 
 
@@ -55,27 +57,27 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
     one_kind(train, "be trained on")
     if task.labels is not None:
         train = _budget(train, task.labels, seed)
-    note = told(check_labels(train), "alone they teach a model to say it always")
+    note = single_class_note(check_labels(train), "trained on them alone, a model always gives it")
     if note:
         click.echo(note, err=True)
     sets = [
         (galaxies, weight * float(np.sqrt(len(galaxies)))) for galaxies, weight in zip(train, weights, strict=True)
     ]
-    more = [weighted(name) for name in (*task.unlabelled, *task.taught)]
+    more = [weighted(name) for name in (*task.unlabelled, *task.pseudo_labelled)]
     extra = [without_duplicates(_unlabelled(name), held_out) for name, _ in more]
-    seen = len(task.unlabelled)
-    extra = [unanswered(galaxies) for galaxies in extra[:seen]] + _with_a_teacher(task, extra[seen:])
+    number = len(task.unlabelled)
+    extra = [unanswered(galaxies) for galaxies in extra[:number]] + _pseudo_labelled(task, extra[number:])
     if extra:
-        known = sum(share for _, share in sets)
+        labelled_share = sum(share for _, share in sets)
         each = [weight * float(np.sqrt(len(galaxies))) for galaxies, (_, weight) in zip(extra, more, strict=True)]
-        scale = known * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
+        scale = labelled_share * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
         sets += [(galaxies, share * scale) for galaxies, share in zip(extra, each, strict=True)]
-    return sets, [parts["validation"] for parts in labelled] + _normal_of([name for name, _ in more[:seen]])
+    return sets, [parts["validation"] for parts in labelled] + _normal_of([name for name, _ in more[:number]])
 
 
 def _unlabelled(path: str) -> Galaxies:
-    """A dataset whose votes are not read: all of it, or the training split where redshifts are known, since what is
-    measured is taught too."""
+    """A dataset whose votes are not read: all of it, or the training split where redshifts are known, since the model
+    is trained on those too."""
     galaxies = Galaxies.open(path)
     return galaxies.split()["train"] if _measured(galaxies) else galaxies
 
@@ -85,24 +87,24 @@ def _measured(galaxies: Galaxies) -> bool:
 
 
 def _normal_of(unlabelled: Sequence[str]) -> list[Galaxies]:
-    """What normal galaxies look like in the validation splits of unlabelled sets. Their votes are read for one thing:
-    an artifact among a hundred galaxies would be what one in a hundred looks like."""
+    """The normal galaxies in the validation splits of unlabelled sets, without their votes, which are read only to
+    leave out artifacts: one in a hundred would set the anomaly score's threshold at 1 %."""
     from training.fitting.batches import mostly_artifact, unanswered
 
     held_out = [g.split()["validation"] for g in map(Galaxies.open, unlabelled) if _measured(g)]
     return [unanswered(g.select(np.flatnonzero(~mostly_artifact(g.votes)))) for g in held_out]
 
 
-def _with_a_teacher(task: Task, sets: list[Galaxies]) -> list[Galaxies]:
-    """The sets with the votes that the task's teacher gives."""
+def _pseudo_labelled(task: Task, sets: list[Galaxies]) -> list[Galaxies]:
+    """The sets with the predictions of the task's teacher as their votes."""
     if not sets:
         return []
     from morph.model.store import load_model
-    from training.fitting.pseudo_labels import taught
+    from training.fitting.adaptation import pseudo_label
 
-    assert task.teacher is not None, "a task with sets to teach names their teacher"
+    assert task.teacher is not None, "a task with pseudo-labelled sets names their teacher"
     teacher = load_model(task.teacher)
-    return [taught(teacher, galaxies) for galaxies in sets]
+    return [pseudo_label(teacher, galaxies) for galaxies in sets]
 
 
 def weighted(name: str) -> tuple[str, float]:
@@ -131,6 +133,38 @@ def _budget(train: list[Galaxies], labels: int, seed: int) -> list[Galaxies]:
 
 
 def joined(sets: list[Galaxies]) -> Galaxies:
-    """Validation sets as one. Those of another kind of image than the first cannot share its array, and are
-    left out of the watching (never of the training)."""
+    """Validation sets as one. Those of another kind of image than the first cannot share its array, and are left out
+    of the validation loss (never of the training)."""
     return Galaxies.concatenate([s for s in sets if (s.kind, s.size) == (sets[0].kind, sets[0].size)])
+
+
+def single_class(votes: np.ndarray) -> dict[str, str]:
+    """Questions on which every vote is for the same answer: {question: answer}.
+
+    Parameters
+    ----------
+    votes : [n, vote columns], NaN where not asked.
+    """
+    given = [name for name, total in zip(VOTE_COLUMNS, vote_counts(votes).sum(axis=0), strict=True) if total > 0]
+    answers = {question.name: [name for name in given if question_of(name) == question.name] for question in TREE}
+    return {question: names[0].rsplit("_", 1)[1] for question, names in answers.items() if len(names) == 1}
+
+
+def check_labels(sets: Sequence[Galaxies]) -> dict[str, str]:
+    """`single_class` of training sets together. InputError when none of their galaxies has a vote."""
+    votes = np.concatenate([galaxies.votes for galaxies in sets])
+    if not vote_counts(votes).any():
+        names = " and ".join(f"'{galaxies.about.get('path')}'" for galaxies in sets)
+        raise InputError(
+            f"There is no label to learn from in the training split of {names}; import with --labels, or give "
+            f"unlabelled galaxies by --unlabelled beside a labelled set."
+        )
+    return single_class(votes)
+
+
+def single_class_note(classes: dict[str, str], effect: str) -> str:
+    """One sentence about questions with a single answer; empty if there are none."""
+    if not classes:
+        return ""
+    listed = ", ".join(f"{question}: {answer}" for question, answer in classes.items())
+    return f"All labels of a question are for the same answer ({listed}); {effect}."

@@ -16,12 +16,10 @@ from morph.fits.zero_points import HEADERS, Calibration, describe
 from morph.parallel import map_processes
 from morph.stamps.cutout_files import Cutout, find_cutouts, read_cutouts
 from morph.tiles.tile import tile_name
-from training.importers.annotations import Known, know
 from training.importers.labels import Labels
-from training.importers.matching import position
-from training.importers.report import Report
-from training.importers.stamps import Stamp, write
+from training.importers.matching import join, position
 from training.importers.tables import Table
+from training.importers.writing import Annotations, ImportedGalaxy, Report, write
 
 #: An image of one galaxy with more pixels on a side than this is a tile that lacks its catalogue.
 LARGEST = 2048
@@ -29,7 +27,7 @@ LARGEST = 2048
 
 @dataclass(frozen=True)
 class Headers:
-    """What the caller says of the files, before their headers are asked.
+    """What the user states about the files; their headers give the rest.
 
     `bands` are those of a cube's planes, such as "grz"; `pixel_scale` is in arcsec.
     """
@@ -66,15 +64,15 @@ def import_cutouts(
     """
     groups = find_cutouts(paths)
     _refuse_same_names(groups)
-    known, keep = Known(), None
+    annotations, keep = Annotations(), None
     if table is not None:
         names = [_names(group, headers) for group in groups]
-        known = know(table, labels, {name: position(name) for name in chain(*names)}, id_column, report)
-        keep = set(known.wanted(chain(*names), keep_unlabelled, report))
+        annotations = join(table, labels, {name: position(name) for name in chain(*names)}, id_column, report)
+        keep = set(annotations.wanted(chain(*names), keep_unlabelled, report))
         groups = [group for group, inside in zip(groups, names, strict=True) if keep.intersection(inside)]
     stamps = map_processes(partial(_cut, headers=headers), groups)
     tracked = chain.from_iterable(track(stamps, "Cutting out galaxies", len(groups)))
-    write(tracked, to, "flux", headers.survey, known, keep, report)
+    write(tracked, to, "flux", headers.survey, annotations, keep, report)
 
 
 def _refuse_same_names(groups: list[list[Path]]) -> None:
@@ -88,13 +86,13 @@ def _refuse_same_names(groups: list[list[Path]]) -> None:
 
 
 def _names(group: list[Path], headers: Headers) -> list[str]:
-    """The galaxies in one group of files; only a cube has to be read to tell."""
+    """The names of the galaxies in one group of files; only a cube has to be read for them."""
     try:
         if len(Planes.open(group[0]).shape) == 2:
             return [tile_name(group)]
         return [cutout.id for cutout in _read(group, headers)]
     except InputError:
-        return [tile_name(group)]  # cutting it will say what is wrong
+        return [tile_name(group)]  # cutting it reports what is wrong
 
 
 def _read(group: list[Path], headers: Headers) -> list[Cutout]:
@@ -107,15 +105,15 @@ def _read(group: list[Path], headers: Headers) -> list[Cutout]:
     return read_cutouts(group, headers.survey, headers.bands, headers.calibration, headers.pixel_scale)
 
 
-def _cut(group: list[Path], headers: Headers) -> list[Stamp]:
+def _cut(group: list[Path], headers: Headers) -> list[ImportedGalaxy]:
     """The stamps of the galaxies in one group of files; never raises for a bad one."""
     try:
         return [_stamp(cutout) for cutout in _read(group, headers)]
     except InputError as error:
-        return [Stamp(tile_name(group), None, error=str(error))]
+        return [ImportedGalaxy(tile_name(group), None, error=str(error))]
 
 
-def _stamp(cutout: Cutout) -> Stamp:
+def _stamp(cutout: Cutout) -> ImportedGalaxy:
     stamp = cutout.stamp()
     bands = zip(cutout.channels, stamp.magnitudes, strict=True)
     properties = {f"mag_{band}": value for band, value in bands if f"mag_{band}" in PROPERTIES}
@@ -124,7 +122,7 @@ def _stamp(cutout: Cutout) -> Stamp:
         properties["radius"] = stamp.radius
     place = (cutout.ra, cutout.dec) if np.isfinite(cutout.ra) else position(cutout.id)
     words = describe(cutout.zero_points)
-    return Stamp(
+    return ImportedGalaxy(
         cutout.id,
         stamp.image,
         *place,

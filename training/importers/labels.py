@@ -1,12 +1,19 @@
-"""What labels say, in votes of the shared decision tree."""
+"""Labels as votes of the shared decision tree: their type, and the choice between raw and debiased votes.
 
-from collections.abc import Mapping
+Raw votes are preferred: a network sees the same pixels as the volunteers did, and not the galaxy as it would look
+nearer by.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from morph.decision_tree import VOTE_COLUMNS, question_of
-from morph.votes import RAW, has_votes, vote_counts
+from morph.errors import InputError
+from morph.votes import DEBIASED, RAW, VOTE_KINDS, has_votes, vote_counts
+from training.importers.tables import Table
 
 
 @dataclass
@@ -16,9 +23,9 @@ class Labels:
     Attributes
     ----------
     scheme : what the table was recognised as, in words.
-    votes : float32 [rows, vote columns], NaN where nobody was asked.
+    votes : float32 [rows, vote columns], NaN where not asked.
     notes : what was left out and why, one sentence each.
-    repeats : whether several rows may speak about one galaxy, so that their votes add up.
+    repeats : whether several rows may describe one galaxy, so that their votes add up.
     kind : raw or debiased (see `morph.votes`); a hard class is a raw vote.
     """
 
@@ -45,7 +52,7 @@ def assemble(counts: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
     Returns
     -------
     float32 [rows, vote columns]. Where a question has any vote, its other columns are 0: they were offered and
-    not chosen. Where it has none, or one is not known, all are NaN: nobody was asked.
+    not chosen. Where it has none, or one is not known, all are NaN: not asked.
     """
     votes = np.full((rows, len(VOTE_COLUMNS)), np.nan, dtype="float32")
     for question in {question_of(column) for column in counts}:
@@ -60,3 +67,35 @@ def add(votes: np.ndarray, more: np.ndarray) -> np.ndarray:
     """Votes of two groups of volunteers about the same galaxies: NaN only where neither was asked."""
     both = vote_counts(votes) + vote_counts(more)
     return np.where(np.isnan(votes) & np.isnan(more), np.nan, both).astype("float32")
+
+
+def kind_of(column: str) -> str:
+    """Whether a column, or a measure at the end of its name, holds raw or debiased votes."""
+    return DEBIASED if DEBIASED in column.lower() else RAW
+
+
+def choose_kind(measures: Iterable[str], asked: str | None, table: Table) -> tuple[str, list[str]]:
+    """The kind of votes to take from a table, and what there is to report of the choice.
+
+    Parameters
+    ----------
+    measures : names of the measures, or of the columns, that the table has.
+    asked : the kind that the user asked for; None prefers raw.
+
+    InputError when the table has none of the kind that was asked for.
+    """
+    found = {kind_of(name) for name in measures}
+    kind = asked or (RAW if RAW in found else DEBIASED)
+    if kind not in found:
+        raise InputError(
+            f"'{table.source}' has no {kind} votes, but {found.pop()} ones; import it without --votes {kind}."
+        )
+    other = next(name for name in VOTE_KINDS if name != kind)
+    unasked = other in found and asked is None
+    return kind, [f"its {kind} votes are taken; --votes {other} takes the {other} ones."] if unasked else []
+
+
+def normalise(word: str) -> str:
+    """A class name as it is compared: "Edge-on Galaxies with Bulge" is `edge_on_with_bulge`."""
+    words = re.sub(r"[^a-z0-9]+", " ", word.lower())
+    return "_".join(part for part in words.split() if part not in ("galaxy", "galaxies"))

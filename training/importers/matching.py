@@ -1,4 +1,4 @@
-"""Which row of a table speaks about which image."""
+"""Cross-matching a table with images, by name or by position, and joining what it contains to them."""
 
 import re
 from collections import Counter
@@ -10,9 +10,11 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from morph.catalogs.base import is_nameless
-from morph.catalogs.column_mapping import ID_COLUMNS, PICTURE_COLUMNS
+from morph.catalogs.column_mapping import ID_COLUMNS, MAGNITUDE_COLUMNS, PICTURE_COLUMNS, SPECTRUM_COLUMNS
 from morph.errors import InputError
+from training.importers.labels import Labels
 from training.importers.tables import Table
+from training.importers.writing import Annotations, Report
 
 #: Columns that name a galaxy, the survey's own names first.
 _ID_COLUMNS = (*ID_COLUMNS, *PICTURE_COLUMNS)
@@ -33,9 +35,9 @@ class Match:
     ----------
     how : in words.
     name_column : the column by which the table's rows are called in reports.
-    rows : image's name -> the rows about it.
+    rows : image's name -> the rows that describe it.
     ids : image's name -> the galaxy's id.
-    lost : rows that belong to no image, by their names.
+    lost : names of the rows that match no image.
     """
 
     how: str
@@ -78,7 +80,7 @@ def match(
     ----------
     positions : image's name -> its ra, dec in degrees, NaN where unknown.
     id_column : the column of the galaxies' ids; by default the best of `_ID_COLUMNS`, or else the images' names.
-    repeats : whether several rows may speak about one image.
+    repeats : whether several rows may describe one image.
 
     Raises
     ------
@@ -152,7 +154,7 @@ def _match_by_position(table: Table, positions: Mapping[str, tuple[float, float]
 
 
 def _galaxy_column(table: Table, values: dict[str, list[str]], name_column: str) -> str:
-    """The best id column that is filled in everywhere and tells the rows apart as well as the images' names do."""
+    """The best id column that is complete and has as many distinct values as the images' names."""
     for wanted in _ID_COLUMNS:
         column = table.find((wanted,))
         if column == name_column:
@@ -169,3 +171,64 @@ def _refuse_duplicates(names: list[str], column: str, table: Table) -> None:
             f"In '{table.source}' the id '{names[0]}'{more} occurs twice in column '{column}'; "
             "keep one row a galaxy, or name another column with --id-column."
         )
+
+
+#: Columns of a table that are kept as properties, under the names that they may have. A redshift guessed from colours
+#: is not one to learn redshifts from.
+PROPERTY_COLUMNS = {"redshift": SPECTRUM_COLUMNS, **MAGNITUDE_COLUMNS}
+
+
+def join(
+    table: Table,
+    labels: Labels | None,
+    positions: Mapping[str, tuple[float, float]],
+    id_column: str | None,
+    report: Report,
+) -> Annotations:
+    """Join a table, and the labels read from it, to images.
+
+    Parameters
+    ----------
+    positions : image's name -> its ra, dec in degrees, NaN where unknown.
+    id_column : the table's column of galaxy ids, if it is not one of the usual ones.
+
+    Raises
+    ------
+    InputError : duplicate ids, or labels that match no image.
+    """
+    matched = match(table, positions, id_column, repeats=labels is not None and labels.repeats)
+    for name in matched.lost:
+        report.skip("labels without an image", name)
+    report.say(matched.how)
+    if labels is not None:
+        names = table.identifiers(matched.name_column)
+        for row in np.flatnonzero(~labels.labelled):
+            report.skip("labels without any vote", names[row])
+    annotations = Annotations(ids=matched.ids, labelled=labels is not None, vote_kind=labels.kind if labels else "")
+    columns = {
+        name: table.measured(column, "redshift" if name == "redshift" else "magnitude")
+        for name, column in _property_columns(table).items()
+    }
+    ra, dec = table.position()
+    for note in table.notes:
+        report.say(f"Note: {note}")
+    for name, rows in matched.rows.items():
+        first = rows[0]
+        annotations.positions[name] = (ra[first], dec[first])
+        annotations.properties[name] = {column: values[first] for column, values in columns.items()}
+        if labels is not None and labels.labelled[rows].any():
+            annotations.votes[name] = _merged(labels.votes[rows])
+    return annotations
+
+
+def _property_columns(table: Table) -> dict[str, str]:
+    found = {name: table.find(others) for name, others in PROPERTY_COLUMNS.items()}
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def _merged(votes: np.ndarray) -> np.ndarray:
+    """Votes of several rows about one galaxy: what they imply on the way counts once."""
+    merged = votes[0]
+    for more in votes[1:]:
+        merged = np.fmax(merged, more)
+    return merged

@@ -19,11 +19,10 @@ from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.stamps.cutting import SMALLEST_RADIUS, Flag, cut
 from morph.stamps.photometry import magnitudes
 from morph.tiles.tile import Tile, find_tiles
-from training.importers.annotations import Known, know
 from training.importers.labels import Labels
-from training.importers.report import Report
-from training.importers.stamps import Stamp, write
+from training.importers.matching import join
 from training.importers.tables import Table
+from training.importers.writing import Annotations, ImportedGalaxy, Report, write
 
 #: Stamps that are held in memory at once.
 CHUNK = 512
@@ -58,14 +57,14 @@ def import_tiles(
         for line in galaxies.meta["left_out"].lines():
             report.say(line)
     names = [str(name) for name in galaxies["id"]]
-    known, keep = Known(), None
+    annotations, keep = Annotations(), None
     if table is not None:
         places = zip(galaxies["ra"].tolist(), galaxies["dec"].tolist(), strict=True)
-        known = know(table, labels, dict(zip(names, places, strict=True)), id_column, report)
-        keep = set(known.wanted(names, keep_unlabelled, report))
+        annotations = join(table, labels, dict(zip(names, places, strict=True)), id_column, report)
+        keep = set(annotations.wanted(names, keep_unlabelled, report))
         galaxies = galaxies[[name in keep for name in names]]
     source = _Cutter(groups, about, galaxies)
-    write(source.stamps(), to, "flux", survey, known, keep, report)
+    write(source.stamps(), to, "flux", survey, annotations, keep, report)
     for name in galaxies["id"][[name not in source.seen for name in galaxies["id"]]]:
         report.skip("galaxies that lie on none of the tiles", str(name))
 
@@ -92,10 +91,10 @@ class _Cutter:
         self.groups, self.about, self.galaxies = groups, about, galaxies
         self.seen: set[str] = set()
 
-    def stamps(self) -> Iterator[Stamp]:
+    def stamps(self) -> Iterator[ImportedGalaxy]:
         done: set[str] = set()
         # A stamp that a tile's edge cuts waits for a neighbouring tile that shows it whole.
-        waiting: dict[str, Stamp] = {}
+        waiting: dict[str, ImportedGalaxy] = {}
         for group in track(self.groups, "Cutting tiles", len(self.groups)):
             with Tile.open(group, **self.about) as tile:
                 rows = locate(tile, self.galaxies)
@@ -117,11 +116,11 @@ class _Cutter:
         yield from waiting.values()
 
 
-def _cut(tile: Tile, rows: Catalog) -> Iterator[Stamp]:
+def _cut(tile: Tile, rows: Catalog) -> Iterator[ImportedGalaxy]:
     x, y = np.asarray(rows["x"], dtype=float), np.asarray(rows["y"], dtype=float)
     radius = np.asarray(rows["radius"], dtype=float) / tile.pixel_scale
     images, flags = cut(tile, x, y, radius, STAMP_SIZE)
-    # What the stamp spans, which is more than the galaxy's own size where that is too small.
+    # Of the stamp, which spans more than the galaxy's own size where that is too small.
     scale = np.fmax(radius, SMALLEST_RADIUS) * FIELD / NETWORK_SIZE * tile.pixel_scale
     properties = {"radius": rows["radius"], "pixel_scale": scale}
     for band in tile.bands:
@@ -134,4 +133,6 @@ def _cut(tile: Tile, rows: Catalog) -> Iterator[Stamp]:
     for i, row in enumerate(rows):
         measured = {name: float(values[i]) for name, values in properties.items()}
         place, flag = (row["ra"], row["dec"]), Flag(int(flags[i]))
-        yield Stamp(str(row["id"]), images[i], *place, measured, flags=flag, zero_points=words, notes=tile.notes)
+        yield ImportedGalaxy(
+            str(row["id"]), images[i], *place, measured, flags=flag, zero_points=words, notes=tile.notes
+        )

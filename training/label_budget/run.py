@@ -16,7 +16,7 @@ from morph.votes import difference, one_kind
 from training.evaluation.evaluate import Evaluation
 from training.experiments import tracking
 from training.experiments.seen import Seen
-from training.fitting.fit import Recipe
+from training.fitting.objective import Recipe
 from training.label_budget.plan import Trial, trials_of
 from training.label_budget.report import save
 from training.label_budget.summary import Summary, summarise

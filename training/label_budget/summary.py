@@ -18,7 +18,8 @@ from training.evaluation.evaluate import Evaluation
 from training.label_budget.label_curve import gain, labels_needed
 from training.label_budget.plan import METHODS, THREE_QUESTIONS, Trial, three_questions
 from training.metrics import votes as metrics
-from training.metrics.votes import FOUR_CLASS, TAIL, Figure
+from training.metrics.estimates import TAIL, Estimate
+from training.metrics.votes import FOUR_CLASS
 
 #: Resamples of the test galaxies.
 RESAMPLES = 400
@@ -43,10 +44,10 @@ class Point:
     n: int
 
     @property
-    def figure(self) -> Figure:
+    def figure(self) -> Estimate:
         """The figure with its 95 % interval."""
         low, high = np.nanquantile(self.draws, [TAIL, 1 - TAIL])
-        return Figure(self.value, float(low), float(high), self.n)
+        return Estimate(self.value, float(low), float(high), self.n)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from morph.model.classifier import Classifier
 from morph.votes import has_votes
 from training.evaluation.evaluate import FOLDER, Evaluation, ask, log, record
 from training.experiments import tracking
-from training.fitting.adapt import adapted_to
-from training.fitting.fit import FINETUNING, Recipe, fit
-from training.fitting.heads import refit
+from training.fitting.adaptation import adapted_to, refit
+from training.fitting.fit import fit
+from training.fitting.objective import FINETUNING, Recipe
 from training.label_budget.plan import Trial
 
 #: Passes through the labelled galaxies, and the bounds on the batches of a training. Few galaxies are seen more often,

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from training.metrics import photoz as metrics
-from training.metrics.votes import RESAMPLES, Figure
+from training.metrics.estimates import RESAMPLES, Estimate
 
 if TYPE_CHECKING:
     pass
 
 from collections.abc import Callable, Iterator
 
-from training.metrics.votes import TAIL
+from training.metrics.estimates import TAIL
 
 #: |delta| beyond which a redshift is an outlier, for any sample and for one at low redshift.
 OUTLIER, OUTLIER_LOW = 0.15, 0.05
@@ -91,7 +91,7 @@ def flat_enough(n: int) -> float:
 
 def measure_points(
     z_phot: np.ndarray, z_spec: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """The figures of redshifts without posteriors: ``sigma-mad``, ``bias``, ``outliers`` and ``outliers-low``.
 
     Parameters
@@ -101,7 +101,7 @@ def measure_points(
     return _with_intervals(_of_deltas, (deltas(z_phot, z_spec),), resamples, seed)
 
 
-def measure(draws: np.ndarray, z_spec: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Figure]:
+def measure(draws: np.ndarray, z_spec: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
     """Every figure.
 
     Parameters
@@ -115,7 +115,7 @@ def measure(draws: np.ndarray, z_spec: np.ndarray, resamples: int = RESAMPLES, s
 
 def ratio(
     first: np.ndarray, second: np.ndarray, z_spec: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
-) -> Figure:
+) -> Estimate:
     """``sigma-mad`` of the first redshifts over that of the second, with its paired interval.
 
     Parameters
@@ -156,7 +156,7 @@ def kolmogorov(pit: np.ndarray) -> np.ndarray:
 
 def _with_intervals(
     figures: Callable[..., dict[str, np.ndarray]], columns: tuple[np.ndarray, ...], resamples: int, seed: int
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     n = len(columns[0])
     if not n:
         return {}
@@ -165,7 +165,7 @@ def _with_intervals(
     found = {}
     for name, value in best.items():
         low, high = np.quantile(np.concatenate([each[name] for each in spread]), [TAIL, 1 - TAIL])
-        found[name] = Figure(float(value), float(low), float(high), n)
+        found[name] = Estimate(float(value), float(low), float(high), n)
     return found
 
 
@@ -177,7 +177,7 @@ def _resampled(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
         yield generator.integers(n, size=(min(size, resamples - start), n))
 
 
-def line(figures: Mapping[str, Figure]) -> str:
+def line(figures: Mapping[str, Estimate]) -> str:
     """The figures of `training.metrics.photoz.measure` in a sentence."""
     spread, bias, outliers = figures["sigma-mad"], figures["bias"], figures["outliers-low"]
     coverage, far = figures["coverage-68"], figures["pit-ks"]

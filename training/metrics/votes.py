@@ -27,16 +27,19 @@ A question counts for a galaxy when at least half of its volunteers reached it (
 bulge that one of forty volunteers believed to see edge-on is nobody's truth.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy.special import gammaln
 
 from morph.decision_tree import TREE
-from training.metrics.cells import Cells, chained_probabilities, chained_votes
-from training.metrics.four_classes import expressed, four_classes, four_classes_of_votes
-from training.metrics.intervals import FEWEST_VOTES, LEVELS, VOLUNTEERS, covered, in_front
-from training.metrics.sums import Sums
+from training.metrics.categories import (
+    Cells,
+    chained_probabilities,
+    chained_votes,
+    expressed,
+    four_classes,
+    four_classes_of_votes,
+)
+from training.metrics.dirichlet import FEWEST_VOTES, LEVELS, VOLUNTEERS, covered, dirichlet_multinomial, in_front
+from training.metrics.estimates import RESAMPLES, TAIL, Estimate, Sums
 
 #: Share of the volunteers that makes a majority confident.
 CONFIDENT = 0.8
@@ -44,29 +47,8 @@ CONFIDENT = 0.8
 REACHED = 0.5
 #: Bins of predicted probability in the calibration error.
 BINS = 10
-#: Resamples of the bootstrap, and the tail left out on each side of an interval.
-RESAMPLES = 1000
-TAIL = 0.025
 
 FOUR_CLASS = "four-class"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure with its 95 % interval from the bootstrap, and the number of galaxies behind it.
-
-    An interval of no width means that all these galaxies agree, not that the figure is certain: look at `n`.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def exceeds_noise(self) -> bool:
-        """Whether the interval leaves out zero; meant for differences."""
-        return self.low > 0 or self.high < 0
 
 
 def measure(
@@ -75,7 +57,7 @@ def measure(
     concentration: np.ndarray | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Every figure that these votes allow.
 
     Parameters
@@ -90,7 +72,7 @@ def measure(
     each = contributions(votes, probabilities, concentration)
     best, counts = figures(each.total()), sample_sizes(each.total())
     spread = figures(each.resample(resamples, seed))
-    return {name: Figure(float(value), *_interval(spread[name]), counts[name]) for name, value in best.items()}
+    return {name: Estimate(float(value), *_interval(spread[name]), counts[name]) for name, value in best.items()}
 
 
 def differences(
@@ -99,7 +81,7 @@ def differences(
     second: tuple[np.ndarray, np.ndarray | None],
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Figure]:
+) -> dict[str, Estimate]:
     """Second model minus first on the same galaxies, each figure with its paired interval.
 
     Parameters
@@ -114,7 +96,9 @@ def differences(
     counts = sample_sizes(each[0].total())
     spread = [figures(sums.resample(resamples, seed)) for sums in each]
     return {
-        name: Figure(float(best[1][name] - best[0][name]), *_interval(spread[1][name] - spread[0][name]), counts[name])
+        name: Estimate(
+            float(best[1][name] - best[0][name]), *_interval(spread[1][name] - spread[0][name]), counts[name]
+        )
         for name in best[0]
         if name in best[1]
     }
@@ -212,21 +196,6 @@ def _squares(votes: np.ndarray, probabilities: np.ndarray, cells: Cells) -> np.n
     error = (chained_probabilities(probabilities, cells, names) - truth) ** 2
     known = np.isfinite(error)
     return np.column_stack([np.where(known, error, 0).sum(axis=1), known.sum(axis=1), known.any(axis=1)])
-
-
-def dirichlet_multinomial(
-    counts: np.ndarray, concentration: np.ndarray, total: np.ndarray | None = None
-) -> np.ndarray:
-    """Log-probability of votes over the answers of one question, [n].
-
-    ln P = ln N! G(A) / G(N + A) + sum_k ln G(k_i + a_i) / (k_i! G(a_i)), with N = sum k and A = sum a
-    (Mosimann 1962; for Galaxy Zoo, Walmsley et al. 2020). Adding answers up adds their concentrations; where the
-    same answer stands in several of the columns, alone and in a union, `total` [n] says what A is.
-    """
-    n, a = counts.sum(axis=-1), concentration.sum(axis=-1) if total is None else total
-    whole = gammaln(n + 1) + gammaln(a) - gammaln(n + a)
-    each = gammaln(counts + concentration) - gammaln(counts + 1) - gammaln(concentration)
-    return whole + each.sum(axis=-1)
 
 
 def figures(sums: Sums) -> dict[str, np.ndarray]:

@@ -8,8 +8,7 @@ from morph.dataset import Galaxies
 from morph.decision_tree import ANSWERS, most_likely_path
 from morph.stamps.stretch import reconstruction_pictures
 from morph.votes import vote_counts
-from training.prediction.modalities import known, values, words
-from training.prediction.predict import Predicted
+from training.prediction.predict import Predicted, known, values, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,18 +1,169 @@
-"""Files of predictions: the catalogue, and with predicted images their stamps and a sheet of them."""
+"""The catalogue of what was predicted: one row a galaxy, as Parquet, FITS or CSV."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from morph.atomic import atomic_files
+from morph.checks import check_file
 from morph.dataset import Galaxies
-from training.prediction.predict import Predicted
-from training.prediction.table import table
-from training.prediction.table import write as write_table
+from morph.decision_tree import ANSWER_COLUMNS, TREE
+from morph.errors import InputError
+from training.metrics import photoz
+from training.metrics import votes as metrics
+from training.prediction.predict import BANDS, Predicted, described, known, values
+
+#: The probabilities at which a redshift's posterior is tabulated, as `qp` and the LSST tools take them.
+LEVELS = np.arange(1, 100) / 100
+#: The middle 68 %: a Gaussian's mean plus and minus one standard deviation.
+LOW, HIGH = 0.16, 0.84
+SUFFIXES = (".parquet", ".fits", ".csv")
 
 
-def write(predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str, Any], to: Path) -> list[Path]:
+def check(path: Path) -> None:
+    """InputError unless a catalogue can be written to `path`."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"'{path}' cannot be a catalogue; give a name ending in {', '.join(SUFFIXES[:-1])} or .csv.")
+    if not path.parent.is_dir():
+        raise InputError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it first.")
+    check_file(path)
+
+
+def table(predicted: Predicted, about: dict[str, Any]) -> pa.Table:
+    """The catalogue, with units and descriptions as metadata of its columns and `about` as that of the whole.
+
+    - redshift: ``redshift_median``, ``redshift_mean``, ``redshift_sigma`` (half of the middle 68 %), and
+      ``redshift_quantiles``, a list of the posterior's quantiles at `LEVELS`;
+    - photometry and radius: ``mag_g_median``, ``mag_g_low`` and ``mag_g_high`` (the middle 68 %), and so on;
+    - votes: the probability of each answer, ``<question>_<answer>``, and ``concentration``, a list of Dirichlet
+      concentrations in the same order.
+    """
+    fields = [
+        _field("id", pa.string(), "the galaxy's name in its dataset"),
+        _field("predicted_from", pa.string(), "what was known of this galaxy; prior where nothing was"),
+    ]
+    arrays = [pa.array(predicted.ids.astype(str)), pa.array(described(predicted.used))]
+    for modality, inferred in predicted.values.items():
+        for field, array in _COLUMNS[modality](inferred) if modality in _COLUMNS else ():
+            fields.append(field)
+            arrays.append(array)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata={"morph": json.dumps(about)}))
+
+
+def _redshift(draws: np.ndarray) -> Iterator[tuple[pa.Field, pa.Array]]:
+    quantiles = np.quantile(draws, [*LEVELS, LOW, HIGH], axis=1).T.astype("float32")
+    posterior, (low, high) = quantiles[:, : len(LEVELS)], quantiles[:, len(LEVELS) :].T
+    yield _numbers("redshift_median", np.median(draws, axis=1), "median of the posterior")
+    yield _numbers("redshift_mean", draws.mean(axis=1), "mean of the posterior")
+    yield _numbers("redshift_sigma", (high - low) / 2, "half of the distance from the 16th to the 84th percentile")
+    levels = {"levels": json.dumps(LEVELS.tolist())}
+    yield _list("redshift_quantiles", posterior, "quantiles of the posterior at the probabilities in 'levels'", levels)
+
+
+def _photometry(draws: np.ndarray) -> Iterator[tuple[pa.Field, pa.Array]]:
+    for j, band in enumerate(BANDS):
+        yield from _interval(f"mag_{band}", draws[..., j], "mag")
+
+
+def _radius(draws: np.ndarray) -> Iterator[tuple[pa.Field, pa.Array]]:
+    yield from _interval("radius", draws, "arcsec")
+
+
+def _interval(name: str, draws: np.ndarray, unit: str) -> Iterator[tuple[pa.Field, pa.Array]]:
+    low, median, high = np.quantile(draws, [LOW, 0.5, HIGH], axis=1)
+    yield _numbers(f"{name}_median", median, "median of the posterior", unit)
+    yield _numbers(f"{name}_low", low, "16th percentile of the posterior", unit)
+    yield _numbers(f"{name}_high", high, "84th percentile of the posterior", unit)
+
+
+def _votes(concentration: np.ndarray) -> Iterator[tuple[pa.Field, pa.Array]]:
+    p = probabilities(concentration)
+    for j, answer in enumerate(ANSWER_COLUMNS):
+        yield _numbers(answer, p[:, j], "probability of this answer, given that the question is asked")
+    order = {"order": json.dumps(ANSWER_COLUMNS)}
+    yield _list("concentration", concentration, "Dirichlet concentrations of the answers in 'order'", order)
+
+
+def probabilities(concentration: np.ndarray) -> np.ndarray:
+    """Expected vote fractions of Dirichlet concentrations [n, answers]; each question's sum to one."""
+    p = np.empty_like(concentration)
+    for part in TREE.slices.values():
+        p[:, part] = concentration[:, part] / concentration[:, part].sum(axis=1, keepdims=True)
+    return p
+
+
+_COLUMNS = {"redshift": _redshift, "photometry": _photometry, "radius": _radius, "votes": _votes}
+
+
+def _field(name: str, kind: pa.DataType, description: str, unit: str = "", more: dict | None = None) -> pa.Field:
+    metadata = {"description": description, **({"unit": unit} if unit else {}), **(more or {})}
+    return pa.field(name, kind, metadata=metadata)
+
+
+def _numbers(name: str, values: np.ndarray, description: str, unit: str = "") -> tuple[pa.Field, pa.Array]:
+    return _field(name, pa.float32(), description, unit), pa.array(values.astype("float32"))
+
+
+def _list(name: str, values: np.ndarray, description: str, more: dict[str, str]) -> tuple[pa.Field, pa.Array]:
+    array = pa.FixedSizeListArray.from_arrays(pa.array(values.astype("float32").ravel()), values.shape[1])
+    return _field(name, array.type, description, more=more), array
+
+
+def write_table(catalogue: pa.Table, path: Path) -> None:
+    """Write the catalogue in the format that the name ends in.
+
+    FITS keeps lists as vector columns, and units; CSV gives each number of a list a column of its own.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        pq.write_table(catalogue, path, compression="zstd")
+    elif suffix == ".fits":
+        _write_fits(catalogue, path)
+    else:
+        import pyarrow.csv as csv
+
+        csv.write_csv(_flat(catalogue), path)
+
+
+def _write_fits(catalogue: pa.Table, path: Path) -> None:
+    from astropy.table import Table
+
+    columns = Table(meta={"HISTORY": json.loads(catalogue.schema.metadata[b"morph"])["made_by"]})
+    for field, column in zip(catalogue.schema, catalogue.columns, strict=True):
+        whole = column.combine_chunks()
+        if pa.types.is_fixed_size_list(field.type):
+            values = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
+        else:
+            values = whole.to_numpy(zero_copy_only=False)
+        columns[field.name] = values.astype(str) if values.dtype == object else values
+        columns[field.name].unit = (field.metadata or {}).get(b"unit", b"").decode() or None
+    columns.write(path, format="fits", overwrite=True)
+
+
+def _flat(catalogue: pa.Table) -> pa.Table:
+    """Lists spread over columns: ``redshift_quantiles_0.01``, ``concentration_<question>_<answer>``."""
+    flat: dict[str, pa.Array] = {}
+    for field, column in zip(catalogue.schema, catalogue.columns, strict=True):
+        if not pa.types.is_fixed_size_list(field.type):
+            flat[field.name] = column
+            continue
+        whole = column.combine_chunks()
+        values = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
+        for label, each in zip(
+            json.loads(field.metadata.get(b"levels") or field.metadata[b"order"]), values.T, strict=True
+        ):
+            flat[f"{field.name}_{label}"] = pa.array(each)
+    return pa.table(flat)
+
+
+def write_predictions(
+    predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str, Any], to: Path
+) -> list[Path]:
     """Write `to` and, where images are predicted, ``NAME_images.npy`` and ``NAME_images.png`` beside it.
 
     Returns what was written. The stamps are float32 [n, size, size, 3] in the order of the catalogue's rows. The
@@ -32,3 +183,58 @@ def write(predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str,
         for save, path in zip(wanted.values(), building, strict=True):
             save(path)
     return [*wanted]
+
+
+def comparison_lines(predicted: Predicted, galaxies: Galaxies) -> list[str]:
+    """A sentence for everything predicted that the dataset also holds, empty where it holds none of it.
+
+    Galaxies predicted from the prior count: they are part of what the catalogue says.
+    """
+    found: list[str] = []
+    for modality, guess in predicted.values.items():
+        have = known(galaxies, modality)
+        if have.any() and modality in _COMPARISONS:
+            found += _COMPARISONS[modality](guess[have], values(galaxies, modality)[have])
+    return found
+
+
+def _compare_redshift(draws: np.ndarray, truth: np.ndarray) -> Iterator[str]:
+    yield f"Photo-z: {photoz.line(photoz.measure(draws, truth))}"
+
+
+def _compare_votes(concentration: np.ndarray, votes: np.ndarray) -> Iterator[str]:
+    figures = metrics.measure(votes, probabilities(concentration), concentration)
+    if "all/rms" in figures:
+        rms = figures["all/rms"]
+        yield (
+            f"Vote fractions of {rms.n:,} galaxies are off by {rms.value:.3f} ({rms.low:.3f} to {rms.high:.3f}) root "
+            f"mean square, each question weighted by how many volunteers reach it."
+        )
+
+
+def _compare_photometry(draws: np.ndarray, truth: np.ndarray) -> Iterator[str]:
+    for j, band in enumerate(BANDS):
+        yield f"Magnitude in {band}: {_scatter(draws[..., j], truth[:, j], ' mag')}"
+
+
+def _compare_radius(draws: np.ndarray, truth: np.ndarray) -> Iterator[str]:
+    yield f"Radius: {_scatter(np.log10(draws), np.log10(truth), ' dex')}"
+
+
+_COMPARISONS = {
+    "redshift": _compare_redshift,
+    "votes": _compare_votes,
+    "photometry": _compare_photometry,
+    "radius": _compare_radius,
+}
+
+
+def _scatter(draws: np.ndarray, truth: np.ndarray, unit: str) -> str:
+    """Scatter, bias and coverage of posteriors, draws [n, k], in words."""
+    low, median, high = np.quantile(draws, [LOW, 0.5, HIGH], axis=1)
+    error = median - truth
+    inside = np.mean((low < truth) & (truth < high))
+    return (
+        f"scatter {photoz.sigma_mad(error):.3f}{unit} about a median error of {np.median(error):+.3f}{unit}; "
+        f"{100 * inside:.0f} % of {len(truth):,} galaxies inside their 68 % interval."
+    )

@@ -12,11 +12,11 @@ from morph.sizes import NETWORK_SIZE
 from morph.stamps.stretch import centre_crop, reconstruction_pictures, to_pictures
 from morph.votes import vote_counts
 from training import plots
-from training.evaluation import reliability_plots
+from training.evaluation import diagnostic_plots
 from training.evaluation.tables import show
 from training.experiments.comparison import Comparison
 from training.metrics import votes as metrics
-from training.metrics.four_classes import four_classes
+from training.metrics.categories import four_classes
 
 Answers = Mapping[str, np.ndarray]
 
@@ -163,13 +163,13 @@ def calibration_section(galaxies: Galaxies, answers: Answers) -> Section | None:
         f"{len(galaxies):,} galaxies{simulated_mark(galaxies.simulated)}; bars at the dots are 95 % intervals, those "
         f"below count the answers. The error is that of the most probable answer, the noise what scatter alone "
         f"makes of it.</p>"
-        f'<div class="plot">{svg(reliability_plots.reliability(curves, figures))}</div>'
+        f'<div class="plot">{svg(diagnostic_plots.reliability(curves, figures))}</div>'
     )
     if "all/coverage-90" in figures:
         body += (
             "<p>The model also says how far the votes will scatter. Of the vote fractions of galaxies with ten votes "
             "or more, half should lie in its 50 % intervals and nine of ten in its 90 % intervals.</p>"
-            f'<div class="plot">{svg(reliability_plots.coverage(figures))}</div>'
+            f'<div class="plot">{svg(diagnostic_plots.coverage(figures))}</div>'
         )
     return Section("Calibration", body)
 

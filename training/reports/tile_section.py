@@ -16,7 +16,7 @@ from morph.stamps.cutting import Flag
 from morph.stamps.flags import is_clean
 from morph.stamps.stretch import BAND_WEIGHTS, to_composite
 from morph.tiles.tile import Tile
-from training.metrics.four_classes import FOUR_CLASSES, four_classes
+from training.metrics.categories import FOUR_CLASSES, four_classes
 
 #: Pixels across the picture of a tile, and arcsec across that of one galaxy on it.
 OVERVIEW, STAMP = 1100, 16.0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from morph.sizes import FIELD, NETWORK_SIZE
-from training.evaluation import calibration_table
+from training.evaluation import tables
 from training.evaluation.evaluate import Evaluation, title_of
 from training.evaluation.tables import COLUMNS, LEGEND, evaluation_lines, show
 
@@ -109,7 +109,7 @@ def card(
         field=FIELD,
         command=command,
         last=last,
-        legend=f"{LEGEND} {calibration_table.LEGEND}",
+        legend=f"{LEGEND} {tables.CALIBRATION_LEGEND}",
         history=f"\n{history}\n" if history else "",
         afterthought=f"\n{AFTERTHOUGHT}" if AFTERTHOUGHT else "",
         **{name: f"{count:,}" for name, count in counts.items()},
@@ -129,7 +129,7 @@ def _section(evaluation: Evaluation) -> str:
 
 
 def _calibration(evaluation: Evaluation) -> list[str]:
-    titles = [title for _, title, _ in calibration_table.COLUMNS]
-    rows = [["question", "n", *titles], ["---"] * (2 + len(titles)), *calibration_table.calibration_rows(evaluation)]
-    notes = calibration_table.calibration_lines(evaluation)
+    titles = [title for _, title, _ in tables.CALIBRATION_COLUMNS]
+    rows = [["question", "n", *titles], ["---"] * (2 + len(titles)), *tables.calibration_rows(evaluation)]
+    notes = tables.calibration_lines(evaluation)
     return ["", *("| " + " | ".join(row) + " |" for row in rows), "", *notes[1:]] if notes else []

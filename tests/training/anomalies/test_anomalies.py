@@ -9,7 +9,7 @@ from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.votes import empty_votes, set_votes
 from training.evaluation.anomalies import ALL, REAL, SCORES, auroc, check_alphas, measure_anomalies
-from training.evaluation.anomaly_table import anomaly_lines, anomaly_table
+from training.evaluation.tables import anomaly_lines, anomaly_table
 from training.experiments import tracking
 from training.fitting.anomaly_reference import FEWEST_NORMAL, learn_reference
 from training.fitting.injected import KINDS

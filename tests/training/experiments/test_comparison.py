@@ -72,7 +72,7 @@ def test_each_set_of_galaxies_is_compared_by_itself(sample, run_of):
 def test_a_handful_of_galaxies_shows_no_difference(sample, run_of):
     few = sample.select(np.arange(6))
     found = compare([run_of("poor", few, 0.0), run_of("good", few, 1.0)], resamples=50)
-    assert found.differences[0, 1]["smooth-or-featured/accuracy"].exceeds_noise
+    assert found.differences[0, 1]["smooth-or-featured/accuracy"].significant
     assert found.beyond_noise() == []
     assert found.clear_leader("smooth-or-featured/accuracy") is None
 
@@ -132,4 +132,4 @@ def test_the_verb_prints_runs_side_by_side(three_runs):
     (printed,) = json.loads(done.stdout)["comparisons"]
     assert [run["name"] for run in printed["runs"]] == ["poor", "good"]
     (difference,) = printed["differences"]
-    assert difference["figures"]["four-class/accuracy"]["exceeds_noise"] is True
+    assert difference["figures"]["four-class/accuracy"]["significant"] is True

@@ -16,7 +16,7 @@ from training.experiments import registry, tracking
 from training.experiments.comparison import compare_all
 from training.experiments.promotion import _was_trained_on, promote, stretched
 from training.experiments.run_selection import find, with_version
-from training.metrics.votes import Figure
+from training.metrics.estimates import Estimate
 
 ROUNDED = TREE.slices["how-rounded"]
 
@@ -172,7 +172,7 @@ def test_galaxies_decide_what_was_trained_on_and_names_only_where_no_galaxies_ar
 
 
 def test_an_interval_is_stretched_about_its_value():
-    wide = stretched(Figure(-0.2, -0.3, -0.15, 50), 2.0)
+    wide = stretched(Estimate(-0.2, -0.3, -0.15, 50), 2.0)
     assert (wide.value, wide.low, wide.high) == pytest.approx((-0.2, -0.4, -0.1))
 
 

@@ -12,7 +12,7 @@ from training.experiments import registry
 from training.experiments.seen import Seen
 from training.experiments.train import train
 from training.experiments.unfinished import UNFINISHED
-from training.fitting.fit import Recipe
+from training.fitting.objective import Recipe
 from training.fitting.sets import Task, training_sets
 
 

@@ -9,7 +9,7 @@ from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
 from morph.model.calibration import Calibration
 from training.fitting import calibrate
 from training.fitting.calibrate import FEWEST_ASKED, Correction, fit_question
-from training.metrics.votes import dirichlet_multinomial
+from training.metrics.dirichlet import dirichlet_multinomial
 
 BAR = TREE.slices["bar"]
 CONCENTRATION = np.random.default_rng(0).gamma(1.5, 6.0, (3000, 3)) + 0.3

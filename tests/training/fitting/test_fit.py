@@ -13,7 +13,9 @@ from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from training.fitting.batches import unanswered
-from training.fitting.fit import Recipe, fit, freeze
+from training.fitting.fit import fit
+from training.fitting.objective import Recipe
+from training.fitting.optimisation import freeze
 
 #: Two steps of eight galaxies.
 SHORT = Recipe(epochs=1, steps=2, batch_size=8)

@@ -10,7 +10,7 @@ from morph.domain_shift.report import lines
 from morph.model.classifier import Classifier
 from training.fitting import reference_sample as shift
 from training.fitting.batches import unanswered
-from training.fitting.reference_sample import right_answers, shift_of, store_reference_sample
+from training.fitting.reference_sample import correct_answers, shift_of, store_reference_sample
 from training.metrics.votes import measure
 from training.reports.report import write_report
 
@@ -46,7 +46,7 @@ def test_small_sets_are_remembered_whole_and_large_ones_share_the_room(monkeypat
 
 def test_what_is_right_is_what_the_accuracy_counts(sample, answers_for):
     answers = answers_for(sample, skill=0.7)
-    right = right_answers(sample.votes, answers["probabilities"])
+    right = correct_answers(sample.votes, answers["probabilities"])
     figures = measure(sample.votes, answers["probabilities"], resamples=10)
     for k, question in enumerate(TREE):
         if f"{question.name}/accuracy" in figures:

@@ -8,8 +8,7 @@ from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from training.evaluation.crossvalidate import folds_of
 from training.experiments.seen import Seen
-from training.fitting.sets import Task, training_sets
-from training.fitting.single_class import check_labels, single_class, told
+from training.fitting.sets import Task, check_labels, single_class, single_class_note, training_sets
 
 
 @pytest.fixture
@@ -35,8 +34,8 @@ def test_a_question_with_one_answer_is_found_and_one_with_two_is_not(sample):
     assert single_class(round_ones.votes) == {"smooth-or-featured": "smooth"}
     assert single_class(sample.votes) == {"disk-edge-on": "yes"}
     assert check_labels([round_ones, sample]) == {"disk-edge-on": "yes"}
-    assert "disk-edge-on: yes" in told(single_class(sample.votes), "so what")
-    assert told({}, "so what") == ""
+    assert "disk-edge-on: yes" in single_class_note(single_class(sample.votes), "so what")
+    assert single_class_note({}, "so what") == ""
 
 
 def test_training_on_galaxies_without_labels_is_bad_input(unlabelled):

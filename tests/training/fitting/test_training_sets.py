@@ -6,7 +6,7 @@ import pytest
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.votes import empty_votes, set_votes
 from training.experiments.train import train
-from training.fitting.fit import Recipe
+from training.fitting.objective import Recipe
 from training.fitting.sets import Task, training_sets
 
 

@@ -184,7 +184,7 @@ def test_labels_reach_the_sources_of_a_tile_by_position(morph, tile, write, tmp_
         (["{tile}", "--catalog", "{folder}/none.csv"], "There is no catalogue at"),
         (["{tile}", "--catalog", "{folder}/far.csv", "--detect"], "not both"),
         (["{tile}", "--detect", "--pixel-scale", "0.2"], "--pixel-scale is for cutouts"),
-        (["{folder}/words_g.fits"], "Not one galaxy can be imported"),
+        (["{folder}/words_g.fits"], "No galaxy can be imported"),
         (["{cutouts}", "{folder}/picture.png"], "import one kind at a time"),
     ],
 )

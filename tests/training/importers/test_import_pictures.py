@@ -133,7 +133,7 @@ def test_galaxy10_file(morph, draw, tmp_path):
         (["{folder}/nowhere", "--survey", "sdss"], "Nothing is at"),
         (["{folder}/*.png", "--survey", "sdss"], "Nothing matches"),
         (["{folder}/empty", "--survey", "sdss"], "There are no images in"),
-        (["{folder}/words", "--survey", "sdss"], "Not one galaxy can be imported"),
+        (["{folder}/words", "--survey", "sdss"], "No galaxy can be imported"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/none.csv"], "no table of labels"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/others.csv"], "No label in"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/twice.csv"], "'0101' occurs twice"),

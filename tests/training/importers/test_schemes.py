@@ -7,9 +7,8 @@ import pytest
 
 from morph.decision_tree import VOTE_COLUMNS, column_name, question_of
 from morph.errors import InputError
-from training.importers.classes import read_mapping
 from training.importers.labels import Labels
-from training.importers.schemes import recognise
+from training.importers.schemes import read_mapping, recognise
 
 
 def votes(labels: Labels, row: int = 0) -> dict[str, float]:

@@ -5,7 +5,7 @@ import pytest
 
 from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
 from training.metrics import votes as metrics
-from training.metrics.intervals import covered, in_front
+from training.metrics.dirichlet import covered, in_front
 
 
 def votes_like(concentration: np.ndarray, volunteers: int, seed: int = 0) -> np.ndarray:

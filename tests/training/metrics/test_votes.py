@@ -12,9 +12,11 @@ from morph.decision_tree import ANSWERS, COARSE, TREE, VOTE_COLUMNS
 from morph.votes import empty_votes, set_votes, vote_counts
 from training.importers.decision_trees import GALAXY_ZOO_2
 from training.metrics import votes as metrics
-from training.metrics.cells import Cells, chained_probabilities, chained_votes
-from training.metrics.four_classes import (
+from training.metrics.categories import (
     FOUR_CLASSES,
+    Cells,
+    chained_probabilities,
+    chained_votes,
     expressed,
     four_classes,
     four_classes_of_votes,
@@ -180,7 +182,7 @@ def test_paired_differences_are_narrower_than_those_of_unpaired_intervals(probab
     alone = [metrics.measure(votes, p)["smooth-or-featured/accuracy"] for p in (first, second)]
     assert paired.value == pytest.approx(alone[1].value - alone[0].value)
     assert paired.high - paired.low < 0.7 * max(f.high - f.low for f in alone)
-    assert paired.exceeds_noise
+    assert paired.significant
 
 
 def test_a_model_does_not_differ_from_itself(random_probabilities):
@@ -188,7 +190,7 @@ def test_a_model_does_not_differ_from_itself(random_probabilities):
     votes = votes_of(*[{SMOOTH: 3, FEATURED: 2}] * 50)
     for figure in metrics.differences(votes, (p, 5 * p), (p, 5 * p), resamples=100).values():
         assert (figure.value, figure.low, figure.high) == (0, 0, 0)
-        assert not figure.exceeds_noise
+        assert not figure.significant
 
 
 def test_the_same_seed_gives_the_same_intervals(random_probabilities):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from morph.dataset import Galaxies, GalaxiesWriter
-from training.evaluation import photoz_plots as plots
+from training.evaluation import diagnostic_plots as plots
 from training.evaluation.photoz import evaluate_photoz
 from training.metrics import photoz as metrics
 

@@ -15,9 +15,8 @@ from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.votes import empty_votes, set_votes
 from training.cli.predict import command
-from training.prediction import table as predicted_table
-from training.prediction.modalities import MODALITIES, known, parse
-from training.prediction.predict import choose, described, predict
+from training.prediction import output
+from training.prediction.predict import MODALITIES, choose, described, known, parse, predict
 
 N = 10
 #: The galaxy of which only its image and its name are known.
@@ -114,7 +113,7 @@ def test_magnitudes_in_one_band_alone_are_not_photometry(measured):
 
 
 def test_a_posterior_is_ninety_nine_quantiles_that_the_column_explains(everything):
-    table = predicted_table.table(everything, {"made_by": "a test"})
+    table = output.table(everything, {"made_by": "a test"})
     field = table.schema.field("redshift_quantiles")
     assert np.allclose(json.loads(field.metadata[b"levels"]), np.arange(1, 100) / 100)
     quantiles = np.array(table["redshift_quantiles"].to_pylist())
@@ -126,7 +125,7 @@ def test_a_posterior_is_ninety_nine_quantiles_that_the_column_explains(everythin
 
 
 def test_votes_are_probabilities_that_sum_to_one(classifier, measured):
-    table = predicted_table.table(predict(classifier, measured, ["image"], ["votes"], draws=20), {"made_by": "a test"})
+    table = output.table(predict(classifier, measured, ["image"], ["votes"], draws=20), {"made_by": "a test"})
     for question in TREE:
         total = sum(table[column].to_numpy() for column in map(column_name, question.columns))
         np.testing.assert_allclose(total, 1, rtol=1e-5)
@@ -134,9 +133,9 @@ def test_votes_are_probabilities_that_sum_to_one(classifier, measured):
 
 
 def test_fits_and_csv_hold_what_parquet_holds(everything, tmp_path):
-    table = predicted_table.table(everything, {"made_by": "a test"})
-    for suffix in predicted_table.SUFFIXES:
-        predicted_table.write(table, tmp_path / f"all{suffix}")
+    table = output.table(everything, {"made_by": "a test"})
+    for suffix in output.SUFFIXES:
+        output.write_table(table, tmp_path / f"all{suffix}")
     quantiles = np.array(pq.read_table(tmp_path / "all.parquet")["redshift_quantiles"].to_pylist())
     fits, flat = Table.read(tmp_path / "all.fits"), csv.read_csv(tmp_path / "all.csv")
     np.testing.assert_allclose(fits["redshift_quantiles"], quantiles, rtol=1e-6)

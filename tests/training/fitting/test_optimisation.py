@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.fitting.batch_statistics import settle
+from training.fitting.optimisation import refresh_batch_statistics
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def batches() -> list[tuple[np.ndarray, None]]:
 
 def test_statistics_become_the_median_over_all_batches(model, batches):
     norm = model.get_layer("norm")
-    assert settle(model, batches, [model]) == 1
+    assert refresh_batch_statistics(model, batches, [model]) == 1
     expected = np.median([given.mean(axis=0) for given, _ in batches], axis=0)
     np.testing.assert_allclose(np.array(norm.moving_mean), expected, rtol=1e-4)
     variances = np.median([given.var(axis=0) for given, _ in batches], axis=0)
@@ -29,14 +29,14 @@ def test_statistics_become_the_median_over_all_batches(model, batches):
 
 def test_one_wild_batch_changes_little(model, batches):
     norm = model.get_layer("norm")
-    settle(model, batches, [model])
+    refresh_batch_statistics(model, batches, [model])
     before = np.array(norm.moving_variance)
-    settle(model, [*batches, (1000 * batches[0][0], None)], [model])
+    refresh_batch_statistics(model, [*batches, (1000 * batches[0][0], None)], [model])
     assert (np.array(norm.moving_variance) < 2 * before).all()
 
 
 def test_frozen_statistics_stay(model, batches):
     norm = model.get_layer("norm")
     norm.trainable = False
-    assert settle(model, batches, [model]) == 0
+    assert refresh_batch_statistics(model, batches, [model]) == 0
     np.testing.assert_array_equal(np.array(norm.moving_mean), 0)

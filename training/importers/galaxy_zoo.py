@@ -6,14 +6,15 @@ number of volunteers is carried down the tree from the fractions. The challenge'
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
 
+from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of
 from morph.votes import DEBIASED
 from training.importers.decision_trees import GALAXY_ZOO_2, GALAXY_ZOO_2_ASKED_AFTER
-from training.importers.labels import Labels, assemble
-from training.importers.measures import choose_kind, kind_of
+from training.importers.labels import Labels, add, assemble, choose_kind, kind_of
 from training.importers.tables import Table
 
 #: The answers of each question in the order of the tables and of Kaggle's class numbers. a14 is "odd: yes".
@@ -32,20 +33,20 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 }
 
 #: What is published about each answer, best first.
-MEASURES = ("count", "weighted_fraction", "fraction", "debiased")
+GZ2_MEASURES = ("count", "weighted_fraction", "fraction", "debiased")
 
 #: Volunteers of a galaxy whose table does not say: the median of Galaxy Zoo 2 is 44.
 VOLUNTEERS = 40.0
 
-_COLUMN = re.compile(r"^(t\d\d)_.*_(a\d\d)_.*?_(count|weighted_fraction|fraction|debiased)$", re.I)
+_GZ2_COLUMN = re.compile(r"^(t\d\d)_.*_(a\d\d)_.*?_(count|weighted_fraction|fraction|debiased)$", re.I)
 _KAGGLE = re.compile(r"^class(\d+)\.(\d+)$", re.I)
 
 
-def published(table: Table, kind: str | None = None) -> Labels | None:
+def galaxy_zoo_2(table: Table, kind: str | None = None) -> Labels | None:
     """Votes of a table with Galaxy Zoo 2's columns; of the given kind, or raw where it has both."""
     found: dict[str, dict[str, str]] = {}
     for column in table.columns:
-        if match := _COLUMN.match(column):
+        if match := _GZ2_COLUMN.match(column):
             question, answer, measure = (part.lower() for part in match.groups())
             if answer in QUESTIONS.get(question, ()):
                 found.setdefault(measure, {})[answer] = column
@@ -54,7 +55,7 @@ def published(table: Table, kind: str | None = None) -> Labels | None:
     usable = [name for name, columns in found.items() if all(answer in columns for answer in QUESTIONS["t01"])]
     kind, notes = choose_kind(usable or found, kind, table)
     # A table may give plain fractions for a few answers and weighted ones for all.
-    measure = max((name for name in MEASURES if kind_of(name) == kind), key=lambda name: len(found.get(name, ())))
+    measure = max((name for name in GZ2_MEASURES if kind_of(name) == kind), key=lambda name: len(found.get(name, ())))
     columns = found[measure]
     if measure == "count":
         values = {answer: table.counts(column) for answer, column in columns.items()}
@@ -134,3 +135,113 @@ def _shared(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _missing(complete: list[str], why: str) -> list[str]:
     return [f"{question} is left out: {why}." for question in QUESTIONS if question not in complete]
+
+
+#: Answers under the names of other campaigns, and the shared vote column that each counts for.
+OTHER_NAMES = {
+    "bar_yes": "bar_strong-or-weak",
+    "bulge-size_obvious": "bulge-size_large-or-moderate",
+    "bulge-size_just-noticeable": "bulge-size_small",
+    "bulge-size_no": "bulge-size_none",
+    "how-rounded_completely": "how-rounded_round",
+    "how-rounded_cigar": "how-rounded_cigar-shaped",
+    "merging_neither": "merging_none",
+    "merging_tidal-debris": "merging_disturbance",
+    "merging_both": "merging_any",
+    "something-odd_yes": "odd-feature_any",
+    "something-odd_no": "odd-feature_none",
+    "bulge-shape_round": "edge-on-bulge_rounded",
+    "bulge-shape_boxy": "edge-on-bulge_boxy",
+    "bulge-shape_no-bulge": "edge-on-bulge_none",
+}
+
+
+_KNOWN = {**{name: name for name in VOTE_COLUMNS}, **OTHER_NAMES}
+
+
+_SPELLED = {column_name(name): name for name in _KNOWN}
+
+
+_QUESTIONS = "|".join(sorted({question_of(name).replace("-", "[-_]") for name in _KNOWN}, key=len, reverse=True))
+
+
+#: Where all is underscores, what stands between question and answer is a campaign only if it has a number (dr5, gz2).
+_CAMPAIGN = r"-[a-z0-9]+|_[a-z]+\d+"
+
+
+_DECALS_COLUMN = re.compile(rf"^({_QUESTIONS})({_CAMPAIGN})?_([a-z0-9_-]+?)(_count|_fraction|_debiased)?$", re.I)
+
+
+#: Counts first, then the volunteers' fractions, then those corrected for distance.
+DECALS_MEASURES = ("count", "fraction", "debiased")
+
+
+def galaxy_zoo_decals(table: Table, kind: str | None = None) -> Labels | None:
+    """Votes of a table with Galaxy Zoo DECaLS's or DESI's columns; of the given kind, or raw where it has both."""
+    campaigns: dict[str, dict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
+    for column in table.columns:
+        if match := _DECALS_COLUMN.match(column.lower()):
+            question, campaign, answer, measure = match.groups()
+            if name := _SPELLED.get(column_name(f"{question}_{answer}")):
+                campaigns[campaign or ""][(measure or "_count")[1:]][name] = column
+    if not campaigns:
+        return None
+    usable = [name for of in campaigns.values() for name, columns in of.items() if _complete_questions(columns)[0]]
+    kind, notes = choose_kind(usable or ["count"], kind, table)
+    votes = np.full((len(table), len(VOTE_COLUMNS)), np.nan, dtype="float32")
+    used = []
+    for campaign, measures in campaigns.items():
+        of_kind = [name for name in DECALS_MEASURES if kind_of(name) == kind]
+        measure = max(of_kind, key=lambda name: len(measures.get(name, ())))
+        if measure not in measures:
+            notes.append(f"{campaign[1:] or 'the first campaign'} is left out: it has no {kind} votes.")
+            continue
+        columns, lone = _complete_questions(measures[measure])
+        notes += [
+            f"{name}{campaign and f' ({campaign[1:]})'} is left out: it is its question's only answer."
+            for name in lone
+        ]
+        if measure == "count":
+            counts = {name: table.counts(column) for name, column in columns.items()}
+        else:
+            counts = _counts_of_campaign(table, campaign, table.fractions(columns))
+        shared: dict[str, np.ndarray] = {}
+        for name, count in counts.items():
+            shared[_KNOWN[name]] = shared.get(_KNOWN[name], np.zeros(len(table))) + count
+        votes = add(votes, assemble(shared, len(table)))
+        used.append(f"{campaign[1:] + ' ' if campaign else ''}{measure}s".replace("debiaseds", "debiased fractions"))
+    return Labels(f"Galaxy Zoo DECaLS / DESI columns ({', '.join(used)})", votes, notes, kind=kind)
+
+
+def _complete_questions(columns: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Columns of questions with at least two answers, and the answers that stand alone."""
+    answers: dict[str, list[str]] = defaultdict(list)
+    for name in columns:
+        answers[question_of(name)].append(name)
+    lone = [names[0] for names in answers.values() if len(names) == 1]
+    return {name: column for name, column in columns.items() if name not in lone}, lone
+
+
+def _counts_of_campaign(table: Table, campaign: str, fractions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Fractions times the number of volunteers who were asked: the table's own totals where it has them, else
+    `VOLUNTEERS` carried down the tree."""
+    asked: dict[str, np.ndarray] = {}
+    counts: dict[str, np.ndarray] = {}
+    for question in TREE:
+        names = [name for name in fractions if question_of(_KNOWN[name]) == question.name]
+        if not names:
+            continue
+        own_name = question_of(names[0])
+        name = f"{own_name}{campaign}_total-votes"
+        total = table.find((name, column_name(name)))
+        if total is not None:
+            asked[question.name] = table.counts(total)
+        elif not question.asked_after:
+            asked[question.name] = np.full(len(table), VOLUNTEERS)
+        else:
+            parents = [f"{parent}_{answer}" for parent, answer in question.asked_after]
+            came = [counts[parent] for parent in parents if parent in counts]
+            asked[question.name] = sum(came, np.zeros(len(table)))
+        for name in names:
+            counts[name] = asked[question.name] * fractions[name]
+    return counts

@@ -7,8 +7,7 @@ answers before it, so where only one path leads there, the row says those as wel
 import numpy as np
 
 from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of
-from training.importers.classes import normalise
-from training.importers.labels import Labels, assemble
+from training.importers.labels import Labels, assemble, normalise
 from training.importers.tables import Table
 
 #: Each question by words that only its text has, and its answers' texts.

@@ -1,16 +1,22 @@
-"""What a Dirichlet says beyond its mean: intervals of votes that should cover them, and which answer is in front."""
+"""What a Dirichlet says beyond its mean."""
 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import gammainc, gammaincinv
+from scipy.special import gammainc, gammaincinv, gammaln
 
 #: The central intervals whose coverage is measured.
 LEVELS = (0.5, 0.9)
+
+
 #: Votes below which a vote fraction is too coarse to ask whether an interval holds it.
 FEWEST_VOTES = 10
+
+
 #: Volunteers behind a hard class, about as many as Galaxy Zoo asked of each galaxy (Lintott et al. 2011).
 VOLUNTEERS = 38
+
+
 #: Nodes of the integral over the leading answer's fraction: three digits.
 _NODES = 24
 
@@ -76,3 +82,18 @@ def in_front(concentration: np.ndarray, which: np.ndarray, voters: np.ndarray) -
     below = gammainc(concentration[:, :, None], own[:, None, :])
     below[rows, which] = 1
     return below.prod(axis=1) @ weights / 2
+
+
+def dirichlet_multinomial(
+    counts: np.ndarray, concentration: np.ndarray, total: np.ndarray | None = None
+) -> np.ndarray:
+    """Log-probability of votes over the answers of one question, [n].
+
+    ln P = ln N! G(A) / G(N + A) + sum_k ln G(k_i + a_i) / (k_i! G(a_i)), with N = sum k and A = sum a
+    (Mosimann 1962; for Galaxy Zoo, Walmsley et al. 2020). Adding answers up adds their concentrations; where the
+    same answer stands in several of the columns, alone and in a union, `total` [n] says what A is.
+    """
+    n, a = counts.sum(axis=-1), concentration.sum(axis=-1) if total is None else total
+    whole = gammaln(n + 1) + gammaln(a) - gammaln(n + a)
+    each = gammaln(counts + concentration) - gammaln(counts + 1) - gammaln(concentration)
+    return whole + each.sum(axis=-1)
