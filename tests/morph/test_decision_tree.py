@@ -16,13 +16,8 @@ from morph.decision_tree import (
     vote_column,
 )
 from morph.votes import empty_votes, set_votes
-from training.importers.decision_trees import (
-    GALAXY10_CLASSES,
-    GALAXY_ZOO_1_CLASSES,
-    GALAXY_ZOO_2,
-    GALAXY_ZOO_2_ASKED_AFTER,
-    RING_CLASSES,
-)
+from training.importers.galaxy_zoo import GALAXY_ZOO_2, GALAXY_ZOO_2_ASKED_AFTER
+from training.importers.schemes import GALAXY10_CLASSES, GALAXY_ZOO_1_CLASSES, RING_CLASSES
 
 
 def test_parents_come_before_their_children():

@@ -1,4 +1,4 @@
-"""Anomalies planted on normal galaxies, to measure what the anomaly score finds and to teach it what to look at.
+"""Anomalies injected into normal galaxies, to train the anomaly score and to measure what it finds.
 
 Strengths are in units of the galaxy's central brightness (the mean inside two thirds of a half-light radius), so
 that something planted on a faint galaxy is as faint as the galaxy. The ranges run from what a careful person just
@@ -21,13 +21,13 @@ RADIUS = NETWORK_SIZE / FIELD
 #: Width (sigma, pixels) of a point source where a stamp does not say how large its pixels are: that of a
 #: composite of a galaxy with a half-light radius of about five arcsec in SDSS.
 POINT = 1.4
-#: The sharpest and the widest point source that is planted.
+#: The sharpest and the widest point source that is injected.
 SHARPEST, WIDEST = 1.0, 4.0
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """What the planting of one kind works on.
+class _Hosts:
+    """Galaxies that one kind of anomaly is injected into.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class _Stage:
     others : the same of other galaxies of the set.
     noise : sky noise of `flux`, [n].
     point : sigma of a point source, pixels, [n].
-    random : the only source of chance.
+    random : the only source of random numbers.
     """
 
     flux: np.ndarray
@@ -49,7 +49,7 @@ class _Stage:
         return self.random.uniform(low, high, (len(self.flux), 1, 1)).astype("float32")
 
     def strength(self, low: float, high: float) -> np.ndarray:
-        """Brightness, log-uniform, [n, 1, 1]; never below four times the noise, where nobody could see it."""
+        """Brightness, log-uniform, [n, 1, 1]; never below four times the noise, where it would be invisible."""
         drawn = low * (high / low) ** self.draw(0, 1)
         return np.maximum(drawn, 4 * self.noise[:, None, None])
 
@@ -70,99 +70,99 @@ class _Stage:
         return bands / bands.mean(axis=-1, keepdims=True)
 
 
-def _merger(stage: _Stage) -> np.ndarray:
+def _merger(hosts: _Hosts) -> np.ndarray:
     """Another galaxy of the set, 0.7 to 1.7 half-light radii away, 0.35 to 1.2 times as bright."""
-    x, y = stage.grid()
-    # Another galaxy's own neighbours and the edge of its stamp stay behind.
+    x, y = hosts.grid()
+    # Without the other galaxy's own neighbours and the edge of its stamp.
     kept = np.clip((2.6 - np.hypot(x, y) / RADIUS) / 0.8, 0, 1)[None, ..., None]
-    placed = _shifted(np.nan_to_num(stage.others) * kept, *stage.around(0.7, 1.7))
-    return stage.flux + stage.strength(0.35, 1.2)[..., None] * placed
+    placed = _shifted(np.nan_to_num(hosts.others) * kept, *hosts.around(0.7, 1.7))
+    return hosts.flux + hosts.strength(0.35, 1.2)[..., None] * placed
 
 
-def _ring(stage: _Stage) -> np.ndarray:
+def _ring(hosts: _Hosts) -> np.ndarray:
     """A detached blue ring, 1.1 to 2.1 half-light radii from the centre."""
-    x, y = stage.grid()
-    angle, axis_ratio = stage.draw(0, np.pi), stage.draw(0.5, 1.0)
+    x, y = hosts.grid()
+    angle, axis_ratio = hosts.draw(0, np.pi), hosts.draw(0.5, 1.0)
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     radius = np.hypot(along, across / axis_ratio)
-    width = np.hypot(RADIUS * stage.draw(0.1, 0.2), stage.point[:, None, None])
-    ring = np.exp(-0.5 * ((radius - RADIUS * stage.draw(1.1, 2.1)) / width) ** 2)
-    return stage.flux + (stage.strength(0.15, 0.5) * ring)[..., None] * stage.colour(-0.6, -0.1)
+    width = np.hypot(RADIUS * hosts.draw(0.1, 0.2), hosts.point[:, None, None])
+    ring = np.exp(-0.5 * ((radius - RADIUS * hosts.draw(1.1, 2.1)) / width) ** 2)
+    return hosts.flux + (hosts.strength(0.15, 0.5) * ring)[..., None] * hosts.colour(-0.6, -0.1)
 
 
-def _arc(stage: _Stage) -> np.ndarray:
+def _arc(hosts: _Hosts) -> np.ndarray:
     """A thin blue lensing arc of 50 to 140 degrees, 0.9 to 2 half-light radii from the centre, and half the time
     a counter-image across from it."""
-    x, y = stage.grid()
-    place, spread = stage.draw(-np.pi, np.pi), np.radians(stage.draw(50, 140)) / 2
-    far = RADIUS * stage.draw(0.9, 2.0)
-    width = np.hypot(RADIUS * stage.draw(0.05, 0.12), stage.point[:, None, None])
+    x, y = hosts.grid()
+    place, spread = hosts.draw(-np.pi, np.pi), np.radians(hosts.draw(50, 140)) / 2
+    far = RADIUS * hosts.draw(0.9, 2.0)
+    width = np.hypot(RADIUS * hosts.draw(0.05, 0.12), hosts.point[:, None, None])
     across = np.exp(-0.5 * ((np.hypot(x, y) - far) / width) ** 2)
     turn = np.abs(np.angle(np.exp(1j * (np.arctan2(y, x) - place))))
     arc = across * np.exp(-0.5 * (np.maximum(turn - spread, 0) / 0.12) ** 2)
-    counter = (stage.draw(0, 1) < 0.5) * across * np.exp(-0.5 * ((np.pi - turn) / 0.25) ** 2)
-    return stage.flux + (stage.strength(0.2, 0.7) * (arc + 0.7 * counter))[..., None] * stage.colour(-0.8, -0.2)
+    counter = (hosts.draw(0, 1) < 0.5) * across * np.exp(-0.5 * ((np.pi - turn) / 0.25) ** 2)
+    return hosts.flux + (hosts.strength(0.2, 0.7) * (arc + 0.7 * counter))[..., None] * hosts.colour(-0.8, -0.2)
 
 
-def _trail(stage: _Stage) -> np.ndarray:
+def _trail(hosts: _Hosts) -> np.ndarray:
     """A satellite's trail that passes within 1.5 half-light radii of the centre, brightest in one band."""
-    x, y = stage.grid()
-    angle, offset = stage.draw(0, np.pi), RADIUS * stage.draw(-1.5, 1.5)
+    x, y = hosts.grid()
+    angle, offset = hosts.draw(0, np.pi), RADIUS * hosts.draw(-1.5, 1.5)
     across = y * np.cos(angle) - x * np.sin(angle) - offset
-    line = np.exp(-0.5 * (across / (stage.point[:, None, None] * stage.draw(1.0, 1.6))) ** 2)
-    bands = 0.15 + stage.random.dirichlet((0.3, 0.3, 0.3), len(stage.flux))[:, None, None, :].astype("float32")
-    return stage.flux + (stage.strength(0.25, 1.5) * line)[..., None] * (3 * bands / bands.sum(axis=-1, keepdims=True))
+    line = np.exp(-0.5 * (across / (hosts.point[:, None, None] * hosts.draw(1.0, 1.6))) ** 2)
+    bands = 0.15 + hosts.random.dirichlet((0.3, 0.3, 0.3), len(hosts.flux))[:, None, None, :].astype("float32")
+    return hosts.flux + (hosts.strength(0.25, 1.5) * line)[..., None] * (3 * bands / bands.sum(axis=-1, keepdims=True))
 
 
-def _spikes(stage: _Stage) -> np.ndarray:
+def _spikes(hosts: _Hosts) -> np.ndarray:
     """A bright star before the galaxy or up to 2.4 half-light radii away: core, wide halo and four spikes."""
-    x, y = stage.grid()
-    at_x, at_y = stage.around(0.0, 2.4)
+    x, y = hosts.grid()
+    at_x, at_y = hosts.around(0.0, 2.4)
     x, y = x - at_x, y - at_y
-    point, tilt = stage.point[:, None, None], stage.draw(0, np.pi / 2)
+    point, tilt = hosts.point[:, None, None], hosts.draw(0, np.pi / 2)
     along, across = x * np.cos(tilt) + y * np.sin(tilt), y * np.cos(tilt) - x * np.sin(tilt)
-    length = RADIUS * stage.draw(0.5, 1.2)
+    length = RADIUS * hosts.draw(0.5, 1.2)
     cross = sum(
         np.exp(-0.5 * (b / (0.8 * point)) ** 2 - np.abs(a) / length) for a, b in ((along, across), (across, along))
     )
     core = (1 + (x**2 + y**2) / (3 * point) ** 2) ** -2.5
     halo = (1 + (x**2 + y**2) / (0.8 * RADIUS) ** 2) ** -1.5
     star = core + 0.08 * cross + 0.012 * halo
-    return stage.flux + (stage.strength(4, 20) * star)[..., None] * stage.colour(-0.4, 0.5)
+    return hosts.flux + (hosts.strength(4, 20) * star)[..., None] * hosts.colour(-0.4, 0.5)
 
 
-def _blend(stage: _Stage) -> np.ndarray:
+def _blend(hosts: _Hosts) -> np.ndarray:
     """A foreground star, or another galaxy at half the size, 0.35 to 1.3 half-light radii from the centre."""
-    x, y = stage.grid()
-    at_x, at_y = stage.around(0.35, 1.3)
-    star = (1 + ((x - at_x) ** 2 + (y - at_y) ** 2) / (2.4 * stage.point[:, None, None]) ** 2) ** -3
+    x, y = hosts.grid()
+    at_x, at_y = hosts.around(0.35, 1.3)
+    star = (1 + ((x - at_x) ** 2 + (y - at_y) ** 2) / (2.4 * hosts.point[:, None, None]) ** 2) ** -3
     kept = np.clip((2.6 - np.hypot(x, y) / RADIUS) / 0.8, 0, 1)[None, ..., None]
-    half = _halved(np.nan_to_num(stage.others) * kept)
+    half = _halved(np.nan_to_num(hosts.others) * kept)
     placed = np.where(
-        stage.draw(0, 1)[..., None] < 0.5, star[..., None] * stage.colour(-0.4, 0.5), _shifted(half, at_x, at_y)
+        hosts.draw(0, 1)[..., None] < 0.5, star[..., None] * hosts.colour(-0.4, 0.5), _shifted(half, at_x, at_y)
     )
-    return stage.flux + stage.strength(0.7, 3.0)[..., None] * placed
+    return hosts.flux + hosts.strength(0.7, 3.0)[..., None] * placed
 
 
-def _missing_band(stage: _Stage) -> np.ndarray:
+def _missing_band(hosts: _Hosts) -> np.ndarray:
     """One band without data."""
-    lost = np.arange(3) == stage.random.integers(3, size=len(stage.flux))[:, None]
-    return np.where(lost[:, None, None, :], np.nan, stage.flux)
+    lost = np.arange(3) == hosts.random.integers(3, size=len(hosts.flux))[:, None]
+    return np.where(lost[:, None, None, :], np.nan, hosts.flux)
 
 
-def _shifted_band(stage: _Stage) -> np.ndarray:
+def _shifted_band(hosts: _Hosts) -> np.ndarray:
     """One band 0.25 to 0.7 half-light radii out of place, as after a wrong astrometric solution."""
-    moved = _shifted(stage.flux, *stage.around(0.25, 0.7))
-    lost = np.arange(3) == stage.random.integers(3, size=len(stage.flux))[:, None]
-    return np.where(lost[:, None, None, :], moved, stage.flux)
+    moved = _shifted(hosts.flux, *hosts.around(0.25, 0.7))
+    lost = np.arange(3) == hosts.random.integers(3, size=len(hosts.flux))[:, None]
+    return np.where(lost[:, None, None, :], moved, hosts.flux)
 
 
-def _off_centre(stage: _Stage) -> np.ndarray:
+def _off_centre(hosts: _Hosts) -> np.ndarray:
     """The galaxy 0.8 to 1.6 half-light radii from the centre of its stamp."""
-    return _shifted(stage.flux, *stage.around(0.8, 1.6))
+    return _shifted(hosts.flux, *hosts.around(0.8, 1.6))
 
 
-_PLANTERS: dict[str, Callable[[_Stage], np.ndarray]] = {
+_INJECTORS: dict[str, Callable[[_Hosts], np.ndarray]] = {
     "merger": _merger,
     "ring": _ring,
     "arc": _arc,
@@ -174,15 +174,15 @@ _PLANTERS: dict[str, Callable[[_Stage], np.ndarray]] = {
     "off-centre": _off_centre,
 }
 
-#: The kinds of anomaly that can be planted.
-KINDS = tuple(_PLANTERS)
+#: The kinds of anomaly that can be injected.
+KINDS = tuple(_INJECTORS)
 
 
 def kinds_for(image_kind: str, bands: int = 3) -> tuple[str, ...]:
     """Those of `KINDS` that are an anomaly in images of this kind (see `morph.dataset.KINDS`) with so many bands.
 
-    A band without data is none in flux: its pixels say so, and galaxies with the same bands are what it is compared
-    with. In a colour picture it is black. And a single band cannot be out of place among others.
+    A band without data is not one in flux: its pixels are NaN, and such galaxies are compared with others in the same
+    bands. In a colour picture it is black. And a single band cannot be shifted against others.
     """
     none = {"missing band"} if image_kind == "flux" else set()
     return tuple(kind for kind in KINDS if kind not in (none if bands > 1 else none | {"shifted band"}))
@@ -195,7 +195,8 @@ def inject(galaxies: Galaxies, kind: str, seed: int = 0) -> np.ndarray:
     ----------
     galaxies : normal ones, of either kind of image; their `pixel_scale`, where known, sets how sharp a star is. The
         other galaxies that mergers and blends need are taken from among them.
-    seed : the same seed plants the same on the same galaxies.
+    kind : of anomaly.
+    seed : the same seed injects the same into the same galaxies.
 
     Returns
     -------
@@ -209,8 +210,8 @@ def inject(galaxies: Galaxies, kind: str, seed: int = 0) -> np.ndarray:
     flux = (linear - sky) / centre
     random = np.random.default_rng([seed, KINDS.index(kind)])
     others = flux[(np.arange(len(flux)) + random.integers(1, max(len(flux), 2), len(flux))) % max(len(flux), 1)]
-    stage = _Stage(flux, others, (noise / centre).ravel(), _point_sources(galaxies), random)
-    injected = (_PLANTERS[kind](stage) * centre + sky).astype("float32")
+    hosts = _Hosts(flux, others, (noise / centre).ravel(), _point_sources(galaxies), random)
+    injected = (_INJECTORS[kind](hosts) * centre + sky).astype("float32")
     if not picture:
         return np.where(
             np.abs(injected - linear) > 1e-3 * noise, injected, np.where(np.isnan(injected), injected, images)
@@ -219,7 +220,7 @@ def inject(galaxies: Galaxies, kind: str, seed: int = 0) -> np.ndarray:
     if kind == "missing band":
         # Losing a channel leaves the others' pixels alone; the composite's stretch would mix them.
         return np.where(np.isnan(injected[..., ::-1]), np.uint8(0), images)
-    # Less than half a step of a picture's 255 is no light at all.
+    # Less than half a step of a picture's 255 is invisible.
     touched = np.abs(injected - linear).max(axis=-1, keepdims=True) > 5e-4
     return np.where(touched, drawn, images)
 
@@ -247,7 +248,7 @@ def _point_sources(galaxies: Galaxies) -> np.ndarray:
 
 
 def _shifted(images: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Images moved by whole pixels, each by its own; mirrored where nothing comes in from outside."""
+    """Images moved by whole pixels, each by its own; mirrored at the edges."""
     n, height, width, _ = images.shape
     rows = _mirrored(np.arange(height)[None, :] - np.rint(y).astype(int).reshape(n, 1), height)
     columns = _mirrored(np.arange(width)[None, :] - np.rint(x).astype(int).reshape(n, 1), width)

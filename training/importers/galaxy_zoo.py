@@ -13,7 +13,6 @@ import numpy as np
 
 from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of
 from morph.votes import DEBIASED
-from training.importers.decision_trees import GALAXY_ZOO_2, GALAXY_ZOO_2_ASKED_AFTER
 from training.importers.labels import Labels, add, assemble, choose_kind, kind_of
 from training.importers.tables import Table
 
@@ -245,3 +244,62 @@ def _counts_of_campaign(table: Table, campaign: str, fractions: dict[str, np.nda
         for name in names:
             counts[name] = asked[question.name] * fractions[name]
     return counts
+
+
+#: Galaxy Zoo 2 answers by their number in the published tables (a01 ... a38, Willett et al. 2013).
+#: "just noticeable" bulges are small, "obvious" ones moderate or large.
+GALAXY_ZOO_2: dict[str, str] = {
+    "a01": "smooth-or-featured_smooth",
+    "a02": "smooth-or-featured_featured-or-disk",
+    "a03": "smooth-or-featured_artifact",
+    "a04": "disk-edge-on_yes",
+    "a05": "disk-edge-on_no",
+    "a06": "bar_strong-or-weak",
+    "a07": "bar_no",
+    "a08": "has-spiral-arms_yes",
+    "a09": "has-spiral-arms_no",
+    "a10": "bulge-size_none",
+    "a11": "bulge-size_small",
+    "a12": "bulge-size_large-or-moderate",
+    "a13": "bulge-size_dominant",
+    "a15": "odd-feature_none",
+    "a16": "how-rounded_round",
+    "a17": "how-rounded_in-between",
+    "a18": "how-rounded_cigar-shaped",
+    "a19": "odd-feature_ring",
+    "a20": "odd-feature_lens-or-arc",
+    "a21": "odd-feature_disturbed",
+    "a22": "odd-feature_irregular",
+    "a23": "odd-feature_other",
+    "a24": "odd-feature_merger",
+    "a38": "odd-feature_dust-lane",
+    "a25": "edge-on-bulge_rounded",
+    "a26": "edge-on-bulge_boxy",
+    "a27": "edge-on-bulge_none",
+    "a28": "spiral-winding_tight",
+    "a29": "spiral-winding_medium",
+    "a30": "spiral-winding_loose",
+    "a31": "spiral-arm-count_1",
+    "a32": "spiral-arm-count_2",
+    "a33": "spiral-arm-count_3",
+    "a34": "spiral-arm-count_4",
+    "a36": "spiral-arm-count_more-than-4",
+    "a37": "spiral-arm-count_cant-tell",
+}
+
+
+#: The Galaxy Zoo 2 answers after which each of its questions is asked, by question number. Question 6
+#: ("anything odd?") is asked of everybody who saw a galaxy.
+GALAXY_ZOO_2_ASKED_AFTER: dict[str, tuple[str, ...]] = {
+    "t01": (),
+    "t02": ("a02",),
+    "t03": ("a05",),
+    "t04": ("a05",),
+    "t05": ("a05",),
+    "t06": ("a01", "a02"),
+    "t07": ("a01",),
+    "t08": ("a14",),
+    "t09": ("a04",),
+    "t10": ("a08",),
+    "t11": ("a08",),
+}

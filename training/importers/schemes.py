@@ -13,7 +13,6 @@ from morph.decision_tree import VOTE_COLUMNS, vote_column
 from morph.errors import InputError
 from morph.votes import DEBIASED, RAW
 from training.importers import galaxy_zoo, long_format
-from training.importers.decision_trees import GALAXY10_CLASSES, GALAXY_ZOO_1_CLASSES, GALAXY_ZOO_1_VOTES, RING_CLASSES
 from training.importers.labels import Labels, assemble, kind_of, normalise
 from training.importers.tables import Table
 
@@ -214,3 +213,69 @@ def recognise(table: Table, mapping: Mapping[str, tuple[str, ...]] | None = None
         f"The columns of '{table.source}' ({found}) are no labels that morph knows; "
         "say what they mean with --mapping FILE (see `morph import --help`)."
     )
+
+
+#: Hard classes: the answers that each implies, and no more.
+_SMOOTH = ("smooth-or-featured_smooth",)
+
+
+_DISK = ("smooth-or-featured_featured-or-disk",)
+
+
+_FACE_ON_DISK = (*_DISK, "disk-edge-on_no")
+
+
+_SPIRAL_DISK = (*_FACE_ON_DISK, "has-spiral-arms_yes")
+
+
+_EDGE_ON = (*_DISK, "disk-edge-on_yes")
+
+
+GALAXY_ZOO_1_CLASSES: dict[str, tuple[str, ...]] = {
+    "elliptical": (*_SMOOTH, "merging_none"),
+    "spiral_clockwise": (*_SPIRAL_DISK, "merging_none"),
+    "spiral_anticlockwise": (*_SPIRAL_DISK, "merging_none"),
+    "spiral": (*_SPIRAL_DISK, "merging_none"),
+    # Half of what Galaxy Zoo 1 calls edge-on, Galaxy Zoo 2 calls smooth and cigar-shaped: nobody was asked which.
+    "edge_on": ("disk-edge-on_yes", "merging_none"),
+    "merger": ("merging_merger", "odd-feature_merger"),
+    "unknown": ("smooth-or-featured_artifact",),
+}
+
+
+#: Answers that a volunteer of Galaxy Zoo 1 could give and nobody could deny: who saw a disk without arms had no
+#: button to say so, nor who saw another odd feature than a merger.
+_UNDENIABLE = ("has-spiral-arms_yes", "odd-feature_merger")
+
+
+#: What a vote for each class says. A hard class may imply what nobody could deny, being one vote among galaxies that
+#: other classes and surveys speak about; as shares of a galaxy's own volunteers such votes would all be for one side.
+#: And who voted for edge-on must count as not smooth there, or a galaxy that nine of ten saw edge-on would be smooth
+#: by the tenth's vote alone.
+GALAXY_ZOO_1_VOTES: dict[str, tuple[str, ...]] = {
+    name: tuple(answer for answer in answers if answer not in _UNDENIABLE)
+    for name, answers in {**GALAXY_ZOO_1_CLASSES, "edge_on": (*_EDGE_ON, "merging_none")}.items()
+}
+
+
+#: Galaxy10 DECaLS (Leung & Bovy), in the order of its integer classes.
+GALAXY10_CLASSES: dict[str, tuple[str, ...]] = {
+    "disturbed": ("merging_disturbance",),
+    "merging": ("merging_merger",),
+    "round_smooth": (*_SMOOTH, "how-rounded_round"),
+    "in_between_smooth": (*_SMOOTH, "how-rounded_in-between"),
+    "cigar_smooth": (*_SMOOTH, "how-rounded_cigar-shaped"),
+    "barred_spiral": (*_SPIRAL_DISK, "bar_strong-or-weak"),
+    "unbarred_tight_spiral": (*_SPIRAL_DISK, "bar_no", "spiral-winding_tight"),
+    "unbarred_loose_spiral": (*_SPIRAL_DISK, "bar_no", "spiral-winding_loose"),
+    "edge_on_without_bulge": (*_EDGE_ON, "edge-on-bulge_none"),
+    "edge_on_with_bulge": (*_EDGE_ON, "edge-on-bulge_rounded"),
+}
+
+
+#: Rings among face-on featured galaxies (Walmsley et al. 2022b). "No ring" may have another odd feature,
+#: which the shared tree cannot say with one vote, so it counts against "ring" as "none".
+RING_CLASSES: dict[str, tuple[str, ...]] = {
+    "ring": (*_FACE_ON_DISK, "odd-feature_ring"),
+    "no_ring": (*_FACE_ON_DISK, "odd-feature_none"),
+}

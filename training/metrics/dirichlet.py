@@ -1,4 +1,4 @@
-"""What a Dirichlet says beyond its mean."""
+"""Dirichlet and Dirichlet-multinomial distributions of votes: likelihood, predictive intervals, the leading answer."""
 
 from collections.abc import Sequence
 
@@ -7,29 +7,23 @@ from scipy.special import gammainc, gammaincinv, gammaln
 
 #: The central intervals whose coverage is measured.
 LEVELS = (0.5, 0.9)
-
-
 #: Votes below which a vote fraction is too coarse to ask whether an interval holds it.
 FEWEST_VOTES = 10
-
-
 #: Volunteers behind a hard class, about as many as Galaxy Zoo asked of each galaxy (Lintott et al. 2011).
 VOLUNTEERS = 38
-
-
 #: Nodes of the integral over the leading answer's fraction: three digits.
 _NODES = 24
 
 
 def covered(counts: np.ndarray, concentration: np.ndarray, levels: Sequence[float] = LEVELS) -> np.ndarray:
-    """How far each answer's votes lie inside their central predictive intervals.
+    """The coverage of each answer's votes by their central predictive intervals.
 
     Given n votes on a question, one answer's k of them follow the beta-binomial BB(n, a, A - a), the marginal of the
-    Dirichlet-multinomial. Votes are whole numbers, so no interval holds exactly half of the probability, and a test
-    of "inside or not" would find any model wrong. The randomised probability integral transform is exact instead
-    (Czado, Gneiting & Held 2009): u drawn between F(k - 1) and F(k) is uniform if the model is right. What is
-    returned is its chance to fall in the middle, so that nothing need be drawn: a number between 0 and 1 whose mean
-    over galaxies is the level, for a model that is right.
+    Dirichlet-multinomial. Votes are whole numbers, so no interval holds exactly half of the probability, and counting
+    votes as inside or outside would find any model miscalibrated. The randomised probability integral transform is
+    exact instead (Czado, Gneiting & Held 2009): u drawn between F(k - 1) and F(k) is uniform for a calibrated model.
+    The returned probability that u lies in the middle needs no random draw: a number between 0 and 1 whose mean over
+    galaxies is the level, for a calibrated model.
 
     Parameters
     ----------
@@ -56,18 +50,20 @@ def covered(counts: np.ndarray, concentration: np.ndarray, levels: Sequence[floa
     return np.where(asked[..., None] > 0, inside / np.maximum(here, np.finfo(float).tiny), np.nan)
 
 
-def in_front(concentration: np.ndarray, which: np.ndarray, voters: np.ndarray) -> np.ndarray:
+def leading_probability(concentration: np.ndarray, which: np.ndarray, voters: np.ndarray) -> np.ndarray:
     """The probability that most of a galaxy's voters give an answer.
 
-    A galaxy's class is the answer with most votes, which is surer than that any one of them is for it: where 70 % are
-    expected to say "smooth", give or take ten, nearly all such galaxies are of the class smooth. Fractions among n
-    voters scatter as those of a Dirichlet with A' + 1 = n (A + 1) / (n + A), by the variance of the
+    A galaxy's class is the answer with most votes, which is more certain than any one vote: where
+    70 ± 10 % of the votes are expected to be "smooth", nearly all such galaxies are of the class smooth. Fractions
+    among n voters scatter as those of a Dirichlet with A' + 1 = n (A + 1) / (n + A), by the variance of the
     Dirichlet-multinomial, and are taken to be one. Its fractions are gamma variates over their sum, so the chance is
     the integral of one's density times the others' distribution functions.
 
     Parameters
     ----------
-    concentration : [n, k], Dirichlet; which : [n], the answer in question; voters : [n], more than one.
+    concentration : [n, k], Dirichlet.
+    which : [n], the answer in question.
+    voters : [n], more than one.
 
     Returns
     -------

@@ -1,4 +1,10 @@
-"""Estimates with bootstrap intervals."""
+"""Estimates with bootstrap intervals.
+
+Every metric in `training.metrics.votes` is a function of sums over galaxies: counts in a confusion matrix, summed
+squared errors, summed log-likelihoods. So the bootstrap needs no loop: a matrix of resampling weights times a matrix
+of each galaxy's contributions gives the sums of all resamples at once, the same resamples for every metric and every
+model. That makes differences between models *paired*: galaxies that are hard for both cancel.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -6,16 +12,16 @@ import numpy as np
 
 #: Resamples of the bootstrap, and the tail left out on each side of an interval.
 RESAMPLES = 1000
-
-
 TAIL = 0.025
+#: Numbers in one block of resampling weights: 160 MB of float64.
+_BLOCK = 20_000_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval from the bootstrap, and the number of galaxies behind it.
+    """A metric with its 95 % interval from the bootstrap, and the number of galaxies behind it.
 
-    An interval of no width means that all these galaxies agree, not that the figure is certain: look at `n`.
+    An interval of no width means that all these galaxies agree, not that the value is certain: look at `n`.
     """
 
     value: float
@@ -29,13 +35,9 @@ class Estimate:
         return self.low > 0 or self.high < 0
 
 
-#: Numbers in one block of resampling weights: 160 MB of float64.
-_BLOCK = 20_000_000
-
-
 @dataclass(frozen=True)
 class Sums:
-    """What figures are made of.
+    """Contributions to the metrics, of each galaxy or added up.
 
     Attributes
     ----------

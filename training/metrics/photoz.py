@@ -1,5 +1,5 @@
-"""How well photometric redshifts agree with the true ones, in the field's terms: pure NumPy, every figure with an
-interval.
+"""How well photometric redshifts agree with the true ones, in the field's terms: pure NumPy, every metric an
+estimate with its interval.
 
 With delta = (z_phot - z_spec) / (1 + z_spec), and z_phot the median of the posterior:
 
@@ -16,23 +16,14 @@ With delta = (z_phot - z_spec) / (1 + z_spec), and z_phot the median of the post
   distribution. A finite sample is never flat: chance alone stays below `flat_enough` 95 times in 100.
 
 Intervals are 95 %, from a bootstrap over galaxies. A bootstrap adds noise of its own to a distance that cannot be
-negative, so the interval of ``pit-ks`` lies too high; the others are free of this.
+negative, so the interval of ``pit-ks`` lies too high; those of the others do not.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from training.metrics import photoz as metrics
-from training.metrics.estimates import RESAMPLES, Estimate
-
-if TYPE_CHECKING:
-    pass
-
-from collections.abc import Callable, Iterator
-
-from training.metrics.estimates import TAIL
+from training.metrics.estimates import RESAMPLES, TAIL, Estimate
 
 #: |delta| beyond which a redshift is an outlier, for any sample and for one at low redshift.
 OUTLIER, OUTLIER_LOW = 0.15, 0.05
@@ -57,7 +48,7 @@ def sigma_mad(delta: np.ndarray) -> np.ndarray:
 def pit(draws: np.ndarray, z_spec: np.ndarray, seed: int = 0) -> np.ndarray:
     """The probability integral transform: the posterior's probability below the true redshift, [n] in (0, 1).
 
-    Uniform when the posteriors are right (Dawid 1984). The true redshift's rank among the draws is one of
+    Uniform when the posteriors are calibrated (Dawid 1984). The true redshift's rank among the draws is one of
     draws + 1 equal steps; a uniform number within the step makes the result continuous.
 
     Parameters
@@ -85,14 +76,14 @@ def crps(draws: np.ndarray, z_spec: np.ndarray) -> np.ndarray:
 
 
 def flat_enough(n: int) -> float:
-    """The ``pit-ks`` that n galaxies with right posteriors stay below 95 times in 100."""
+    """The ``pit-ks`` that n galaxies with calibrated posteriors stay below 95 times in 100."""
     return KOLMOGOROV / float(np.sqrt(n))
 
 
 def measure_points(
     z_phot: np.ndarray, z_spec: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Estimate]:
-    """The figures of redshifts without posteriors: ``sigma-mad``, ``bias``, ``outliers`` and ``outliers-low``.
+    """Metrics of redshifts without posteriors: ``sigma-mad``, ``bias``, ``outliers`` and ``outliers-low``.
 
     Parameters
     ----------
@@ -102,7 +93,7 @@ def measure_points(
 
 
 def measure(draws: np.ndarray, z_spec: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
-    """Every figure.
+    """All metrics of redshift posteriors.
 
     Parameters
     ----------
@@ -178,14 +169,14 @@ def _resampled(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def line(figures: Mapping[str, Estimate]) -> str:
-    """The figures of `training.metrics.photoz.measure` in a sentence."""
+    """The estimates of `measure` in a sentence."""
     spread, bias, outliers = figures["sigma-mad"], figures["bias"], figures["outliers-low"]
     coverage, far = figures["coverage-68"], figures["pit-ks"]
-    shape = "flat" if far.value < metrics.flat_enough(far.n) else "not flat"
+    shape = "flat" if far.value < flat_enough(far.n) else "not flat"
     return (
         f"σ_MAD {spread.value:.4f} ({spread.low:.4f}–{spread.high:.4f}), bias {bias.value:+.4f} "
-        f"({bias.low:+.4f} to {bias.high:+.4f}), {100 * outliers.value:.1f} % beyond {metrics.OUTLIER_LOW:.2f} and "
-        f"{100 * figures['outliers'].value:.1f} % beyond {metrics.OUTLIER:.2f}, {100 * coverage.value:.0f} % inside "
-        f"their 68 % interval, PIT {shape} ({far.value:.3f}; chance stays below {metrics.flat_enough(far.n):.3f}); "
+        f"({bias.low:+.4f} to {bias.high:+.4f}), {100 * outliers.value:.1f} % beyond {OUTLIER_LOW:.2f} and "
+        f"{100 * figures['outliers'].value:.1f} % beyond {OUTLIER:.2f}, {100 * coverage.value:.0f} % inside "
+        f"their 68 % interval, PIT {shape} ({far.value:.3f}; chance stays below {flat_enough(far.n):.3f}); "
         f"{spread.n:,} galaxies."
     )

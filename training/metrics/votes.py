@@ -1,6 +1,6 @@
-"""How well probabilities agree with votes: pure NumPy, every figure with an interval.
+"""How well probabilities agree with votes: pure NumPy, every metric an estimate with its interval.
 
-Figures have flat names, ``<question>/<figure>`` or ``<question>/<figure>/<answer>``:
+Metrics have flat names, ``<question>/<metric>`` or ``<question>/<metric>/<answer>``:
 
 - ``accuracy``: share of galaxies whose most probable answer is the one with most votes.
 - ``accuracy-confident``: the same where at least `CONFIDENT` of the volunteers agree. A hard class is one vote
@@ -12,33 +12,41 @@ Figures have flat names, ``<question>/<figure>`` or ``<question>/<figure>/<answe
 - ``calibration-error``: expected calibration error of the most probable answer: its probability against the share
   of the volunteers who gave it, in ten bins of equal width (Naeini et al. 2015, Guo et al. 2017).
 - ``calibration-noise``: what that error would be, from scatter alone, for probabilities that are right. It is never
-  negative, so few galaxies make it large, and its bootstrap interval larger: read the two figures together.
+  negative, so few galaxies make it large, and its bootstrap interval larger: read the two together.
 - ``class-calibration-error``, ``class-calibration-noise``: the same for classes: the Dirichlet's probability that
-  most of the voters give the answer, against whether they do. This is what a hard class should be held against: it
-  is the verdict of some forty volunteers, and surer than the word of one. Galaxies with one vote or at least ten.
+  most of the voters give the answer, against whether they do. Hard classes should be compared with this: a hard
+  class is the verdict of some forty volunteers, and more certain than one vote. Galaxies with one vote or at least
+  ten.
 - ``coverage-50``, ``coverage-90``: share of the vote fractions that lie in their central 50 % and 90 % predictive
-  intervals, where the galaxy has at least ten votes (see `training.metrics.intervals`). Right is 50 % and 90 %.
+  intervals, where the galaxy has at least ten votes (see `training.metrics.dirichlet`). Well calibrated is 50 % and 90
+  %.
 
 Over all questions there is ``all/rms``, the error of the fractions in the convention of the Kaggle Galaxy Zoo
 challenge, ``all/coverage-50`` and ``all/coverage-90``, and ``four-class/...`` is the scheme of Galaxy Zoo 1, of whose
-classes those count that the votes can express (see `training.metrics.four_classes`).
+classes those count that the votes can express (see `training.metrics.categories`).
 
-A question counts for a galaxy when at least half of its volunteers reached it (Walmsley et al. 2022): the
-bulge that one of forty volunteers believed to see edge-on is nobody's truth.
+A question counts for a galaxy when at least half of its volunteers reached it (Walmsley et al. 2022).
 """
 
 import numpy as np
 
 from morph.decision_tree import TREE
 from training.metrics.categories import (
-    Cells,
+    Categories,
     chained_probabilities,
     chained_votes,
     expressed,
     four_classes,
     four_classes_of_votes,
 )
-from training.metrics.dirichlet import FEWEST_VOTES, LEVELS, VOLUNTEERS, covered, dirichlet_multinomial, in_front
+from training.metrics.dirichlet import (
+    FEWEST_VOTES,
+    LEVELS,
+    VOLUNTEERS,
+    covered,
+    dirichlet_multinomial,
+    leading_probability,
+)
 from training.metrics.estimates import RESAMPLES, TAIL, Estimate, Sums
 
 #: Share of the volunteers that makes a majority confident.
@@ -58,11 +66,11 @@ def measure(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Every figure that these votes allow.
+    """Every metric that these votes allow.
 
     Parameters
     ----------
-    votes : [n, vote columns], NaN where nobody was asked.
+    votes : [n, vote columns], NaN where not asked.
     probabilities : [n, answers], each question summing to one.
     concentration : [n, answers], Dirichlet; log-likelihoods, class calibration and coverage need it.
     resamples, seed : of the bootstrap over galaxies.
@@ -82,7 +90,7 @@ def differences(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Second model minus first on the same galaxies, each figure with its paired interval.
+    """Second model minus first on the same galaxies, each metric with its paired interval.
 
     Parameters
     ----------
@@ -105,19 +113,19 @@ def differences(
 
 
 def contributions(votes: np.ndarray, probabilities: np.ndarray, concentration: np.ndarray | None = None) -> Sums:
-    """What each galaxy adds to the sums that figures are made of."""
-    cells = Cells.of(votes)
-    counts, predicted = cells.counts(votes), cells.add(probabilities)
-    strength = None if concentration is None else cells.add(concentration)
-    sums = Sums({("all", "squares"): _squares(votes, probabilities, cells)}, {})
+    """What each galaxy adds to the sums that the metrics are functions of."""
+    categories = Categories.of(votes)
+    counts, predicted = categories.counts(votes), categories.add(probabilities)
+    strength = None if concentration is None else categories.add(concentration)
+    sums = Sums({("all", "squares"): _squares(votes, probabilities, categories)}, {})
     for question in TREE:
-        part = cells.of_question(question.name)
+        part = categories.of_question(question.name)
         if strength is not None:
             _add_coverage(sums, question.name, counts[:, part], strength[:, part])
-        asked = _reached(counts, cells, question.name)
+        asked = _reached(counts, categories, question.name)
         if not asked.any():
             continue
-        sums.answers[question.name] = tuple(cells.names[i].rsplit("_", 1)[1] for i in part)
+        sums.answers[question.name] = tuple(categories.names[i].rsplit("_", 1)[1] for i in part)
         _add_agreement(sums, question.name, counts[:, part], predicted[:, part], asked)
         if strength is not None:
             likelihood = dirichlet_multinomial(counts[:, part], strength[:, part])
@@ -132,10 +140,10 @@ def contributions(votes: np.ndarray, probabilities: np.ndarray, concentration: n
     return sums
 
 
-def _reached(counts: np.ndarray, cells: Cells, question: str) -> np.ndarray:
+def _reached(counts: np.ndarray, categories: Categories, question: str) -> np.ndarray:
     """Which galaxies have votes on the question from at least half of their volunteers: bool [n]."""
-    votes = counts[:, cells.of_question(question)].sum(axis=1)
-    volunteers = counts[:, cells.of_question("smooth-or-featured")].sum(axis=1)
+    votes = counts[:, categories.of_question(question)].sum(axis=1)
+    volunteers = counts[:, categories.of_question("smooth-or-featured")].sum(axis=1)
     return (votes > 0) & (votes >= REACHED * volunteers)
 
 
@@ -171,7 +179,7 @@ def _add_class_calibration(
     if not asked.any():
         return
     given = np.zeros(len(votes))
-    given[asked] = in_front(strength[asked], guess[asked], np.where(n == 1, VOLUNTEERS, n)[asked])
+    given[asked] = leading_probability(strength[asked], guess[asked], np.where(n == 1, VOLUNTEERS, n)[asked])
     sums.parts[question, "class-calibration"] = _binned(given, given - (votes.argmax(axis=1) == guess), asked)
 
 
@@ -191,15 +199,15 @@ def _bin(p: np.ndarray) -> np.ndarray:
     return np.clip((p * BINS).astype(int), 0, BINS - 1)
 
 
-def _squares(votes: np.ndarray, probabilities: np.ndarray, cells: Cells) -> np.ndarray:
-    truth, names = chained_votes(votes, cells)
-    error = (chained_probabilities(probabilities, cells, names) - truth) ** 2
+def _squares(votes: np.ndarray, probabilities: np.ndarray, categories: Categories) -> np.ndarray:
+    truth, names = chained_votes(votes, categories)
+    error = (chained_probabilities(probabilities, categories, names) - truth) ** 2
     known = np.isfinite(error)
     return np.column_stack([np.where(known, error, 0).sum(axis=1), known.sum(axis=1), known.any(axis=1)])
 
 
 def figures(sums: Sums) -> dict[str, np.ndarray]:
-    """Figures from sums over galaxies, one value for each entry of the sums' leading axis."""
+    """Metrics from sums over galaxies, one value for each entry of the sums' leading axis."""
     found: dict[str, np.ndarray] = {}
     with np.errstate(invalid="ignore", divide="ignore"):
         for (question, what), total in sums.parts.items():
@@ -240,7 +248,7 @@ def _from_confusion(question: str, answers: tuple[str, ...], total: np.ndarray) 
 
 
 def sample_sizes(total: Sums) -> dict[str, int]:
-    """Galaxies behind each figure."""
+    """The number of galaxies behind each metric."""
     sizes: dict[str, int] = {}
     for (question, what), values in total.parts.items():
         if what == "confusion":
@@ -268,8 +276,8 @@ def sample_sizes(total: Sums) -> dict[str, int]:
 def confusion(votes: np.ndarray, probabilities: np.ndarray, question: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Galaxies with each most voted answer (rows) and most probable answer (columns) of a question.
 
-    Returns the matrix, int [k, k], and the answers' names; both empty where nobody answered the question,
-    which may be `FOUR_CLASS`.
+    Returns the matrix, int [k, k], and the answers' names; both empty where the question has no votes.
+    The question may be `FOUR_CLASS`.
     """
     sums = contributions(votes, probabilities).total()
     answers = sums.answers.get(question, ())
@@ -287,14 +295,14 @@ def reliability(
     [bins, 5]: mean predicted probability, mean share of the volunteers, its 95 % interval (from the bootstrap over
         galaxies) low and high, galaxies x answers; only bins that hold something.
     """
-    cells = Cells.of(votes)
-    counts, part = cells.counts(votes), cells.of_question(question)
-    asked = _reached(counts, cells, question)
+    categories = Categories.of(votes)
+    counts, part = categories.counts(votes), categories.of_question(question)
+    asked = _reached(counts, categories, question)
     if not asked.any():
         return np.zeros((0, 5))
     shares = counts[asked][:, part]
     shares = shares / shares.sum(axis=1, keepdims=True)
-    p = cells.add(probabilities)[asked][:, part]
+    p = categories.add(probabilities)[asked][:, part]
     into = _bin(p)[..., None] == np.arange(BINS)
     each = np.stack([(value[..., None] * into).sum(axis=1) for value in (p, shares, np.ones(p.shape))], axis=1)
     sums = Sums({(question, "reliability"): each.reshape(len(each), -1)}, {})
@@ -310,6 +318,6 @@ def reliability(
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of the resamples in which the figure exists; a rare answer can be drawn in none."""
+    """The middle 95 % of the resamples in which the metric is defined; some hold no galaxy of a rare answer."""
     low, high = np.nanquantile(values, [TAIL, 1 - TAIL])
     return float(low), float(high)

@@ -11,7 +11,7 @@ from morph.simulation.population import MIXES, draw_scene
 from morph.simulation.scenes import Companion
 from morph.simulation.votes import TARGETS, answer_probabilities, draw_votes, ordinal, visibility
 from morph.surveys import SIMULATED, get_survey
-from training.importers.decision_trees import GALAXY_ZOO_2
+from training.importers.galaxy_zoo import GALAXY_ZOO_2
 
 
 def chance(scene, survey, answer):

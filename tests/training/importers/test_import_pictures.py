@@ -8,7 +8,7 @@ from PIL import Image
 from morph.dataset import Galaxies
 from morph.decision_tree import VOTE_COLUMNS
 from morph.sizes import STAMP_SIZE
-from training.importers.decision_trees import GALAXY10_CLASSES
+from training.importers.schemes import GALAXY10_CLASSES
 
 EDGE_ON = VOTE_COLUMNS.index("disk-edge-on_yes")
 SMOOTH = VOTE_COLUMNS.index("smooth-or-featured_smooth")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from morph.decision_tree import ANSWERS, COARSE, TREE, VOTE_COLUMNS
 from morph.votes import empty_votes, set_votes, vote_counts
-from training.importers.decision_trees import GALAXY_ZOO_2
+from training.importers.galaxy_zoo import GALAXY_ZOO_2
 from training.metrics import votes as metrics
 from training.metrics.categories import (
     FOUR_CLASSES,

@@ -5,7 +5,7 @@ import pytest
 
 from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
 from training.metrics import votes as metrics
-from training.metrics.dirichlet import covered, in_front
+from training.metrics.dirichlet import covered, leading_probability
 
 
 def votes_like(concentration: np.ndarray, volunteers: int, seed: int = 0) -> np.ndarray:
@@ -50,11 +50,11 @@ def test_the_chance_of_being_in_front_is_that_of_draws(voters):
     which = concentration.argmax(axis=1)
     draws = [votes_like(np.tile(row, (20_000, 1)), voters).argmax(axis=1) for row in concentration]
     expected = [(drawn == best).mean() for drawn, best in zip(draws, which, strict=True)]
-    assert in_front(concentration, which, np.full(6, voters)) == pytest.approx(expected, abs=0.04)
+    assert leading_probability(concentration, which, np.full(6, voters)) == pytest.approx(expected, abs=0.04)
 
 
 def test_a_class_is_surer_than_a_vote():
-    assert in_front(np.array([[14.0, 6.0]]), np.array([0]), np.array([40]))[0] > 0.9
+    assert leading_probability(np.array([[14.0, 6.0]]), np.array([0]), np.array([40]))[0] > 0.9
 
 
 def test_coverage_is_measured_question_by_question_and_over_all():
