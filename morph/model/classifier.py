@@ -44,7 +44,7 @@ class Classifier(keras.Model):
     size : pixels on a side of its input.
     latent : dimensions of the embedding.
     about : anything worth keeping with the model: data, dates, the MLflow run that made it.
-    seen : which galaxies it was trained on, as `training.experiments.seen` writes and reads it; empty if not recorded.
+    seen : the record of its training galaxies (see `training.experiments.training_record`); empty if there is none.
     precision : dtype policy of the convolutions; a loaded model computes in float32 unless told otherwise.
 
     It saves to one `.keras` file. `call` is `from_flux`.

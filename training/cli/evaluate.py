@@ -71,8 +71,8 @@ def command(
         evaluation_table,
     )
     from training.experiments import registry, tracking
-    from training.experiments.preflight import check_tracking
-    from training.experiments.seen import Seen
+    from training.experiments.tracking import check_tracking
+    from training.experiments.training_record import TrainingRecord
     from training.fitting.reference_sample import log as log_distance
     from training.fitting.reference_sample import shift_of
     from training.fitting.sets import single_class, single_class_note
@@ -94,8 +94,8 @@ def command(
             err=True,
         )
     classifier = load_model(model)
-    met = Seen.from_text(classifier.seen).among(galaxies)
-    for line in met.lines(model, classifier.about.get("trained_on", ())):
+    overlap = TrainingRecord.from_text(classifier.seen).overlap(galaxies)
+    for line in overlap.notes(model, classifier.about.get("trained_on", ())):
         click.echo(line, err=True)
     name = name or f"{model} on {dataset_name(galaxies)}"
     with tracking.run(experiment, name, "evaluate", parent=model) as run:
@@ -109,7 +109,7 @@ def command(
             evaluation = record(cross_validate(classifier, galaxies, folds), galaxies, model, f"{folds} folds")
         else:
             evaluation = evaluate(classifier, galaxies, model, split)
-        kept = {"model_votes": classifier.about.get("votes", ""), "seen": met.document()}
+        kept = {"model_votes": classifier.about.get("votes", ""), "seen": overlap.document()}
         evaluation = replace(evaluation, about={**evaluation.about, **kept})
         # Over folds there is no one model to infer redshifts.
         photoz = None if folds else evaluate_photoz(classifier, galaxies)

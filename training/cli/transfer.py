@@ -68,7 +68,7 @@ def command(
     from morph.checks import check_memory
     from morph.dataset import find_dataset
     from morph.model.store import find_model
-    from training.experiments.preflight import check_tracking
+    from training.experiments.tracking import check_tracking
     from training.label_budget.plan import budgets_of, check_folder, methods_of
 
     # Wrong arguments are reported before anything slow is loaded.

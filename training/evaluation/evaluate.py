@@ -47,7 +47,7 @@ class Evaluation:
     ----------
     about : model, dataset, digest, split, survey, simulated (bool), galaxies, flagged (share flagged as anomalous),
         votes (raw or debiased, empty where not known); from `morph evaluate` also model_votes, the same of the model's
-        answers, and seen, how many of the galaxies its training met (`training.experiments.seen.Met.document`).
+        answers, and seen, how many of the galaxies it was trained on (`training_record.Overlap.document`).
     ids : the galaxies, [n].
     votes : [n, vote columns], NaN where nobody was asked.
     answers : the model's, one row a galaxy: ``probabilities`` and ``concentration`` [n, answers],

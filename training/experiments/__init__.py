@@ -1,1 +1,1 @@
-"""What MLflow keeps of runs and models."""
+"""Runs and models in MLflow: tracking, registry, comparison, promotion."""

@@ -1,8 +1,8 @@
-"""Models side by side, and which of their differences are more than noise.
+"""Models side by side, and the statistical significance of their differences.
 
-Two accuracies with overlapping intervals can still differ for certain, when both models were asked about the same
-galaxies: what is hard for one is mostly hard for the other. So every difference is measured on the galaxies that
-the runs share, with a paired bootstrap (see `training.metrics.sums`).
+Two accuracies with overlapping intervals can still differ significantly where both models classified the same
+galaxies: a galaxy that is hard for one is mostly hard for the other. So every difference is measured on the galaxies
+that the runs share, with a paired bootstrap (see `training.metrics.estimates`).
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from training.experiments.registry import Trained
 from training.metrics import votes as metrics
 from training.metrics.estimates import Estimate
 
-#: The figures whose differences are told, best known first; for the last two, less is better.
-TOLD = ("accuracy", "balanced-accuracy", "log-likelihood", "calibration-error", "rms")
+#: The figures whose differences are reported, best known first; for the last two, less is better.
+REPORTED = ("accuracy", "balanced-accuracy", "log-likelihood", "calibration-error", "rms")
 LESS_IS_BETTER = ("calibration-error", "rms")
-#: The figures that are told in percent: shares of galaxies, and the error of vote fractions.
+#: The figures that are reported in percent: shares of galaxies, and the error of vote fractions.
 SHARES = ("accuracy", "balanced-accuracy", "rms")
-#: An evaluation's parameters that say what its galaxies are.
+#: An evaluation's parameters that describe its galaxies.
 _OF_GALAXIES = ("split", "galaxies")
-#: The bootstrap of fewer galaxies than this knows nothing of the next ones; no difference is called real.
+#: With fewer galaxies than this, no difference counts as significant: their bootstrap is no guide to other galaxies.
 FEWEST = 10
 
 
@@ -39,12 +39,12 @@ class Compared:
     Attributes
     ----------
     id : of the MLflow run that holds it.
-    name : what to call it: the run, or the registered version, that the user named.
+    name : the run or the registered version, as the user named it.
     params, tags : of that run.
     evaluation : the model's answers on a set of galaxies.
     version : the registered version that was evaluated, where there is one.
-    trained : how the model was made.
-    contestant : evaluations of one registered version that were asked for together share this; else the run's id.
+    trained : the settings of the model's training.
+    group : the name shared by evaluations of one model that were selected together; empty for a single run.
     """
 
     id: str
@@ -54,11 +54,11 @@ class Compared:
     evaluation: Evaluation
     version: int | None = None
     trained: Trained = field(default_factory=Trained)
-    contestant: str = ""
+    group: str = ""
 
     @property
     def run_name(self) -> str:
-        """The name of the run, whatever the contestant is called."""
+        """The name of the run itself."""
         return self.tags.get("mlflow.runName", self.name)
 
 
@@ -99,7 +99,7 @@ class Comparison:
 
     @cached_property
     def headline(self) -> str:
-        """The one figure that stands for the whole: that of the four classes, or of the first question."""
+        """The main figure: the accuracy in the four classes, or on the first question."""
         question = metrics.FOUR_CLASS if metrics.FOUR_CLASS in self.questions else (self.questions or ["all"])[0]
         return f"{question}/accuracy" if self.questions else "all/rms"
 
@@ -114,22 +114,22 @@ class Comparison:
         return self.leader(self.headline)
 
     def clear_leader(self, name: str) -> int | None:
-        """The run that beats every other in a figure by more than noise; None where none does."""
+        """The run that is significantly better in a figure than every other; None where none is."""
         leader = self.leader(name)
         others = [i for i in range(len(self.runs)) if i != leader]
-        return leader if others and all(is_real(self.difference(i, leader, name)) for i in others) else None
+        return leader if others and all(is_significant(self.difference(i, leader, name)) for i in others) else None
 
-    def beyond_noise(self) -> list[tuple[int, int, str, Estimate]]:
-        """Differences whose interval leaves out zero: (i, j, name of the figure, j minus i)."""
+    def significant(self) -> list[tuple[int, int, str, Estimate]]:
+        """Differences whose interval excludes zero: (i, j, name of the figure, j minus i)."""
         return [
             (i, j, name, figure)
             for (i, j), figures in self.differences.items()
             for name, figure in figures.items()
-            if is_told(name) and is_real(figure)
+            if is_reported(name) and is_significant(figure)
         ]
 
     def conclusion(self) -> str:
-        """One sentence: which run leads on the headline figure, and whether by more than noise."""
+        """One sentence: which run leads on the headline figure, and whether significantly."""
         leader, rest = self.best, [i for i in range(len(self.runs)) if i != self.best]
         what = _question_in_words(self.headline.split("/")[0])
         name, n = self.runs[leader].name, f"{len(self.shared):,} {'simulated ' if self.simulated else ''}galaxies"
@@ -140,12 +140,12 @@ class Comparison:
         for i in rest:
             difference = self.difference(i, leader, self.headline)
             text = f"{self.runs[i].name} ({points(difference, self.headline)})"
-            (ahead if is_real(difference) else level).append(text)
+            (ahead if is_significant(difference) else level).append(text)
         parts = []
         if ahead:
             parts.append(f"better than {_list(ahead)}")
         if level:
-            parts.append(f"not beyond the noise ahead of {_list(level)}")
+            parts.append(f"not significantly better than {_list(level)}")
         return f"On {what}, {name} is {' and '.join(parts)}; {n}, 95 % intervals of paired differences."
 
     def difference(self, i: int, j: int, name: str) -> Estimate:
@@ -179,7 +179,8 @@ class Comparison:
                     "from": self.runs[i].name,
                     "to": self.runs[j].name,
                     "figures": {
-                        name: {**asdict(figure), "significant": is_real(figure)} for name, figure in figures.items()
+                        name: {**asdict(figure), "significant": is_significant(figure)}
+                        for name, figure in figures.items()
                     },
                 }
                 for (i, j), figures in self.differences.items()
@@ -193,7 +194,7 @@ def differing_params(runs: Sequence[Compared]) -> dict[str, list[str]]:
     How the models were trained counts where that is tracked; which galaxies they were evaluated on does not.
     """
     # A version's evaluations may have called it by any of its aliases.
-    left_out = {*_OF_GALAXIES} | ({"model"} if all(run.contestant for run in runs) else set())
+    left_out = {*_OF_GALAXIES} | ({"model"} if all(run.group for run in runs) else set())
     own = [{name: value for name, value in run.params.items() if name not in left_out} for run in runs]
     return _differing(own) | _differing([run.trained.params or None for run in runs])
 
@@ -206,14 +207,14 @@ def _differing(each: Sequence[dict[str, str] | None]) -> dict[str, list[str]]:
     return {name: [(params or {}).get(name, "") for params in each] for name in differ}
 
 
-def is_told(name: str) -> bool:
+def is_reported(name: str) -> bool:
     """Whether a figure is one of the few to compare runs by, not one answer's."""
     parts = name.split("/")
-    return len(parts) == 2 and parts[1] in TOLD
+    return len(parts) == 2 and parts[1] in REPORTED
 
 
 def figure_in_words(name: str) -> str:
-    """The name of a figure as it is told: ``bar/balanced-accuracy`` is "balanced accuracy on bar"."""
+    """The name of a figure in words: ``bar/balanced-accuracy`` is "balanced accuracy on bar"."""
     question, figure = name.split("/")
     return f"{figure.replace('-', ' ')} on {_question_in_words(question)}"
 
@@ -226,30 +227,37 @@ def is_less_better(name: str) -> bool:
     return name.split("/")[1] in LESS_IS_BETTER
 
 
-def is_real(difference: Estimate) -> bool:
-    """Whether a difference is more than noise: its interval leaves out zero, on `FEWEST` galaxies or more."""
+def is_significant(difference: Estimate) -> bool:
+    """Whether zero lies outside the interval of a difference, on `FEWEST` galaxies or more."""
     return bool(difference.significant and difference.n >= FEWEST)
 
 
 def compare(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: int = 0) -> Comparison:
     """Measure runs on the galaxies that they share.
 
-    InputError when they share none, or when the same galaxy has other votes in another run.
+    Parameters
+    ----------
+    runs : with their evaluations.
+    resamples, seed : of the bootstrap.
+
+    Raises
+    ------
+    InputError : they share none, or the same galaxy has other votes in another run.
     """
     ids = _shared(runs)
     if not len(ids):
-        raise InputError(_apart(runs))
+        raise InputError(_no_shared_galaxies(runs))
     if "all/rms" not in runs[0].evaluation.figures:
         raise InputError(
-            f"Nobody's votes are known for the galaxies of {place(runs[0].evaluation.about)}, so there is nothing to "
-            f"compare by; evaluate on a dataset with labels."
+            f"The galaxies of {place(runs[0].evaluation.about)} have no votes to compare with; evaluate on a "
+            f"dataset with labels."
         )
     rows = [_rows(run.evaluation.ids, ids) for run in runs]
     votes = runs[0].evaluation.votes[rows[0]]
     for run, where in zip(runs[1:], rows[1:], strict=True):
         if not np.array_equal(vote_counts(run.evaluation.votes[where]), vote_counts(votes)):
             raise InputError(
-                f"Runs '{runs[0].name}' and '{run.name}' saw other votes for the same galaxies; "
+                f"Runs '{runs[0].name}' and '{run.name}' have different votes for the same galaxies; "
                 f"evaluate both on one version of the dataset."
             )
     models = [
@@ -275,17 +283,24 @@ def compare_all(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, se
     Models with one evaluation each meet on the galaxies that all of them share. Otherwise evaluations of the very
     same galaxies belong together, in the order in which they come; what only one model was evaluated on is left out.
 
-    InputError when no two models share galaxies, or see `compare`.
+    Parameters
+    ----------
+    runs : with their evaluations, as `training.experiments.run_selection.find` returns them.
+    resamples, seed : of the bootstrap.
+
+    Raises
+    ------
+    InputError : no two models share galaxies; or see `compare`.
     """
-    models = {run.contestant or run.id for run in runs}
+    models = {run.group or run.id for run in runs}
     if len(models) == len(runs) and (len(runs) < 2 or len(_shared(runs))):
         return [compare(runs, resamples, seed)]
     groups: dict[tuple[str, ...], dict[str, Compared]] = {}
     for run in runs:
-        groups.setdefault(tuple(sorted(run.evaluation.ids)), {}).setdefault(run.contestant or run.id, run)
+        groups.setdefault(tuple(sorted(run.evaluation.ids)), {}).setdefault(run.group or run.id, run)
     meeting = [list(group.values()) for group in groups.values() if len(group) > 1 or len(models) == 1]
     if not meeting:
-        raise InputError(_apart(runs))
+        raise InputError(_no_shared_galaxies(runs))
     return [compare(group, resamples, seed) for group in meeting]
 
 
@@ -296,7 +311,7 @@ def _shared(runs: Sequence[Compared]) -> np.ndarray:
     return ids
 
 
-def _apart(runs: Sequence[Compared]) -> str:
+def _no_shared_galaxies(runs: Sequence[Compared]) -> str:
     sets = dict.fromkeys(f"{run.name} on {place(run.evaluation.about)}" for run in runs)
     return f"These share no galaxies (evaluated: {', '.join(sets)}); evaluate them on one dataset and split."
 

@@ -1,8 +1,8 @@
-"""What a run has to log, on its way to MLflow.
+"""The records of a run on their way to MLflow.
 
-Each record is written to disk first, whole, below ``mlruns/unsent``, and removed when MLflow has it. To a server they
-are sent by a thread, so that one that goes away neither stops nor delays what is being tracked. What could not be sent
-when the run ends stays there; `send_all`, which is `morph sync`, sends it.
+Each record is first written atomically below ``mlruns/unsent``, and removed when MLflow has it. A thread sends records
+to a server, so that a disconnected server neither stops nor delays the training. Records that could not be sent when
+the run ends stay there; `send_all`, which is `morph sync`, sends them.
 """
 
 import fcntl
@@ -23,11 +23,11 @@ from morph.errors import InputError, causes, first_line
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: Where records wait, a folder a run.
+#: The folder of unsent records, with a subfolder for each run.
 UNSENT = Path("mlruns") / "unsent"
-#: Seconds that the end of a run waits for what is still to be sent, and between two attempts.
-PATIENCE, PAUSE = 10.0, 15.0
-#: What a record and the rest of a run's folder are called.
+#: Seconds that the end of a run waits for unsent records, and between two attempts.
+TIMEOUT, RETRY = 10.0, 15.0
+#: Names of a record and of the other files in a run's folder.
 _RECORD, _ABOUT, _FILES = "record.json", "about.json", "files"
 
 
@@ -49,7 +49,7 @@ class Outbox:
         self._wake, self._closed = threading.Event(), threading.Event()
 
     def put(self, kind: str, content: Any, files: Callable[[Path], Any] | None = None) -> None:
-        """Log something: now where runs are kept in a file, soon where they are kept by a server.
+        """Log a record: at once to a database file, soon to a server.
 
         Parameters
         ----------
@@ -59,7 +59,7 @@ class Outbox:
         Raises InputError where nothing can be written below `UNSENT`.
         """
         self._open()
-        with atomic(self._folder / f"{self._next:06d}", "What a run has to log") as building:
+        with atomic(self._folder / f"{self._next:06d}", "A run's records") as building:
             building.mkdir()
             if files:
                 (building / _FILES).mkdir()
@@ -74,17 +74,17 @@ class Outbox:
         else:
             self._send()
 
-    def close(self, patience: float = PATIENCE) -> None:
-        """Send what is left, as far as that takes no longer than so many seconds; say so if something stays."""
+    def close(self, timeout: float = TIMEOUT) -> None:
+        """Send the remaining records for up to `timeout` seconds, and report those that remain unsent."""
         self._closed.set()
         self._wake.set()
         if self._thread is not None:
-            self._thread.join(patience)
+            self._thread.join(timeout)
         elif self._next:
             self._send()
         left = len(_records(self._folder))
         if left:
-            reason = _reason(self._problem) if self._problem else "it is slow"
+            reason = _reason(self._problem) if self._problem else "the server is slow"
             click.echo(
                 f"{left} records of run '{self._name}' could not be sent to MLflow at {self._uri} ({reason}); they "
                 f"are kept in {self._folder}, and `morph sync` sends them.",
@@ -113,19 +113,19 @@ class Outbox:
             self._wake.clear()
             self._send()
             if self._problem is not None:
-                self._closed.wait(PAUSE)
+                self._closed.wait(RETRY)
                 self._wake.set()
         self._send()
 
     def _send(self) -> None:
-        """Send records in their order, as long as the store answers. One that it does not want stays."""
+        """Send records in order, as long as the store answers. A record that it rejects stays."""
         self._problem = None
         for record in _records(self._folder):
             try:
                 _send(self._client, self._run, record)
-            except Exception as error:  # what a store raises depends on what it is
+            except Exception as error:  # stores raise errors of many types
                 self._problem = error
-                if not _is_refused(error):
+                if not _is_rejected(error):
                     return
                 if self._thread is None:
                     shutil.rmtree(record)
@@ -133,23 +133,23 @@ class Outbox:
 
 
 def send_all(say: Callable[[str], None]) -> None:
-    """Send everything below `UNSENT` to the stores that it is meant for.
+    """Send all records below `UNSENT` to their stores.
 
     Parameters
     ----------
-    say : is given a sentence for each run.
+    say : called with a sentence for each run.
 
     Raises InputError where something could not be sent; it stays where it is.
     """
     problems = []
     folders = sorted(path for path in UNSENT.glob("*") if (path / _ABOUT).is_file())
     if not folders:
-        say(f"Nothing waits in {UNSENT}.")
+        say(f"{UNSENT} holds no records.")
     for folder in folders:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         with _locked(folder) as free:
             if not free:
-                say(f"Run '{about['name']}' is still going on; it sends its records itself.")
+                say(f"Run '{about['name']}' is still in progress and sends its records itself.")
                 continue
             records = _records(folder)
             problem = _try_to_send(records, folder.name, about["uri"])
@@ -161,11 +161,11 @@ def send_all(say: Callable[[str], None]) -> None:
     with suppress(OSError):
         UNSENT.rmdir()
     if problems:
-        raise InputError(f"MLflow did not take {', '.join(problems)}; they stay in {UNSENT}.")
+        raise InputError(f"MLflow rejected {', '.join(problems)}; they stay in {UNSENT}.")
 
 
 def _try_to_send(records: list[Path], run_id: str, uri: str) -> str:
-    """Send records to a store; the reason why some were not sent."""
+    """Send records to a store; returns the reason why some were not sent."""
     import mlflow
 
     from training.experiments import tracking
@@ -179,16 +179,16 @@ def _try_to_send(records: list[Path], run_id: str, uri: str) -> str:
                 _send(client, run_id, record)
             except Exception as error:
                 problem = _reason(error)
-                if not _is_refused(error):
+                if not _is_rejected(error):
                     raise
-    except Exception as error:  # what a store raises depends on what it is
+    except Exception as error:  # stores raise errors of many types
         problem = _reason(error)
     return problem
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Whether no run is writing there."""
+    """Lock a run's folder; False where a run is writing to it."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -210,8 +210,8 @@ def _send(client: "MlflowClient", run_id: str, record: Path) -> None:
     shutil.rmtree(record)
 
 
-def _is_refused(error: Exception) -> bool:
-    """Whether the store answers and does not want it."""
+def _is_rejected(error: Exception) -> bool:
+    """Whether the store answers and rejects the record."""
     return getattr(error, "error_code", "") in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST")
 
 

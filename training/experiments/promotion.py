@@ -1,8 +1,8 @@
-"""Which registered model serves: the alias `champion` goes to a better version, and to no worse one.
+"""Promotion: the alias `champion` goes to a better registered version, and never to a worse one.
 
-A version takes the alias from its holder when both answered about the same galaxies, and not the test galaxies; when
-it is worse on nothing that is told; and when it is better on the headline figure by more than the noise, or is asked
-for by name where the two cannot be told apart.
+A version takes the alias from its holder when both were evaluated on the same galaxies, which are not test galaxies;
+when it is significantly worse in no figure of `WATCHED`; and when it is significantly better in the headline figure,
+or is named by the user where the two do not differ significantly.
 """
 
 import shlex
@@ -12,14 +12,13 @@ from statistics import NormalDist
 
 from morph.errors import InputError
 from morph.model.store import SHIPPED_NAME, load_model
-from training.experiments import models, registry, tracking
-from training.experiments import run_selection as contestants
+from training.experiments import registry, run_selection, tracking
 from training.experiments.comparison import (
     Compared,
     Comparison,
     figure_in_words,
     is_less_better,
-    is_real,
+    is_significant,
     place,
     points,
 )
@@ -27,17 +26,17 @@ from training.metrics.estimates import TAIL, Estimate
 
 #: The figures of a question that a new champion must not be worse in.
 WATCHED = ("accuracy", "balanced-accuracy", "rms")
-#: Asks for the run that leads, whichever it is.
+#: Stands for the run that leads.
 BEST = ""
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """An alias that was given.
+    """An alias that moved.
 
     Attributes
     ----------
-    alias, version : what was given to what.
+    alias, version : the alias, and the version that has it now.
     previous : the version that had it before; None if none had.
     reason : one sentence with the figures.
     """
@@ -60,7 +59,7 @@ class _Contest:
         """Candidate minus holder."""
         return self.comparison.difference(self.holder, self.candidate, name)
 
-    def told(self) -> Iterator[str]:
+    def watched(self) -> Iterator[str]:
         """The figures in which the candidate must not be worse."""
         for name in self.comparison.figures[self.candidate]:
             parts = name.split("/")
@@ -76,40 +75,42 @@ def promote(comparisons: Sequence[Comparison], name: str = BEST, alias: str = "c
     comparisons : with the alias's holder among the runs of each, if there is one.
     name : one of the compared runs or versions; `BEST` for the one that leads.
 
+    alias : the alias to give.
+
     The shipped weights are registered first if they are to have it and no version of them is registered.
 
     Raises
     ------
-    InputError, and nothing is changed: the candidate is worse than the holder beyond the noise, on the headline figure
-    or on any question; it cannot be told from it, or where nobody holds the alias from another run, and was not asked
-    for by name; the holder was not evaluated on the same galaxies; these are of the test split, or were trained on;
-    the candidate's model is not registered, or holds the alias already.
+    InputError : and nothing is changed. The candidate is significantly worse than the holder in the headline figure or
+        on any question; it does not differ significantly from the holder, or from another run where no version holds
+        the alias, and was not named; the holder was not evaluated on the same galaxies; these are of the test split,
+        or were trained on; the candidate's model is not registered, or holds the alias already.
     """
-    comparisons = _to_choose_by(comparisons)
+    comparisons = _fit_for_selection(comparisons)
     candidate = _leader(comparisons) if name == BEST else _named(comparisons, name)
     _check_model(candidate)
     present = registry.holder(alias)
     if present is not None and present == candidate.version:
         leads = "leads and" if name == BEST else "is compared and"
         raise InputError(f"{candidate.name} {leads} is the {alias} already; there is nothing to change.")
-    theirs = [each for each in comparisons if any(_who(run) == _who(candidate) for run in each.runs)]
+    having = [each for each in comparisons if any(_model_of(run) == _model_of(candidate) for run in each.runs)]
     if present is None:
-        reason = _first(theirs, candidate, name, alias)
+        reason = _first(having, candidate, name, alias)
     else:
-        reason = _better([_contest(each, candidate, present, alias) for each in theirs], candidate, name, alias)
+        reason = _better([_contest(each, candidate, present, alias) for each in having], candidate, name, alias)
     version = _register_shipped(candidate) if candidate.version is None else candidate.version
     tracking.set_alias(alias, version)
     registry.note(version, f"promoted-to-{alias}", reason)
     return Promotion(alias, version, present, reason)
 
 
-# --- Who -------------------------------------------------------------------------------------------------
+# --- The candidate -------------------------------------------------------------------------------------------------
 
 
 def _leader(comparisons: Sequence[Comparison]) -> Compared:
     """The run that leads on the headline figure, on every set of galaxies."""
     leaders = [comparison.runs[comparison.best] for comparison in comparisons]
-    if len({_who(run) for run in leaders}) > 1:
+    if len({_model_of(run) for run in leaders}) > 1:
         places = ", ".join(f"{leader.name} on {place(leader.evaluation.about)}" for leader in leaders)
         raise InputError(f"No run leads everywhere ({places}); name the one to promote: --promote NAME.")
     return leaders[0]
@@ -134,17 +135,17 @@ def is_named(run: Compared, name: str) -> bool:
 
 def _typed(run: Compared) -> str:
     """A run or a version as the user would type it."""
-    named = registry.uri_of(run.version) if run.contestant and run.version is not None else run.run_name
+    named = registry.uri_of(run.version) if run.group and run.version is not None else run.run_name
     return shlex.quote(named)
 
 
-def _who(run: Compared) -> str:
-    """What makes two runs evaluations of one model."""
-    return f"version {run.version}" if run.version is not None else run.contestant or run.id
+def _model_of(run: Compared) -> str:
+    """A key of the model that a run evaluated."""
+    return f"version {run.version}" if run.version is not None else run.group or run.id
 
 
 def _position(comparison: Comparison, wanted: Compared) -> int:
-    return next(i for i, run in enumerate(comparison.runs) if _who(run) == _who(wanted))
+    return next(i for i, run in enumerate(comparison.runs) if _model_of(run) == _model_of(wanted))
 
 
 def _check_model(candidate: Compared) -> None:
@@ -162,14 +163,14 @@ def _check_model(candidate: Compared) -> None:
         )
 
 
-# --- On which galaxies -----------------------------------------------------------------------------------
+# --- The galaxies -----------------------------------------------------------------------------------
 
 
-def _to_choose_by(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons on galaxies that may be chosen by; InputError when there are none.
+def _fit_for_selection(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons on galaxies that are fit for selecting a model; InputError when there are none.
 
-    Whoever picks the best of several by the test galaxies has fitted to them, and their figures are too good from
-    then on. By galaxies that were trained on, the best memory wins.
+    Selecting a model by the test galaxies fits to them, and their figures are biased from then on. Galaxies that were
+    trained on favour the model that overfits most.
     """
     objections = [_objection(comparison) for comparison in comparisons]
     if all(objections):
@@ -178,13 +179,13 @@ def _to_choose_by(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _objection(comparison: Comparison) -> str:
-    """Why not to choose by these galaxies; empty if nothing speaks against it."""
+    """Why these galaxies are unfit for selecting a model; empty if they are fit."""
     for run in comparison.runs:
         about = run.evaluation.about
         if about["split"] == "test":
-            why = "choosing by the test galaxies would use them up"
+            why = "selecting a model by the test galaxies would bias its test figures"
         elif _was_trained_on(run):
-            why = "a model is not judged by galaxies that it was trained on"
+            why = "a model cannot be selected by galaxies that it was trained on"
         else:
             continue
         return f"'{run.name}' was evaluated on {place(about)}, and {why}"
@@ -192,9 +193,9 @@ def _objection(comparison: Comparison) -> str:
 
 
 def _was_trained_on(run: Compared) -> bool:
-    """Whether a run's model learned from the votes of galaxies that it was evaluated on.
+    """Whether a run's model was trained on the votes of galaxies that it was evaluated on.
 
-    Where the model keeps no full record of its galaxies, the split and the names of its training sets have to do.
+    Where the model has no full record of its galaxies, the split and the names of its training sets decide.
     """
     about = run.evaluation.about
     seen = about.get("seen", {})
@@ -217,13 +218,13 @@ def _instead(comparison: Comparison) -> str:
 
 def _validation_of(run: Compared, dataset: str) -> str:
     """The newest evaluation of a run's model on a dataset's validation split, by name; empty if there is none."""
-    for other in contestants.siblings(run):
+    for other in run_selection.siblings(run):
         if (other.evaluation.about["dataset"], other.evaluation.about["split"]) == (dataset, "validation"):
             return shlex.quote(other.run_name)
     return ""
 
 
-# --- Whether ---------------------------------------------------------------------------------------------
+# --- The decision ---------------------------------------------------------------------------------------------
 
 
 def _first(comparisons: Sequence[Comparison], candidate: Compared, name: str, alias: str) -> str:
@@ -234,15 +235,17 @@ def _first(comparisons: Sequence[Comparison], candidate: Compared, name: str, al
         for i, run in enumerate(comparison.runs):
             if i != here:
                 difference = comparison.difference(i, here, comparison.headline)
-                if not is_real(difference):
+                if not is_significant(difference):
                     level.append(f"{run.name} ({points(difference, comparison.headline)})")
     others = ", ".join(dict.fromkeys(level))
     if level and name == BEST:
         raise InputError(
-            f"{candidate.name} leads, but by no more than noise ahead of {others}; name the one to promote: "
+            f"{candidate.name} leads, but is not significantly better than {others}; name the one to promote: "
             f"--promote {_typed(candidate)}."
         )
-    return f"{candidate.name} is the first {alias}{f'; it cannot be told from {others}' if level else ''}."
+    return (
+        f"{candidate.name} is the first {alias}{f'; it does not differ significantly from {others}' if level else ''}."
+    )
 
 
 def _contest(comparison: Comparison, candidate: Compared, present: int, alias: str) -> _Contest:
@@ -268,39 +271,39 @@ def _better(contests: Sequence[_Contest], candidate: Compared, name: str, alias:
         headline = contest.comparison.headline
         difference = contest.difference(headline)
         text = f"{figure_in_words(headline)}, {contest.comparison.title}: {points(difference, headline)}"
-        better = is_real(difference) and (difference.value < 0) == is_less_better(headline)
+        better = is_significant(difference) and (difference.value < 0) == is_less_better(headline)
         (ahead if better else level).append(text)
     if ahead:
         return f"{candidate.name} is better than {holder} ({'; '.join(ahead)})."
-    told = f"cannot be told from {holder} ({'; '.join(level)})"
+    level_with = f"does not differ significantly from {holder} ({'; '.join(level)})"
     if name == BEST:
         raise InputError(
-            f"{candidate.name} {told}, which stays; to promote it all the same, name it: "
+            f"{candidate.name} {level_with}, which keeps the alias; to promote it nevertheless, name it: "
             f"--promote {_typed(candidate)}."
         )
-    return f"{candidate.name} was asked for by name; it {told}."
+    return f"{candidate.name} was named; it {level_with}."
 
 
 def _no_worse(contests: Sequence[_Contest], candidate: Compared, holder: str) -> None:
     """InputError when the candidate is worse than the holder on a headline figure or on any question.
 
-    Of a dozen questions one leaves its own 95 % interval by chance every other time. So questions are held against
-    intervals that are wide enough to be right together in 95 % of cases (Bonferroni's bound): each is stretched by
-    the ratio of the normal quantiles.
+    With a dozen questions, every other comparison has one outside its own 95 % interval by chance. So questions are
+    compared by intervals that hold jointly in 95 % of cases (Bonferroni's bound): each is stretched by the ratio of
+    the normal quantiles.
     """
-    count = sum(len(list(contest.told())) for contest in contests)
+    count = sum(len(list(contest.watched())) for contest in contests)
     stretch = NormalDist().inv_cdf(TAIL / max(count, 1)) / NormalDist().inv_cdf(TAIL)
     for contest in contests:
         headline = contest.comparison.headline
         checks = [(headline, 1.0, "95 %")]
-        checks += [(name, stretch, f"95 % for {count} figures at once") for name in contest.told()]
+        checks += [(name, stretch, f"95 % for {count} figures at once") for name in contest.watched()]
         for name, factor, level in checks:
             difference = stretched(contest.difference(name), factor)
-            if is_real(difference) and (difference.value > 0) == is_less_better(name):
+            if is_significant(difference) and (difference.value > 0) == is_less_better(name):
                 raise InputError(
-                    f"{candidate.name} is worse than {holder}, beyond the noise: {figure_in_words(name)} "
+                    f"{candidate.name} is significantly worse than {holder}: {figure_in_words(name)} "
                     f"{points(difference, name)} ({level}; {difference.n:,} galaxies of {contest.comparison.title}); "
-                    f"the alias stays where it is."
+                    f"the alias stays with its holder."
                 )
 
 
@@ -313,10 +316,10 @@ def stretched(difference: Estimate, factor: float) -> Estimate:
 
 
 def _register_shipped(candidate: Compared) -> int:
-    """A version of the shipped weights; their evaluation is the version's own from now on."""
+    """Register the shipped weights; returns the version, to which their evaluations belong from now on."""
     with tracking.run(tracking.DEFAULT_EXPERIMENT, "shipped weights", "pretrain") as run:
-        version = models.log_classifier(run, load_model(SHIPPED_NAME), aliases=("sdss",))
+        version = registry.log_classifier(run, load_model(SHIPPED_NAME), aliases=("sdss",))
     assert version is not None
-    for other in contestants.siblings(candidate):
+    for other in run_selection.siblings(candidate):
         registry.adopt(other.id, version)
     return version

@@ -1,4 +1,4 @@
-"""What the names given to a comparison stand for: runs, or registered versions with all their evaluations."""
+"""The evaluations that a comparison's names stand for: runs, or registered versions with all their evaluations."""
 
 import tempfile
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from training.evaluation.evaluate import FOLDER, Evaluation
 from training.experiments import registry, tracking
 from training.experiments.comparison import Compared
 
-#: How many runs are compared when none is named.
+#: The number of runs to compare when none is named.
 NEWEST = 3
-#: A version's evaluations that are looked at, newest first.
+#: The number of a version's evaluations to consider, newest first.
 _MOST = 30
 
 
@@ -87,7 +87,7 @@ def _named(name: str, runs: list) -> list[Compared]:
         raise InputError(f"Run '{name}' holds no evaluation; evaluate its model with `morph evaluate MODEL DATASET`.")
     if version is not None or Path(name).exists():
         raise InputError(
-            f"'{name}' was never evaluated; do so with `morph evaluate {model} DATASET --split validation`."
+            f"'{name}' has no evaluation; make one with `morph evaluate {model} DATASET --split validation`."
         )
     known = ", ".join(dict.fromkeys(str(run.info.run_name) for run in runs[:8])) or "none yet"
     raise InputError(f"There is no run '{name}', nor a registered version of that name; the newest runs are: {known}.")
@@ -98,7 +98,7 @@ def _of_version(version: int, runs: list, label: str) -> list[Compared]:
 
 
 def _newest(runs: list, label: str) -> list[Compared]:
-    """The newest of these runs on each set of galaxies, as one contestant."""
+    """The newest of these runs on each set of galaxies, as one group."""
     found: dict[tuple, Compared] = {}
     for run in runs[:_MOST]:
         inputs = run.inputs.dataset_inputs if run.inputs else []
@@ -115,7 +115,7 @@ def _is_evaluated(run) -> bool:
 
 
 def _load(run, label: str | None = None) -> Compared:
-    """A run with its evaluation; with a label, as a part of the contestant of that name."""
+    """A run with its evaluation; with a label, as a part of the group of that name."""
     import mlflow
 
     with tempfile.TemporaryDirectory() as folder:

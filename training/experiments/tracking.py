@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -16,12 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import morph
 from morph import __version__, signals
 from morph.dataset import Galaxies, dataset_name
-from morph.errors import InputError
+from morph.errors import InputError, first_line
 from morph.registry import open_store
 from morph.signals import stops_like_ctrl_c
-from training.experiments import code_version
+from training.experiments import tracking
 from training.experiments.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -34,44 +36,43 @@ KINDS = ("pretrain", "finetune", "evaluate", "transfer")
 #: The registered model, and the experiment of runs that name none.
 MODEL_NAME = "morph"
 DEFAULT_EXPERIMENT = "morph"
-#: Seconds to wait for a tracking server's first word. MLflow itself would try for minutes.
-PATIENCE = 10
-#: And for its last, where a run was stopped or has failed.
-IMPATIENCE = 3
-#: How MLflow's experiment page knows that its runs are trainings.
+#: Seconds to wait for a tracking server's first answer, where MLflow itself would wait for minutes, and at the end of
+#: a run that was stopped or has failed.
+TIMEOUT, TIMEOUT_FAILED = 10, 3
+#: The tag by which MLflow's experiment page recognises trainings.
 KIND_TAG, KIND = "mlflow.experimentKind", "custom_model_development"
 
-#: The runs that are being written, each within the one before.
+#: The runs in progress, each nested in the one before.
 _OPEN: list[str] = []
 
 
 def setup(uri: str | None = None) -> str:
-    """Say where runs are kept, and keep MLflow quiet; returns the tracking URI.
+    """Set the tracking URI and silence MLflow's logging; returns the URI.
 
-    `uri` beats `MLFLOW_TRACKING_URI`, which beats ``mlruns/mlflow.db``. InputError when the URI is of a kind that
-    MLflow no longer takes, or its server does not answer.
+    `uri` takes precedence over `MLFLOW_TRACKING_URI`, and that over ``mlruns/mlflow.db``. InputError when MLflow no
+    longer accepts that kind of URI, or its server does not answer.
     """
     from morph.model.store import DEFAULT_TRACKING
 
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     if uri.startswith(("http://", "https://")):
-        _knock(uri)
+        _check_answers(uri)
     elif "://" not in uri or uri.startswith("file:"):
         raise InputError(
             f"MLflow keeps no runs in plain files ('{uri}'); set MLFLOW_TRACKING_URI to sqlite:///FILE.db."
         )
 
-    # The records of a run are tried again anyway, and minutes of waiting help nobody who waits.
+    # The outbox retries the records of a run anyway.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
     import mlflow
 
-    # Migrations of a new database, and advice on type hints and schemas, say nothing that a user can act on.
+    # A user cannot act on migrations of a new database, nor on advice about type hints and schemas.
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    # Tells with a traceback what is raised as well.
+    # Logs with a traceback what it raises as well.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     open_store(uri)
     mlflow.set_tracking_uri(uri)
@@ -83,12 +84,12 @@ def ready() -> None:
     import mlflow
 
     if (uri := mlflow.get_tracking_uri()).startswith(("http://", "https://")):
-        _knock(uri)
+        _check_answers(uri)
 
 
-def _knock(uri: str) -> None:
+def _check_answers(uri: str) -> None:
     try:
-        urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=PATIENCE).close()
+        urllib.request.urlopen(uri.rstrip("/") + "/health", timeout=TIMEOUT).close()
     except urllib.error.HTTPError:
         return  # it answers, and MLflow itself knows how to log in
     except OSError as error:
@@ -98,7 +99,7 @@ def _knock(uri: str) -> None:
 
 
 class Run:
-    """A run that is being written. What is logged may reach MLflow later (see `training.experiments.outbox`).
+    """A run in progress. MLflow may receive later what is logged (see `training.experiments.outbox`).
 
     Attributes
     ----------
@@ -136,7 +137,7 @@ class Run:
         self._outbox.put("tags", {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])})
 
     def log_dataset(self, galaxies: Galaxies, context: str = "training") -> None:
-        """Record which galaxies went in: name, digest, where from, and whether they are simulated."""
+        """Record a dataset: name, digest, and whether the galaxies are simulated."""
         name = dataset_name(galaxies)
         dataset = {
             "name": name,
@@ -170,7 +171,7 @@ class Run:
     def end(self, status: str) -> None:
         """Mark the run FINISHED, KILLED or FAILED, and send what is not sent yet."""
         self._outbox.put("status", status)
-        self._outbox.close(PATIENCE if status == "FINISHED" else IMPATIENCE)
+        self._outbox.close(TIMEOUT if status == "FINISHED" else TIMEOUT_FAILED)
 
     def _log_file(self, path: str, write: Callable[[Path], Any]) -> None:
         folder, _, name = path.rpartition("/")
@@ -210,12 +211,12 @@ def run(
     _OPEN.append(this.id)
     try:
         with stops_like_ctrl_c():
-            this.tag({"kind": kind, "version": __version__, **code_version.tags()})
+            this.tag({"kind": kind, "version": __version__, **code_tags()})
             if parent:
                 this.tag({"parent": parent})
                 version = version_of(parent)
                 if version is not None:
-                    # An alias may stand for another version tomorrow.
+                    # An alias can move to another version.
                     this.tag({"parent_version": str(version)})
             yield this
         status = "FINISHED"
@@ -277,14 +278,14 @@ def list_runs(experiment: str | None = None) -> list:
 
 
 def set_alias(alias: str, version: int, name: str = MODEL_NAME) -> None:
-    """Let ``models:/<name>@<alias>`` stand for a version."""
+    """Give an alias to a version: ``models:/<name>@<alias>``."""
     import mlflow
 
     mlflow.MlflowClient().set_registered_model_alias(name, alias, str(version))
 
 
 def version_of(model: str, name: str = MODEL_NAME) -> int | None:
-    """The registered version that `models:/morph/3` or `models:/morph@alias` stands for; None where there is none."""
+    """The registered version of `models:/morph/3` or `models:/morph@alias`; None where there is none."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -298,3 +299,40 @@ def version_of(model: str, name: str = MODEL_NAME) -> int | None:
     except MlflowException:
         return None
     return None if found is None else int(found.version)
+
+
+def code_tags() -> dict[str, str]:
+    """The code's `commit`, and `dirty` (yes or no), where the code is a git checkout of its own; else nothing."""
+    folder = Path(morph.__file__).parent
+    # An installed package can lie inside another repository.
+    if not _git(folder, "ls-files", "__init__.py"):
+        return {}
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return {}
+    return {"commit": commit, "dirty": "yes" if _git(folder, "status", "--porcelain", "-uno") else "no"}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """The output of git; empty without git or a repository."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def check_tracking() -> None:
+    """InputError unless runs can be tracked and models registered where they are to be."""
+    uri = tracking.setup()
+
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    where = mlflow.get_registry_uri()
+    try:
+        mlflow.MlflowClient().search_registered_models(max_results=1)
+    except (MlflowException, OSError) as error:
+        why = first_line(error)
+        what = f"The model registry at {where}" if where != uri else f"MLflow at {uri}"
+        raise InputError(f"{what} does not answer ({why}); start it, or set MLFLOW_TRACKING_URI to another.") from None

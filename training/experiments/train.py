@@ -1,48 +1,121 @@
-"""One training run, from datasets to a tracked, registered model: what `pretrain` and `finetune` share."""
+"""One training run, from datasets to a tracked, registered model; shared by `pretrain` and `finetune`."""
 
-import zipfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from morph.atomic import atomic
-from morph.checks import check_file, check_memory
-from morph.dataset import Galaxies, dataset_name, find_dataset
+from morph.console import Display
+from morph.dataset import Galaxies, dataset_name
 from morph.errors import InputError, first_line
+from morph.model.store import load_model
 from morph.votes import one_kind
-from training.experiments import models, tracking
-from training.experiments.preflight import check_alias, check_tracking
-from training.experiments.seen import Seen
-from training.experiments.unfinished import Unfinished
-from training.fitting.sets import Task, joined, training_sets, weighted
+from training.experiments import registry, tracking
+from training.experiments.training_record import TrainingRecord
+from training.fitting.sets import Task, joined, training_sets
+
+#: Where interrupted runs keep their state.
+UNFINISHED = Path("mlruns") / "unfinished"
+
+
+class Unfinished:
+    """The state of a training on disk, from which the same command resumes it.
+
+    Parameters
+    ----------
+    experiment, name : of the run; they name the folder.
+    same : everything that must be the same for a later command to resume it, JSON-able.
+
+    Attributes
+    ----------
+    checkpoint : the folder of the training itself.
+    """
+
+    def __init__(self, experiment: str, name: str, same: Mapping[str, Any]):
+        self.experiment, self.name = experiment, name
+        self.folder = UNFINISHED / f"{experiment}-{name}"
+        self.checkpoint = self.folder / "state"
+        self._file = self.folder / "run.json"
+        self._same = json.loads(json.dumps(same))
+        self._kept: dict[str, Any] = {}
+
+    def find(self) -> str | None:
+        """The id of an interrupted run of this name with the same data and settings, if there is one.
+
+        The state of any other run of this name is removed.
+        """
+        if not self._file.exists():
+            return None
+        try:
+            self._kept = json.loads(self._file.read_text())
+            if self._kept["same"] == self._same:
+                return tracking.find_run(self._kept["run"], self.experiment)
+        except (ValueError, KeyError, TypeError, InputError):
+            pass
+        self._kept = {}
+        click.echo(f"An unfinished run '{self.name}' had other data or settings; this one starts anew.", err=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return None
+
+    def keep(self, **more: Any) -> None:
+        """Store values, such as the run's id."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._kept = {**self._kept, "same": self._same, **more}
+        with atomic(self._file) as building:
+            building.write_text(json.dumps(self._kept))
+
+    def get(self, name: str) -> Any:
+        """A stored value, or None."""
+        return self._kept.get(name)
+
+    def keep_saved(self, to: Path) -> None:
+        """Store that the trained model is in the file `to`."""
+        self.keep(saved=_digest(to))
+
+    def is_saved(self, to: Path) -> bool:
+        """Whether `to` is the file that this training saved, so that only its registration remains."""
+        return "saved" in self._kept and to.is_file() and _digest(to) == self._kept["saved"]
+
+    def remove(self) -> None:
+        """Remove the state of a finished training."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def train(
     classifier, task: Task, recipe, to: Path, alias: str | None, parent: str | None = None, parent_votes: str = ""
 ) -> Path:
-    """Train, save, track and register, in this order; returns where the model went.
+    """Train, save, track and register a model, in this order; returns the path of the model.
 
-    An interrupted run leaves its state in a folder of its own (see `training.experiments.unfinished`); the same
-    command goes on from there, under the same MLflow run.
+    An interrupted run leaves its state in a folder of its own (see `Unfinished`); the same command resumes it, under
+    the same MLflow run.
 
     Parameters
     ----------
-    parent : the name of the model that `classifier` has its weights from; parent_votes : whether that answers raw or
-        debiased votes (see `morph.votes`).
+    classifier : the model to train, in place.
+    task, recipe : the data, and how to train.
+    to : the `.keras` file to write.
+    alias : for the registered version; none if None.
+    parent : the name of the model whose weights `classifier` starts from.
+    parent_votes : whether the parent predicts raw or debiased votes (see `morph.votes`).
 
     Raises
     ------
-    InputError : the sets cannot be trained on; or the model is saved and could not be logged or registered, and how to
-        have that done.
+    InputError : the sets cannot be trained on; or the model is saved and could not be logged or registered.
     """
     sets, held_out = training_sets(task, recipe.seed)
     validation = joined(held_out)
     votes = one_kind((galaxies for galaxies, _ in sets), "be trained on")
-    _tell_beforehand(validation, parent, parent_votes, votes)
+    _warn_beforehand(validation, parent, parent_votes, votes)
     same = {
         "parent": parent,
         "survey": classifier.survey,
@@ -57,8 +130,8 @@ def train(
         with tracking.run(task.experiment, task.name, task.kind, resume=resume, parent=parent) as run:
             unfinished.keep(run=run.id)
             if saved:
-                click.echo(f"'{task.name}' is trained and saved already; what is left is to register it.", err=True)
-                classifier = _trained(to)
+                click.echo(f"'{task.name}' is trained and saved already; only its registration remains.", err=True)
+                classifier = load_model(to)
             else:
                 seen = _seen(classifier, task, sets, held_out, parent)
                 _fit(run, classifier, task, recipe, (sets, held_out, validation), unfinished, resume)
@@ -67,14 +140,14 @@ def train(
                 saved = True
                 unfinished.keep_saved(to)
             if not unfinished.get("logged"):
-                unfinished.keep(logged=models.log_model(run, classifier))
-        version = models.register(unfinished.get("logged"), run.id, aliases=(alias,) if alias else ())
+                unfinished.keep(logged=registry.log_model(run, classifier))
+        version = registry.register(unfinished.get("logged"), run.id, aliases=(alias,) if alias else ())
     except Exception as error:
         if not saved:
             raise
         why = first_line(error)
         raise InputError(
-            f"The trained model is saved as {to}, but MLflow did not take it ({why}); the same command registers it "
+            f"The trained model is saved as {to}, but MLflow did not accept it ({why}); the same command registers it "
             f"without training again."
         ) from error
     click.echo(f"Saved {to}; registered as models:/{tracking.MODEL_NAME}/{version}.", err=True)
@@ -83,12 +156,12 @@ def train(
 
 
 def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Unfinished, resume: str | None) -> None:
-    """Train in place, recording settings, datasets and the course of it.
+    """Train in place, and record settings, datasets and losses.
 
     Parameters
     ----------
-    data : the sets with their shares, all that is held out of them, and of that what is watched.
-    resume : the interrupted run that this goes on with, if any.
+    data : the sets with their shares, the galaxies held out of them, and the validation galaxies.
+    resume : the id of the interrupted run to resume, if any.
     """
     from training.fitting.fit import fit
     from training.plots import training_curves
@@ -96,8 +169,8 @@ def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Un
     sets, held_out, validation = data
     total = sum(len(galaxies) for galaxies, _ in sets)
     click.echo(
-        f"{'Going on with' if resume else 'Training'} '{task.name}': {total} galaxies, "
-        f"{len(validation)} to watch, {recipe.epochs} epochs.",
+        f"{'Resuming' if resume else 'Training'} '{task.name}': {total} galaxies, "
+        f"{len(validation)} for validation, {recipe.epochs} epochs.",
         err=True,
     )
     run.log_params({**recipe.parameters(), "labels": task.labels or "all", "galaxies": total})
@@ -105,22 +178,30 @@ def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Un
         run.log_dataset(galaxies, "training")
     run.log_dataset(validation, "validation")
     if task.kind == "finetune" and resume is None:
-        _tell_distance(run, classifier, [galaxies for galaxies, _ in sets])
-    with epoch_display(recipe.epochs) as show:
+        _report_domain_shift(run, classifier, [galaxies for galaxies, _ in sets])
+    with Display("epochs", recipe.epochs) as display:
 
         def report(epoch: int, figures: dict[str, float]) -> None:
             run.log_metrics(figures, step=epoch)
-            show(epoch, figures)
+            _show_epoch(display, epoch, recipe.epochs, figures)
 
-        # Nobody has said which of the others are artifacts, on which nothing should be planted.
+        # Anomalies are injected on labelled galaxies only: unlabelled ones may be artifacts.
         hosts = [galaxies for galaxies, _ in sets[: len(task.labelled)]]
         history = fit(classifier, sets, validation, recipe, unfinished.checkpoint, report, held_out, hosts)
     if len(history.get("loss", [])) > 1:
         run.log_figure(training_curves(history), "plots/training.png")
 
 
+def _show_epoch(display: Display, epoch: int, epochs: int, figures: dict[str, float]) -> None:
+    """Show an epoch's losses; without a terminal, about ten lines a training."""
+    names = ("votes", "val_votes", "val_reconstruction")
+    text = "  ".join(f"{name} {figures[name]:.2f}" for name in names if name in figures)
+    now = (epoch + 1) % max(1, epochs // 10) == 0 or epoch + 1 == epochs
+    display.update(epoch + 1, text, f"epoch {epoch + 1}/{epochs}  {text}" if now else "")
+
+
 def _about(task: Task, sets, parent: str | None, votes: str, run_id: str) -> dict[str, Any]:
-    """What a model keeps of its training, beside the galaxies."""
+    """The description of its training that a model keeps."""
     return {
         "trained_on": [dataset_name(galaxies) for galaxies, _ in sets],
         "simulated": sorted({str(g.simulated).lower() for g, _ in sets}),
@@ -132,16 +213,16 @@ def _about(task: Task, sets, parent: str | None, votes: str, run_id: str) -> dic
 
 
 def _seen(classifier, task: Task, sets, held_out: list[Galaxies], parent: str | None) -> str:
-    """The galaxies of this training and of those before it (see `training.experiments.seen`)."""
+    """The record of this training's galaxies and of its parents' (see `training.experiments.training_record`)."""
     galaxies = [galaxies for galaxies, _ in sets]
     n = len(task.labelled)
-    now = Seen.of({"labelled": galaxies[:n], "unlabelled": galaxies[n:], "held out": held_out})
-    before = Seen.from_text(classifier.seen) if parent else Seen()
-    return now.joined(before).to_text()
+    now = TrainingRecord.of({"labelled": galaxies[:n], "unlabelled": galaxies[n:], "held out": held_out})
+    before = TrainingRecord.from_text(classifier.seen) if parent else TrainingRecord()
+    return now.merged(before).to_text()
 
 
-def _tell_beforehand(validation: Galaxies, parent: str | None, parent_votes: str, votes: str) -> None:
-    """Say what the training will not be able to do, or will do that is easily overlooked."""
+def _warn_beforehand(validation: Galaxies, parent: str | None, parent_votes: str, votes: str) -> None:
+    """Warn of a missing anomaly reference, and of votes of another kind than the parent's."""
     from training.fitting.anomaly_reference import ENOUGH_NORMAL, FEWEST_NORMAL
     from training.fitting.batches import mostly_artifact
 
@@ -156,14 +237,14 @@ def _tell_beforehand(validation: Galaxies, parent: str | None, parent_votes: str
         )
     if parent and votes and parent_votes and votes != parent_votes:
         click.echo(
-            f"{parent} was trained on {parent_votes} votes and these are {votes}: the model made from it answers "
-            f"{votes} ones, and its figures and its parent's cannot be compared.",
+            f"{parent} was trained on {parent_votes} votes and these are {votes}: the new model predicts "
+            f"{votes} ones, and its figures cannot be compared with its parent's.",
             err=True,
         )
 
 
-def _tell_distance(run: tracking.Run, classifier, sets: Sequence[Galaxies]) -> None:
-    """Say and record what adapting has to bridge: how far the target survey is from what taught the parent model."""
+def _report_domain_shift(run: tracking.Run, classifier, sets: Sequence[Galaxies]) -> None:
+    """Report and record the domain shift between the target survey and the parent's training set."""
     from morph.domain_shift.report import lines
     from training.fitting.reference_sample import log, shift_of
 
@@ -175,70 +256,6 @@ def _tell_distance(run: tracking.Run, classifier, sets: Sequence[Galaxies]) -> N
 
 
 def save(classifier, to: Path) -> None:
-    """Write a `.keras` file whole or not at all."""
+    """Write a `.keras` file atomically."""
     with atomic(to) as building:
         classifier.save(building)
-
-
-class epoch_display:
-    """A context that shows epochs as they end: a progress bar on a terminal, now and then a line elsewhere."""
-
-    def __init__(self, epochs: int):
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.epochs = epochs
-        self.console = Console(stderr=True)
-        self.progress = Progress(
-            TextColumn("epochs"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-
-    def __enter__(self) -> Callable[[int, dict[str, float]], None]:
-        self.progress.start()
-        self.task = self.progress.add_task("epochs", total=self.epochs, figures="")
-        return self.show
-
-    def __exit__(self, *_) -> None:
-        self.progress.stop()
-
-    def show(self, epoch: int, figures: dict[str, float]) -> None:
-        names = ("votes", "val_votes", "val_reconstruction")
-        text = "  ".join(f"{name} {figures[name]:.2f}" for name in names if name in figures)
-        self.progress.update(self.task, completed=epoch + 1, figures=text)
-        every = max(1, self.epochs // 10)
-        if not self.console.is_terminal and ((epoch + 1) % every == 0 or epoch + 1 == self.epochs):
-            click.echo(f"epoch {epoch + 1}/{self.epochs}  {text}", err=True)
-
-
-def _trained(path: Path):
-    from morph.model.store import load_model
-
-    return load_model(path)
-
-
-def check(to: Path, datasets: Sequence[str], alias: str | None = None) -> None:
-    """Say at once what is wrong with the arguments and the machine, before anything slow is loaded."""
-    if to.suffix != ".keras":
-        raise InputError(f"--to {to} should end in .keras, for instance {to.name or 'model'}.keras.")
-    for name in datasets:
-        path, weight = weighted(name)
-        find_dataset(path)
-        if not 0 < weight < np.inf:
-            raise InputError(f"The weight of '{name}' should be a positive number.")
-    check_file(to)
-    if to.exists() and not zipfile.is_zipfile(to):
-        raise InputError(f"'{to}' exists and is not a model; choose another --to.")
-    check_memory(weighted(name)[0] for name in datasets)
-    check_alias(alias)
-    check_tracking()
-
-
-def override(recipe, **values):
-    """The recipe with every value that the user gave."""
-    return replace(recipe, **{name: value for name, value in values.items() if value is not None})

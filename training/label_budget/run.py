@@ -15,7 +15,7 @@ from morph.parallel import run_in_process
 from morph.votes import difference, one_kind
 from training.evaluation.evaluate import Evaluation
 from training.experiments import tracking
-from training.experiments.seen import Seen
+from training.experiments.training_record import TrainingRecord
 from training.fitting.objective import Recipe
 from training.label_budget.plan import Trial, trials_of
 from training.label_budget.report import save
@@ -94,7 +94,7 @@ def transfer(
 
 def _beforehand(source, model: str, target: Target, name: str) -> list[str]:
     """Notes on test galaxies that the source was trained on, and on another kind of votes."""
-    notes = Seen.from_text(source.seen).among(target.test).lines(model, source.about.get("trained_on", ()))
+    notes = TrainingRecord.from_text(source.seen).overlap(target.test).notes(model, source.about.get("trained_on", ()))
     votes, answers = one_kind([target.train, target.test], "be transferred to"), source.about.get("votes", "")
     if votes and answers and votes != answers:
         notes.append(difference(answers, votes, f"the votes of '{name}'"))

@@ -22,7 +22,7 @@ HISTORY = {
 #: What was chosen with the test figures in sight: empty once other galaxies are held out.
 AFTERTHOUGHT = """\
 One choice was made after a look at an earlier release's test figures: that a smooth cigar counts as edge-on among the
-four classes (see `training/metrics/four_classes.py`). It was settled on validation galaxies, but a first test
+four classes (see `training/metrics/categories.py`). It was settled on validation galaxies, but a first test
 figure (gz1: 81.4 %, balanced 62.7 %, with the narrower class) had shown that something was amiss. That Galaxy Zoo 1's
 edge-on class no longer teaches "featured" follows from it.
 """

@@ -57,8 +57,8 @@ def verbs(data: Path, work: Path, extent: Extent = Extent()) -> list[list[str]]:
     unlabelled, spirals = f"{work / 'unlabelled'}", f"{work / 'spirals'}:0.55"
     steps.append(_pretrain(work, "teacher", extent, "--unlabelled", unlabelled, "--unlabelled", spirals))
     teacher = f"{work / 'teacher.keras'}"
-    taught = ("--taught", unlabelled, "--taught", spirals, "--teacher", teacher)
-    steps.append(_pretrain(work, "sdss", extent, *taught))
+    pseudo_labelled = ("--pseudo-labelled", unlabelled, "--pseudo-labelled", spirals, "--teacher", teacher)
+    steps.append(_pretrain(work, "sdss", extent, *pseudo_labelled))
     return steps
 
 

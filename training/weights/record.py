@@ -20,7 +20,7 @@ def record(weights: Path, work: Path) -> dict[str, str]:
     ----------
     work : the folder of the recipe's datasets, imported and simulated by the same commands as for the training.
     """
-    from training.experiments.seen import Seen
+    from training.experiments.training_record import TrainingRecord
     from training.fitting.sets import Task, training_sets
     from training.weights.publish import digest
     from training.weights.recipe import LABELLED, SIMULATED, UNLABELLED
@@ -31,7 +31,7 @@ def record(weights: Path, work: Path) -> dict[str, str]:
     sets, held_out = training_sets(task, seed=1)
     galaxies = [galaxies for galaxies, _ in sets]
     n = len(labelled)
-    seen = Seen.of({"labelled": galaxies[:n], "unlabelled": galaxies[n:], "held out": held_out})
+    seen = TrainingRecord.of({"labelled": galaxies[:n], "unlabelled": galaxies[n:], "held out": held_out})
     return {"weights": digest(weights), "votes": RAW, "seen": seen.to_text()}
 
 

@@ -79,7 +79,7 @@ def test_the_verb_prints_a_table_and_leaves_a_run(tracked, classifier, sample):
 
 def test_the_verb_says_what_kinds_of_votes_meet_and_which_galaxies_the_model_knows(tracked, classifier, sample):
     from training.cli.evaluate import command
-    from training.experiments.seen import Seen
+    from training.experiments.training_record import TrainingRecord
 
     def evaluated(dataset, *more):
         words = ["model.keras", str(dataset), "--split", "test", *more]
@@ -92,7 +92,7 @@ def test_the_verb_says_what_kinds_of_votes_meet_and_which_galaxies_the_model_kno
         {
             **classifier.get_config(),
             "about": {"votes": "raw", "trained_on": ["blobs"]},
-            "seen": Seen.of({"labelled": [sample.select(sample.ids == test.ids[0])]}).to_text(),
+            "seen": TrainingRecord.of({"labelled": [sample.select(sample.ids == test.ids[0])]}).to_text(),
         }
     )
     known.set_weights(classifier.get_weights())

@@ -11,17 +11,17 @@ from morph.errors import InputError
 from training.evaluation.evaluate import Evaluation, log, record
 from training.experiments import tracking
 from training.experiments.comparison import Compared, compare, compare_all, differing_params
-from training.experiments.comparison_tables import difference_lines
+from training.experiments.comparison_report import difference_lines
 from training.experiments.run_selection import find
 
 
-def test_a_better_model_is_told_from_a_worse_one(sample, run_of):
+def test_a_better_model_differs_significantly_from_a_worse_one(sample, run_of):
     found = compare([run_of("poor", sample, 0.2), run_of("good", sample, 0.95)], resamples=300)
     assert found.runs[found.best].name == "good"
     assert "good is better than poor" in found.conclusion()
     assert "simulated galaxies" in found.conclusion()
     assert found.clear_leader("four-class/accuracy") == 1
-    assert any(line == "good beats poor in" for line in difference_lines(found))
+    assert any(line == "good is better than poor in" for line in difference_lines(found))
     assert (
         found.difference(1, 0, "four-class/accuracy").value < 0 < found.difference(0, 1, "four-class/accuracy").value
     )
@@ -29,8 +29,8 @@ def test_a_better_model_is_told_from_a_worse_one(sample, run_of):
 
 def test_equal_models_differ_by_nothing_but_noise(sample, run_of):
     found = compare([run_of("one", sample, 0.8), run_of("other", sample, 0.8)], resamples=300)
-    assert found.beyond_noise() == []
-    assert "not beyond the noise" in found.conclusion()
+    assert found.significant() == []
+    assert "not significantly better" in found.conclusion()
 
 
 def test_only_galaxies_that_all_runs_share_are_compared(sample, run_of, answers_for):
@@ -53,7 +53,7 @@ def test_runs_without_a_common_galaxy_are_bad_input(sample, run_of):
 def test_runs_with_other_votes_for_the_same_galaxies_are_bad_input(sample, run_of):
     a, b = run_of("a", sample, 0.8), run_of("b", sample, 0.8)
     other = Evaluation(b.evaluation.about, b.evaluation.ids, b.evaluation.votes + 1, b.evaluation.answers, {})
-    with pytest.raises(InputError, match="other votes"):
+    with pytest.raises(InputError, match="different votes"):
         compare([a, Compared("id-b", "b", {}, {}, other)])
 
 
@@ -73,7 +73,7 @@ def test_a_handful_of_galaxies_shows_no_difference(sample, run_of):
     few = sample.select(np.arange(6))
     found = compare([run_of("poor", few, 0.0), run_of("good", few, 1.0)], resamples=50)
     assert found.differences[0, 1]["smooth-or-featured/accuracy"].significant
-    assert found.beyond_noise() == []
+    assert found.significant() == []
     assert found.clear_leader("smooth-or-featured/accuracy") is None
 
 
@@ -83,7 +83,7 @@ def test_galaxies_without_votes_cannot_be_compared_by(sample, run_of):
         replace(run, evaluation=replace(run.evaluation, votes=np.full_like(sample.votes, np.nan), figures={}))
         for run in (a, b)
     ]
-    with pytest.raises(InputError, match=r"Nobody's votes.*blobs"):
+    with pytest.raises(InputError, match=r"blobs.*have no votes"):
         compare(unasked)
 
 

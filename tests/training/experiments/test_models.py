@@ -10,7 +10,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from training.experiments import models, tracking
+from training.experiments import registry, tracking
 
 ASK = """
 import sys
@@ -30,7 +30,7 @@ def registered(tracked, classifier):
     about = classifier.about
     classifier.about = {}
     with tracking.run("tests", "model", "pretrain") as run:
-        models.log_classifier(run, classifier, aliases=("champion",))
+        registry.log_classifier(run, classifier, aliases=("champion",))
     yield run, Path(mlflow.artifacts.download_artifacts("models:/morph@champion"))
     # All tests share the classifier.
     classifier.about = about
@@ -46,7 +46,7 @@ def test_a_registered_model_brings_its_code_and_answers_the_same_without_morph(r
     arguments = [sys.executable, "-c", ASK, str(folder), str(tmp_path / "answers.npz")]
     done = subprocess.run(arguments, cwd=tmp_path, env=clean, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    expected = classifier.answer(models.example(classifier.size))
+    expected = classifier.answer(registry.example(classifier.size))
     with np.load(tmp_path / "answers.npz") as answers:
         assert set(answers) == set(expected)
         for name in expected:

@@ -63,7 +63,7 @@ def waiting() -> int:
 
 
 def test_a_server_that_goes_away_neither_stops_nor_delays_a_run_and_gets_the_rest_later(server, monkeypatch, capsys):
-    monkeypatch.setattr(tracking, "PATIENCE", 1)
+    monkeypatch.setattr(tracking, "TIMEOUT", 1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with tracking.run("tests", "long", "pretrain", uri=server.uri) as run:
         run.log_metrics({"loss": 9.0}, step=0)
@@ -116,7 +116,7 @@ def test_a_run_that_is_still_going_on_is_left_alone(tracked, monkeypatch):
         run.log_metrics({"loss": 1.0})
         send_all(said.append)
         monkeypatch.undo()
-    assert said == ["Run 'a' is still going on; it sends its records itself."]
+    assert said == ["Run 'a' is still in progress and sends its records itself."]
     assert not UNSENT.exists()
 
 
@@ -131,4 +131,4 @@ def test_a_record_that_mlflow_does_not_want_is_an_error_and_stops_no_other(track
 def test_nothing_waits_where_nothing_failed(tracked):
     said: list[str] = []
     send_all(said.append)
-    assert said == ["Nothing waits in mlruns/unsent."]
+    assert said == ["mlruns/unsent holds no records."]

@@ -12,7 +12,7 @@ import pytest
 from morph import __version__
 from morph.errors import InputError
 from morph.model.store import DEFAULT_TRACKING, load_model
-from training.experiments import models, tracking
+from training.experiments import registry, tracking
 
 
 def status(run_id: str) -> str:
@@ -100,7 +100,7 @@ def test_a_run_cannot_go_on_with_other_settings(tracked):
         again.log_params({"epochs": 31})
 
 
-def test_an_unknown_run_is_told_with_the_known_ones(tracked):
+def test_an_unknown_run_is_reported_with_the_known_ones(tracked):
     with tracking.run("tests", "known", "pretrain"):
         pass
     with pytest.raises(InputError, match=r"no run 'unknown'.*known"):
@@ -111,8 +111,8 @@ def test_an_unknown_run_is_told_with_the_known_ones(tracked):
 
 def test_a_logged_classifier_answers_the_same_from_the_registry(tracked, classifier):
     with tracking.run("tests", "model", "pretrain") as run:
-        first = models.log_classifier(run, classifier)
-        version = models.log_classifier(run, classifier, aliases=("champion",))
+        first = registry.log_classifier(run, classifier)
+        version = registry.log_classifier(run, classifier, aliases=("champion",))
     assert (first, version) == (1, 2)
     images = np.random.default_rng(0).random((2, 64, 64, 3), dtype="float32")
     expected = classifier.answer(images)
@@ -146,7 +146,7 @@ def test_plain_files_are_refused(uri):
         tracking.setup(uri)
 
 
-def test_a_tracking_server_that_is_not_there_is_told_at_once():
+def test_a_missing_tracking_server_is_reported_at_once():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

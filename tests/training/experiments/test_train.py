@@ -9,9 +9,8 @@ from morph.errors import InputError
 from morph.model.store import load_model
 from morph.votes import has_votes
 from training.experiments import registry
-from training.experiments.seen import Seen
-from training.experiments.train import train
-from training.experiments.unfinished import UNFINISHED
+from training.experiments.train import UNFINISHED, train
+from training.experiments.training_record import TrainingRecord
 from training.fitting.objective import Recipe
 from training.fitting.sets import Task, training_sets
 
@@ -56,7 +55,7 @@ def test_what_is_trained_is_saved_first_and_registered_by_the_same_command(
         return train(classifier, Task("pretrain", "a", "morph", [raw]), Recipe(), tracked / "m.keras", "champion")
 
     with monkeypatch.context() as broken:
-        broken.setattr("training.experiments.models.register", down)
+        broken.setattr("training.experiments.registry.register", down)
         with pytest.raises(InputError, match=r"saved as .*m\.keras.*database is locked.*same command registers it"):
             go()
     saved = load_model(tracked / "m.keras")
@@ -74,7 +73,7 @@ def test_a_model_that_was_saved_and_changed_since_is_trained_again(classifier, r
 
     task = Task("pretrain", "a", "morph", [raw])
     with monkeypatch.context() as broken:
-        broken.setattr("training.experiments.models.log_model", down)
+        broken.setattr("training.experiments.registry.log_model", down)
         with pytest.raises(InputError, match="no space left"):
             train(classifier, task, Recipe(), tracked / "m.keras", None)
     (tracked / "m.keras").write_bytes(b"something else")
@@ -88,10 +87,10 @@ def test_a_model_records_its_galaxies_and_the_kind_of_their_votes(classifier, ra
     parts = Galaxies.open(raw).split()
     assert made.about["votes"] == "raw"
     assert "seen" not in made.describe()["about"], "clients need no list of galaxies"
-    seen = Seen.from_text(made.seen)
-    assert seen.among(parts["train"]).counts["labelled"] == len(parts["train"])
-    assert seen.among(parts["validation"]).counts["held out"] == len(parts["validation"])
-    assert seen.among(parts["test"]).lines("it") == []
+    seen = TrainingRecord.from_text(made.seen)
+    assert seen.overlap(parts["train"]).counts["labelled"] == len(parts["train"])
+    assert seen.overlap(parts["validation"]).counts["held out"] == len(parts["validation"])
+    assert seen.overlap(parts["test"]).notes("it") == []
 
 
 def test_raw_and_debiased_votes_train_nothing_together(raw, debiased):

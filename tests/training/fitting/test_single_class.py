@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from training.evaluation.crossvalidate import folds_of
-from training.experiments.seen import Seen
+from training.experiments.training_record import TrainingRecord
 from training.fitting.sets import Task, check_labels, single_class, single_class_note, training_sets
 
 
@@ -62,7 +62,7 @@ def test_one_class_that_the_model_knows_already_is_measured_with_both_said(track
     from training.cli.evaluate import command
 
     n = len(Galaxies.open(ellipticals))
-    classifier.seen = Seen.of({"labelled": [Galaxies.open(ellipticals)]}).to_text()
+    classifier.seen = TrainingRecord.of({"labelled": [Galaxies.open(ellipticals)]}).to_text()
     try:
         classifier.save(tracked / "model.keras")
     finally:

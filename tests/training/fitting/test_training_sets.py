@@ -62,6 +62,6 @@ def test_a_training_that_was_interrupted_goes_on_unless_its_sets_come_in_other_s
     monkeypatch.setattr("training.fitting.fit.fit", stop)
     name = sample.about["path"]
     assert "Training 'a'" in go(0.25)
-    assert "Going on with 'a'" in go(0.25)
+    assert "Resuming 'a'" in go(0.25)
     assert "starts anew" in go(0.5)
-    assert "Going on with 'a'" in go(0.5)
+    assert "Resuming 'a'" in go(0.5)

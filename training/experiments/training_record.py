@@ -1,8 +1,8 @@
-"""Which galaxies a model has met in training: recognised by name and by picture, whatever their dataset is called.
+"""The record of a model's training galaxies, which recognises them by name and by stamp in any dataset.
 
-A model keeps ten bytes of every galaxy, half a hash of its name and half one of its stamp. A name that a survey gives
-is enough to recognise a galaxy; a running number is not, being the name of another galaxy elsewhere, so there the
-stamp decides. A galaxy that is known by another name and cut otherwise is not recognised.
+A model stores ten bytes a galaxy: five of a hash of its name and five of a hash of its stamp. A survey's own name is
+enough to recognise a galaxy; a running number is not, since it names another galaxy elsewhere, so there the stamp
+decides. A galaxy with another name and another cutout is not recognised.
 """
 
 import base64
@@ -15,37 +15,37 @@ import numpy as np
 
 from morph.dataset import Galaxies
 
-#: What a galaxy was for: its votes were learned, or its picture alone, or it set calibration and anomaly reference.
+#: Roles in training: the votes were used, or the image alone, or the galaxy set calibration and anomaly reference.
 ROLES = ("labelled", "unlabelled", "held out")
-#: Bytes of each hash: among 20,000 galaxies, one in 50 million others is taken for one of them by chance.
+#: Bytes of each hash: for 20,000 galaxies, one in 50 million others matches one of them by chance.
 BYTES = 5
 
-#: A name that no other galaxy has: a survey's object number or the coordinates.
-_OWN_NAME = re.compile(r"\d{12,}|.*J\d{4,}[\d.]*[+-]\d{4,}.*")
+#: A unique name: a survey's object number or the coordinates.
+_UNIQUE_NAME = re.compile(r"\d{12,}|.*J\d{4,}[\d.]*[+-]\d{4,}.*")
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainingRecord:
     """The galaxies of a model's training.
 
     Attributes
     ----------
     galaxies : role -> uint8 [n, 2 BYTES], a name's hash and a stamp's, in rising order.
-    complete : whether these are all; False where what the model started from keeps no record.
+    complete : whether these are all; False where the parent model has no record.
     """
 
     galaxies: Mapping[str, np.ndarray] = field(default_factory=dict)
     complete: bool = True
 
     @classmethod
-    def of(cls, sets: Mapping[str, Iterable[Galaxies]]) -> "Seen":
+    def of(cls, sets: Mapping[str, Iterable[Galaxies]]) -> "TrainingRecord":
         """The record of some sets of galaxies, given by role."""
         hashes = {role: [_hashes(galaxies) for galaxies in some] for role, some in sets.items()}
         return cls({role: _unique(some) for role, some in hashes.items() if some})
 
     @classmethod
-    def from_text(cls, text: str) -> "Seen":
-        """What `to_text` made; of an empty text, an empty and incomplete record."""
+    def from_text(cls, text: str) -> "TrainingRecord":
+        """Read what `to_text` returned; an empty text gives an empty and incomplete record."""
         if not text:
             return cls(complete=False)
         state, *parts = text.split()
@@ -61,40 +61,40 @@ class Seen:
         ]
         return " ".join(["complete" if self.complete else "incomplete", *codes])
 
-    def joined(self, other: "Seen") -> "Seen":
-        """What a model has seen that started from another."""
+    def merged(self, other: "TrainingRecord") -> "TrainingRecord":
+        """The record of a model and of its parent together."""
         roles = [role for role in ROLES if role in self.galaxies or role in other.galaxies]
-        of = {role: [seen.galaxies[role] for seen in (self, other) if role in seen.galaxies] for role in roles}
-        return Seen({role: _unique(some) for role, some in of.items()}, self.complete and other.complete)
+        of = {role: [record.galaxies[role] for record in (self, other) if role in record.galaxies] for role in roles}
+        return TrainingRecord({role: _unique(some) for role, some in of.items()}, self.complete and other.complete)
 
-    def among(self, galaxies: Galaxies) -> "Met":
-        """How many of these galaxies the model has met, each in the first of `ROLES` that holds it."""
+    def overlap(self, galaxies: Galaxies) -> "Overlap":
+        """Count the galaxies that the model was trained on, each in the first of `ROLES` that holds it."""
         rows = _hashes(galaxies)
         names, stamps = _numbers(rows[:, :BYTES]), _numbers(rows[:, BYTES:])
-        own = np.array([_is_own(name) for name in galaxies.ids], dtype=bool)
+        own = np.array([_is_unique(name) for name in galaxies.ids], dtype=bool)
         left, doubtful, counts = np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool), {}
         for role in ROLES:
             if role not in self.galaxies:
                 continue
             known = self.galaxies[role]
             named = np.isin(names, _numbers(known[:, :BYTES]))
-            met = left & (np.isin(stamps, _numbers(known[:, BYTES:])) | (named & own))
-            counts[role] = int(met.sum())
+            matched = left & (np.isin(stamps, _numbers(known[:, BYTES:])) | (named & own))
+            counts[role] = int(matched.sum())
             doubtful |= named
-            left &= ~met
-        return Met(len(rows), counts, int((doubtful & left).sum()), self.complete)
+            left &= ~matched
+        return Overlap(len(rows), counts, int((doubtful & left).sum()), self.complete)
 
 
 @dataclass(frozen=True)
-class Met:
-    """How many of some galaxies a model has met.
+class Overlap:
+    """How many galaxies of a set a model was trained on.
 
     Attributes
     ----------
-    of : how many galaxies were asked about.
+    of : the number of galaxies in the set.
     counts : role -> galaxies.
-    doubtful : galaxies with the survey and name of one in training and another picture, which may be another galaxy.
-    complete : as in `Seen`.
+    doubtful : galaxies with the survey and name of one in training and another stamp, which may be another galaxy.
+    complete : as in `TrainingRecord`.
     """
 
     of: int
@@ -106,12 +106,13 @@ class Met:
         """JSON-able."""
         return {**self.counts, "doubtful": self.doubtful, "complete": self.complete}
 
-    def lines(self, model: str, trained_on: Iterable[str] = ()) -> list[str]:
-        """What there is to say to whoever measures the model on these galaxies; nothing where all are new to it.
+    def notes(self, model: str, trained_on: Iterable[str] = ()) -> list[str]:
+        """Sentences on galaxies that the model was trained on; none where all are new to it.
 
         Parameters
         ----------
-        model : its name; trained_on : the names of its training sets, as far as it keeps them.
+        model : its name.
+        trained_on : the names of its training sets, where known.
         """
         lines = [
             f"{model} {_DONE[role]} {count:,} of these {self.of:,} galaxies: {_EFFECT[role]}"
@@ -121,14 +122,14 @@ class Met:
         if self.doubtful:
             lines.append(
                 f"{self.doubtful:,} of these {self.of:,} galaxies have the survey and name of one that {model} was "
-                f"trained on, but another picture: whether they are the same is not known."
+                f"trained on, but another image: whether they are the same is not known."
             )
         if not self.complete:
             names = ", ".join(trained_on)
             called = f", only the names of datasets ({names})" if names else ""
-            whose = f"What {model} started from" if self.counts else model
+            which = f"The parent of {model}" if self.counts else model
             lines.append(
-                f"{whose} keeps no record of its training galaxies{called}; whether these are among them is not known."
+                f"{which} has no record of its training galaxies{called}; whether these are among them is not known."
             )
         return lines
 
@@ -139,22 +140,22 @@ _DONE = {
     "held out": "was calibrated on",
 }
 _EFFECT = {
-    "labelled": "it partly remembers their answers, and the figures are too good.",
-    "unlabelled": "it partly remembers what they look like, and anomaly figures are too good.",
+    "labelled": "it partly reproduces their votes, and the figures are too good.",
+    "unlabelled": "it partly reproduces their images, and anomaly figures are too good.",
     "held out": "they set its probabilities and its anomaly reference, and the figures are a little too good.",
 }
 
 
-def _is_own(name: str) -> bool:
-    return _OWN_NAME.fullmatch(str(name)) is not None
+def _is_unique(name: str) -> bool:
+    return _UNIQUE_NAME.fullmatch(str(name)) is not None
 
 
 def _hashes(galaxies: Galaxies) -> np.ndarray:
-    """uint8 [n, 2 BYTES]: the hash of each galaxy's name, with its survey where the name is not its own, and of its
+    """uint8 [n, 2 BYTES]: the hash of each galaxy's name, with its survey where the name is not unique, and of its
     stamp."""
     rows = np.empty((len(galaxies), 2 * BYTES), dtype="uint8")
     for i, (name, survey) in enumerate(zip(galaxies.ids, galaxies.surveys, strict=True)):
-        text = str(name) if _is_own(name) else f"{survey}:{name}"
+        text = str(name) if _is_unique(name) else f"{survey}:{name}"
         stamp = np.ascontiguousarray(galaxies.images[i]).tobytes()
         digest = b"".join(hashlib.blake2b(part, digest_size=BYTES).digest() for part in (text.encode(), stamp))
         rows[i] = np.frombuffer(digest, "uint8")
