@@ -1,37 +1,37 @@
-"""Pixels without data that are stored as a number: 0 in what SWarp and others write, -999, or any other constant.
+"""Blank pixels that are stored as a number: 0 in what SWarp and others write, -999, or any other constant.
 
-Noise never gives one value many times in a row. How often it gives it twice, the row itself shows: never in floating
-point, often in whole numbers. A run of one value that is longer than this allows is no measurement. Each row is judged
-by itself, so that the answer does not depend on how many rows are read at a time.
+Noise never repeats one value many times in a row. How often it repeats a value once is measured on the row itself:
+never in floating point, often in integers. A longer run of one value is not a measurement. Each row is judged by
+itself, so that the answer does not depend on how many rows are read at a time.
 """
 
 import numpy as np
 
-#: A run that noise would make this rarely is none of its making. A survey's tile has 1e8 pixels.
+#: A run that noise makes with a smaller probability is blank. A survey's tile has 1e8 pixels.
 CHANCE = 1e-15
 
-#: Pixels of the shortest run that can be without data, and of those that are never taken for noise.
+#: Pixels of the shortest run that can be blank, and of runs that do not enter the estimate of the noise.
 SHORTEST = 4
 LONG = 16
 
-#: Equal neighbours, and neighbours, that a row is taken to have beside those it has: few pixels without say little.
+#: Equal neighbours, and neighbours, that are added to those of a row: a prior for rows with few pixels.
 UNSEEN = 0.5, 16
 
-#: As `CHANCE`, of runs in noise that repeats one value much: at most a tenth of a run in a tile is lost by it.
+#: As `CHANCE`, for noise that often repeats one value: at most a tenth of a run in a tile is lost by it.
 CHANCE_OF_FEW_VALUES = 1e-9
 
-#: Runs of one value in a row, single pixels among them, from which on they tell how noise repeats it.
+#: At least so many runs of one value in a row, single pixels included, measure how noise repeats it.
 FEWEST = 8
 
-#: No flux is so large; some programs mark what they do not know with such a value.
+#: No flux is so large; some programs mark missing pixels with such a value.
 LARGEST = 1e20
 
 
 def find_blank(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels of rows that belong to runs of one value which noise cannot have made.
+    """The blank pixels of some rows: those in runs of one value that noise cannot have made.
 
-    A run brighter than all else in its row, and within it, is a saturated star's flat top: it is measured, and is
-    told apart.
+    A run that is the brightest in its row and does not touch the row's ends is a saturated star's plateau; those
+    pixels are measurements and are returned separately.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ def find_blank(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    blank : int [m], flat indices of the pixels without data.
-    flat_tops : int [k], of those on flat tops.
+    blank : int [m], flat indices of the blank pixels.
+    plateaus : int [k], flat indices of the pixels on saturated plateaus.
     """
     nothing = np.empty(0, dtype=int)
     width = rows.shape[-1]
@@ -66,11 +66,11 @@ def find_blank(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return nothing, nothing
     top = _is_top(pixels, row, first, length)
     begin = row * width + first
-    return _spread(begin[~top], length[~top]), _spread(begin[top], length[top])
+    return _indices(begin[~top], length[~top]), _indices(begin[top], length[top])
 
 
 def mask_blank(flux: np.ndarray) -> np.ndarray:
-    """A copy of an image, float [height, width, bands], that is NaN where a band has no data."""
+    """A copy of an image, float [height, width, bands], that is NaN where a band is blank."""
     planes = np.array(np.moveaxis(flux, -1, 0), order="C")
     planes.flat[find_blank(planes)[0]] = np.nan
     return np.moveaxis(planes, 0, -1)
@@ -89,7 +89,7 @@ def _runs(equal: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _longest(row: np.ndarray, length: np.ndarray, width: int, rows: int) -> np.ndarray:
     """The least length of each run, pixels, that the noise of its row cannot have made."""
     pairs = length - 1.0
-    # What a row's noise does is read from all but its long runs, and its longest, which may be what is looked for.
+    # The noise is measured without the long runs and the longest one, which may be blank themselves.
     longest = np.zeros(rows)
     np.maximum.at(longest, row, pairs)
     short = length < LONG
@@ -103,8 +103,8 @@ def _longest(row: np.ndarray, length: np.ndarray, width: int, rows: int) -> np.n
 def _longest_of_value(pixels: np.ndarray, row: np.ndarray, first: np.ndarray) -> np.ndarray:
     """The least length of each run, pixels, that noise of few values cannot have made.
 
-    Noise that is coarser than its unit repeats one value for long. It leaves that value as often as it would by
-    chance, so that the share of runs of one pixel tells how likely it is to go on; gaps have no such runs.
+    Coarsely quantised noise repeats one value for long. It leaves that value as often as chance has it, so that the
+    share of single-pixel runs measures the probability that a run goes on. Gaps have no single-pixel runs.
     """
     longest = np.zeros(len(row))
     for one in np.unique(row):
@@ -128,7 +128,7 @@ def _is_top(pixels: np.ndarray, row: np.ndarray, first: np.ndarray, length: np.n
     return inside & (value >= brightest) & (value > 0) & (value < LARGEST)
 
 
-def _spread(begin: np.ndarray, length: np.ndarray) -> np.ndarray:
+def _indices(begin: np.ndarray, length: np.ndarray) -> np.ndarray:
     """The flat indices of all pixels of runs."""
     ends = np.cumsum(length)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(begin - ends + length, length)

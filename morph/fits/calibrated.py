@@ -1,6 +1,6 @@
-"""The pixels of one band of a field as flux, read row by row: what is unusable is blank, what is saturated is known.
+"""The pixels of one band as calibrated flux, row by row: unusable pixels are NaN, saturated ones are marked.
 
-Nothing else is needed to read them, so that a process which does nothing but that starts in no time.
+This module imports little, so that a process that only reads pixels starts fast.
 """
 
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ PixelRows = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 class FillRows(Protocol):
-    """Reads rows of an image (of each of a cube's) from a number on, as many as there is room for in what is given.
+    """Reads rows of an image (of each image of a cube) from `start` on into arrays; their height is the row count.
 
-    `flux` and `saturated` are as `morph.fits.planes.Planes.read_rows` returns them, `variance` the inverse of it:
-    float32, nanomaggies to the power -2, of an image that has weights.
+    `flux` and `saturated` are as `morph.fits.planes.Planes.read_rows` returns them; `variance` receives the inverse
+    variance of an image that has weights, float32, nanomaggies to the power -2.
     """
 
     def __call__(
@@ -31,15 +31,15 @@ class FillRows(Protocol):
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Where a band's pixels are, and what they mean. It can be sent to another process.
+    """Where a band's pixels are, and their calibration. It can be sent to another process.
 
     Attributes
     ----------
-    science, mask, weights : the image, and what is known of its pixels; None where there is no such plane.
+    science, mask, weights : the image, its mask and its weights; None where there is no such plane.
     bad_bits, saturated_bits : bits of the mask that make a pixel bad, and that mark it as saturated.
-    mask_is_whole : whether every pixel without weight is bad by the mask too.
-    saturation : the level, counts, from which on a pixel is saturated; None or 0 where it is not known.
-    nanomaggies : of one count.
+    mask_is_whole : whether the mask also marks every pixel without weight as bad.
+    saturation : the level, counts, at which a pixel is saturated; None or 0 where it is not known.
+    nanomaggies : flux of one count.
     """
 
     science: Plane
@@ -53,19 +53,19 @@ class Calibrated:
 
     @property
     def has_saturation_info(self) -> bool:
-        """Whether header or mask say which pixels are saturated."""
+        """Whether header or mask give the saturated pixels."""
         return bool(self.saturation) or (self.mask is not None and self.saturated_bits != 0)
 
     def inverse_variance(self, stored: np.ndarray) -> np.ndarray:
-        """What a plane of weights holds: float32, nanomaggies to the power -2, 0 where there is none."""
+        """Stored weights as inverse variances: float32, nanomaggies to the power -2, 0 where there is none."""
         weight = np.nan_to_num(stored.astype("float32"), posinf=0, neginf=0)
         return np.maximum(weight, 0) / np.float32(self.nanomaggies) ** 2
 
     @contextmanager
     def opened(self, weights: bool = False) -> Iterator[FillRows]:
-        """What reads rows from files that stay open between its calls, which are one thread's at a time.
+        """A reader of rows whose files stay open between calls, for one thread at a time.
 
-        It can be asked for inverse variances if `weights`, and raises InputError when a file turns out to be damaged.
+        It reads inverse variances too if `weights`, and raises InputError when a file turns out to be damaged.
         """
         planes = (self.science, self.mask, self.weights if weights or not self.mask_is_whole else None)
         level, scale = self.saturation or 0, np.float32(self.nanomaggies)
@@ -73,19 +73,19 @@ class Calibrated:
             science, mask, weight = (None if p is None else files.enter_context(p.opened()) for p in planes)
             assert science is not None
 
-            def some(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None) -> None:
+            def read_block(start: int, flux: np.ndarray, saturated: np.ndarray, variance: np.ndarray | None) -> None:
                 stop = start + flux.shape[-2]
                 science.into(start, flux)
-                # Most rows have nothing unusual, which the extremes tell in a fraction of the time.
+                # Most rows have no unusual pixels; the extremes show that in a fraction of the time.
                 lowest, highest = flux.min(initial=0), flux.max(initial=0)
                 saturated[:] = flux >= level if level > 0 and not highest < level else False
                 if not np.isfinite([lowest, highest]).all():
                     np.copyto(flux, np.nan, where=np.isinf(flux))
-                blank, flat_tops = find_blank(flux)
-                if len(flat_tops):
-                    saturated.flat[flat_tops] = True
+                blank, plateaus = find_blank(flux)
+                if len(plateaus):
+                    saturated.flat[plateaus] = True
                 if len(blank):
-                    # What is saturated is measured as far as it can be.
+                    # Saturated pixels keep the flux that was measured.
                     flux.flat[blank[~saturated.flat[blank]]] = np.nan
                 flux *= scale
                 if mask is not None:
@@ -104,6 +104,6 @@ class Calibrated:
                 # Few rows at a time stay in the processor's cache until all is done to them.
                 for row in range(0, flux.shape[-2], science.together):
                     rows = (..., slice(row, row + science.together), slice(None))
-                    some(start + row, flux[rows], saturated[rows], None if variance is None else variance[rows])
+                    read_block(start + row, flux[rows], saturated[rows], None if variance is None else variance[rows])
 
             yield fill

@@ -176,9 +176,9 @@ class _PixelLists(_PackedRows):
     def _decode(self, codes: bytes) -> tuple[np.ndarray, np.ndarray]:
         # A list is of 16-bit words, which FITS has the other way round.
         words = np.frombuffer(codes, ">i2").astype("int16")
-        # The C function believes the length that a list tells of itself, in one word or in two.
-        told = words[2:5].tolist()
-        if len(told) < 3 or (told[0] if told[0] > 0 else (told[2] << 15) + told[1]) > len(words):
+        # The C function trusts the length in a list's header, which is one word or two.
+        size = words[2:5].tolist()
+        if len(size) < 3 or (size[0] if size[0] > 0 else (size[2] << 15) + size[1]) > len(words):
             raise ValueError("a list of pixels is longer than its row")
         pixels = np.frombuffer(decompress_plio_1_c(words.tobytes(), self.width), "int32")
         places = np.flatnonzero(pixels)

@@ -49,7 +49,7 @@ BAND_CARDS = (
 )
 
 
-#: What a primary header may say for all the images behind it.
+#: Cards of a primary header that count for all the images behind it.
 INHERITED = (
     *ZERO_POINT_CARDS,
     *SYSTEM_CARDS,
@@ -63,7 +63,7 @@ INHERITED = (
 
 
 def value(header: fits.Header, key: str) -> bool | int | float | str | None:
-    """What the header says of `key`; None where it says nothing, or nothing that FITS allows."""
+    """The value of `key`; None where the header has none, or none that FITS allows."""
     try:
         found = header.get(key)
     except fits.VerifyError:
@@ -88,7 +88,7 @@ def as_written(header: fits.Header, key: str) -> str:
 
 
 def with_primary(header: fits.Header, primary: fits.Header) -> fits.Header:
-    """An image's header with what only the file's primary header says of all its images (`INHERITED`)."""
+    """An image's header with the cards that it inherits from the file's primary header (`INHERITED`)."""
     header = header.copy()
     for key in INHERITED:
         if key in primary and key not in header:
@@ -121,7 +121,7 @@ _INFRARED = re.compile(r"^(?:J|H|K|Ks)$")
 
 
 def band_called(text: str) -> str | None:
-    """The band that a header or a name calls so; None where it is none that is known.
+    """The band that a header or file name calls `text`; None where it is not a known band.
 
     >>> [band_called(text) for text in ("HSC-R2", "g_01", "NIR-Y", "f606w", "R", "CLEAR")]
     ['r', 'g', 'NIR_Y', 'F606W', None, None]
@@ -139,7 +139,7 @@ def band_called(text: str) -> str | None:
 
 
 def band_of(header: fits.Header) -> str | None:
-    """The band that a header tells, by the first of `BAND_CARDS` that holds one; None if none does."""
+    """The band in a header, by the first of `BAND_CARDS` that holds one; None if none does."""
     for card in BAND_CARDS:
         try:
             found = band_called(str(header.get(card) or ""))

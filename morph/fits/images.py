@@ -29,7 +29,7 @@ from morph.fits.rows import Rows, ScaledRows, Scaling
 BLOCK = 2880
 
 
-#: What astropy's `verify_datasum` says.
+#: What astropy's `verify_datasum` returns.
 WRONG, RIGHT = 0, 1
 
 
@@ -100,7 +100,7 @@ class Plane:
                 warnings.simplefilter("ignore")
                 rows = None if is_compressed_whole(self.path) else packed_rows(self.path, self.hdu)
                 if rows is None:
-                    rows = _Section(_hdu_of(self, files), self.index)
+                    rows = _Section(_open_hdu(self, files), self.index)
             if rows.shape != self.stored_shape:
                 raise InputError(f"'{self.path}' has changed since it was opened; start again.")
             for scaling in self.scalings:
@@ -113,7 +113,7 @@ class Plane:
 
     @contextmanager
     def name_damage(self) -> Iterator[None]:
-        """Whatever goes wrong within is InputError that says that the file is damaged."""
+        """Turn any error within into an InputError about a damaged file."""
         try:
             yield
         except MemoryError:
@@ -125,7 +125,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Image:
-    """One image of a file: its EXTNAME and EXTVER, its header (with what the primary says for all) and its pixels."""
+    """One image of a file: EXTNAME, EXTVER, header (with the primary header's inherited cards) and pixels."""
 
     name: str
     header: fits.Header = field(repr=False)
@@ -168,7 +168,7 @@ def images_in(path: str | Path) -> list[Image]:
 
 
 def _check_whole(path: Path) -> None:
-    """InputError when the file ends before its last HDU does, or goes on with something that is no HDU."""
+    """Raise InputError when the file ends within its last HDU, or continues with something that is not an HDU."""
     # What a file that is compressed as a whole lacks shows when it is unpacked.
     if is_compressed_whole(path):
         return
@@ -197,8 +197,10 @@ def _check_whole(path: Path) -> None:
 def verify(path: str | Path) -> None:
     """Compare all data of a FITS file with their checksums.
 
-    HDUs without DATASUM are passed over, and so are headers, which people edit. InputError when some data are not what
-    their checksum says, and when no data of the file have one.
+    An HDU's DATASUM is the sum of its data, of a compressed image as it lies in the file (FITS standard 4.0, section
+    4.4.2.7). Most flipped bits of a compressed image unpack into something, and nothing else would reveal them. HDUs
+    without DATASUM are skipped, and so are headers, which people edit. Raises InputError when data do not match their
+    checksum, and when no data of the file have one.
     """
     compared = 0
     with warnings.catch_warnings():
@@ -223,7 +225,7 @@ def is_compressed_whole(path: Path) -> bool:
         return file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x1f\x9d"))
 
 
-def _hdu_of(plane: Plane, files: ExitStack) -> fits.ImageHDU | fits.CompImageHDU:
+def _open_hdu(plane: Plane, files: ExitStack) -> fits.ImageHDU | fits.CompImageHDU:
     """The image's HDU, in a file that `files` closes.
 
     A memory map is quicker, but its pages count as this process's memory until the file is closed: those of

@@ -1,4 +1,4 @@
-"""The planes of one band: the image, its mask and its weights, and what the header says of them.
+"""The planes of one band: the image, its mask and its weights, with their calibration from the header.
 
 The layout of one file is that of the Dark Energy Survey's coadds: SCI (flux), MSK (integer, nonzero where a pixel is
 bad) and WGT (inverse variance), compressed by fpack or not. A file with one image and nothing else is read too.
@@ -43,7 +43,7 @@ def is_fits(path: str | Path) -> bool:
 
 
 def split_name(path: str | Path) -> tuple[str, str | None]:
-    """A file's name without its ending and its band, and the band (None if the name tells none).
+    """A file's name without its ending and its band, and the band (None if the name contains none).
 
     >>> split_name("DES0356-5248_r4163p01_g.fits.fz")
     ('DES0356-5248_r4163p01', 'g')
@@ -73,8 +73,8 @@ class Planes:
     saturated_bits : a pixel with any of these bits in the mask is saturated.
     survey_zero_point : of the survey whose files these are, where the header does not say it; None where no survey's
         rule is known.
-    mask_is_whole : whether every pixel without weight is bad by the mask too, and weights tell nothing more of that.
-    notes : what has to be said of how the image is read, one sentence each.
+    mask_is_whole : whether the mask also marks every pixel without weight as bad, so that weights need not be read.
+    notes : how the image is read, where that is unusual; one sentence each.
     stored_area : solid angle of a stored pixel, steradian, of an image that is on another's grid; None elsewhere.
     """
 
@@ -116,9 +116,9 @@ class Planes:
         return replace(self, science=self.science.at(index), mask=mask, weights=weights)
 
     def squared(self) -> "Planes":
-        """The same field on a grid of square pixels; itself where its pixels are square, or its header says nothing.
+        """The same field on a grid of square pixels; itself where they are square, or not known.
 
-        InputError when the pixels are not square and distorted beside.
+        Raises InputError when the pixels are not square and the header has a distortion too.
         """
         wcs = self.wcs() if len(self.shape) == 2 else None
         regrid = None if wcs is None else SquareGrid.of(wcs.pixel_scale_matrix, (self.shape[0], self.shape[1]))
@@ -156,13 +156,13 @@ class Planes:
 
     @property
     def band(self) -> str | None:
-        """The band from the file's name, or else from the header's BAND or FILTER; None if nothing tells."""
+        """The band from the file's name, or else from the header's BAND or FILTER; None if neither has it."""
         return split_name(self.path)[1] or band_of(self.header)
 
     def zero_point(self, given: Calibration = HEADERS) -> ZeroPoint:
         """The magnitude of one count: as given, by the header, or by a rule of the survey whose files these are.
 
-        InputError when none of them says it, or the header's is not a magnitude.
+        Raises InputError when none of them gives it, or the header's is not a magnitude.
         """
         area = self.pixel_area()
         found = given.of(area, self.path) or zero_point_in(self.header, self.path, area) or self.survey_zero_point
@@ -191,7 +191,12 @@ class Planes:
         return self.read_rows(0, self.shape[-2], zero_point)
 
     def read_rows(self, start: int, stop: int, zero_point: ZeroPoint) -> tuple[np.ndarray, np.ndarray]:
-        """The image's rows from `start` to `stop` (exclusive), and which of their pixels are saturated.
+        """Read some rows of the image.
+
+        Parameters
+        ----------
+        start, stop : the first row, and the one after the last.
+        zero_point : the calibration of the counts, see `zero_point`.
 
         Returns
         -------

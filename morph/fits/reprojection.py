@@ -1,9 +1,13 @@
-"""Images whose pixels are not square, or whose axes are not at right angles, on a grid of square pixels.
+"""Images on another grid of pixels, resampled as their rows are read: square pixels, or the grid of another band.
 
-Everything that is measured on an image takes a pixel for a square of sky. Few images need what is here: those whose
-header says otherwise are resampled as their rows are read, with the whole matrix that makes sky of pixels. The flux of
-a pixel goes to the pixels that cover it, and the new pixels are as large as the old ones, so that neither total fluxes
-nor zero points change.
+`SquareGrid`: all measurements assume that a pixel is a square of sky. Images whose pixels are not square, or whose
+axes are not at right angles, are resampled with the whole matrix from pixels to sky. The flux of a pixel goes to the
+pixels that cover it, and the new pixels are as large as the old ones: total fluxes and zero points do not change.
+
+`Reprojection`: bands that differ in pixel scale, size or orientation come to one grid. The coarser image is
+interpolated by a cubic spline and multiplied by the ratio of the pixels' areas, which keeps the flux of a galaxy.
+Masks and weights are those of the nearest pixel; weights grow as pixels become more, so that the sum over a galaxy
+keeps its error.
 """
 
 import re
@@ -50,8 +54,10 @@ NOWHERE = -1e6
 
 @dataclass(frozen=True)
 class SquareGrid:
-    """How places on the image as it is stored follow from places on the square grid, counted from the first edges:
-    ``x = a X + b Y + c`` and ``y = d Y``. The determinant ``a d`` is 1: a pixel keeps its area.
+    """A grid of square pixels for an image whose pixels are not square.
+
+    Places on the stored image are ``x = a X + b Y + c`` and ``y = d Y`` of places on the grid, both counted from the
+    first edges. The determinant ``a d`` is 1: a pixel keeps its area.
 
     Attributes
     ----------
@@ -128,7 +134,7 @@ class SquareRows(_Regridded):
         grid = self._regrid
         low, stored = self.stored(start, stop)
         stored = stored.astype("float64")
-        # What stands for missing data would be one value no more once it is resampled.
+        # Blank pixels no longer share one value once they are resampled.
         stored.flat[find_blank(stored)[0]] = np.nan
         known = np.isfinite(stored)
         middle, side = grid.d * (start + stop) / 2 - 0.5 - low, grid.d * (stop - start)
@@ -203,7 +209,17 @@ class Reprojection:
         stored: tuple[int, int],
         shape: tuple[int, int],
     ) -> "Reprojection":
-        """`places` makes places on the stored image of places on the grid, [n] each; NaN where there are none."""
+        """The reprojection between two images.
+
+        Parameters
+        ----------
+        places : returns places on the stored image for places on the grid, [n] each; NaN where there are none.
+        stored, shape : height and width of the stored image, and of the grid.
+
+        Returns
+        -------
+        Reprojection : of the stored image to the grid.
+        """
         rows, columns = (STEP * np.arange(-(-(side - 1) // STEP) + 2.0) for side in shape)
         across, up = np.meshgrid(columns, rows)
         x, y = places(across.ravel(), up.ravel())
@@ -254,7 +270,7 @@ class InterpolatedRows(_Reprojected):
         x, y, area = self._onto.places(start, stop)
         low, stored = self._stored(y)
         stored = stored.astype("float64")
-        # What stands for missing data would be one value no more once it is interpolated.
+        # Blank pixels no longer share one value once they are interpolated.
         stored.flat[find_blank(stored)[0]] = np.nan
         known = np.isfinite(stored)
         if not known.any():

@@ -86,7 +86,20 @@ def last_pixel(centre: np.ndarray, side: np.ndarray) -> np.ndarray:
 
 
 def weights(centre: float, side: float, size: int) -> np.ndarray:
-    """How much of each input pixel each pixel of a stamp takes along one axis: float32 [size, input pixels]."""
+    """How much of each input pixel each pixel of a stamp takes along one axis.
+
+    Parameters
+    ----------
+    centre, side : the square's centre and side, input pixels.
+    size : pixels on a side of the stamp.
+
+    Returns
+    -------
+    float32 [size, input pixels], from `first_pixel` to `last_pixel`.
+
+    >>> weights(centre=5.0, side=4.0, size=2).sum(axis=1).tolist()
+    [2.0, 2.0]
+    """
     return _axis(centre, side, size, side < size)[1]
 
 
@@ -97,9 +110,18 @@ def _axis(centre: float, side: float, size: int, smooth: bool) -> tuple[int, np.
 
 
 def weights_along(centre: np.ndarray, side: np.ndarray, size: int, count: int, smooth: bool) -> np.ndarray:
-    """How much of each of `count` input pixels each output pixel takes along one axis: float32 [n, size, count].
+    """As `weights`, of many squares.
 
-    `centre` is in pixels from the first of them.
+    Parameters
+    ----------
+    centre, side : [n], the squares' centres, from the first input pixel on, and sides, input pixels.
+    size : pixels on a side of the stamps.
+    count : input pixels.
+    smooth : whether to interpolate the cumulative flux cubically and not linearly.
+
+    Returns
+    -------
+    float32 [n, size, count].
     """
     # Edge coordinates: input pixel j covers j to j + 1.
     edges = (centre + 0.5 - side / 2)[:, None] + (side / size)[:, None] * np.arange(size + 1)

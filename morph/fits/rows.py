@@ -1,4 +1,8 @@
-"""What can be asked of the rows of an image in an open file."""
+"""The rows of an image in an open file, and the scalings that undo how a survey stores its pixels.
+
+Some surveys store asinh magnitudes, variances or errors. Each is converted row by row as the pixels are read, so that
+all other code sees linear flux and inverse variances.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -38,7 +42,7 @@ class Rows(ABC):
     def not_positive(self, start: int, stop: int) -> np.ndarray:
         """Where a pixel is 0, less, or NaN: int [m] flat indices."""
         pixels = self(start, stop)
-        # Most rows of weights have no such pixel, which their least value tells in a fraction of the time.
+        # Most rows of weights have no such pixel; their minimum shows that in a fraction of the time.
         return np.empty(0, dtype=int) if pixels.min(initial=1) > 0 else np.flatnonzero(~(pixels > 0))
 
 

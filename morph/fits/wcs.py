@@ -104,14 +104,21 @@ def _wrong_axes(wcs: WCS) -> str | None:
 
 
 def frame_of(wcs: WCS) -> BaseCoordinateFrame:
-    """The frame of an image's coordinates. ValueError where astropy knows none such."""
+    """The frame of an image's coordinates. Raises ValueError where astropy does not know it."""
     return wcs_to_celestial_frame(wcs)
 
 
 def to_sky(wcs: WCS, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Right ascension (0 <= ra < 360) and declination, ICRS, degrees, of places on an image (pixels, 0-based).
+    """Positions on the sky of places on an image.
 
-    NaN where a place shows no sky, as beyond the edge of an all-sky projection.
+    Parameters
+    ----------
+    wcs : the image's coordinate system, in any frame that astropy knows.
+    x, y : places, pixels, 0-based.
+
+    Returns
+    -------
+    ra, dec : ICRS, degrees, 0 <= ra < 360; NaN where a place shows no sky (beyond an all-sky projection's edge).
     """
     longitude, latitude = wcs.all_pix2world(x, y, 0)
     frame = frame_of(wcs)
@@ -126,9 +133,16 @@ def to_sky(wcs: WCS, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray
 
 
 def to_pixels(wcs: WCS, ra: ArrayLike, dec: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Places on an image (pixels, 0-based) of positions (ICRS, degrees); that of one does not depend on the others'.
+    """Places on an image of positions on the sky; each is independent of the others.
 
-    NaN where a position cannot be on the image's projection.
+    Parameters
+    ----------
+    wcs : the image's coordinate system, in any frame that astropy knows.
+    ra, dec : positions, ICRS, degrees.
+
+    Returns
+    -------
+    x, y : pixels, 0-based; NaN where a position is not on the image's projection.
     """
     frame = frame_of(wcs)
     longitude, latitude = np.asarray(ra, dtype=float), np.asarray(dec, dtype=float)

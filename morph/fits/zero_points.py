@@ -1,8 +1,8 @@
-"""The magnitude of one count of an image, and where it is known from.
+"""The zero point of an image, and its source.
 
 Fluxes are nanomaggies everywhere in the project, so the counts of an image mean nothing until their zero point is
-known. It comes from what the caller says, from a card of the header, from the unit of the pixels, or from a rule of
-the survey whose files these are; from nothing else. Units are astropy's: their case matters, and surface brightness
+known. It comes from the caller, from a card of the header, from the unit of the pixels, or from a rule of the survey
+whose files these are; from nothing else. Units are astropy's: their case matters, and surface brightness
 becomes flux by the solid angle of a pixel.
 """
 
@@ -46,7 +46,7 @@ _AB = u.ABflux
 
 @dataclass(frozen=True)
 class ZeroPoint:
-    """AB magnitude of one count, and where that is known from.
+    """AB magnitude of one count, and the source of that number.
 
     >>> ZeroPoint(30.0, "header MAGZERO")
     ZeroPoint(magnitude=30.0, source='header MAGZERO')
@@ -68,11 +68,11 @@ class ZeroPoint:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the caller says of the counts of all images, before their headers are asked.
+    """The caller's calibration of all images, which takes precedence over their headers.
 
     Attributes
     ----------
-    zero_point : AB magnitude of one count; NaN to go on without magnitudes; None to believe the headers.
+    zero_point : AB magnitude of one count; NaN to go on without magnitudes; None to use the headers.
     unit : of the pixels, such as "nJy" or "MJy/sr", instead of the headers'.
     """
 
@@ -86,7 +86,7 @@ class Calibration:
         Raises InputError when both are given, or one of them cannot be used.
         """
         if zero_point is not None and unit:
-            raise InputError("Give --zero-point or --unit, not both: each says what one count is.")
+            raise InputError("Give --zero-point or --unit, not both: each gives the flux of one count.")
         if unit and flux_of_unit(unit) is None:
             raise InputError(
                 f"'{unit}' is not a unit of flux density; use one such as nJy, uJy/pixel, MJy/sr or nmgy."
@@ -102,13 +102,13 @@ class Calibration:
         return cls(magnitude)
 
     def __str__(self) -> str:
-        """As the options say it; empty where headers are believed."""
+        """As the options give it; empty where headers are used."""
         if self.zero_point is not None:
             return "zero point none" if np.isnan(self.zero_point) else f"zero point {self.zero_point:g}"
         return f"unit {self.unit}" if self.unit else ""
 
     def of(self, area: float | None, path: Path) -> ZeroPoint | None:
-        """What it says of an image whose pixels have an area (steradian); None where it says nothing."""
+        """The zero point of an image whose pixels have an area (steradian); None where headers are used."""
         if self.zero_point is not None:
             known = np.isfinite(self.zero_point)
             return ZeroPoint(self.zero_point, "option --zero-point" if known else "none (option --zero-point none)")
@@ -124,19 +124,19 @@ class Calibration:
 
 
 def describe(points: Mapping[str, ZeroPoint]) -> str:
-    """The zero points of some bands, and where they are known from.
+    """The zero points of some bands and their sources, in words.
 
-    >>> in_words({"g": ZeroPoint(30.0, "header MAGZERO"), "r": ZeroPoint(30.0, "header MAGZERO")})
+    >>> describe({"g": ZeroPoint(30.0, "header MAGZERO"), "r": ZeroPoint(30.0, "header MAGZERO")})
     'g, r: 30.000 by header MAGZERO'
     """
     bands: dict[str, list[str]] = {}
     for band, point in points.items():
-        said = f"{point.magnitude:.3f} by {point.source}" if point.known else "none, as --zero-point says"
-        bands.setdefault(said, []).append(band)
-    return "; ".join(f"{', '.join(names)}: {said}" for said, names in bands.items())
+        text = f"{point.magnitude:.3f} by {point.source}" if point.known else "none, by --zero-point none"
+        bands.setdefault(text, []).append(band)
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in bands.items())
 
 
-#: Headers are believed.
+#: Use the headers.
 HEADERS = Calibration()
 
 #: Magnitudes do not matter.
@@ -144,25 +144,29 @@ UNCALIBRATED = Calibration(np.nan)
 
 
 def zero_point_in(header: fits.Header, path: Path, area: float | None) -> ZeroPoint | None:
-    """What a header says of one count: by a card, by FLUXMAG0 (the counts of magnitude 0), or by the pixels' unit.
+    """The zero point in a header: by a card, by FLUXMAG0 (the counts of magnitude 0), or by the pixels' unit.
 
-    A card that is 0 counts as absent, as in images that nobody has calibrated, and so does a unit that is not one of
-    flux density.
+    A card that is 0 counts as absent, as in images without calibration, and so does a unit that is not one of flux
+    density.
 
     Parameters
     ----------
     area : of a pixel, steradian; None where it is not known.
 
+    Returns
+    -------
+    ZeroPoint, or None where the header has none.
+
     Raises
     ------
-    InputError : a card is no AB magnitude; a card and the unit contradict each other; the pixels are magnitudes.
+    InputError : a card is not an AB magnitude; a card and the unit contradict each other; the pixels are magnitudes.
     """
     by_card, by_unit = _by_card(header, path), _by_unit(header, path, area)
     if by_card and by_unit and abs(by_card.magnitude - by_unit.magnitude) > SLACK:
         raise InputError(
             f"The header of '{path}' contradicts itself: one count has magnitude {by_card.magnitude:.3f} by "
             f"{by_card.source.partition(' ')[2]} and {by_unit.magnitude:.3f} by its unit; "
-            "say which with --zero-point MAG."
+            "give the right one with --zero-point MAG."
         )
     return by_card or by_unit
 
@@ -248,7 +252,7 @@ def _by_unit(header: fits.Header, path: Path, area: float | None) -> ZeroPoint |
 
 
 def _parsed(text: str) -> u.UnitBase | None:
-    """The unit called so, in the spellings of the FITS standard, of astropy, and of people; None if it is none."""
+    """The unit called so, in the spellings of the FITS standard, astropy and people; None if it is not a unit."""
     text = text.strip().strip("'\"[]").strip()
     if not text:
         return None
