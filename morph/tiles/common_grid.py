@@ -21,11 +21,11 @@ LEAST_SHARED = 0.5
 
 
 def to_common_grid(planes: dict[str, Planes], name: str) -> tuple[dict[str, Planes], dict[str, str]]:
-    """The bands of a tile, those on grids of their own resampled to the finest.
+    """The bands of a tile, resampled to the grid of the finest where they are not on it.
 
     Parameters
     ----------
-    planes : {band: planes} with sky coordinates; of as good as one grid they are returned as they are.
+    planes : {band: planes} with sky coordinates; those on nearly one grid are returned as they are.
     name : the tile's.
 
     Returns
@@ -33,7 +33,9 @@ def to_common_grid(planes: dict[str, Planes], name: str) -> tuple[dict[str, Plan
     planes : {band: planes}, all of one shape.
     resampled : {band: from which pixel scale to which}, of those that were not on the grid.
 
-    Raises InputError when a band has no sky coordinates, or shows other sky.
+    Raises
+    ------
+    InputError : a band has no sky coordinates, or shows other sky.
     """
     grids = {band: celestial(one.header, one.path) for band, one in planes.items()}
     scales = {band: float(np.mean(proj_plane_pixel_scales(grid)) * 3600) for band, grid in grids.items()}
@@ -56,7 +58,7 @@ def to_common_grid(planes: dict[str, Planes], name: str) -> tuple[dict[str, Plan
 
 
 def reading_notes(planes: dict[str, Planes], resampled: dict[str, str]) -> tuple[str, ...]:
-    """What has to be said of how some bands are read, one sentence each."""
+    """How some bands are read, where that is unusual; one sentence each."""
     notes = [
         f"Band {band} was resampled to the grid of the finest band, from {how}." for band, how in resampled.items()
     ]
@@ -66,7 +68,17 @@ def reading_notes(planes: dict[str, Planes], resampled: dict[str, str]) -> tuple
 
 
 def grid_offset(grid: WCS, other: WCS, shape: tuple[int, int]) -> float:
-    """How far apart two grids are at most, pixels of `grid`, whose height and width are `shape`; NaN off the sky."""
+    """The largest distance between two grids of pixels.
+
+    Parameters
+    ----------
+    grid, other : the coordinate systems.
+    shape : height and width of `grid`.
+
+    Returns
+    -------
+    Pixels of `grid`; NaN off the sky.
+    """
     height, width = shape
     x, y = (np.array(c, dtype=float) for c in ([0, width, 0, width, width / 2], [0, 0, height, height, height / 2]))
     with np.errstate(invalid="ignore"):

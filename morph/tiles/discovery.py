@@ -21,10 +21,9 @@ def tile_name(paths: Sequence[str | Path]) -> str:
 
 
 def survey_of(tiles: Iterable[Sequence[Path]]) -> str | None:
-    """The survey that the names of tiles' files tell, or their headers; None where they tell none.
+    """The survey of some tiles, by the names of their files or their headers; None where neither gives it.
 
-    `tiles` are groups of files as `find_tiles` makes them; see `morph.surveys`. InputError when they are of several
-    surveys.
+    `tiles` are groups of files as `find_tiles` returns them. Raises InputError when they are of several surveys.
     """
     surveys = {survey for paths in tiles if (survey := layout_of(paths).survey or _survey_in_header(paths))}
     if len(surveys) > 1:
@@ -33,12 +32,13 @@ def survey_of(tiles: Iterable[Sequence[Path]]) -> str | None:
 
 
 def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
-    """The tiles that files, folders (searched to the bottom) and globs name: the files of each, sorted by name.
+    """The tiles in files, folders (searched recursively) and globs: the files of each, sorted by name.
 
     One file of a tile brings the others from its folder: other bands, masks, weights. The files of a survey's tile may
-    also lie in several folders, if all of them are named. Files whose names tell no band are a tile each, but for
-    those of one folder whose headers tell different bands of one tile; they are left out of a folder where other names
-    do (catalogues stand there too). InputError when a name or glob matches nothing, or nothing that is read.
+    also lie in several folders, if all of them are given. A file whose name contains no band is a tile of its own,
+    unless headers give different bands of one tile for several such files in its folder; in a folder where other
+    names contain bands it is left out (catalogues lie there too). Raises InputError when a name or glob matches
+    nothing, or nothing that is read.
     """
     if isinstance(patterns, (str, Path)):
         patterns = [patterns]
@@ -47,7 +47,7 @@ def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
     for pattern in patterns:
         for path in _images(str(pattern)):
             key = _key(path)
-            if _tells(parse_name(path)[1]):
+            if _is_part(parse_name(path)[1]):
                 if path.parent not in folders:
                     folders[path.parent] = _by_tile(path.parent)
                 groups[key] = folders[path.parent].get(key, {path})
@@ -58,8 +58,8 @@ def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
     return [paths for _, _, paths in sorted(tiles, key=lambda item: (item[1], item[0]))]
 
 
-def _tells(name: ParsedName) -> bool:
-    """Whether a name says which part of a tile the file is."""
+def _is_part(name: ParsedName) -> bool:
+    """Whether a name gives the part of a tile that the file is."""
     return name.band is not None or name.content is not Content.IMAGE
 
 
@@ -70,18 +70,18 @@ def _key(path: Path) -> Key:
 
 
 def _by_tile(folder: Path) -> dict[Key, set[Path]]:
-    """The files of a folder whose names say which part of a tile they are, by tile."""
+    """The files of a folder whose names give the part of a tile that they are, by tile."""
     tiles: dict[Key, set[Path]] = {}
     for path in folder.iterdir():
         if is_fits(path):
             name = parse_name(path)[1]
-            if _tells(name) and name.content is not Content.OTHER:
+            if _is_part(name) and name.content is not Content.OTHER:
                 tiles.setdefault(_key(path), set()).add(path)
     return tiles
 
 
 def _together(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
-    """The same groups, of which those that are parts of one tile in several folders are one."""
+    """The groups, with those joined that are parts of one tile in several folders."""
     joined: dict[tuple[type[Layout], str], list[Key]] = {}
     for key, paths in groups.items():
         if parse_name(next(iter(paths)))[0].unique:
@@ -97,15 +97,15 @@ def _together(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
 
 
 def _of_one_tile(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
-    """The same groups, of which those whose headers tell different bands of one tile are one.
+    """The groups, with those joined whose headers give different bands of one tile.
 
-    Asked are the headers of single files whose names tell no band, and of surveys whose names tell no field.
+    Headers are read of single files whose names contain no band, and of surveys whose names contain no field.
     """
     alone: dict[tuple[Path, type[Layout], object], list[tuple[Key, str]]] = {}
     for key, paths in groups.items():
-        told = _told_of_tile(key, paths)
-        if told is not None:
-            alone.setdefault((*key[:2], told[0]), []).append((key, told[1]))
+        found = _tile_in_header(key, paths)
+        if found is not None:
+            alone.setdefault((*key[:2], found[0]), []).append((key, found[1]))
     result = dict(groups)
     for files in alone.values():
         keys = [key for key, _ in files]
@@ -115,27 +115,27 @@ def _of_one_tile(groups: dict[Key, set[Path]]) -> dict[Key, set[Path]]:
     return result
 
 
-def _told_of_tile(key: Key, paths: set[Path]) -> tuple[object, str] | None:
-    """What the header of a group's only image tells of tile and band; None where names tell, or it tells neither."""
+def _tile_in_header(key: Key, paths: set[Path]) -> tuple[object, str] | None:
+    """Tile and band in the header of a group's only image; None where names give them, or the header does not."""
     images = [path for path in paths if parse_name(path)[1].content is Content.IMAGE]
     if len(images) != 1:
         return None
     reader, name = parse_name(images[0])
-    if key[1] is Plain and len(paths) == 1 and not _tells(name):
-        told = read_header_info(images[0])
-        return None if told is None or told.band is None else (told.tile, told.band)
+    if key[1] is Plain and len(paths) == 1 and not _is_part(name):
+        info = read_header_info(images[0])
+        return None if info is None or info.band is None else (info.tile, info.band)
     if name.band is None or type(reader).field is Layout.field:
         return None
-    told = read_header_info(images[0])
-    field = None if told is None else reader.field(told.header)
+    info = read_header_info(images[0])
+    field = None if info is None else reader.field(info.header)
     return None if field is None else (field, name.band)
 
 
 def bands_left_out(tiles: Iterable[Sequence[Path]]) -> list[str]:
     """Bands of images, by their names, that no survey here has, so that they are left out."""
-    told = (parse_name(path)[1] for paths in tiles for path in paths)
+    names = (parse_name(path)[1] for paths in tiles for path in paths)
     known = {band for survey in SURVEYS.values() for band in survey.bands} | set(BANDS)
-    return sorted({name.band for name in told if name.band and name.content is Content.IMAGE} - known)
+    return sorted({name.band for name in names if name.band and name.content is Content.IMAGE} - known)
 
 
 def wanted_bands(survey: Survey) -> tuple[str, ...]:
@@ -144,7 +144,18 @@ def wanted_bands(survey: Survey) -> tuple[str, ...]:
 
 
 def no_bands_error(what: str, paths: Sequence[Path], survey: Survey) -> InputError:
-    """The error about files that hold none of a survey's bands."""
+    """The error about files that hold none of a survey's bands.
+
+    Parameters
+    ----------
+    what : the tile or file, as the sentence names it.
+    paths : the tile's files.
+    survey : whose bands are wanted.
+
+    Returns
+    -------
+    InputError, to be raised.
+    """
     infos = ((parse_name(path)[1].band, read_header_info(path)) for path in paths)
     found = [band for name, info in infos if (band := name or (info and info.band))]
     whose = "" if survey is UNKNOWN else f" of survey '{survey.name}'"
@@ -156,13 +167,13 @@ def no_bands_error(what: str, paths: Sequence[Path], survey: Survey) -> InputErr
 
 def _survey_in_header(paths: Sequence[Path]) -> str | None:
     plain = LAYOUTS[-1]
-    told = read_header_info(paths[0])
-    reader = plain.layout_of_header(told.header) if told is not None and isinstance(plain, Plain) else None
+    info = read_header_info(paths[0])
+    reader = plain.layout_of_header(info.header) if info is not None and isinstance(plain, Plain) else None
     return reader.survey if reader else None
 
 
 def _images(pattern: str) -> list[Path]:
-    """The files that a name, a folder or a glob stands for, without those that are no part of a tile."""
+    """The files of a name, a folder or a glob, without those that are not part of a tile."""
     path = Path(pattern)
     if path.is_dir():
         files = [file for file in path.rglob("*") if is_fits(file) and file.is_file()]
@@ -176,5 +187,5 @@ def _images(pattern: str) -> list[Path]:
             raise InputError(f"There is no FITS file '{pattern}'; give a file, a folder or a glob in quotes.")
     read = [file for file in files if parse_name(file)[1].content is not Content.OTHER]
     if not read:
-        raise InputError(f"'{files[0]}' is none of the survey's images; name an image, or the tile's folder.")
-    return [file for file in read if _tells(parse_name(file)[1])] or read if path.is_dir() else read
+        raise InputError(f"'{files[0]}' is not one of the survey's images; name an image, or the tile's folder.")
+    return [file for file in read if _is_part(parse_name(file)[1])] or read if path.is_dir() else read

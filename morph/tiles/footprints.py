@@ -1,7 +1,7 @@
-"""Where tiles lie on the sky, and which of those that overlap answers for a galaxy.
+"""Where tiles lie on the sky, and which of several overlapping tiles a galaxy belongs to.
 
-Some surveys part the sky among their tiles by a rule of their own. Of other images that show a galaxy, it is the one's
-in which it lies farthest from the edge, where least of its light is cut off.
+Some surveys divide the sky among their tiles by a rule of their own. Elsewhere a galaxy belongs to the image in which
+it lies farthest from the edge, where least of its light is cut off.
 """
 
 import re
@@ -20,7 +20,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 
 from morph.fits.wcs import Bounds, celestial, to_pixels, to_sky
 
-#: How much wider circles are than the corners of an image say, whose sides may be bent.
+#: Circles are wider than the corners of an image by this factor, since its sides may be curved.
 MARGIN = 1.01
 
 #: Cards of a header that make its sky coordinates.
@@ -32,14 +32,14 @@ _SKY = re.compile(
 
 @dataclass(frozen=True)
 class Footprint:
-    """The sky that one tile shows. Small: a tile's neighbours are known by theirs, wherever the tile is scored.
+    """The sky that one tile shows; small enough to be sent to every process that scores a neighbour.
 
     Attributes
     ----------
     name, tilename : the tile's, see `Tile`.
     cards : those of its header that make the sky coordinates.
     shape : height and width, pixels.
-    bounds : of the part of the sky that its survey says it answers for; None where it does not say.
+    bounds : of the part of the sky that its survey assigns to it; None where the survey has no such rule.
     """
 
     name: str
@@ -52,6 +52,17 @@ class Footprint:
     def of_header(
         cls, name: str, tilename: str, header: fits.Header, shape: tuple[int, int], bounds: Bounds | None = None
     ) -> "Footprint":
+        """The footprint of a tile with this header.
+
+        Parameters
+        ----------
+        name, tilename, shape, bounds : as the attributes.
+        header : of one of its images, with sky coordinates.
+
+        Returns
+        -------
+        Footprint : with the header's sky coordinates alone.
+        """
         cards = fits.Header([card for card in header.cards if _SKY.match(card.keyword)])
         return cls(name, tilename, cards.tostring(), shape, bounds)
 
@@ -77,11 +88,11 @@ class Footprint:
         away = angular_separation(*corners, np.radians(ra), np.radians(dec))
         return float(ra), float(dec), MARGIN * float(np.degrees(away.max()))
 
-    def depth(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-        """How far positions (degrees) lie from the image's nearest edge: arcsec [n].
+    def edge_distance(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+        """The distance of positions (degrees) from the image's nearest edge: arcsec [n].
 
-        Minus infinity where a position is not on the image, or not within `bounds`. Every process that asks gets the
-        same number to the last bit, whatever else it asks for.
+        Minus infinity where a position is not on the image, or not within `bounds`. The result for one position is
+        the same to the last bit in every process and for every set of positions.
         """
         height, width = self.shape
         found = np.full(len(ra), -np.inf)
@@ -107,22 +118,22 @@ class Overlap:
 
     @property
     def names(self) -> frozenset[str]:
-        """What the others are called."""
+        """The others' names."""
         return frozenset(name for other in self.others for name in (other.name, other.tilename) if name)
 
-    def first(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-        """Which positions (degrees) lie in none of the others farther from the edge: bool [n].
+    def owns(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+        """Whether positions (degrees) lie farther from this tile's edge than from any other's: bool [n].
 
-        Of a position in the middle between two edges, as in two copies of one image, the tile is the first by name.
+        A position at equal distance, as in two copies of one image, belongs to the tile whose name sorts first.
         """
-        first = np.ones(len(ra), dtype=bool)
+        owned = np.ones(len(ra), dtype=bool)
         if not self.others:
-            return first
-        own = self.own.depth(ra, dec)
+            return owned
+        own = self.own.edge_distance(ra, dec)
         for other in self.others:
-            theirs = other.depth(ra, dec)
-            first &= ~((theirs > own) | ((theirs == own) & np.isfinite(own) & (other.name < self.own.name)))
-        return first
+            theirs = other.edge_distance(ra, dec)
+            owned &= ~((theirs > own) | ((theirs == own) & np.isfinite(own) & (other.name < self.own.name)))
+        return owned
 
 
 def overlaps(footprints: Sequence[Footprint]) -> dict[str, Overlap]:
@@ -146,7 +157,17 @@ def overlaps(footprints: Sequence[Footprint]) -> dict[str, Overlap]:
 
 
 def on_any(footprints: Sequence[Footprint], ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """Which positions (degrees) lie on at least one of some images: bool [n]. Quick where positions are together."""
+    """Whether positions lie on at least one of some images; fast where the positions are close together.
+
+    Parameters
+    ----------
+    footprints : of the images.
+    ra, dec : [n], degrees.
+
+    Returns
+    -------
+    bool [n].
+    """
     found = np.zeros(len(ra), dtype=bool)
     known = np.isfinite(ra) & np.isfinite(dec)
     if not known.any():
@@ -156,16 +177,28 @@ def on_any(footprints: Sequence[Footprint], ra: np.ndarray, dec: np.ndarray) -> 
     circles = np.radians([footprint.circle for footprint in footprints])
     near = angular_separation(circles[:, 0], circles[:, 1], *middle) < circles[:, 2] + extent
     for footprint in compress(footprints, near):
-        found |= footprint.depth(ra, dec) >= 0
+        found |= footprint.edge_distance(ra, dec) >= 0
     return found
 
 
 def in_rectangle(
     ra: np.ndarray, dec: np.ndarray, ra_range: tuple[float, float], dec_range: tuple[float, float]
 ) -> np.ndarray:
-    """Which positions lie between two right ascensions and two declinations, the lower bounds included: bool [n].
+    """Whether positions lie between two right ascensions and two declinations, the lower bounds included.
 
-    All in degrees; a range of right ascension may reach over 0. Tiles that share a bound share no position.
+    Tiles that share a bound share no position.
+
+    Parameters
+    ----------
+    ra, dec : [n], degrees.
+    ra_range, dec_range : lower and upper bound, degrees; a range of right ascension may cross 0.
+
+    Returns
+    -------
+    bool [n].
+
+    >>> in_rectangle(np.array([359.5, 0.5, 2.0]), np.zeros(3), (359.0, 1.0), (-1.0, 1.0)).tolist()
+    [True, True, False]
     """
     west, east = ra_range
     south, north = dec_range

@@ -25,7 +25,7 @@ AT_ONCE = 8
 def find_overlaps(groups: Sequence[Sequence[Path]], survey: str | None = None) -> dict[str, Overlap]:
     """With which others each tile may overlap, by its name; tiles of surveys with a rule are left out.
 
-    So is a tile that cannot be opened: nobody knows where it is, so what else shows its sky answers for it.
+    So is a tile that cannot be opened: its place is not known, and other tiles that show its sky take its galaxies.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def _footprint(group: Sequence[Path], survey: str | None) -> Footprint | None:
         with Tile.open(group, survey, calibration=UNCALIBRATED) as tile:
             # Corners of an image of the whole sky may be nowhere.
             return tile.footprint if np.isfinite(tile.footprint.circle).all() else None
-    # Whatever is wrong with a tile is told when it is scored.
+    # Scoring the tile will report what is wrong with it.
     except Exception:
         return None
 

@@ -1,8 +1,8 @@
-"""Rows of a tile read in advance: by threads, with the help of processes that do not wait for Python's lock.
+"""Rows of a tile read in advance, by threads or by processes that write to shared memory.
 
-A row of a compressed plane is unpacked in less than a tenth of a millisecond, and threads that come back for Python's
-lock so often hold each other up: two of them take half as much again of the processors' time as one. Processes do
-not, and what they read need not be sent: they write it where this process looks.
+A row of a compressed plane is decompressed in less than a tenth of a millisecond, and threads that return to Python's
+global lock so often block each other: two of them take half as much CPU time again as one. Processes do not, and they
+send nothing back: they write to memory that this process maps too.
 """
 
 import mmap
@@ -36,7 +36,7 @@ ROOM = 4 << 30
 Slot = tuple[int, int, int, int, bool]
 
 
-#: Asks for a band's rows, from the first number to the second (exclusive).
+#: Requests a band's rows, from the first number to the second (exclusive).
 Ask = Callable[[str, int, int], Future[PixelRows]]
 
 
@@ -54,12 +54,22 @@ def read_ahead(
     threads: int,
     readers: "Readers | None" = None,
 ) -> Iterator[Ask]:
-    """What reads rows of a tile in advance, at most `rows` at a time, by so many threads or by `readers`.
+    """A function that requests rows of a tile in advance.
 
-    In the arrays that come back there is room for `headroom` rows before those that were read, so that rows can be put
-    together without moving many. They are overwritten when the band is asked for `depth` more times.
+    Parameters
+    ----------
+    weights : whether inverse variances are read too.
+    rows : that are requested together, at most.
+    headroom : rows that the arrays have room for before those that were read, so that rows can be joined cheaply.
+    depth : requests of a band after which its arrays are overwritten.
+    threads : that read.
+    readers : processes that read instead.
+
+    Yields
+    ------
+    Ask : given a band, a first row and the one after the last, returns the future of their `PixelRows`.
     """
-    size = slot_size(headroom + rows, tile.shape[1], weights)
+    size = _slot_size(headroom + rows, tile.shape[1], weights)
     weighted = {band: weights and tile.stored(band).weights is not None for band in tile.bands}
     files: dict[str, FillRows] = {}
     locks = {band: Lock() for band in tile.bands}
@@ -67,7 +77,7 @@ def read_ahead(
     places = {band: cycle(row) for band, row in zip(tile.bands, slots.tolist(), strict=True)}
     number = readers.number if readers else threads
     with ExitStack() as stack:
-        shared = stack.enter_context(readers.walking(tile, size * depth * len(tile.bands))) if readers else None
+        shared = stack.enter_context(readers.assigned(tile, size * depth * len(tile.bands))) if readers else None
         memory = np.empty(size * depth * len(tile.bands), "uint8") if shared is None else shared.room
         opened = stack.enter_context(ExitStack())
         # The threads come to an end before what they use does.
@@ -76,12 +86,12 @@ def read_ahead(
 
         def read(band: str, place: int, start: int, stop: int) -> PixelRows:
             slot = place, headroom, stop - start, tile.shape[1], weighted[band]
-            found = arrays(memory, *slot)
+            found = _arrays(memory, *slot)
             if shared is None or not shared.fill(band, start, slot):
                 with locks[band]:
                     if band not in files:
                         files[band] = opened.enter_context(tile.filling(band, weights))
-                    files[band](start, *below(headroom, found))
+                    files[band](start, *_without_headroom(headroom, found))
             return found
 
         yield lambda band, start, stop: pool.submit(read, band, next(places[band]), start, stop)
@@ -96,13 +106,13 @@ class Readers:
         self._free: SimpleQueue[_Process] = SimpleQueue()
         for process in processes:
             self._free.put(process)
-        self._walks = count()
-        self._walking = Lock()
+        self._numbers = count()
+        self._assigned = Lock()
 
     @classmethod
     @contextmanager
     def started(cls, number: int) -> "Iterator[Readers | None]":
-        """So many processes as long as the context lasts; None for none, or where the system will not have it."""
+        """So many processes as long as the context lasts; None for none, or where the system refuses them."""
         with ExitStack() as stack:
             yield cls._start(number, stack) if number > 0 and hasattr(os, "memfd_create") else None
 
@@ -127,21 +137,21 @@ class Readers:
             self._free.put(process)
 
     @contextmanager
-    def walking(self, tile: "Tile", size: int) -> "Iterator[_Walk | None]":
+    def assigned(self, tile: "Tile", size: int) -> "Iterator[_Assignment | None]":
         """These processes for one tile and so many bytes of their memory.
 
         None where they read another tile, or the pixels are in memory or would take too much of it.
         """
-        if tile.loaded or size > ROOM or not self._walking.acquire(blocking=False):
+        if tile.loaded or size > ROOM or not self._assigned.acquire(blocking=False):
             yield None
             return
         try:
-            yield _Walk(next(self._walks), tile, self._free, self.room)
+            yield _Assignment(next(self._numbers), tile, self._free, self.room)
         finally:
-            self._walking.release()
+            self._assigned.release()
 
 
-class _Walk:
+class _Assignment:
     """Processes that read one tile."""
 
     def __init__(self, number: int, tile: "Tile", free: "SimpleQueue[_Process]", room: mmap.mmap):
@@ -149,9 +159,9 @@ class _Walk:
         self._number, self._tile, self._free = number, tile, free
 
     def fill(self, band: str, start: int, slot: Slot) -> bool:
-        """Have a band's rows read from one on.
+        """Have a band's rows read from `start` on by a process.
 
-        Whether it was done: not before a process has started, nor when it is gone, nor when rows cannot be read.
+        False where no process has started yet, it has ended, or the rows cannot be read.
         """
         process = self._free.get()
         try:
@@ -187,7 +197,7 @@ class _Process:
 
     def fill(self, band: tuple[int, str], pixels: Calibrated, start: int, slot: Slot) -> bool:
         """Whether a band's rows from one on have been written to a slot."""
-        # A process that has ended is ready to say so, every time.
+        # The connection of a process that has ended is always ready.
         with suppress(EOFError, OSError):
             if not (self._ready or self._connection.poll()):
                 return False
@@ -202,12 +212,12 @@ class _Process:
         self._ready = self._ready or self._connection.recv()
 
 
-def slot_size(height: int, width: int, weights: bool) -> int:
+def _slot_size(height: int, width: int, weights: bool) -> int:
     """Bytes of a slot for so many rows at most: whole pages."""
     return -(-(9 if weights else 5) * height * width // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
-def arrays(
+def _arrays(
     room: mmap.mmap | np.ndarray, place: int, headroom: int, height: int, width: int, weights: bool
 ) -> PixelRows:
     """The arrays in a slot."""
@@ -220,35 +230,35 @@ def arrays(
     return array(np.float32, 0), array(np.bool_, 8 if weights else 4), array(np.float32, 4) if weights else None
 
 
-def below(headroom: int, slot: PixelRows) -> PixelRows:
+def _without_headroom(headroom: int, slot: PixelRows) -> PixelRows:
     """The arrays without the room before their rows."""
     flux, saturated, weight = slot
     return flux[headroom:], saturated[headroom:], None if weight is None else weight[headroom:]
 
 
 def serve(connection: str, memory: str) -> None:
-    """Read rows for as long as somebody asks; both are numbers of open files.
+    """Read rows as long as the connection is open; both arguments are file descriptors.
 
-    A request is a band (the number of a walk and the band's name), its `Calibrated` where it is new, the first row
+    A request is a band (the number of a tile and the band's name), its `Calibrated` where it is new, the first row
     and a slot; the answer is whether the rows are there.
     """
-    with Connection(int(connection)) as asked, ExitStack() as files:
+    with Connection(int(connection)) as requests, ExitStack() as files:
         room = mmap.mmap(int(memory), ROOM)
         opened: dict[str, FillRows] = {}
-        read_strips = -1
+        current = -1
         with suppress(EOFError, OSError):
-            asked.send(True)
+            requests.send(True)
             while True:
-                (number, band), new, start, slot = asked.recv()
-                if number != read_strips:
+                (number, band), new, start, slot = requests.recv()
+                if number != current:
                     files.close()
-                    opened, read_strips = {}, number
+                    opened, current = {}, number
                 try:
                     if new is not None:
                         opened[band] = files.enter_context(new.opened(weights=slot[-1]))
-                    opened[band](start, *below(slot[1], arrays(room, *slot)))
-                # Whatever it is, who asked will meet it again and can tell it better.
+                    opened[band](start, *_without_headroom(slot[1], _arrays(room, *slot)))
+                # The process that asked will meet the error again, and reports it.
                 except Exception:
-                    asked.send(False)
+                    requests.send(False)
                 else:
-                    asked.send(True)
+                    requests.send(True)

@@ -1,8 +1,8 @@
-"""Saturated pixels of images of which neither header nor mask says where they are.
+"""Saturated pixels of images whose headers and masks do not mark them.
 
-A star that is too bright for the detector has a plateau instead of a peak. Of every smooth peak, a star's or a
-galaxy's, less lies within a tenth of the maximum than below that: of a Gaussian two and a half times less than between
-0.7 and 0.9 of it. A plateau has it the other way round, however wide it is.
+A star that is too bright for the detector has a plateau instead of a peak. A smooth peak, a star's or a galaxy's, has
+fewer pixels within a tenth of its maximum than below: a Gaussian two and a half times fewer than between 0.7 and 0.9.
+A plateau has more, however wide it is.
 """
 
 import numpy as np
@@ -21,15 +21,15 @@ TOP, FLANK = 0.9, 0.7
 #: Pixels that make a plateau.
 LEAST = 4
 
-#: More bright pixels than this are no few stars but an image of another kind, which is left as it is.
+#: With more bright pixels than this, the image is of another kind and is left as it is.
 MOST = 200_000
 
-#: Every so many-th pixel tells the sky and its noise.
+#: The sky and its noise are measured on every so many-th pixel.
 SAMPLED = 97
 
 
 def mark_saturated(strip: Strip) -> None:
-    """Mark saturated pixels in those of a strip's bands whose files say nothing of saturation."""
+    """Mark saturated pixels in the bands of a strip whose files do not give them."""
     for band, flux in strip.flux.items():
         if not strip.tile.calibrated(band).has_saturation_info:
             strip.saturated[band] |= plateaus(flux)

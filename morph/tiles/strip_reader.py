@@ -1,4 +1,4 @@
-"""A tile's rows from the bottom to the top, a strip at a time: no more of it is in memory than what is looked at."""
+"""A tile's rows from the bottom to the top, one strip in memory at a time."""
 
 import os
 from collections import deque
@@ -10,26 +10,22 @@ from itertools import islice
 import numpy as np
 
 from morph.fits.calibrated import PixelRows
-from morph.tiles.prefetch import Readers, read_ahead
+from morph.tiles.prefetch import Ask, Readers, read_ahead
 from morph.tiles.tile import Tile
 
-#: Rows that are read at a time: of a DES tile in three bands, 40 MB of flux. Getting the memory for more from the
-#: system takes longer than more at a time saves.
+#: Rows that are read at a time: of a DES tile in three bands, 40 MB of flux. Allocating memory for more takes longer
+#: than it saves.
 STRIP = 320
 
-#: A tile's first strip is so many times shorter: until it is read, its caller has nothing to do.
+#: A tile's first strip is so many times shorter, so that its caller has work soon.
 FIRST = 2
 
-#: Rows of the strip before that a strip has room for, as a part of `STRIP`. Few galaxies are so large that they need
-#: more, and a strip that holds one is copied whole.
+#: Rows of the previous strip that a strip has room for, as a part of `STRIP`. Few galaxies need more; a strip with one
+#: of those is copied whole.
 HEADROOM = 5 / 8
 
-#: So many times `STRIP` rows are read, or wait, while a strip is worked on: threads need not wait for the slowest of
-#: a strip's bands.
+#: Strips that are read in advance, so that threads need not wait for the slowest of a strip's bands.
 AHEAD = 2
-
-#: Rows that threads are reading: the first, the one after the last, and what will have been read of each band.
-_Coming = tuple[int, int, dict[str, Future[PixelRows]]]
 
 
 @dataclass(frozen=True)
@@ -74,8 +70,15 @@ class Strip:
         return Strip(self.tile, self.start, other.stop, *both)
 
     def window(self, band: str, left: int, top: int, shape: tuple[int, int], of: str = "flux") -> np.ndarray:
-        """A copy of the flux (or weight) in a box of the band's own grid, which begins at a column and a row.
+        """A copy of the flux (or weight) in a box of a band's own grid.
 
+        Parameters
+        ----------
+        left, top, shape : the box's first column and row, on the tile, its height and width.
+        of : "flux" or "weight".
+
+        Returns
+        -------
         float32 of the given shape, NaN outside the strip.
         """
         box = np.full(shape, np.nan, dtype="float32")
@@ -101,11 +104,11 @@ def read_strips(
     threads: int | None = None,
     readers: Readers | None = None,
 ) -> Iterator[tuple[Strip, np.ndarray]]:
-    """Strips of a tile, each with the things that are to be done on it.
+    """Strips of a tile, each with the items whose rows it completes.
 
-    Thing k needs the rows from `low[k]` to `high[k]` (exclusive, on the tile): it comes with the first strip that
-    holds them all, and once. A strip's arrays are good until the next is asked for. Rows that nothing needs are not
-    read. The next rows are read while the caller works on a strip.
+    Item k needs the rows from `low[k]` to `high[k]` (exclusive, on the tile): it comes once, with the first strip that
+    holds them all. A strip's arrays are valid until the next strip is requested. Rows that no item needs are not read.
+    The next rows are read while the caller works on a strip.
 
     Parameters
     ----------
@@ -117,48 +120,60 @@ def read_strips(
 
     Yields
     ------
-    A strip, and int [m], which of the things.
+    A strip, and int [m], which of the items.
 
-    Raises InputError when a file turns out to be damaged.
+    Raises
+    ------
+    InputError : a file turns out to be damaged.
     """
     if not len(low):
         return
     order = np.argsort(high, kind="stable")
     ends = high[order]
-    # The lowest row that a thing needs, or any after it.
+    # The lowest row that an item needs, or any after it.
     needed = np.minimum.accumulate(low[order][::-1])[::-1]
     step = step or STRIP
     headroom = int(step * HEADROOM)
-    steps = _steps(ends, needed, step)
-    coming: deque[_Coming] = deque()
     threads = threads or min(len(tile.bands), os.cpu_count() or 1)
-    # What is worked on, and what may be read meanwhile.
+    # One more strip than is read in advance: the one that the caller works on.
     with read_ahead(tile, weights, step, headroom, AHEAD + 1, threads, readers) as ask:
-
-        def read_on() -> None:
-            for start, stop in islice(steps, AHEAD - len(coming)):
-                coming.append((start, stop, {band: ask(band, start, stop) for band in tile.bands}))
-
-        read_on()
+        requests = _Requests(tile, ask, _steps(ends, needed, step))
         done = 0
         before: Strip | None = None
-        while coming:
-            start, stop, bands = coming.popleft()
-            read = {band: rows.result() for band, rows in bands.items()}
-            strip = _Roomy(tile, start, stop, headroom, read).after(before, int(needed[done]))
-            # What the last rows are needed for is done, and their memory is read into again.
+        for start, stop, read in requests:
+            strip = _Buffer(tile, start, stop, headroom, read).after(before, int(needed[done]))
+            # The memory of the strip before is free now.
             before = None
-            read_on()
+            requests.refill()
             ready = int(np.searchsorted(ends, stop, side="right"))
             if ready > done:
                 yield strip, order[done:ready]
             before, done = strip, ready
 
 
+class _Requests:
+    """The rows of all steps in all bands, `AHEAD` of them requested in advance. Iterate once."""
+
+    def __init__(self, tile: Tile, ask: Ask, steps: Iterator[tuple[int, int]]):
+        self._bands, self._ask, self._steps = tile.bands, ask, steps
+        self._pending: deque[tuple[int, int, dict[str, Future[PixelRows]]]] = deque()
+        self.refill()
+
+    def refill(self) -> None:
+        """Request the next rows, as many as may be read in advance."""
+        for start, stop in islice(self._steps, AHEAD - len(self._pending)):
+            self._pending.append((start, stop, {band: self._ask(band, start, stop) for band in self._bands}))
+
+    def __iter__(self) -> Iterator[tuple[int, int, dict[str, PixelRows]]]:
+        while self._pending:
+            start, stop, bands = self._pending.popleft()
+            yield start, stop, {band: rows.result() for band, rows in bands.items()}
+
+
 def _steps(ends: np.ndarray, needed: np.ndarray, step: int) -> Iterator[tuple[int, int]]:
     """The rows that are read at a time: the first, and the one after the last.
 
-    `ends` are the rows at which things end, in rising order; `needed` is the lowest row of each and of those after it.
+    `ends` are the rows at which items end, in rising order; `needed` is the lowest row of each and of those after it.
     """
     done = stop = 0
     rows = step // FIRST
@@ -170,7 +185,7 @@ def _steps(ends: np.ndarray, needed: np.ndarray, step: int) -> Iterator[tuple[in
 
 
 @dataclass(frozen=True)
-class _Roomy:
+class _Buffer:
     """Rows of a tile as `read_ahead` has read them: with room for others before them."""
 
     tile: Tile

@@ -50,7 +50,7 @@ class Tile:
     paths : {band: file}.
     zero_points : {band: `ZeroPoint`}, the AB magnitude of one count in each file, and where it is known from.
     resampled_bands : {band: from which pixel scale to which}, of bands that were brought to the grid of the finest.
-    notes : what has to be said of how its images are read, one sentence each.
+    notes : how its images are read, where that is unusual; one sentence each.
     footprint : the sky that it shows.
     neighbours : names of the tiles that may show some of the same sky, where it was opened as one of several.
     """
@@ -103,9 +103,14 @@ class Tile:
         Parameters
         ----------
         survey : as the files say if not given; ``unknown`` where they do not.
-        overlap : where it is one of several that are told apart by their edges (`morph.tiles.overlaps`).
-        calibration : what the caller says of the counts, before the headers are asked.
-        bands : those of the images in a file, in order, as the caller names them.
+        path : a file, folder or glob, or the files.
+        overlap : with neighbours that share some of its sky (`morph.tiles.overlaps`).
+        calibration : the caller's, which takes precedence over the headers.
+        bands : of the images in a file, in order, as the caller names them.
+
+        Returns
+        -------
+        Tile : its headers read, its pixels not.
 
         Raises
         ------
@@ -139,7 +144,7 @@ class Tile:
         self.close()
 
     def close(self) -> None:
-        """Forget the pixels."""
+        """Release the pixels."""
         self._flux.clear()
         self._saturated = None
 
@@ -158,7 +163,7 @@ class Tile:
 
     @property
     def simulated(self) -> bool:
-        """Whether `morph simulate` made the tile; its headers say so."""
+        """Whether `morph simulate` made the tile, by its headers."""
         return all(headers.value(plane.header, "SOFTNAME") == "morph" for plane in self._planes.values())
 
     @property
@@ -167,9 +172,18 @@ class Tile:
         return len(self._aligned) == len(self.bands)
 
     def places(self, band: str, x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Where places on the tile's grid are on a band's own grid: pixels, 0-based, [n] each.
+        """Where places on the tile's grid are on a band's own grid.
 
-        The very same arrays where the two are aligned; SDSS's bands are some pixels apart, and slightly turned.
+        SDSS's bands are some pixels apart, and slightly rotated.
+
+        Parameters
+        ----------
+        band : one of `bands`.
+        x, y : [n], pixels of the tile's grid, 0-based.
+
+        Returns
+        -------
+        x, y : [n], pixels of the band's grid; the same arrays where the two are aligned.
         """
         x, y = np.asarray(x), np.asarray(y)
         self.stored(band)
@@ -210,14 +224,14 @@ class Tile:
         return to_pixels(self.wcs, ra, dec)
 
     def answers_for(self, ra: ArrayLike, dec: ArrayLike) -> np.ndarray:
-        """Which positions (degrees) this tile answers for where it overlaps its neighbours: bool [n].
+        """Whether positions (degrees) belong to this tile where it overlaps its neighbours: bool [n].
 
-        The survey's rule: the unique area of a DES tile, a brick's own bounds. Of tiles that no rule parts, that in
-        which a position lies farthest from the edge; a tile that was opened by itself knows of no others. A position
-        on no tile may be owned too: places on the image are not checked.
+        By the survey's rule, such as the unique area of a DES tile or a brick's own bounds. Without a rule a position
+        belongs to the tile in which it lies farthest from the edge; a tile that was opened by itself has no
+        neighbours. Whether a position is on the image is not checked.
         """
         ra, dec = np.atleast_1d(np.asarray(ra, dtype=float)), np.atleast_1d(np.asarray(dec, dtype=float))
-        owned = self._overlap.first(ra, dec)
+        owned = self._overlap.owns(ra, dec)
         bounds = self.footprint.bounds
         return owned if bounds is None else owned & in_rectangle(ra, dec, *bounds)
 
@@ -257,7 +271,7 @@ class Tile:
 
     @contextmanager
     def filling(self, band: str, weights: bool = False) -> Iterator[FillRows]:
-        """What reads rows of a band, see `Calibrated.opened`; from memory where `plane` has read them."""
+        """A reader of rows of a band, see `Calibrated.opened`; from memory where `plane` has read them."""
         if band not in self._flux:
             with self.calibrated(band).opened(weights) as fill:
                 yield fill
@@ -280,7 +294,7 @@ class Tile:
         return list(dict.fromkeys(plane.path for plane in planes if plane is not None))
 
     def calibrated(self, band: str) -> Calibrated:
-        """Where a band's pixels are, and what they mean."""
+        """Where a band's pixels are, and their calibration."""
         return self.stored(band).calibrated(self.zero_points[band])
 
     def stored(self, band: str) -> Planes:

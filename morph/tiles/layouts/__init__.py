@@ -1,4 +1,4 @@
-"""Readers: how each survey lays out its tiles. A new survey is one new file here and one new entry of `SURVEYS`."""
+"""How each survey lays out its tiles. A new survey is one new file here and one new entry of `SURVEYS`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,11 +41,11 @@ LAYOUTS: tuple[Layout, ...] = (*SURVEYS, Plain(SURVEYS))
 
 
 def parse_name(path: Path) -> tuple[Layout, ParsedName]:
-    """The reader whose survey's name a file has, and what the name says."""
-    return next((reader, said) for reader in LAYOUTS if (said := reader.parse_name(path)))
+    """The layout that a file's name follows, and the parsed name."""
+    return next((layout, name) for layout in LAYOUTS if (name := layout.parse_name(path)))
 
 
 def layout_of(paths: Sequence[Path]) -> Layout:
-    """The reader of a tile that consists of these files."""
-    readers = {parse_name(path)[0] for path in paths}
-    return readers.pop() if len(readers) == 1 else LAYOUTS[-1]
+    """The layout of a tile that consists of these files."""
+    layouts = {parse_name(path)[0] for path in paths}
+    return layouts.pop() if len(layouts) == 1 else LAYOUTS[-1]

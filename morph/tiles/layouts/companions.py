@@ -1,6 +1,9 @@
-"""What lies beside an image: in its file by the names of the extensions, in its folder by the names of the files.
+"""Masks and weights of an image: in its file by the names of the extensions, in its folder by the names of the files.
 
-Weights come as inverse variances, variances or errors; all are read as inverse variances.
+Weights come as inverse variances, variances or errors; all are read as inverse variances. Headers of masks name their
+bits in three ways: ``MP_SAT = 1`` gives a bit's number (the pipeline of Rubin, to Data Preview 1, and of Hyper
+Suprime-Cam; Bosch et al. 2018), ``MSKN0001 = 'SATURATED'`` with ``MSKM0001 = 2`` its name and value (Rubin from Data
+Preview 2 on, package lsst.images), and ``MSKNAM05 = 'SAT'`` with ``MSKVAL05 = 32`` likewise (Pan-STARRS).
 """
 
 import enum
@@ -17,7 +20,7 @@ from morph.fits.rows import Inverse
 
 
 class Content(enum.Enum):
-    """What a file holds of its tile."""
+    """The part of a tile that a file holds."""
 
     IMAGE = "image"
     MASK = "mask"
@@ -39,7 +42,7 @@ EXTENSIONS = {
     **dict.fromkeys(("ERR", "ERROR", "RMS", "SIGMA"), Content.ERRORS),
 }
 
-#: What astropy's CCDData says in UTYPE of its extension UNCERT.
+#: UTYPE in the extension UNCERT of astropy's CCDData.
 UNCERTAINTIES = {
     "InverseVariance": Content.WEIGHTS,
     "VarianceUncertainty": Content.VARIANCE,
@@ -88,7 +91,7 @@ def is_companion(image: Image) -> bool:
 
 
 def unread_masks(names: Iterable[str]) -> tuple[str, ...]:
-    """What to say of masks, by what they are called, whose bits nothing describes; nothing where there are none."""
+    """A note on masks whose bits nothing describes, by their names; nothing where there are none."""
     listed = ", ".join(sorted(set(names)))
     return (
         (f"Masks whose bits nothing describes are not read ({listed}): bad pixels count as good.",) if listed else ()

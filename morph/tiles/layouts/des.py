@@ -61,7 +61,7 @@ def unique_area(header: fits.Header) -> Bounds | None:
 
     Bounded by URAMIN, URAMAX, UDECMIN and UDECMAX where they were added to the header (they are columns of the
     survey's tile table), or else half way to the centres (RA_CENT, DEC_CENT) of the neighbours. None where the header
-    has neither, or is no DES tile's.
+    has neither, or is not a DES tile's.
     """
     if not _TILENAME.match(str(headers.value(header, "TILENAME"))):
         return None

@@ -36,8 +36,8 @@ class HSC(Layout):
         return ParsedName(match["tile"], band_called(match["filter"]) or match["filter"])
 
     def recognises(self, header: fits.Header) -> bool:
-        told = (str(headers.value(header, key) or "").upper() for key in ("FILTER", "INSTRUME"))
-        return any(value.startswith(("HSC", "HYPER SUPRIME")) for value in told)
+        cards = (str(headers.value(header, key) or "").upper() for key in ("FILTER", "INSTRUME"))
+        return any(value.startswith(("HSC", "HYPER SUPRIME")) for value in cards)
 
     def tilename(self, header: fits.Header, name: str) -> str:
         return ""

@@ -1,10 +1,10 @@
-"""How a survey lays its tiles out in files: the interface that a new survey implements in one file.
+"""How a survey lays out its tiles in files: the interface that a new survey implements in one file.
 
-A reader answers a few small questions. Which tile is this file a part of, of which band, and what does it hold
+A layout answers a few small questions. Which tile is this file a part of, of which band, and what does it hold
 (`parse_name`)? Are these the survey's images, whatever the file is called (`recognises`)? What is the magnitude of one
 count where no zero point and no unit says it (`calibration`)? Which bits of a mask are bad pixels (`bits`)? Which part
 of the sky does a tile answer for where it overlaps its neighbours (`bounds`)? All else, finding the other bands,
-opening files, telling what is wrong with them, is done here and in `morph.tiles.tile` for all surveys alike.
+opening files, reporting what is wrong with them, is done here and in `morph.tiles.tile` for all surveys alike.
 """
 
 from abc import ABC, abstractmethod
@@ -28,12 +28,12 @@ __all__ = ["Content", "Layout", "ParsedName"]
 
 @dataclass(frozen=True)
 class ParsedName:
-    """What a file's name says of it.
+    """The parts of a file's name.
 
     Attributes
     ----------
     tile : what the names of one tile's files share; empty where only their folder has a name.
-    band : None where the name tells none, or the file holds something of all bands.
+    band : None where the name contains none, or the file serves all bands.
     """
 
     tile: str
@@ -46,8 +46,8 @@ class Layout(ABC):
 
     Attributes
     ----------
-    survey : the survey's name in `morph.surveys`; None where the files do not tell.
-    zero_point : AB magnitude of one count, where a header does not say it.
+    survey : the survey's name in `morph.surveys`; None where the files do not give it.
+    zero_point : AB magnitude of one count, where a header does not give it.
     unique : whether no two tiles of the survey have one name, so that the files of one may lie in several folders.
     partitioned : whether `bounds` divide the sky among all tiles of the survey, so that no tile needs its neighbours.
     """
@@ -59,7 +59,7 @@ class Layout(ABC):
 
     @abstractmethod
     def parse_name(self, path: Path) -> ParsedName | None:
-        """What the file's name says; None when it is not one of this survey's names."""
+        """The parts of the file's name; None when it is not one of this survey's names."""
 
     def recognises(self, header: fits.Header) -> bool:
         """Whether an image is the survey's by its header (with the primary's), so that its file may be renamed."""
@@ -76,23 +76,23 @@ class Layout(ABC):
         return name
 
     def field(self, header: fits.Header) -> tuple[float, ...] | None:
-        """What the headers of one field's images in several bands share, where their names do not tell that they are
-        one tile; None where names tell."""
+        """What the headers of one field's images in several bands share, where their names do not identify the tile;
+        None where names do."""
         return None
 
     def calibration(self, header: fits.Header) -> float | None:
-        """AB magnitude of one count of an image with this header, where it holds no zero point and no unit."""
+        """AB magnitude of one count of an image with this header, where it has no zero point and no unit."""
         return self.zero_point
 
     def bits(self, band: str) -> tuple[int, int] | None:
         """The bits of a mask that make a pixel bad in a band, and those that mark it as saturated.
 
-        None where the planes of an image know it themselves (`planes`): in DES's masks, any bit is bad.
+        None where `planes` has set them already: in DES's masks, any bit is bad.
         """
         return None
 
     def bounds(self, header: fits.Header) -> Bounds | None:
-        """The part of the sky for which this tile and no other answers; None where the survey does not say.
+        """The part of the sky that belongs to this tile and no other; None where the survey has no such rule.
 
         `header` is that of one of the tile's images.
         """
@@ -124,16 +124,22 @@ class Layout(ABC):
     def open(
         self, paths: Sequence[Path], wanted: Sequence[str], labels: Sequence[str] = (), cubes: bool = False
     ) -> dict[str, Planes]:
-        """Those of the wanted bands that a tile's files hold, each with its mask and its weights.
+        """Open those of the wanted bands that a tile's files hold.
 
         Parameters
         ----------
+        paths : the tile's files.
+        wanted : bands.
         labels : the bands of the images in a file, in order, as the caller names them.
         cubes : whether a cube of many galaxies in one band is returned as it is.
 
+        Returns
+        -------
+        {band: planes}, each with its mask and its weights.
+
         Raises
         ------
-        InputError : a file is missing, damaged or no image; the band of an image is not known, or its name and its
+        InputError : a file is missing, damaged or not an image; the band of an image is not known, or its name and its
             header disagree; two are of one band; an image is a cube of one band.
         """
         found: dict[str, Planes] = {}
@@ -153,7 +159,7 @@ class Layout(ABC):
             else:
                 others.append((path, name.band))
         if not set(found) & set(wanted):
-            _tell_of_other_instruments([*((planes.path, band) for band, planes in found.items()), *others], wanted)
+            _refuse_other_instruments([*((planes.path, band) for band, planes in found.items()), *others], wanted)
         wanted_ones = {band: planes for band, planes in found.items() if band in wanted}
         return {band: self._complete(planes, band, beside).squared() for band, planes in wanted_ones.items()}
 
@@ -165,24 +171,24 @@ class Layout(ABC):
                     f"'{path}' holds a cube {planes.shape}; name its bands in order with --bands if they are its "
                     "planes. Cubes of many galaxies are for `morph import` and `morph classify`."
                 )
-            told = None if one else band_of(planes.header)
-            band = one or name.band or told
+            in_header = None if one else band_of(planes.header)
+            band = one or name.band or in_header
             if band is None:
                 raise InputError(
                     f"The band of '{path}' is not known; set BAND in its header, end its name in _g.fits, or name it "
                     "with --bands."
                 )
-            # A band of another instrument may stand for one of the letters if the user says so by the name.
-            if told and len(told) == 1 and len(band) == 1 and told != band:
+            # A band of another instrument may stand for one of the letters if the user gives the file its name.
+            if in_header and len(in_header) == 1 and len(band) == 1 and in_header != band:
                 raise InputError(
-                    f"'{path}' is band {band} by its name and band {told} by its header; rename it, or set BAND in "
-                    f"the header to '{band}'."
+                    f"'{path}' is band {band} by its name and band {in_header} by its header; rename it, or set BAND "
+                    f"in the header to '{band}'."
                 )
             bands[band] = planes
         return bands
 
     def _complete(self, planes: Planes, band: str, beside: dict[tuple[Content, str | None], Path]) -> Planes:
-        """An image with what lies in other files, and with what the survey says of all."""
+        """An image with the masks and weights in other files, and with the survey's bits."""
 
         def image(content: Content) -> Image | None:
             path = beside.get((content, band)) or beside.get((content, None))
@@ -195,12 +201,12 @@ class Layout(ABC):
         return planes if bits is None else replace(planes, bad_bits=bits[0], saturated_bits=bits[1])
 
     def bits_of(self, mask: Image, band: str) -> tuple[int, int] | None:
-        """As `bits`, of a mask in a file of its own, whose header may say it."""
+        """As `bits`, of a mask in a file of its own, whose header may name its bits."""
         return self.bits(band)
 
 
-def _tell_of_other_instruments(found: Sequence[tuple[Path, str]], wanted: Sequence[str]) -> None:
-    """InputError when all that a tile has are bands that no survey here has, such as infrared ones."""
+def _refuse_other_instruments(found: Sequence[tuple[Path, str]], wanted: Sequence[str]) -> None:
+    """Raise InputError when a tile has only bands that no survey here has, such as infrared ones."""
     bands = sorted({band for _, band in found})
     if not bands or any((len(band) == 1 and band not in "JHK") or band == "VIS" for band in bands):
         return

@@ -2,7 +2,7 @@
 
 Which band each is comes from the caller, who names them in order, from the header (BANDS or BAND0, BAND1 ... of a
 cube; BAND or FILTER of an extension), or from the names of the extensions. Nothing is taken by its order alone: a file
-whose images cannot be told apart is refused.
+whose images cannot be identified is refused.
 """
 
 from collections.abc import Sequence
@@ -54,9 +54,20 @@ def of_cube(planes: Planes, labels: Sequence[str] = ()) -> dict[str | None, Plan
 
 
 def by_band(images: Sequence[Image], path: Path, labels: Sequence[str] = ()) -> dict[str | None, list[Image]]:
-    """The images of a file, by band, each first and with the planes that belong to it behind it.
+    """The images of a file, by band.
 
-    None stands for the only band of a file. InputError when there are several images whose bands are not known.
+    Parameters
+    ----------
+    images : of the file, in order.
+    labels : the caller's names of their bands, in order.
+
+    Returns
+    -------
+    {band: the image, and the masks and weights that belong to it}; None is the only band of a file.
+
+    Raises
+    ------
+    InputError : there are several images whose bands are not known.
     """
     science = [image for image in images if not is_companion(image)] or list(images[:1])
     named = [image for image in science if image.name in SCIENCE]
@@ -66,7 +77,7 @@ def by_band(images: Sequence[Image], path: Path, labels: Sequence[str] = ()) -> 
         return {None: [science[0], *(image for image in images if is_companion(image))]}
     bands = list(labels) if len(labels) == len(science) else [_band(image) for image in science]
     if None in bands or len(set(bands)) < len(bands):
-        raise _not_told_apart(science, path)
+        raise _ambiguous(science, path)
     return {
         band: [image, *(one for one in images if is_companion(one) and _together(one, image, band))]
         for band, image in zip(bands, science, strict=True)
@@ -85,7 +96,7 @@ def _together(companion: Image, image: Image, band: str | None) -> bool:
     return own == band if own else companion.version == image.version
 
 
-def _not_told_apart(images: Sequence[Image], path: Path) -> InputError:
+def _ambiguous(images: Sequence[Image], path: Path) -> InputError:
     places = {
         tuple(headers.number(image.header, key) for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"))
         for image in images
@@ -95,6 +106,6 @@ def _not_told_apart(images: Sequence[Image], path: Path) -> InputError:
         return InputError(f"'{path}' holds {len(places)} images of different sky; give one image a file.")
     names = ", ".join(image.name or "without a name" for image in images)
     return InputError(
-        f"'{path}' holds {len(images)} images ({names}) that neither names nor headers tell apart; name their bands "
+        f"'{path}' holds {len(images)} images ({names}) whose bands neither names nor headers give; name them "
         "in order with --bands, name the extensions SCI, MSK and WGT, or give one image a file."
     )

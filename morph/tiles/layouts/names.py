@@ -1,4 +1,4 @@
-"""What the name of a file of no survey says: tile, band and kind, wherever in the name they stand.
+"""Tile, band and content of a file of no known survey: by its name, wherever in it they stand, or by its header.
 
 ``NGC1365_g.fits``, ``field-r-coadd.fits`` and ``m51_f606w_drz_sci.fits`` are image and band; ``field-r-coadd_weight``
 holds the weights of ``field-r-coadd``. Names that could mean two bands mean none.
@@ -40,7 +40,7 @@ IMAGE = {"sci", "image", "img"}
 
 
 def parse_plain_name(path: Path) -> ParsedName:
-    """What a name says. The band comes from the end of the name, or else from its only part that is one."""
+    """Parse a file's name. The band is the end of the name, or else its only part that is a band."""
     tile, band = split_name(path)
     stem = stem_of(path)
     parts, gaps = _PARTS.split(stem), _PARTS.findall(stem)
@@ -61,7 +61,7 @@ def parse_plain_name(path: Path) -> ParsedName:
 
 
 def masks_in_folder(path: Path) -> list[str]:
-    """The masks of an image, in its folder, by what their names say: ``*_mask`` of ``field_r.fits``."""
+    """The masks of an image, in its folder, by their names: ``*_mask`` of ``field_r.fits``."""
     try:
         return list(_masks(path.parent, path.parent.stat().st_mtime_ns).get(_of_tile(path), ()))
     except OSError:
@@ -70,7 +70,7 @@ def masks_in_folder(path: Path) -> list[str]:
 
 @lru_cache(maxsize=64)
 def _masks(folder: Path, changed: int) -> dict[str, tuple[str, ...]]:
-    """The masks in a folder by the tile that their names tell."""
+    """The masks in a folder by the tile in their names."""
     found: dict[str, tuple[str, ...]] = {}
     for file in folder.iterdir():
         kinds = [part for part in _PARTS.split(stem_of(file)) if part.lower() in MASKS]
@@ -104,13 +104,13 @@ GRID = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CDELT1", "PC1_1")
 
 @dataclass(frozen=True)
 class HeaderInfo:
-    """What a header tells.
+    """Tile and band in a header.
 
     Attributes
     ----------
     tile : what the headers of one tile's files share.
-    band : None where the header does not tell.
-    header : of the first image, with what the primary says for all.
+    band : None where the header does not give it.
+    header : of the first image, with the primary header's inherited cards.
     """
 
     tile: tuple[object, ...]
@@ -119,16 +119,16 @@ class HeaderInfo:
 
 
 def read_header_info(path: Path) -> HeaderInfo | None:
-    """What the header of a file tells; None where it holds no image, or cannot be read."""
+    """Tile and band in the header of a file; None where it holds no image, or cannot be read."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return _told_by(path, status.st_mtime_ns, status.st_size)
+    return _read_header_info(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=100_000)
-def _told_by(path: Path, changed: int, size: int) -> HeaderInfo | None:
+def _read_header_info(path: Path, changed: int, size: int) -> HeaderInfo | None:
     header = _header(path)
     if header is None:
         return None
@@ -150,7 +150,7 @@ def _header(path: Path) -> fits.Header | None:
                 for hdu in hdus:
                     if hdu.is_image and len(hdu.shape) == 2:
                         return headers.with_primary(hdu.header, primary)
-    # A file that cannot be read is told when it is opened.
+    # Opening the tile reports a file that cannot be read.
     except Exception:
         return None
     return None

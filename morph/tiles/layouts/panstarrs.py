@@ -2,7 +2,7 @@
 
 ``rings.v3.skycell.1495.042.stk.r.unconv.fits`` is band r of sky cell 1495.042; ``.unconv.mask.fits`` is its mask,
 ``.unconv.wt.fits`` its variance, which is in asinh magnitudes too. MAST's cutouts have the same names after
-``cutout_``. A header with BSOFTEN and BOFFSET says that the pixels are asinh magnitudes; without, they are linear.
+``cutout_``. Pixels are asinh magnitudes where the header has BSOFTEN and BOFFSET, and linear elsewhere.
 Counts are those of EXPTIME seconds: one has 25 + 2.5 log10(EXPTIME) mag. Waters et al. (2020), ApJS 251, 4, section 6;
 https://outerspace.stsci.edu/display/PANSTARRS (PS1 Stack images, PS1 Pixel flags).
 """
@@ -44,7 +44,7 @@ class PanStarrs(Layout):
         match = _NAME.match(stem_of(path))
         if not match:
             return None
-        # A cutout is no part of the whole sky cell that may lie beside it.
+        # A cutout is not part of the whole sky cell that may lie beside it.
         tile = (match["cutout"] or "") + match["tile"]
         content = CONTENTS.get(match["content"], Content.OTHER)
         return ParsedName(

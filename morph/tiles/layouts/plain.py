@@ -41,7 +41,7 @@ class Plain(Layout):
         return super().name(path) or Path(os.path.abspath(path)).parent.name
 
     def layout_of_header(self, header: fits.Header) -> Layout | None:
-        """The reader of the survey whose image has this header; None if it is none's."""
+        """The layout of the survey whose image has this header; None where no survey recognises it."""
         return next((reader for reader in self._surveys if reader.recognises(header)), None)
 
     def tilename(self, header: fits.Header, name: str) -> str:

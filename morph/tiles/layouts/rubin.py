@@ -2,7 +2,7 @@
 
 ``deep_coadd_10463_52_g_lsst_cells_v1_LSSTComCam_runs_DRP_DP1_....fits`` is band g of patch 52 of tract 10463, as the
 Butler names it (dataset type, tract, patch, band, sky map and run); the sky map and the run may be missing. The header
-of MASK says which bit is which. Its primary header holds what the Butler knows of it, such as
+of MASK names the bits. The primary header holds the Butler's data id, such as
 ``LSST BUTLER DATAID BAND``; FILTER is there or is not. Bosch et al. (2018), PASJ 70, S5; packages lsst.afw (up to Data
 Preview 1) and lsst.images (from Data Preview 2 on).
 """

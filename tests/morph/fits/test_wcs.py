@@ -75,5 +75,5 @@ def test_a_tile_of_another_equinox_owns_what_lies_on_it(tmp_path):
     expected = tile.wcs.pixel_to_world(120.0, 60.0)
     assert expected.frame.name == "fk4"
     assert SkyCoord(ra, dec, unit="deg").separation(expected.icrs).arcsec < 1e-6
-    assert tile.footprint.depth(np.array([ra]), np.array([dec]))[0] > 0
+    assert tile.footprint.edge_distance(np.array([ra]), np.array([dec]))[0] > 0
     np.testing.assert_allclose(tile.pixels(ra, dec), (120.0, 60.0), atol=1e-6)

@@ -10,7 +10,7 @@ from astropy.io import fits
 from morph.errors import InputError
 from morph.stamps.cutting import Flag, cut
 from morph.stamps.stamp_stream import measure_radii, stream_stamps
-from morph.tiles import strip_reader as walking
+from morph.tiles import strip_reader
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import GALAXIES, HALF_LIGHT, SIZE, sky_of, write_band, write_tile
 
@@ -20,7 +20,7 @@ N = 60
 @pytest.fixture
 def thin(monkeypatch):
     """Strips of few rows, so that a small tile has many."""
-    monkeypatch.setattr(walking, "STRIP", 16)
+    monkeypatch.setattr(strip_reader, "STRIP", 16)
 
 
 @pytest.fixture(scope="module")
@@ -171,5 +171,5 @@ def test_the_first_strip_is_short_so_that_work_can_begin(tmp_path, thin):
     write_tile(tmp_path)
     low = np.arange(0, SIZE, 4)
     with Tile.open(tmp_path) as tile:
-        first, second, *_ = (strip for strip, _ in walking.read_strips(tile, low, np.minimum(low + 4, SIZE)))
+        first, second, *_ = (strip for strip, _ in strip_reader.read_strips(tile, low, np.minimum(low + 4, SIZE)))
     assert (first.start, first.stop, second.stop) == (0, 8, 24)

@@ -33,7 +33,7 @@ def test_the_archives_folders_hold_one_tile_each(tmp_path):
     assert [[path.name[-9:] for path in paths] for paths in tiles] == [["g.fits.fz", "r.fits.fz"]] * 2
     assert survey_of(tiles) == "des"
     assert find_tiles(str(tmp_path / "Y6A1/*/*/*/coadd/*_r.fits.fz")) == tiles
-    with pytest.raises(InputError, match="none of the survey's images"):
+    with pytest.raises(InputError, match="not one of the survey's images"):
         find_tiles(folder / f"{tile}_r4907p01_g_segmap.fits")
 
 

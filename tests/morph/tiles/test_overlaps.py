@@ -49,7 +49,7 @@ def rotation(angle: float) -> np.ndarray:
 def owners(footprints, ra, dec) -> np.ndarray:
     """How many of the images that show a position answer for it, as each would find out by itself."""
     found = overlaps(footprints)
-    return np.sum([(o.own.depth(ra, dec) >= 0) & o.first(ra, dec) for o in found.values()], axis=0)
+    return np.sum([(o.own.edge_distance(ra, dec) >= 0) & o.owns(ra, dec) for o in found.values()], axis=0)
 
 
 def test_every_position_that_is_shown_has_one_owner(crowd):
@@ -67,8 +67,8 @@ def test_an_answer_depends_on_nothing_else_that_is_asked(crowd):
     ra, dec = random.normal(0, STEP, 500) % 360, random.normal(-30, STEP, 500)
     for own in crowd[:4]:
         elsewhere = pickle.loads(pickle.dumps(own))
-        alone = np.concatenate([elsewhere.depth(ra[i : i + 1], dec[i : i + 1]) for i in range(500)])
-        np.testing.assert_array_equal(alone, own.depth(ra, dec))
+        alone = np.concatenate([elsewhere.edge_distance(ra[i : i + 1], dec[i : i + 1]) for i in range(500)])
+        np.testing.assert_array_equal(alone, own.edge_distance(ra, dec))
 
 
 def test_the_owner_is_the_image_in_which_a_position_lies_deepest():
@@ -83,21 +83,21 @@ def test_the_owner_is_the_image_in_which_a_position_lies_deepest():
     ]
     x, y = np.array([190.0, 205, 219, 220, 235, 250]), np.full(6, 120.0)
     ra, dec = left.wcs.wcs_pix2world(x, y, 0)
-    assert found["left"].first(ra, dec).tolist() == [True] * 3 + [False] * 3
-    assert found["right"].first(ra, dec).tolist() == [False] * 3 + [True] * 3
+    assert found["left"].owns(ra, dec).tolist() == [True] * 3 + [False] * 3
+    assert found["right"].owns(ra, dec).tolist() == [False] * 3 + [True] * 3
 
 
 def test_of_two_copies_the_first_by_name_answers():
     found = overlaps([footprint("b"), footprint("a")])
     ra, dec = (np.full(1, value) for value in found["a"].own.circle[:2])
-    assert (found["a"].first(ra, dec)[0], found["b"].first(ra, dec)[0]) == (True, False)
+    assert (found["a"].owns(ra, dec)[0], found["b"].owns(ra, dec)[0]) == (True, False)
 
 
 def test_the_other_side_of_the_sky_is_on_no_image():
     own = footprint("a")
     ra, dec = (np.full(1, value) for value in own.circle[:2])
-    assert own.depth(ra, dec)[0] == pytest.approx(SIZE / 2 * SCALE)
-    assert own.depth((ra + 180) % 360, -dec)[0] == -np.inf
+    assert own.edge_distance(ra, dec)[0] == pytest.approx(SIZE / 2 * SCALE)
+    assert own.edge_distance((ra + 180) % 360, -dec)[0] == -np.inf
 
 
 def test_fields_of_one_scan_part_the_rows_that_they_share_in_the_middle():
@@ -105,7 +105,7 @@ def test_fields_of_one_scan_part_the_rows_that_they_share_in_the_middle():
     here = Footprint.of_header("1", "", frame_sky().to_header(), FRAME)
     beyond = Footprint.of_header("2", "", frame_sky(dy=-(FRAME[0] - 128)).to_header(), FRAME)
     y = np.array([1300.0, 1424.0, 1425.0, 1480.0])
-    found = overlaps([here, beyond])["1"].first(*here.wcs.wcs_pix2world(np.full(4, 900.0), y, 0))
+    found = overlaps([here, beyond])["1"].owns(*here.wcs.wcs_pix2world(np.full(4, 900.0), y, 0))
     assert found.tolist() == [True, True, False, False]
 
 

@@ -105,7 +105,7 @@ def test_one_file_of_a_release_brings_the_others(tmp_path):
     assert len(whole) == 9
     for path in (whole[0], whole[-1]):
         assert find_tiles(path) == [whole]
-    with pytest.raises(InputError, match="none of the survey's images"):
+    with pytest.raises(InputError, match="not one of the survey's images"):
         find_tiles(tmp_path / "rings.v3.skycell.1495.042.stk.r.unconv.num.fits")
 
 
