@@ -163,7 +163,7 @@ def get_simulated(name: str) -> Survey:
 def get_survey(name: str) -> Survey:
     """The survey called `name`; InputError names the known ones when there is none.
 
-    ``unknown`` is no survey that is known: nothing is assumed of its images.
+    ``unknown`` stands for images whose survey is not known: nothing is assumed of them.
     """
     if name.lower() == UNKNOWN.name:
         return UNKNOWN

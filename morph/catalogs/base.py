@@ -1,4 +1,4 @@
-"""What a table on disk is to its readers: a stream of Arrow tables of the columns asked for, some rows at a time."""
+"""The interface of a table on disk, a stream of Arrow tables of some columns, and tables that astropy reads whole."""
 
 import re
 import warnings
@@ -62,7 +62,21 @@ def columns_read(columns: Sequence[str], where: Where | None) -> list[str]:
 
 
 def select(table: pa.Table, columns: Sequence[str], where: Where | None) -> pa.Table:
-    """The chosen rows of a table, and the columns asked for."""
+    """The chosen rows and columns of a table.
+
+    Parameters
+    ----------
+    table : with all that is needed.
+    columns : to be returned.
+    where : which rows; None for all.
+
+    Returns
+    -------
+    pyarrow.Table.
+
+    >>> select(pa.table({"a": [1, 2], "b": [3, 4]}), ["b"], None).to_pydict()
+    {'b': [3, 4]}
+    """
     return (table if where is None else table.filter(where.value)).select(list(columns))
 
 

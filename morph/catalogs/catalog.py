@@ -1,7 +1,7 @@
 """Catalogues of galaxies: where they are, how large and how bright, in whatever columns a survey uses.
 
 Rows come as a stream, so that ten million take no more memory than a hundred thousand. A row that cannot be used stops
-no other: it is left out, counted, and told with its reason.
+no other: it is left out, counted, and reported with its reason.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ class RejectedRows:
     ----------
     counts : rows by the reason.
     unknown : values that count as unknown, by the column: they are not possible, or not numbers.
-    notes : what else has to be said of the catalogue, one sentence each.
+    notes : how else the catalogue is read, where that is unusual; one sentence each.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,14 @@ class RejectedRows:
         return sum(self.counts.values())
 
     def add(self, rows: pa.Table, bad: np.ndarray, reason: str) -> None:
-        """Note the rows where `bad` (bool [n]) is true."""
+        """Add rows.
+
+        Parameters
+        ----------
+        rows : with `id`, `ra` and `dec`.
+        bad : bool [n], which of them are left out.
+        reason : why.
+        """
         room = max(LISTED - self.counts[reason], 0)
         self.counts[reason] += int(bad.sum())
         some = rows.take(np.flatnonzero(bad)[:room])
@@ -110,12 +117,12 @@ class Catalog:
     ----------
     left_out : the rows that `chunks` left out so far.
     radius_column : where sizes come from.
-    by_file : whether rows belong to a tile because their file is called so, not because they say it themselves.
+    by_file : whether rows belong to a tile by the name of their file and not by a column.
 
     Raises
     ------
-    InputError : there is no such table, or it cannot be read; a needed column is missing; `where` is no expression,
-        or names no column.
+    InputError : there is no such table, or it cannot be read; a needed column is missing; `where` is not a valid
+        expression, or names a column that is not there.
     """
 
     def __init__(
@@ -231,7 +238,7 @@ class Catalog:
         if mapping.x:
             reasons = {NO_POSITION: ~placed, NO_TILE: placed & ~named}
         else:
-            # A row that says its tile has its place in that tile's file, flagged, even if nobody knows where it is.
+            # A row with a tile name belongs to that tile's file, flagged, even where its position is not known.
             reasons = {NO_POSITION: ~finite & ~named, OFF_SPHERE: off, NOT_PRIMARY: secondary}
         keep = np.ones(len(chunk), dtype=bool)
         for reason, bad in reasons.items():
@@ -278,15 +285,21 @@ def read_catalog(path: str | Path, survey: str | None = None, where: str | None 
     Galaxies without an id are named by their position. `morph.catalogs.spatial_index.SpatialIndex` serves catalogues
     that are too large for this, and several processes.
 
+    Parameters
+    ----------
+    path, survey, where : see `Catalog`.
+
     Returns
     -------
     Table with `id` (str), `ra`, `dec` (deg), `x`, `y` (pixels, 0-based, where there are no positions on the sky),
     `radius` (observed half-light radius, arcsec, NaN where the catalogue has none, or has it in pixels of images of no
-    known survey), `radius_pixels` (the same in the image's pixels, where the catalogue says it so), `mag_g`, `mag_r`,
-    `mag_i` (the survey's three bands), `redshift` (NaN where unknown) and `tilename` (empty where unknown). Its `meta`
+    known survey), `radius_pixels` (in the image's pixels, where the catalogue has it so), `mag_g`, `mag_r`, `mag_i`
+    (the survey's three bands), `redshift` (NaN where unknown) and `tilename` (empty where unknown). Its `meta`
     holds `source`, `radius_column`, `left_out` (`RejectedRows`) and `digest` (a hash of ids, positions and sizes).
 
-    Raises InputError as `Catalog` does.
+    Raises
+    ------
+    InputError : as `Catalog`.
     """
     catalogue, digest = Catalog(path, survey, where), Digest()
     chunks = []
@@ -333,7 +346,7 @@ class Digest:
         self._parts = {name: hashlib.sha256() for name in ("id", *_IDENTITY)}
 
     def add(self, chunk: pa.Table) -> None:
-        """Go on with these rows of `SCHEMA`."""
+        """Add rows of `SCHEMA`."""
         self._parts["id"].update("".join(f"{name}\n" for name in chunk["id"].to_pylist()).encode())
         for name in _IDENTITY:
             values = chunk[name].to_numpy()

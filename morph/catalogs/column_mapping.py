@@ -1,4 +1,4 @@
-"""Which columns of a table hold what a catalogue of galaxies needs."""
+"""Which columns of a table hold what a catalogue of galaxies needs, by the names that surveys give them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class ColumnMapping:
     ra, dec : positions; where there are none, `x` and `y` hold SExtractor's pixels.
     values : radius, magnitudes and redshift, by their names here.
     primary : whether a row lies in its brick's own area.
-    notes : what has to be said of how columns are read, one sentence each.
+    notes : how columns are read, where that is unusual; one sentence each.
     """
 
     id: tuple[str, ...] = ()
@@ -106,7 +106,7 @@ def map_columns(table: TableFile, survey: Survey) -> ColumnMapping:
 
 
 def _sizes(values: dict[str, Quantity | None], survey: Survey) -> tuple[str, ...]:
-    """What to say of sizes that are no angles as they stand; those that cannot become angles are left out."""
+    """Notes on sizes that are not angles; those that cannot be converted are left out."""
     radius = values["radius"]
     if radius is None:
         return ()
@@ -125,7 +125,7 @@ def _sizes(values: dict[str, Quantity | None], survey: Survey) -> tuple[str, ...
 
 
 def _physical_sizes(values: dict[str, Quantity | None], radius: Quantity) -> tuple[str, ...]:
-    """What to say of sizes in kpc, which become angles where there are redshifts and are left out elsewhere."""
+    """A note on sizes in kpc, which are converted where there are redshifts and left out elsewhere."""
     redshift = values["redshift"]
     if redshift is None:
         values["radius"] = None
@@ -155,14 +155,26 @@ def _missing(table: TableFile, wanted: tuple[str, ...], what: str) -> InputError
 
 
 def radii(rows: pa.Table, quantity: Quantity, survey: Survey, redshift: np.ndarray) -> np.ndarray:
-    """Observed half-light radii: float64 [n], arcsec, NaN where there is none; pixels count as the survey's."""
+    """Observed half-light radii.
+
+    Parameters
+    ----------
+    rows : of the catalogue.
+    quantity : the column of sizes, and its unit.
+    survey : whose pixel scale converts pixels, and whose seeing is added to sizes without it.
+    redshift : [n], which converts kpc.
+
+    Returns
+    -------
+    float64 [n], arcsec, NaN where there is none.
+    """
     radius = numbers(rows[quantity.column]) * quantity.factor
     intrinsic = quantity.kind == "radius before seeing"
     if quantity.size == "pixels":
         radius = radius * survey.pixel_scale
     elif quantity.size == "kpc":
         radius = radius * arcsec_per_kpc(redshift)
-    # A model of size 0 is a point source; elsewhere 0 says that nothing was measured.
+    # A model of size 0 is a point source; elsewhere 0 means that nothing was measured.
     radius = np.where(np.isfinite(radius) & ((radius > 0) | (intrinsic & (radius == 0))), radius, np.nan)
     # Widths add in quadrature for Gaussians; for real profiles it is good to a few per cent.
     return np.hypot(radius, point_source_radius(survey)) if intrinsic else radius

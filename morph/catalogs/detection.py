@@ -34,7 +34,7 @@ SLACK = 2.0
 #: Share of a blend's light that a peak needs to be a source of its own.
 DEBLENDING = 0.005
 
-#: Signal-to-noise, within the half-light radius, below which no structure can be told, nor the radius to better than
+#: Signal-to-noise, within the half-light radius, below which no structure is visible and the radius errs by more than
 #: a fifth.
 LEAST_SIGNAL = 20.0
 
@@ -66,7 +66,9 @@ def detect(tile: Tile, smallest: float | None = None, readers: Readers | None = 
     (half-light radius as `morph.stamps.photometry.measure` gives it, arcsec), `mag_g`, `mag_r`, `mag_i` (the
     survey's three channels, NaN where not measured).
 
-    Raises InputError when the tile is too crowded for its sources to be told apart.
+    Raises
+    ------
+    InputError : the tile is too crowded to deblend its sources.
     """
     points = PointSources()
     height = tile.shape[0]
@@ -208,7 +210,7 @@ def _extract(tile: Tile, signal: np.ndarray, bad: np.ndarray) -> tuple[np.ndarra
             except Exception as error:  # sep raises bare Exception where its limits overflow
                 if "pixel buffer" not in str(error) or stack >= signal.size:
                     raise InputError(
-                        f"The sources on tile '{tile.name}' cannot be told apart "
+                        f"The sources on tile '{tile.name}' cannot be deblended "
                         f"({first_line(error)}); give a catalogue instead."
                     ) from None
                 stack = min(8 * stack, signal.size)
@@ -260,7 +262,7 @@ def find_pieces(
     angle: np.ndarray,
     saturated: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which sources are pieces of a much brighter one: bool [n], of a galaxy or bleed trail, and of a star.
+    """Find sources that are pieces of a much brighter one.
 
     Parameters
     ----------
@@ -268,6 +270,10 @@ def find_pieces(
     flux : [n], any unit; NaN where not measured.
     ellipticity, angle : [n], shapes, with the major axis's angle from x towards y, radians.
     saturated : bool [n].
+
+    Returns
+    -------
+    of_galaxy, of_star : bool [n], which are pieces of a galaxy or of a bleed trail, and which of a saturated star.
     """
     of_galaxy, of_star, of_trail = (np.zeros(len(x), dtype=bool) for _ in range(3))
     placed = np.flatnonzero(np.isfinite(x) & np.isfinite(y) & (radius > 0))

@@ -42,7 +42,7 @@ class FitsTable:
                 yield base.select(table, columns, where)
 
     def _column(self, rows: fits.FITS_rec, name: str) -> pa.Array:
-        """A column of some rows, scaled as its header says, null where it holds the header's TNULL."""
+        """A column of some rows, scaled by its header, null where it holds the header's TNULL."""
         stored = np.recarray.field(rows, name)
         kind = self.schema.field(name).type
         if pa.types.is_string(kind):

@@ -65,7 +65,18 @@ class ParquetTable:
 
 
 def open_parquet(path: Path, files: list[Path], mapping: dict[str, str] | None = None) -> ParquetTable | InMemoryTable:
-    """The table in Parquet files of one schema."""
+    """The table in Parquet files of one schema.
+
+    Parameters
+    ----------
+    path : the file or folder, for messages.
+    files : to be read, in order.
+    mapping : columns of which the catalogue states what they hold.
+
+    Returns
+    -------
+    ParquetTable, or InMemoryTable where columns are astropy's objects.
+    """
     dataset = pyarrow.dataset.dataset([str(file) for file in files], format="parquet")
     notes = dataset.schema.metadata or {}
     if b"__serialized_columns__" in notes.get(b"table_meta_yaml", b"") and len(files) == 1:

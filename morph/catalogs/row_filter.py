@@ -66,7 +66,7 @@ class Selection:
     `isnan(a)` (also true where there is no value), `between(a, low, high)`; columns whatever their case. A row where
     a value that is compared is missing is not wanted.
 
-    Raises InputError when the text is no such expression.
+    Raises InputError when the text is not such an expression.
     """
 
     def __init__(self, text: str):
@@ -94,7 +94,7 @@ class Selection:
         except RecursionError:
             raise InputError("--where is nested too deeply; write it with fewer brackets.") from None
         if part.kind != TRUTH:
-            raise InputError(f"--where '{self.text}' is {part.kind}, no condition; compare it, as in '{_EXAMPLE}'.")
+            raise InputError(f"--where '{self.text}' is {part.kind}, not a condition; compare it, as in '{_EXAMPLE}'.")
         return Where(part.value, tuple(reader.used))
 
 

@@ -54,8 +54,8 @@ class SpatialIndex:
     digest : a hash of ids, positions and sizes.
     count : how many there are.
     left_out : the rows of the catalogue that cannot be used.
-    tiles : the tiles that rows are said to be of, "" for those that do not say; `by_file` : whether a file's name
-        says it, and not the row itself.
+    tiles : the rows' tiles, "" for those without; `by_file` : whether a file's name gives the tile, and not the
+        row.
     """
 
     kept: Path | pa.Buffer = field(repr=False)
@@ -81,8 +81,13 @@ class SpatialIndex:
 
         Parameters
         ----------
+        path, survey, where, tiles : see `Catalog`.
         to : the file that is to hold them, about 100 bytes a galaxy, for other processes to share; it appears when it
             is whole. Without it they stay in memory.
+
+        Returns
+        -------
+        SpatialIndex.
         """
         catalogue = Catalog(path, survey, where, tiles)
         about: dict[str, Any] = {
@@ -128,15 +133,17 @@ class SpatialIndex:
         return place(tile, rows, by_file=self.by_file)
 
     def near(self, ra: float, dec: float, reach: float) -> Table:
-        """The galaxies within `reach` degrees of a place, and some more around them, in the catalogue's order."""
-        return self._rows(self._near(ra, dec, reach), set())
+        """The galaxies around a place, in the catalogue's order.
 
-    def said(self) -> dict[str, int]:
-        """How many galaxies say that they are a tile's, by the tile's name ("" for those that do not say)."""
-        counts = np.zeros(len(self.tiles), dtype=int)
-        for piece in self._pieces:
-            counts += np.bincount(piece["tile"].to_numpy(), minlength=len(counts))
-        return dict(zip(self.tiles, counts.tolist(), strict=True))
+        Parameters
+        ----------
+        ra, dec, reach : the place and the distance from it, degrees.
+
+        Returns
+        -------
+        Table with all galaxies within `reach`, and some more around them.
+        """
+        return self._rows(self._near(ra, dec, reach), set())
 
     def _rows(self, near: list[tuple[float, float]], names: set[str]) -> Table:
         """The rows in intervals of `zone`, and those of the named tiles."""
@@ -246,8 +253,8 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
 
     Parameters
     ----------
-    by_file : whether a row's `tilename` says in which tile's catalogue it stands and no more: then, too, it has to be
-        in the part of the sky that the tile owns.
+    by_file : whether a row's `tilename` is only the name of its catalogue: then it has to lie in the part of the sky
+        that belongs to the tile, too.
 
     Returns
     -------
@@ -264,10 +271,10 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
     on_tile = _on_image(tile, x, y)
     tilename = np.asarray(catalogue["tilename"], dtype=str)
     own = {tile.name, tile.tilename} - {""}
-    # Images without a survey's name for them are what their own names and their neighbours' say.
+    # Images to which their survey gives no name are identified by their own names and their neighbours'.
     elsewhere = ~np.isin(tilename, ["", *own]) if tile.tilename else np.isin(tilename, list(tile.neighbours))
-    said = np.isin(tilename, list(own - tile.neighbours)) & (not by_file)
-    here = on_tile & ~elsewhere & (said | tile.answers_for(ra, dec))
+    named = np.isin(tilename, list(own - tile.neighbours)) & (not by_file)
+    here = on_tile & ~elsewhere & (named | tile.answers_for(ra, dec))
     rows = np.flatnonzero(here | (~on_tile & (tilename == tile.name)))
     table = catalogue[rows]
     table["x"], table["y"], table["ra"], table["dec"] = x[rows], y[rows], ra[rows], dec[rows]

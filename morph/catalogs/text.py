@@ -130,8 +130,8 @@ def _find_header(path: Path, lines: list[str], comments: list[str], encoding: st
     fields = _fields(line, delimiter)
     if start == len(lines):
         raise InputError(f"The table '{path}' has no rows.")
-    told = _fields(named, delimiter)
-    if len(told) == len(fields) and _is_header(told, fields):
+    commented = _fields(named, delimiter)
+    if len(commented) == len(fields) and _is_header(commented, fields):
         return _dialect([named, *lines[start:]], 0, delimiter, encoding, before=start - 1), {}
     if all(map(_is_number, fields)):
         raise InputError(
@@ -142,11 +142,11 @@ def _find_header(path: Path, lines: list[str], comments: list[str], encoding: st
     return _dialect(lines, start, delimiter, encoding, skip=skip), units
 
 
-def _is_header(told: list[str], fields: list[str]) -> bool:
+def _is_header(commented: list[str], fields: list[str]) -> bool:
     """Whether a comment holds the columns' names, and the line behind it the first row."""
-    if any(map(_is_number, told)):
+    if any(map(_is_number, commented)):
         return False
-    known = [sum(name.lower() in KNOWN_COLUMNS for name in names) for names in (told, fields)]
+    known = [sum(name.lower() in KNOWN_COLUMNS for name in names) for names in (commented, fields)]
     return any(map(_is_number, fields)) or known[0] > known[1]
 
 
@@ -218,7 +218,7 @@ def _looks_like(column: pa.Array) -> pa.DataType:
 
 
 def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Text as `kind`; null where it is none. Whole numbers become floats where a later row has one."""
+    """Text as `kind`; null where it is not one. Whole numbers become floats where a later row has one."""
     if pa.types.is_string(kind):
         return column
     for wanted in dict.fromkeys((kind, pa.float64())):

@@ -85,7 +85,21 @@ def beginning(lines: list[str], dialect: Dialect) -> list[list[str]]:
 
 
 def read_plain(path: Path, dialect: Dialect, wanted: list[str]) -> Iterator[pa.Table]:
-    """The rows as Arrow's reader gives them."""
+    """The rows by Arrow's reader.
+
+    Parameters
+    ----------
+    path, dialect : the file, and how it is written.
+    wanted : columns.
+
+    Yields
+    ------
+    pyarrow.Table : some rows, all text.
+
+    Raises
+    ------
+    InputError : a line has the wrong number of columns.
+    """
     names = [*dialect.names, *([" extra"] if dialect.extra else [])]
     file = _Quotes(stream(path))
     try:
@@ -137,7 +151,16 @@ class _Quotes(io.RawIOBase):
 
 
 def read_other(path: Path, dialect: Dialect, wanted: list[str]) -> Iterator[pa.Table]:
-    """The rows as Python's reader gives them."""
+    """The rows by Python's reader, for dialects that Arrow's does not know.
+
+    Parameters
+    ----------
+    path, dialect, wanted : as for `read_plain`.
+
+    Yields
+    ------
+    pyarrow.Table : some rows, all text.
+    """
     places = [dialect.names.index(name) for name in wanted]
     rows = _rows(path, dialect)
     while some := list(islice(rows, base.ROWS)):
@@ -187,6 +210,6 @@ class _Lines:
 
 
 def _name_bad_line(path: Path, dialect: Dialect) -> None:
-    """Raise InputError with the number of the line that is no row, if there is one."""
+    """Raise InputError with the number of the line that is not a row, if there is one."""
     for _ in _rows(path, dialect):
         pass

@@ -1,4 +1,4 @@
-"""A table's columns as plain numbers, texts, identifiers and positions, however the table keeps them."""
+"""A table's columns as numbers, text, identifiers, positions and quantities with units, however they are stored."""
 
 import re
 from dataclasses import dataclass
@@ -75,9 +75,25 @@ class Quantity:
 
 
 def as_quantity(column: str, kind: str, unit: str | None, source: str) -> Quantity:
-    """A column that is to be read as a position, size, brightness or redshift, with its unit as the file writes it.
+    """A column that is to be read as a position, size, brightness or redshift.
 
-    Raises InputError when the unit is not known, or is not one of such a quantity; `source` is the table's name.
+    Parameters
+    ----------
+    column : its name.
+    kind : see `Quantity`.
+    unit : as the file writes it; None without.
+    source : the table's name, for messages.
+
+    Returns
+    -------
+    Quantity.
+
+    Raises
+    ------
+    InputError : the unit is not known, or is not one of such a quantity.
+
+    >>> as_quantity("R50", "radius", "arcmin", "a.fits").factor
+    60.0
     """
     try:
         parsed = read_unit(unit)
@@ -197,7 +213,7 @@ def _number(value: str | None) -> float:
 
 
 def not_numbers(column: pa.ChunkedArray | pa.Array, values: np.ndarray) -> int:
-    """How many of a column's values say something that is not a number."""
+    """How many of a column's values hold something that is not a number."""
     if not np.isnan(values).any():
         return 0
     column = _plain(column)
@@ -208,7 +224,7 @@ def not_numbers(column: pa.ChunkedArray | pa.Array, values: np.ndarray) -> int:
 
 
 def unknown_values(column: str, count: int) -> str:
-    """What to say of values of a column that `measured` left out."""
+    """A note on values of a column that `measured` left out."""
     values = "value" if count == 1 else "values"
     return f"{count:,} {values} of '{column}' count as unknown: impossible (such as -1 or 99), or not numbers"
 
@@ -243,7 +259,16 @@ def _all_match(found: pa.Array, pattern: str) -> bool:
 
 
 def check_digits(column: pa.ChunkedArray | pa.Array, name: str, source: str) -> None:
-    """Raise InputError where identifiers were kept as floats that do not hold all their digits."""
+    """Check that a column of identifiers holds all their digits.
+
+    Parameters
+    ----------
+    name, source : the column's and the table's name, for messages.
+
+    Raises
+    ------
+    InputError : identifiers were stored as floating-point numbers that do not hold all their digits.
+    """
     column = _plain(column)
     found = texts(column)
     if _is_rounded(column) if pa.types.is_floating(column.type) else _all_match(found, _ROUNDED):

@@ -51,7 +51,7 @@ def crop(pixels: np.ndarray, size: int = NETWORK_SIZE, shape: Shape | None = Non
 
 
 def find_blank_areas(pixels: np.ndarray) -> np.ndarray:
-    """Where a picture shows no sky, but the one colour of a border, a gap or a corner: bool [height, width].
+    """Where a picture shows no sky but the single colour of a border, a gap or a corner: bool [height, width].
 
     The sky of a picture may be one colour, too. It is in many small pieces then, and no piece is taken for a gap.
     """
@@ -63,9 +63,19 @@ def find_blank_areas(pixels: np.ndarray) -> np.ndarray:
 
 
 def flags_of(pixels: np.ndarray, shape: Shape, scale: float, size: int) -> Flag:
-    """The flags MASKED and NO_DATA of a `crop`, whose shape and scale these are: how much of it shows no sky.
+    """The flags MASKED and NO_DATA of a `crop`, by how much of it shows no sky.
 
-    A sky without any noise is flagged, too: nobody can tell it from no sky at all.
+    A sky without any noise is flagged, too: it cannot be distinguished from a gap.
+
+    Parameters
+    ----------
+    pixels : uint8 [height, width, 3].
+    shape, scale : as from `crop`.
+    size : pixels on a side of the stamp.
+
+    Returns
+    -------
+    Flag.
     """
     left, top, side = _box(pixels, shape, scale * size)
     rows, columns = (slice(round(start), max(round(start + side), round(start) + 1)) for start in (top, left))

@@ -26,7 +26,7 @@ from morph.tiles.common_grid import reading_notes, to_common_grid
 from morph.tiles.discovery import find_tiles, no_bands_error, survey_of, tile_name, wanted_bands
 from morph.tiles.layouts import layout_of
 
-#: The smallest image, pixels on a side, in which a galaxy can be found and its sky told from it.
+#: The smallest image, pixels on a side, in which a galaxy can be found and its sky measured.
 SMALLEST_IMAGE = 12
 
 
@@ -60,10 +60,10 @@ class Cutout:
     ----------
     image : float32 [h, w, 3], nanomaggies per pixel in the survey's three channels, NaN where there is no data.
     pixel_scale : arcsec per pixel.
-    ra, dec : of the image's middle, degrees; NaN if the header does not say.
+    ra, dec : of the image's middle, degrees; NaN if the header does not give them.
     saturated : bool [h, w].
     zero_points : {band: `ZeroPoint`} of the bands that are there; empty of an array that is in nanomaggies.
-    notes : what has to be said of how its images were read, one sentence each.
+    notes : how its images were read, where that is unusual; one sentence each.
     """
 
     id: str
@@ -122,7 +122,7 @@ def read_cutouts(
     calibration: Calibration = HEADERS,
     pixel_scale: float | None = None,
 ) -> list[Cutout]:
-    """The galaxies in one group of files: one galaxy, or as many as their cubes hold.
+    """Read the galaxies in one group of files.
 
     Parameters
     ----------
@@ -130,8 +130,12 @@ def read_cutouts(
     survey : whose bands fill the channels; as the files say if not given, ``unknown`` where they do not.
     bands : the bands of a cube's planes or of a file's images in order, such as "grz"; for a file with one image, its
         band.
-    calibration : what the caller says of the counts, before the headers are asked.
-    pixel_scale : arcsec per pixel, instead of the header's; where neither says it, radii in arcsec are NaN.
+    calibration : the caller's, which takes precedence over the headers.
+    pixel_scale : arcsec per pixel, instead of the header's; without either, radii in arcsec are NaN.
+
+    Returns
+    -------
+    list of Cutout : one galaxy, or as many as the cubes hold.
 
     Raises
     ------

@@ -57,12 +57,30 @@ def cut(
 
 
 def usable(tile: Tile, x: np.ndarray, y: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Whether galaxies have a place on the tile and a size that a galaxy can have: bool [n]."""
+    """Whether galaxies have a place on the tile and a possible size.
+
+    Parameters
+    ----------
+    x, y, radius : [n], places and half-light radii, pixels of the tile.
+
+    Returns
+    -------
+    bool [n].
+    """
     return on_tile(tile, x, y) & (radius > 0) & (radius <= LARGEST_RADIUS)
 
 
 def on_tile(tile: Tile, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Whether places (pixels, 0-based) are on the tile: bool [n]."""
+    """Whether places are on the tile.
+
+    Parameters
+    ----------
+    x, y : [n], pixels, 0-based.
+
+    Returns
+    -------
+    bool [n].
+    """
     height, width = tile.shape
     return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
 
@@ -70,7 +88,17 @@ def on_tile(tile: Tile, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def rows_needed(
     tile: Tile, x: np.ndarray, y: np.ndarray, radius: np.ndarray, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The first row of the tile that each of some `usable` galaxies needs, and the one after the last: int [n]."""
+    """The rows of the tile that each of some `usable` galaxies needs.
+
+    Parameters
+    ----------
+    x, y, radius : [n], places and half-light radii, pixels of the tile.
+    size : pixels on a side of the stamps.
+
+    Returns
+    -------
+    low, high : int [n], the first row and the one after the last.
+    """
     across = np.asarray(stamp_width(np.maximum(radius, SMALLEST_RADIUS), size))
     rows = [y, *(tile.places(band, x, y)[1] for band in tile.bands)]
     # One row more on each side, for windows reach to whole pixels.
@@ -83,14 +111,24 @@ def rows_needed(
 def cut_from(
     strip: Strip, x: ArrayLike, y: ArrayLike, radius: ArrayLike, size: int = NETWORK_SIZE
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `cut`, galaxies whose `rows_needed` are in a strip. Their places are those on the tile."""
+    """As `cut`, galaxies whose `rows_needed` are in a strip.
+
+    Parameters
+    ----------
+    strip : some rows of the tile.
+    x, y, radius, size : as for `cut`; places are those on the tile.
+
+    Returns
+    -------
+    stamps, flags : as from `cut`.
+    """
     given = [np.array(values, dtype=float, ndmin=1) for values in (x, y, radius)]
     good = np.flatnonzero(usable(strip.tile, *given))
     count = len(given[0])
     stamps = np.empty((count, size, size, 3), dtype="float32")
     flags = np.full(count, Flag.NO_DATA, dtype="int32")
     good_x, good_y, good_radius = (values[good] for values in given)
-    # A radius under a pixel would be enlarged without end; the flag says what was done.
+    # A radius under a pixel would be enlarged without end; the flag marks it.
     flags[good] = np.where(good_radius < SMALLEST_RADIUS, Flag.TOO_SMALL, 0)
     used = np.maximum(good_radius, SMALLEST_RADIUS)
     across = np.asarray(stamp_width(used, size))

@@ -1,4 +1,4 @@
-"""What can be wrong with a galaxy's stamp, and how that is told from the pixels around it."""
+"""Quality flags of a galaxy's stamp, measured on the pixels around it."""
 
 import enum
 from math import ceil, floor
@@ -30,7 +30,7 @@ class Flag(enum.IntFlag):
     PIECE = 128
 
 
-#: Flags that leave a stamp clean: one band is enough to answer.
+#: Flags that leave a stamp clean: one band is enough to classify.
 HARMLESS = Flag.MISSING_BAND
 
 
@@ -75,6 +75,13 @@ def quality_flags(
     x, y, radius : the galaxy, pixels of `image`.
     across : pixels of `image` across its stamp.
     saturated : [h, w] bool.
+
+    Returns
+    -------
+    Flag : the flags that apply.
+
+    >>> quality_flags(np.ones((32, 32, 3)), x=15.5, y=15.5, radius=3.0, across=18.0)
+    <Flag: 0>
     """
     height, width = image.shape[:2]
     left, top, right, bottom = window(x, y, across)
@@ -95,18 +102,50 @@ def quality_flags(
 
 
 def is_saturated(saturated: np.ndarray, x: float, y: float, radius: float) -> bool:
-    """Whether the galaxy itself, at `x`, `y` of an image with these pixels saturated (bool [h, w]), is saturated."""
+    """Whether any pixel within `SATURATED_REACH` half-light radii of a galaxy's centre is saturated.
+
+    Parameters
+    ----------
+    saturated : bool [h, w].
+    x, y, radius : the galaxy's place and half-light radius, pixels.
+
+    Returns
+    -------
+    bool.
+    """
     return _near(saturated, x, y, max(SATURATED_REACH * radius, 1.0))
 
 
 def extends_beyond(shape: tuple[int, ...], x: float, y: float, across: float) -> bool:
-    """Whether the square of `across` pixels around `x`, `y` leaves an image of that shape (h, w)."""
+    """Whether a square extends beyond an image.
+
+    Parameters
+    ----------
+    shape : the image's height and width.
+    x, y, across : the square's centre and side, pixels.
+
+    Returns
+    -------
+    bool.
+    """
     left, top, right, bottom = window(x, y, across)
     return left < 0 or top < 0 or right > shape[1] or bottom > shape[0]
 
 
 def window(x: float, y: float, across: float) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom edge (the last two exclusive) of the pixels that a square touches."""
+    """The pixels that a square touches.
+
+    Parameters
+    ----------
+    x, y, across : the square's centre and side, pixels.
+
+    Returns
+    -------
+    Left, top, right and bottom edge, the last two exclusive.
+
+    >>> window(10.0, 10.0, 4.0)
+    (8, 8, 13, 13)
+    """
     half = across / 2
     return (
         int(np.floor(x - half + 0.5)),

@@ -1,4 +1,4 @@
-"""What a galaxy's stamp says of its light: flux, shape and concentration.
+"""Flux, shape and concentration of galaxies, measured on their stamps.
 
 A stamp spans the same number of half-light radii whatever the galaxy, so that all are measured at once, in arrays,
 whether they were detected or come from a catalogue.
@@ -237,6 +237,13 @@ def position_angle(angle: np.ndarray, east: np.ndarray, north: np.ndarray) -> np
     ----------
     angle : [n], radians from the image's x axis towards its y axis.
     east, north : [n, 2], the change of the position (any unit) along x, and along y: by one pixel.
+
+    Returns
+    -------
+    float [n].
+
+    >>> position_angle(np.zeros(1), np.array([[-1.0, 0.0]]), np.array([[0.0, 1.0]])).tolist()  # x points west
+    [90.0]
     """
     x, y = np.cos(angle), np.sin(angle)
     turned = np.degrees(np.arctan2(east[:, 0] * x + east[:, 1] * y, north[:, 0] * x + north[:, 1] * y))

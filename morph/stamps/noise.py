@@ -1,7 +1,7 @@
-"""The noise of sums over pixels of a tile: by its weights, as far as the scatter of its sky bears them out.
+"""The noise of sums over pixels of a tile: by its weights, scaled to the scatter of its sky.
 
-Weights are often right up to a factor alone, and those of a coadd count each pixel by itself: resampling has made its
-neighbours alike, and the sum of many is noisier than if they were independent (Fruchter & Hook 2002, section 7). Both
+Weights are often known up to a factor only, and those of a coadd describe single pixels: resampling has correlated
+neighbours, and the sum of many is noisier than if they were independent (Fruchter & Hook 2002, section 7). Both
 are one factor, which the sums of blocks of sky show.
 """
 
@@ -23,7 +23,7 @@ BLOCKS = 1200
 #: Blocks whose brightest pixel stands out by fewer sigma are sky.
 PEAK = 4.0
 
-#: Blocks that tell the noise to a few per cent, and after which no more are looked at.
+#: Blocks that measure the noise to a few per cent, and after which no more are added.
 LEAST, ENOUGH = 300, 6000
 
 
@@ -78,9 +78,16 @@ class SkyNoise:
         )
 
     def of_pixels(self, band: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The noise per pixel that sums around some places (pixels) have: [n], nanomaggies; NaN without weights.
+        """The noise per pixel of sums around some places: the noise of a sum of k pixels is sqrt(k) times this.
 
-        The noise of the sum of k pixels is the square root of k times this.
+        Parameters
+        ----------
+        band : one of the tile's.
+        x, y : [n], places on the tile, pixels.
+
+        Returns
+        -------
+        float [n], nanomaggies; NaN without weights.
         """
         if band not in self._weights or not np.isfinite(factor := self._factor(band, 0)):
             return np.full(len(x), np.nan)

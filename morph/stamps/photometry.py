@@ -62,7 +62,11 @@ def total_fluxes(
     points : [bands], half-light radii of point sources, pixels; where any is NaN, the circle holds half in all bands.
     bands : the bands' names.
     channel : of the band in which the radius was measured; None for the mean of the bands.
-    sky : the distance, in radii, at which the sky was measured that was subtracted; some of the light is there, too.
+    sky : the distance, in radii, at which the subtracted sky was measured; some of the light is there, too.
+
+    Returns
+    -------
+    float [n, bands].
     """
     squares, spread = np.zeros(len(points)), np.ones(len(bands))
     if np.isfinite(points).all():
@@ -97,23 +101,36 @@ def intensity(image: np.ndarray) -> np.ndarray:
 
 
 def magnitudes(plane: np.ndarray, x: ArrayLike, y: ArrayLike, radius: ArrayLike) -> np.ndarray:
-    """Total magnitudes of galaxies in one band: float [n], NaN where the flux is not positive or not measured.
+    """Total magnitudes of galaxies in one band; NaN where the flux is not positive or not measured.
 
     Twice the flux within the half-light radius, which holds half of the light by its definition. A smaller
     aperture than the usual ones takes in less of the neighbours, and the colour is that of the inner galaxy.
 
-    Parameters are those of `fluxes_within`.
+    Parameters
+    ----------
+    plane, x, y, radius : as for `fluxes_within`.
+
+    Returns
+    -------
+    float [n].
     """
     return magnitude(2 * fluxes_within(plane, x, y, radius))
 
 
 def fluxes_within(plane: np.ndarray, x: ArrayLike, y: ArrayLike, radius: ArrayLike) -> np.ndarray:
-    """Fluxes of galaxies within their half-light radii in one band: float [n], NaN where they are not measured.
+    """Fluxes of galaxies within their half-light radii in one band.
 
     Parameters
     ----------
     plane : [h, w], nanomaggies per pixel, sky subtracted, NaN where there is no data.
     x, y, radius : [n], centres and half-light radii, pixels, 0-based.
+
+    Returns
+    -------
+    float [n], NaN where they are not measured.
+
+    >>> np.round(fluxes_within(np.ones((32, 32)), 15.0, 15.0, 4.0)).tolist()
+    [50.0]
     """
     bad = ~np.isfinite(plane)
     x, y, radius = (np.atleast_1d(np.asarray(values, dtype=float)) for values in (x, y, radius))
@@ -155,6 +172,16 @@ def measure(intensity: np.ndarray, centre: tuple[float, float] | None = None, ma
     intensity : [height, width], any linear brightness; NaN where there is no data.
     centre : x, y in pixels; the middle of the image if not given.
     mask : [height, width] bool, true where a pixel is bad.
+
+    Returns
+    -------
+    Shape : with `found` False where nothing stands out at the centre.
+
+    >>> y, x = np.mgrid[:64, :64]
+    >>> galaxy = 100 * np.exp(-np.hypot(x - 30, y - 33) ** 2 / 18) + np.random.default_rng(0).normal(size=(64, 64))
+    >>> shape = measure(galaxy)
+    >>> round(shape.x), round(shape.y), round(shape.radius, 1)
+    (30, 33, 3.6)
     """
     height, width = intensity.shape
     x0, y0 = centre or ((width - 1) / 2, (height - 1) / 2)
@@ -185,7 +212,7 @@ def measure(intensity: np.ndarray, centre: tuple[float, float] | None = None, ma
 def half_light_radii(
     image: np.ndarray, sources: np.ndarray, numbers: np.ndarray, segments: np.ndarray, bad: np.ndarray
 ) -> np.ndarray:
-    """Radii that hold half of each source's light within six times its extent: float [n], pixels.
+    """Radii that hold half of each source's light within six times its extent.
 
     Parameters
     ----------
@@ -194,6 +221,10 @@ def half_light_radii(
     numbers : [n], the sources' numbers in `segments`.
     segments : int32 [height, width], the segmentation map of `sep.extract`.
     bad : [height, width] bool, true where a pixel is to be ignored.
+
+    Returns
+    -------
+    float [n], pixels.
     """
     largest = np.maximum(6.0 * sources["a"], 4.0)
     # Only neighbours are masked out of the growth curve: the galaxy's own faint outskirts count.

@@ -31,9 +31,9 @@ SMALLEST_CROP = 12
 def read(path: str | Path) -> np.ndarray:
     """The picture at `path`: uint8 [height, width, 3], R, G, B.
 
-    16 bits a channel are scaled to 8 by the bits that they use; transparent pixels become sky; a picture stands as its
-    EXIF says. InputError when the file is missing, is no picture, is cut short, is smaller than `SMALLEST_CROP`, has
-    more than `MOST_PIXELS`, several pictures, or nothing that is not transparent.
+    16 bits a channel are scaled to 8 by the bits that they use; transparent pixels become sky; a picture is
+    rotated as its EXIF data say. Raises InputError when the file is missing, is not a picture, is cut short, is
+    smaller than `SMALLEST_CROP`, has more than `MOST_PIXELS`, several pictures, or nothing that is not transparent.
     """
     pixels, reduction = read_reduced(path)
     if reduction > 1:

@@ -17,7 +17,7 @@ from morph.stamps.measurements import Measurements, full_widths, measure
 from morph.stamps.photometry import MOFFAT_HALF_LIGHT
 from morph.tiles.strip_reader import Strip
 
-#: Below this signal-to-noise, within the half-light radius in r, no structure can be told.
+#: Below this signal-to-noise, within the half-light radius in r, no structure is visible.
 LEAST_SIGNAL = 20.0
 
 #: A source not larger than this many times a point source is not resolved.
@@ -67,7 +67,7 @@ class PointSources:
 
     Attributes
     ----------
-    typical : what they look like so far; None while there are too few to tell.
+    typical : what they look like so far; None while there are too few.
     """
 
     def __init__(self) -> None:
@@ -108,18 +108,28 @@ class PointSources:
 
 
 def point_like(measures: Measurements, signal: np.ndarray, typical: PointSource | None) -> np.ndarray:
-    """The probability that each source is a point source: [n]; NaN where too few are known, or it is not measured.
+    """The probability that each source is a point source.
 
     Points and galaxies count as equally common. The size of a point source scatters about the typical one by what
     the tile's bright ones and its own noise make of it; the logarithm of a galaxy's exceeds that by an exponential
-    distribution of mean `LARGER`. The light's concentration is taken in likewise.
+    distribution of mean `LARGER`. The light's concentration enters likewise.
+
+    Parameters
+    ----------
+    measures : of the sources, n of them.
+    signal : [n], signal to noise.
+    typical : the tile's point sources; None where too few are known.
+
+    Returns
+    -------
+    float [n]; NaN where too few point sources are known, or the source is not measured.
     """
     if typical is None:
         return np.full(len(signal), np.nan)
     with np.errstate(all="ignore"):
         noise = 1 / np.maximum(signal, 1)
         scatter = np.hypot(typical.scatter, noise)
-        # What is smaller than a point source is no galaxy either.
+        # A source smaller than a point source is not a galaxy either.
         excess = np.maximum(np.log(measures.size / typical.size), 0)
         width = np.hypot(typical.concentration_scatter, 3 * noise)
         offset = measures.concentration - typical.concentration
@@ -132,10 +142,19 @@ def point_like(measures: Measurements, signal: np.ndarray, typical: PointSource 
 def unresolved(
     measures: Measurements, signal: np.ndarray, probability: np.ndarray, typical: PointSource | None
 ) -> np.ndarray:
-    """Which sources show too little to be classified: bool [n].
+    """Whether sources show too little to be classified.
 
     Those with a signal-to-noise below `LEAST_SIGNAL`, and, where the tile's point sources are known, those that are
     not larger than `RESOLVED` times them or are `LIKELY` one of them.
+
+    Parameters
+    ----------
+    measures, signal, typical : as for `point_like`.
+    probability : [n], as from `point_like`.
+
+    Returns
+    -------
+    bool [n].
     """
     faint = signal < LEAST_SIGNAL
     if typical is None:

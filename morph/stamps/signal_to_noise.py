@@ -1,7 +1,7 @@
 """How well a galaxy was seen: its light against the noise of the sky around it, read from its stamp alone.
 
-The pixels of a stamp are not those of the image. A small galaxy's stamp is finer than the image, so its neighbouring
-pixels tell the same twice, and the noise of a sum over them is larger than if each had noise of its own (Fruchter &
+The pixels of a stamp are not those of the image. A small galaxy's stamp is finer than the image: its neighbouring
+pixels are correlated, and the noise of a sum over them is larger than if each had noise of its own (Fruchter &
 Hook 2002, section 7). How much larger follows from the weights of the resampling, and is taken into account here.
 What coadding did before that to the image's own pixels is not known, and is not.
 """
@@ -77,6 +77,10 @@ def noise_of_sky(step: np.ndarray, size: int, correlation: float = 1.0) -> np.nd
     ----------
     step : [n], image pixels across a stamp pixel.
     correlation : by how much sums are noisier than if the image's pixels were independent.
+
+    Returns
+    -------
+    float [n], factors of at least 1.
     """
     within, _ = _places(size)
     width, length = BORDER * step + WIDER, 4 * (size - BORDER) * step

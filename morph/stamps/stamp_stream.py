@@ -1,4 +1,4 @@
-"""All galaxies of a tile, cut in one walk from its bottom to its top."""
+"""All galaxies of a tile, cut in one pass from its bottom to its top, and their radii where these are not known."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -57,13 +57,18 @@ def stream_stamps(
     x, y : [n], the galaxies' places in the tile, pixels, 0-based.
     radius : [n], half-light radii, pixels; NaN where they are to be measured on the image.
     size : pixels on a side of the stamps.
-    threads : that read rows, see `morph.tiles.strip_reader.walk`. One takes the least time of the processor, and is
-    right
+    threads : that read rows, see `morph.tiles.strip_reader.read_strips`. One takes the least CPU time, and is right
         where a model keeps all cores busy.
     readers : processes that read rows instead.
-    look : is shown every strip before its galaxies are handed over.
+    look : called with every strip before its galaxies are yielded.
 
-    Raises InputError when a file turns out to be damaged.
+    Yields
+    ------
+    StampBatch : some of the galaxies.
+
+    Raises
+    ------
+    InputError : a file turns out to be damaged.
     """
     x, y, radius = (np.array(values, dtype=float, ndmin=1) for values in (x, y, radius))
     measured = np.isnan(radius) & on_tile(tile, x, y)
@@ -75,16 +80,16 @@ def stream_stamps(
     low[known], high[known] = rows_needed(tile, x[known], y[known], radius[known], size)
     widest = np.full(measured.sum(), LARGEST_WINDOW / FIELD)
     low[measured], high[measured] = rows_needed(tile, x[measured], y[measured], widest, NETWORK_SIZE)
-    walked = np.flatnonzero(known | measured)
+    cut = np.flatnonzero(known | measured)
     larger = []
-    for strip, ready in read_strips(tile, low[walked], high[walked], threads=threads, readers=readers):
+    for strip, ready in read_strips(tile, low[cut], high[cut], threads=threads, readers=readers):
         saturation.mark_saturated(strip)
         if look is not None:
             look(strip)
-        for some in _pieces(walked[ready]):
+        for some in _pieces(cut[ready]):
             new = some[measured[some]]
             radius[new] = radii_on(strip, x[new], y[new])
-            # More rows than were kept for measuring them: these are cut in a walk of their own.
+            # These need more rows than were kept for measuring them, and are cut in a pass of their own.
             first, last = rows_needed(tile, x[new], y[new], radius[new], size)
             beyond = new[(first < strip.start) | (last > strip.stop)]
             larger.append(beyond)
@@ -109,16 +114,31 @@ LARGEST_WINDOW = 1024
 
 
 def measure_radii(tile: Tile, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Half-light radii of the galaxies at known places, by `morph.stamps.photometry.measure`: float [n],
-    pixels.
+    """Half-light radii of the galaxies at known places, see `morph.stamps.photometry.measure`.
 
-    A point source's where nothing stands out at the place.
+    Parameters
+    ----------
+    x, y : [n], places on the tile, pixels.
+
+    Returns
+    -------
+    float [n], pixels; a point source's where nothing stands out at the place.
     """
     return radii_on(Strip.whole(tile), x, y)
 
 
 def radii_on(strip: Strip, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """As `measure_radii`, of galaxies with `LARGEST_WINDOW` / 2 rows of the strip, or the tile's edge, around them."""
+    """As `measure_radii`, on a strip.
+
+    Parameters
+    ----------
+    strip : with `LARGEST_WINDOW` / 2 rows, or the tile's edge, on either side of the galaxies.
+    x, y : [n], places on the tile, pixels.
+
+    Returns
+    -------
+    float [n], pixels.
+    """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     return np.array([_measure_one(strip, float(a), float(b)) for a, b in zip(x, y, strict=True)], dtype=float)
 

@@ -1,4 +1,4 @@
-"""Tables of labels: whatever `morph.catalogs` reads, whole, with what their columns say of galaxies."""
+"""Tables of labels, in any format that `morph.catalogs` reads, with their columns as votes, names and positions."""
 
 import re
 from collections import Counter

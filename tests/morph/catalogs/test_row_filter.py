@@ -71,7 +71,7 @@ def test_it_says_what_numpy_says(text):
         ("zz < 1", "no column 'zz'.*it has MAG_AUTO_R, EXT"),
         ("MAG_AUTO_R < '21'", "compares 'MAG_AUTO_R', which is a number, with ''21'', which is text"),
         ("TYPE + 1 == 2", "'TYPE' is text, where a number belongs"),
-        ("MAG_AUTO_R", "is a number, no condition"),
+        ("MAG_AUTO_R", "is a number, not a condition"),
         ("MAG_AUTO_R = 21", "cannot be understood"),
         ("MAG_AUTO_R < 21 & BRICK_PRIMARY", "`and` and `or`, not by & and |"),
         ("MAG_AUTO_R is 21", "use == and !="),
