@@ -260,7 +260,12 @@ def test_no_nonsense_is_more_than_a_server_error(babbling, words):
     server, client = babbling
     server.words = words
     client._talks._described.clear()
-    for call in (client.describe, client.available_versions, client.reference_sample, lambda: client.classify(numbered(1))):
+    for call in (
+        client.describe,
+        client.available_versions,
+        client.reference_sample,
+        lambda: client.classify(numbered(1)),
+    ):
         try:
             found = call()
         except ServerError as error:
