@@ -1,6 +1,6 @@
-"""How many normal galaxies the anomaly score flags, and how many strange ones it finds, beside two simpler scores.
+"""How many normal galaxies the anomaly score flags, and how many anomalous ones it finds, beside two simpler scores.
 
-The strange ones are planted (`training.fitting.injected`) and, where volunteers called some of the galaxies an
+The anomalies are injected (`training.fitting.injected`) and, where volunteers called some of the galaxies an
 artifact, real. The simpler scores are the reconstruction error alone and an isolation forest on the embedding (Liu et
 al. 2008). All three flag by the same rule: a p-value among normal galaxies below the rate, so they differ in nothing
 but the score.
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 SCORES = ("anomaly score", "reconstruction error", "isolation forest")
 #: The rates of false alarms at which is counted.
 ALPHAS = (0.01, 0.05)
-#: Normal galaxies that anomalies are planted on, at most, and below which nothing is measured.
+#: Normal galaxies that anomalies are injected into, at most, and below which nothing is measured.
 HOSTS, FEWEST = 200, 20
-#: Rows of the table beside the planted kinds.
-ALL, REAL = "all planted", "real artifacts"
-#: Flagged examples of each planted kind that are kept.
+#: Rows of the table beside the injected kinds.
+ALL, REAL = "all injected", "real artifacts"
+#: Flagged examples of each injected kind that are kept.
 EXAMPLES = 4
 
 
@@ -42,9 +42,9 @@ class Anomalies:
     ----------
     alphas : the rates of false alarms.
     figures : with 95 % intervals, by flat name: ``flagged/<alpha>/<score>`` (share of the normal galaxies),
-        ``auroc/<row>/<score>`` and ``recall/<alpha>/<row>/<score>``, where a row is a planted kind, `ALL` or `REAL`.
+        ``auroc/<row>/<score>`` and ``recall/<alpha>/<row>/<score>``, where a row is an injected kind, `ALL` or `REAL`.
     note : what the simpler scores were fitted on, or why nothing could be measured.
-    examples, captions : flagged planted galaxies.
+    examples, captions : flagged galaxies with an injected anomaly.
     """
 
     alphas: tuple[float, ...]
@@ -75,7 +75,7 @@ class Anomalies:
             figures = {row: {score: self._interval(f"auroc/{row}/{score}") for score in SCORES} for row in self.rows}
             run.log_figure(plots.comparison(figures, "area under the ROC curve"), "plots/anomalies.png")
         if len(self.examples):
-            sheet = plots.contact_sheet(to_pictures(self.examples), self.captions, title=f"Planted on {title}")
+            sheet = plots.contact_sheet(to_pictures(self.examples), self.captions, title=f"Injected into {title}")
             run.log_figure(sheet, "plots/anomalies-found.png")
 
     def _interval(self, name: str) -> tuple[float, float, float]:
@@ -90,7 +90,7 @@ def measure_anomalies(
     alphas: Sequence[float] = ALPHAS,
     seed: int = 0,
 ) -> Anomalies:
-    """Count false alarms, plant anomalies and count how many are found.
+    """Count false alarms, inject anomalies and count how many are found.
 
     Parameters
     ----------
@@ -98,11 +98,12 @@ def measure_anomalies(
     reference : other galaxies of the same datasets, that the simpler scores are fitted on and their p-values set on;
         without them the measured galaxies themselves, where those scores' rates hold by construction.
     alphas : rates of false alarms; InputError outside (0, 1).
-    seed : of the planting and of the bootstrap.
+    classifier : whose anomaly score is measured.
+    seed : of the injection and of the bootstrap.
     """
     alphas = check_alphas(alphas)
-    strange = mostly_artifact(galaxies.votes)
-    normal = galaxies.select(~strange)
+    anomalous = mostly_artifact(galaxies.votes)
+    normal = galaxies.select(~anomalous)
     if len(normal) < FEWEST:
         note = f"Only {len(normal)} normal galaxies: too few to measure the anomaly score on ({FEWEST} is the least)."
         return Anomalies(alphas, {}, note, galaxies.images[:0], ())
@@ -110,7 +111,7 @@ def measure_anomalies(
     if others is None or len(others) < FEWEST:
         others, where = (
             normal,
-            "the measured galaxies themselves, for want of others: their rates hold by construction",
+            "the measured galaxies themselves, since there are no others: their rates hold by construction",
         )
     else:
         where = f"{len(others):,} normal galaxies of the validation split"
@@ -129,14 +130,14 @@ def measure_anomalies(
         examples.append(classifier.central(images[flagged]))
         captions += [f"{kind}\np = {value:.3f}" for value in p[flagged]]
     found[ALL] = {score: np.concatenate([found[kind][score] for kind in kinds]) for score in SCORES}
-    if strange.any():
-        found[REAL] = scorer(galaxies.images[strange])
+    if anomalous.any():
+        found[REAL] = scorer(galaxies.images[anomalous])
     for row, scores in found.items():
         for score in SCORES:
             figures[f"auroc/{row}/{score}"] = auroc(-ordinary[score], -scores[score], seed=seed)
             for alpha in alphas:
                 figures[f"recall/{alpha:g}/{row}/{score}"] = _share(scores[score] < alpha)
-    note = f"Planted on {len(hosts):,} galaxies. Reconstruction error and isolation forest are set on {where}."
+    note = f"Injected into {len(hosts):,} galaxies. Reconstruction error and isolation forest are set on {where}."
     return Anomalies(alphas, figures, note, np.concatenate(examples), tuple(captions))
 
 
@@ -174,25 +175,26 @@ def check_alphas(alphas: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted(set(alphas)))
 
 
-def auroc(normal: np.ndarray, strange: np.ndarray, resamples: int = RESAMPLES // 2, seed: int = 0) -> Estimate:
-    """Area under the ROC curve: the chance that a strange galaxy scores higher than a normal one, ties counting half.
+def auroc(normal: np.ndarray, anomalous: np.ndarray, resamples: int = RESAMPLES // 2, seed: int = 0) -> Estimate:
+    """Area under the ROC curve: the chance that an anomalous galaxy scores higher than a normal one, ties counting
+    half.
 
     The interval is from the bootstrap over both. InputError when either is empty.
     """
-    if not len(normal) or not len(strange):
-        raise InputError("An area under the ROC curve needs normal and strange galaxies; one of the two is missing.")
-    values, place = np.unique(np.concatenate([normal, strange]), return_inverse=True)
+    if not len(normal) or not len(anomalous):
+        raise InputError("An area under the ROC curve needs normal and anomalous galaxies; one of the two is missing.")
+    values, place = np.unique(np.concatenate([normal, anomalous]), return_inverse=True)
     counts = [np.bincount(part, minlength=len(values)) for part in np.split(place, [len(normal)])]
     random = np.random.default_rng(seed)
     low, high = (random.multinomial(count.sum(), count / count.sum(), resamples) for count in counts)
     spread = np.quantile(_area(low, high), [TAIL, 1 - TAIL])
-    return Estimate(float(_area(*counts)), float(spread[0]), float(spread[1]), len(strange))
+    return Estimate(float(_area(*counts)), float(spread[0]), float(spread[1]), len(anomalous))
 
 
-def _area(normal: np.ndarray, strange: np.ndarray) -> np.ndarray:
-    """From the counts of normal and strange galaxies at each value, rising along the last axis."""
+def _area(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
+    """From the counts of normal and anomalous galaxies at each value, rising along the last axis."""
     below = np.cumsum(normal, axis=-1) - normal / 2
-    return (below * strange).sum(axis=-1) / (normal.sum(axis=-1) * strange.sum(axis=-1))
+    return (below * anomalous).sum(axis=-1) / (normal.sum(axis=-1) * anomalous.sum(axis=-1))
 
 
 def _share(flags: np.ndarray) -> Estimate:

@@ -1,6 +1,6 @@
-"""What would fine-tuning on a small set give? Measured on that set itself, by cross-validation.
+"""Fine-tuning on a small set, measured on that set itself by cross-validation.
 
-With a few dozen labels a test split is too small to tell anything, so every galaxy is predicted once by a model that
+With a few dozen labels a test split is too small, so every galaxy is predicted once by a model that
 was fine-tuned on the other folds.
 """
 
@@ -37,7 +37,7 @@ def cross_validate(
     adapt: Adapt | None = None,
     ask: Ask = Classifier.answer,
 ) -> dict[str, np.ndarray]:
-    """The answers (as `Classifier.answer` gives them) of models that never saw the galaxy they answer about.
+    """The answers (as `Classifier.answer` gives them) of models that were not trained on the galaxy in question.
 
     Parameters
     ----------

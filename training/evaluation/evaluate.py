@@ -1,4 +1,4 @@
-"""Measuring a model on galaxies, and keeping what it said of each so that models can be compared on the same ones."""
+"""Evaluating a model on galaxies, with its prediction of each, so that models can be compared on the same ones."""
 
 import json
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Evaluation:
         votes (raw or debiased, empty where not known); from `morph evaluate` also model_votes, the same of the model's
         answers, and seen, how many of the galaxies it was trained on (`training_record.Overlap.document`).
     ids : the galaxies, [n].
-    votes : [n, vote columns], NaN where nobody was asked.
+    votes : [n, vote columns], NaN where not asked.
     answers : the model's, one row a galaxy: ``probabilities`` and ``concentration`` [n, answers],
         ``reconstruction_error``, ``anomaly_score`` and ``anomaly`` [n].
     figures : see `training.metrics.votes`.
@@ -62,7 +62,7 @@ class Evaluation:
     figures: dict[str, Estimate]
 
     def questions(self) -> list[str]:
-        """The questions that somebody answered, in the order of the tree, and last the four classes."""
+        """The questions with votes, in the order of the tree, and last the four classes."""
         names = [*(question.name for question in TREE), metrics.FOUR_CLASS]
         return [name for name in names if f"{name}/accuracy" in self.figures]
 
@@ -122,7 +122,7 @@ def part_of(galaxies: Galaxies, split: str) -> Galaxies:
 def evaluate(
     classifier, galaxies: Galaxies, model: str = "", split: str = "all", resamples: int = metrics.RESAMPLES
 ) -> Evaluation:
-    """Ask the classifier about every galaxy and measure its answers.
+    """Classify every galaxy and compare the answers with the votes.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def record(
 def log(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None = None, plots: bool = True) -> None:
     """Put an evaluation into a run: figures as metrics, predictions and plots as artifacts.
 
-    With the galaxies it also draws the strangest ones.
+    With the galaxies it also plots the most anomalous ones.
     """
     import tempfile
 
@@ -224,7 +224,7 @@ def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) ->
         order = np.lexsort((-evaluation.answers["reconstruction_error"], evaluation.answers["anomaly_score"]))[:32]
         captions = [f"p = {score:.3f}" for score in evaluation.answers["anomaly_score"][order]]
         sheet = draw.contact_sheet(to_pictures(galaxies.images[order]), captions, title=title_of(evaluation))
-        run.log_figure(sheet, "plots/strangest.png")
+        run.log_figure(sheet, "plots/most-anomalous.png")
 
 
 def title_of(evaluation: Evaluation) -> str:

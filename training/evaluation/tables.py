@@ -1,4 +1,4 @@
-"""Figures as tables for people."""
+"""Evaluations as tables for the terminal and the model card."""
 
 from training.evaluation.anomalies import SCORES, Anomalies
 from training.evaluation.evaluate import Evaluation
@@ -61,23 +61,23 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
             f"each question weighted by how many volunteers reach it."
         )
     flagged, n = evaluation.about["flagged"], evaluation.about["galaxies"]
-    lines.append(f"{100 * flagged:.1f} % of {n:,} galaxies are flagged as unlike those the model was taught.")
+    lines.append(f"{100 * flagged:.1f} % of {n:,} galaxies are flagged as out of distribution.")
     return lines
 
 
 ANOMALY_LEGEND = (
-    "AUROC: the chance that a strange galaxy scores higher than a normal one. Flagged: the share with a smaller "
+    "AUROC: the chance that an anomalous galaxy scores higher than a normal one. Flagged: the share with a smaller "
     "p-value. In each column: the anomaly score with its 95 % interval, the reconstruction error alone, an isolation "
     "forest on the embedding."
 )
 
 
 def anomaly_table(anomalies: Anomalies):
-    """A rich table: how many normal galaxies are flagged, then one row for each kind of strange ones."""
+    """A rich table: how many normal galaxies are flagged, then one row for each kind of anomaly."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("strange galaxies", no_wrap=True)
+    table.add_column("anomaly", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     for title in ("AUROC %", *(f"flagged at {100 * alpha:g} %" for alpha in anomalies.alphas)):
         table.add_column(title, justify="right", no_wrap=True)
@@ -121,7 +121,7 @@ CALIBRATION_LEGEND = (
 
 
 def calibration_rows(evaluation: Evaluation) -> list[list[str]]:
-    """One row a question: its name, galaxies, and `CALIBRATION_COLUMNS`; empty where nobody voted."""
+    """One row a question: its name, galaxies, and `CALIBRATION_COLUMNS`; empty where there are no votes."""
     rows = []
     for question in evaluation.questions():
         each = [evaluation.figures.get(f"{question}/{name}") for name, _, _ in CALIBRATION_COLUMNS]

@@ -1,1 +1,1 @@
-"""Teaching a network: what goes into a batch, the loss, and what is settled at the end."""
+"""Training a classifier: batches, the loss, and everything that is fitted after the last epoch."""

@@ -1,4 +1,4 @@
-"""Augmentation: the ways in which one galaxy could have looked without being another galaxy.
+"""Augmentation: ways in which the same galaxy could have looked.
 
 Turning, flipping, zooming and shifting cost nothing and change no answer. Blur, noise, colour and contrast are what
 differs between surveys, so a network that has seen them varied carries over
@@ -95,14 +95,13 @@ class Disturb(keras.layers.Layer):
         power = ops.exp(s.contrast * uniform(-1, 1))
         image = ops.sign(image) * ops.exp(power * ops.log(ops.abs(image) + 1e-4))
         kept = ops.cast(uniform(0, 1, 3) >= s.missing_band, "float32")
-        # A galaxy that lost all its bands would teach nothing.
+        # Nothing can be learned from a galaxy without any band.
         kept = ops.where(ops.sum(kept, axis=-1, keepdims=True) > 0, kept, 1.0)
         valid = valid * kept
         clean = image * valid
         level = s.noise * ops.square(uniform(0, 1))
         noise = level * keras.random.normal(ops.shape(image), seed=self.generator)
-        # Galaxies of the training survey keep their own colours and sharpness now and then: what these tell must
-        # not be unlearned for the sake of other surveys.
+        # A share of the galaxies keeps its own colours and sharpness, so that the network learns from these too.
         touched = uniform(0, 1) >= s.untouched
         image = ops.where(touched, (clean + noise) * valid, way_in["image"])
         clean, valid = ops.where(touched, clean, way_in["image"]), ops.where(touched, valid, way_in["valid"])

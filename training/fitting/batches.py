@@ -24,7 +24,7 @@ def rarity(votes: np.ndarray, power: float = 0.5) -> np.ndarray:
 
     Parameters
     ----------
-    votes : [n, vote columns], NaN where nobody was asked.
+    votes : [n, vote columns], NaN where not asked.
     """
     votes = vote_counts(votes)
     weight = np.ones(len(votes))
@@ -45,7 +45,7 @@ class Batches(keras.utils.PyDataset):
     """Batches drawn from several sets of galaxies, the same for the same seed and epoch.
 
     Each item is ``(given, votes)``, of which `given` is what `given_of` makes of the galaxies and `votes` float32
-    [batch, columns] with 0 where nobody was asked.
+    [batch, columns] with 0 where not asked.
 
     Parameters
     ----------
@@ -119,11 +119,11 @@ class Batches(keras.utils.PyDataset):
 
 
 def given_of(galaxies: Galaxies, which: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
-    """What is known of galaxies, as training reads it.
+    """The known properties of galaxies, as the inputs of training.
 
     Returns
     -------
-    dict: ``image`` float32 [n, s, s, 3], linear brightness; ``votes`` float32 [n, columns], 0 where nobody was asked;
+    dict: ``image`` float32 [n, s, s, 3], linear brightness; ``votes`` float32 [n, columns], 0 where not asked;
         ``measurements`` float32 [n, 5] as `morph.model.experts.transform` gives them, NaN where unknown.
     """
     measured = np.stack([galaxies.properties[name][which] for name in MEASUREMENTS], axis=1)
@@ -140,6 +140,6 @@ def unanswered(galaxies: Galaxies) -> Galaxies:
 
 
 def mostly_artifact(votes):
-    """Where most of the first question's votes say that this is no galaxy: bool, [n] (0 votes: False)."""
+    """Where most votes on the first question are for an artifact: bool, [n] (without votes: False)."""
     columns = [ANSWERS.index(f"smooth-or-featured_{a}") for a in ("smooth", "featured-or-disk", "artifact")]
     return votes[:, columns[2]] > votes[:, columns[0]] + votes[:, columns[1]]

@@ -1,19 +1,19 @@
-"""Fitting the calibration: the few numbers a question that held-out votes agree with best.
+"""Calibration: a few parameters for each question, fitted to held-out votes.
 
-Maximum Dirichlet-multinomial likelihood, held towards "nothing to correct" by a normal prior on every number, so that
-the prior decides where votes are few, and the votes where they are many.
+Maximum Dirichlet-multinomial likelihood, with a normal prior around "no correction" on every parameter, so that the
+prior decides where votes are few, and the votes where they are many.
 
-A hard class counts as one vote, but is the verdict of many volunteers and surer than the word of one: it would make
-fractions too sharp and intervals too narrow. Where enough galaxies have several votes, only those are listened to;
-where none have, one vote says something of the fractions and, by itself, nothing of their total.
+A hard class counts as one vote, but is the verdict of many volunteers and more certain than one vote: it would make
+fractions too sharp and intervals too narrow. Where enough galaxies have several votes, only those enter the fit; where
+none have, single votes constrain the fractions and not their total.
 
-The three of forty volunteers who took a smooth galaxy for a spiral do not answer as those would who count its arms. So
-a question's galaxies are the ones that most of their volunteers brought there, as in `training.metrics.votes`,
-and only where they are enough do the priors let go: anything else tells of the fractions from afar.
+The three of forty volunteers who saw a spiral in a smooth galaxy do not answer like those who count the arms of a
+spiral. So a question's galaxies are those for which most volunteers reached it, as in `training.metrics.votes`, and
+the priors are wide only where there are enough of them.
 
-A Dirichlet is not quite how volunteers scatter, and its likelihood pays for a wrong width with a wrong mean. Where the
-priors let go, the cross-entropy of the vote fractions, which asks for the mean alone, is added. What this is worth was
-measured (`docs/explanation/methods.md`).
+Volunteers do not quite scatter like a Dirichlet, and its likelihood trades a wrong width for a wrong mean. Where the
+priors are wide, the cross-entropy of the vote fractions, which depends on the mean alone, is added
+(`docs/explanation/methods.md` has the measurement).
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,10 +35,10 @@ from training.metrics.votes import REACHED
 #: Galaxies that were asked a question below which its calibration is left alone.
 FEWEST_ASKED = 50
 #: Standard deviations of the priors: of the logarithms of temperature and slope, of the shift, of offsets. Chosen on
-#: halves of validation sets: fitted to 250 galaxies, they let a model that is wrong gain nearly all of the likelihood
-#: that there is to gain; fitted to 50, a model that is right loses a few hundredths a galaxy.
+#: halves of validation sets: fitted to 250 galaxies, a miscalibrated model gains nearly all of the possible
+#: likelihood; fitted to 50, a calibrated model loses a few hundredths a galaxy.
 PRIOR = {"temperature": 0.1, "slope": 0.1, "shift": 0.2, "offset": 0.1}
-#: The same where enough galaxies were brought to the question and have several votes on it.
+#: The same where enough galaxies reached the question and have several votes on it.
 WIDE_PRIOR = {**PRIOR, "temperature": 0.4, "offset": 0.4}
 
 
@@ -47,8 +47,10 @@ def calibrate(classifier: Classifier, held_out: Galaxies | Sequence[Galaxies]) -
 
     A kind that was never corrected takes the correction of the one that is.
 
-    Returns how many galaxies each corrected question was fitted on, of both kinds together. A question that fewer than
-    `FEWEST_ASKED` galaxies of a kind were asked keeps the correction it had there.
+    Returns
+    -------
+    How many galaxies each corrected question was fitted on, of both kinds together. A question with votes on fewer
+    than `FEWEST_ASKED` galaxies of a kind keeps its correction there.
     """
     sets = [held_out] if isinstance(held_out, Galaxies) else list(held_out)
     asked: dict[str, int] = {}
@@ -68,8 +70,8 @@ def _fit(classifier: Classifier, layer: Calibration, galaxies: Galaxies) -> dict
     votes = vote_counts(galaxies.votes).astype(float)
     counts = {name: votes[:, _columns(name)].sum(axis=1) for name in TREE.slices}
     volunteers = counts["smooth-or-featured"]
-    listened = {name: _listened(each, each >= REACHED * volunteers) for name, each in counts.items()}
-    asked = {name: int(rows.sum()) for name, (rows, _) in listened.items() if rows.sum() >= FEWEST_ASKED}
+    votes_used = {name: _votes_to_fit(each, each >= REACHED * volunteers) for name, each in counts.items()}
+    asked = {name: int(rows.sum()) for name, (rows, _) in votes_used.items() if rows.sum() >= FEWEST_ASKED}
     if not asked:
         return {}
     values = _values(layer)
@@ -79,12 +81,12 @@ def _fit(classifier: Classifier, layer: Calibration, galaxies: Galaxies) -> dict
             values["temperature"][place] = values["slope"][place] = 1
             values["offset"][part] = values["shift"][place] = 0
     _assign(layer, values)
-    # What the heads say, where the correction was just taken back.
+    # Uncalibrated where the correction was just reset.
     concentration = classifier.answer(galaxies.images)["concentration"]
     for place, question in enumerate(TREE):
         if question.name in asked:
             part = TREE.slices[question.name]
-            rows, direct = listened[question.name]
+            rows, direct = votes_used[question.name]
             fitted = fit_question(concentration[rows, part], votes[rows], question.name, direct)
             for name in ("temperature", "slope", "shift"):
                 values[name][place] = getattr(fitted, name)
@@ -93,17 +95,17 @@ def _fit(classifier: Classifier, layer: Calibration, galaxies: Galaxies) -> dict
     return asked
 
 
-def _listened(votes: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Whose votes on a question to fit, and whether they are those that the question is for and have several.
+def _votes_to_fit(votes: np.ndarray, reached: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Which galaxies' votes on a question to fit, and whether they are direct.
 
     Parameters
     ----------
     votes : [n], how many there are on the question.
-    reached : bool [n], whether most of the galaxy's volunteers came to it.
+    reached : bool [n], whether most of the galaxy's volunteers reached it.
 
     Returns
     -------
-    bool [n], and whether the votes are direct (see `fit_question`). Less direct ones only where those are too few.
+    bool [n], and whether the votes are direct (see `fit_question`). Others are used only where those are too few.
     """
     several = votes > 1
     if (several & reached).sum() >= FEWEST_ASKED:
@@ -153,8 +155,8 @@ def fit_question(concentration: np.ndarray, votes: np.ndarray, question: str, di
     Parameters
     ----------
     concentration : [n, answers of the question], as the heads give them.
-    votes : [n, vote columns], 0 where nobody was asked.
-    direct : whether these are several votes each on galaxies that the question is for. The priors are wide then, and
+    votes : [n, vote columns], 0 where not asked.
+    direct : whether these are several votes each on galaxies that reached the question. The priors are wide then, and
         the cross-entropy of the vote fractions is added to the likelihood.
     """
     counts = votes[:, _columns(question)]
@@ -177,7 +179,7 @@ def fit_question(concentration: np.ndarray, votes: np.ndarray, question: str, di
 
 
 def _independent_votes(votes: np.ndarray, total: np.ndarray) -> float:
-    """How many independent votes a typical galaxy's are worth.
+    """The effective number of independent votes on a typical galaxy.
 
     Fractions of n votes of a Dirichlet-multinomial scatter as those of n (A + 1) / (n + A) independent ones (Mosimann
     1962), with A the total concentration.
@@ -186,5 +188,5 @@ def _independent_votes(votes: np.ndarray, total: np.ndarray) -> float:
 
 
 def _columns(question: str) -> list[int]:
-    """Where a question's votes stand among the vote columns, unions of its answers included."""
+    """Indices of a question's vote columns, unions of its answers included."""
     return [j for j, column in enumerate(VOTE_COLUMNS) if question_of(column) == question]

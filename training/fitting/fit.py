@@ -104,21 +104,27 @@ def fit(
         if trained is not None:
             with atomic(trained) as building:
                 classifier.save_weights(building)
+    trained_on = [galaxies for galaxies, _ in sets]
     if recipe.freeze == "nothing":
         batches.begin_epoch(recipe.epochs)
         some = (batches[number] for number in range(min(BATCHES, len(batches))))
         refresh_batch_statistics(training, some, (classifier.encoder, classifier.decoder))
     freeze(classifier, "nothing")
     if recipe.heads is not None:
-        refit(classifier, [galaxies for galaxies, _ in sets], recipe.heads, recipe.seed)
-    if validation is not None:
-        learn_reference(classifier, held_out or validation, hosts or [galaxies for galaxies, _ in sets])
-        calibrate(classifier, held_out or validation)
+        refit(classifier, trained_on, recipe.heads, recipe.seed)
+    _learn_from_held_out(classifier, held_out or ([] if validation is None else [validation]), hosts or trained_on)
+    return history
+
+
+def _learn_from_held_out(classifier: Classifier, held_out: Sequence[Galaxies], hosts: Sequence[Galaxies]) -> None:
+    """Set everything that galaxies outside the training determine: anomaly reference, calibration, reference
+    sample."""
+    if held_out:
+        learn_reference(classifier, held_out, hosts)
+        calibrate(classifier, held_out)
     # Without held-out galaxies too: the old sample belongs to another embedding. And only labelled galaxies: the
     # question is how far the answers were learned from.
-    known = held_out or ([] if validation is None else [validation])
-    store_reference_sample(classifier, *(galaxies for galaxies in known if was_asked(galaxies.votes).any()))
-    return history
+    store_reference_sample(classifier, *(galaxies for galaxies in held_out if was_asked(galaxies.votes).any()))
 
 
 def _run_epochs(

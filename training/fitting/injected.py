@@ -1,9 +1,9 @@
 """Anomalies injected into normal galaxies, to train the anomaly score and to measure what it finds.
 
-Strengths are in units of the galaxy's central brightness (the mean inside two thirds of a half-light radius), so
-that something planted on a faint galaxy is as faint as the galaxy. The ranges run from what a careful person just
-sees to what nobody misses; the contact sheet that `morph evaluate` keeps shows them. Lengths follow from the crop:
-a stamp's middle `NETWORK_SIZE` pixels span `FIELD` half-light radii.
+Strengths are in units of the galaxy's central brightness (the mean inside two thirds of a half-light radius), so that
+an anomaly in a faint galaxy is as faint as the galaxy. They range from barely visible to obvious; the contact sheet
+that `morph evaluate` logs shows them. Lengths follow from the crop: a stamp's middle `NETWORK_SIZE` pixels span
+`FIELD` half-light radii.
 """
 
 from collections.abc import Callable

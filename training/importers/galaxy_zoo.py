@@ -71,7 +71,7 @@ def galaxy_zoo_2(table: Table, kind: str | None = None) -> Labels | None:
         counts = counts_from_fractions(fractions, volunteers)
         reached = [q for q in complete if QUESTIONS[q][0] in counts]
         notes += [
-            f"{q} is left out: a question before it is missing, so nobody knows how many were asked."
+            f"{q} is left out: a question before it is missing, so the number of its votes is unknown."
             for q in complete
             if q not in reached
         ]

@@ -1,7 +1,7 @@
-"""Questions and answers as Galaxy Zoo shows them to volunteers: a table of `id, question, answer`.
+"""Tables in long format, `id, question, answer`, with the texts that Galaxy Zoo shows to volunteers.
 
-One row is one answer about one galaxy, worth one vote. Whoever answered a question had come to it by the
-answers before it, so where only one path leads there, the row says those as well.
+One row is one answer about one galaxy, worth one vote. A question is reached by the answers before it, so where only
+one path leads there, the row implies those as well.
 """
 
 import numpy as np
@@ -124,9 +124,9 @@ def question_and_answer(table: Table) -> Labels | None:
         if column is None:
             unknown[f"'{question}' '{answer}'"] = unknown.get(f"'{question}' '{answer}'", 0) + 1
             continue
-        for said in (column, *path_to(question_of(column))):
-            votes.setdefault(said, np.zeros(len(table)))[row] = 1
-    notes = [f"{count} rows say {text}, which the shared tree does not know." for text, count in unknown.items()]
+        for implied in (column, *path_to(question_of(column))):
+            votes.setdefault(implied, np.zeros(len(table)))[row] = 1
+    notes = [f"{count} rows have {text}, which the shared tree does not have." for text, count in unknown.items()]
     name = "Galaxy Zoo questions and answers, one a row"
     return Labels(name, assemble(votes, len(table)), notes, repeats=True)
 
@@ -144,7 +144,7 @@ def vote_column(question: str, answer: str) -> str | None:
 
 
 def path_to(question: str) -> tuple[str, ...]:
-    """The answers that everybody gave who came to `question`; those before a fork are not known."""
+    """The answers that lead to `question`; those before a fork are unknown."""
     path: list[str] = []
     while len(parents := TREE[question].asked_after) == 1:
         path.append(f"{parents[0][0]}_{parents[0][1]}")

@@ -1,4 +1,8 @@
-"""Hard classes: one word a galaxy, worth one vote on each question that the word answers."""
+"""Schemes of labels: how the published kinds are recognised, hard classes, and the user's own mapping.
+
+A hard class is one word a galaxy, worth one vote on each question that it answers. A scheme is a function that takes a
+table and returns `Labels`, or None when the table is of another kind; a new one is an entry of `SCHEMES`.
+"""
 
 import json
 import tomllib
@@ -15,6 +19,53 @@ from morph.votes import DEBIASED, RAW
 from training.importers import galaxy_zoo, long_format
 from training.importers.labels import Labels, assemble, kind_of, normalise
 from training.importers.tables import Table
+
+#: Hard classes: the answers that each implies, and no more.
+_SMOOTH = ("smooth-or-featured_smooth",)
+_DISK = ("smooth-or-featured_featured-or-disk",)
+_FACE_ON_DISK = (*_DISK, "disk-edge-on_no")
+_SPIRAL_DISK = (*_FACE_ON_DISK, "has-spiral-arms_yes")
+_EDGE_ON = (*_DISK, "disk-edge-on_yes")
+GALAXY_ZOO_1_CLASSES: dict[str, tuple[str, ...]] = {
+    "elliptical": (*_SMOOTH, "merging_none"),
+    "spiral_clockwise": (*_SPIRAL_DISK, "merging_none"),
+    "spiral_anticlockwise": (*_SPIRAL_DISK, "merging_none"),
+    "spiral": (*_SPIRAL_DISK, "merging_none"),
+    # Half of what Galaxy Zoo 1 calls edge-on, Galaxy Zoo 2 calls smooth and cigar-shaped: not asked which.
+    "edge_on": ("disk-edge-on_yes", "merging_none"),
+    "merger": ("merging_merger", "odd-feature_merger"),
+    "unknown": ("smooth-or-featured_artifact",),
+}
+#: Answers of Galaxy Zoo 1 without an alternative: it had no button for a disk without arms, nor for other odd features
+#: than a merger.
+_WITHOUT_ALTERNATIVE = ("has-spiral-arms_yes", "odd-feature_merger")
+#: The answers that a vote for each class implies. A hard class may imply answers without an alternative: it is one
+#: vote beside those of other surveys; as shares of a galaxy's own volunteers such votes would all be for one answer.
+#: And a vote for edge-on must count as not smooth there, or a galaxy that nine of ten saw edge-on would be smooth by
+#: the tenth's vote alone.
+GALAXY_ZOO_1_VOTES: dict[str, tuple[str, ...]] = {
+    name: tuple(answer for answer in answers if answer not in _WITHOUT_ALTERNATIVE)
+    for name, answers in {**GALAXY_ZOO_1_CLASSES, "edge_on": (*_EDGE_ON, "merging_none")}.items()
+}
+#: Galaxy10 DECaLS (Leung & Bovy), in the order of its integer classes.
+GALAXY10_CLASSES: dict[str, tuple[str, ...]] = {
+    "disturbed": ("merging_disturbance",),
+    "merging": ("merging_merger",),
+    "round_smooth": (*_SMOOTH, "how-rounded_round"),
+    "in_between_smooth": (*_SMOOTH, "how-rounded_in-between"),
+    "cigar_smooth": (*_SMOOTH, "how-rounded_cigar-shaped"),
+    "barred_spiral": (*_SPIRAL_DISK, "bar_strong-or-weak"),
+    "unbarred_tight_spiral": (*_SPIRAL_DISK, "bar_no", "spiral-winding_tight"),
+    "unbarred_loose_spiral": (*_SPIRAL_DISK, "bar_no", "spiral-winding_loose"),
+    "edge_on_without_bulge": (*_EDGE_ON, "edge-on-bulge_none"),
+    "edge_on_with_bulge": (*_EDGE_ON, "edge-on-bulge_rounded"),
+}
+#: Rings among face-on featured galaxies (Walmsley et al. 2022b). "No ring" may have another odd feature,
+#: which one vote in the shared tree cannot express, so it counts against "ring" as "none".
+RING_CLASSES: dict[str, tuple[str, ...]] = {
+    "ring": (*_FACE_ON_DISK, "odd-feature_ring"),
+    "no_ring": (*_FACE_ON_DISK, "odd-feature_none"),
+}
 
 #: Class names that other releases of the same labels use.
 ALIASES = {
@@ -74,20 +125,28 @@ def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]], kind: str | Non
 
     Parameters
     ----------
-    kind : whether the votes are raw or debiased; by default what the columns' names say, which is debiased or nothing.
+    table : of labels.
+    mapping : as `read_mapping` returns it.
+    kind : whether the votes are raw or debiased; by default as the columns' names state it.
 
-    InputError when neither a column nor a class of the table is in the mapping, or some of its columns are named as
-    debiased and others are not.
+    Returns
+    -------
+    The labels.
+
+    Raises
+    ------
+    InputError : neither a column nor a class of the table is in the mapping, or some of its columns are named as
+        debiased and others are not.
     """
     columns = {name: answers for name, answers in mapping.items() if name in table}
     if columns:
-        notes = [f"the mapping's '{name}' is no column of the table." for name in mapping if name not in columns]
+        notes = [f"the mapping's '{name}' is not a column of the table." for name in mapping if name not in columns]
         kinds = {name: kind_of(name) for name in columns}
         if len(set(kinds.values())) > 1 and kind is None:
             raise InputError(
                 f"The mapping takes {_listed(name for name in kinds if kinds[name] == DEBIASED)} beside "
                 f"{_listed(name for name in kinds if kinds[name] == RAW)}, debiased votes beside raw ones; "
-                f"map columns of one kind, or say by --votes what they all are."
+                f"map columns of one kind, or state the kind of all with --votes."
             )
         kind = kind or next(iter(kinds.values()))
         scheme = f"columns of the given mapping, taken as {kind} votes"
@@ -126,7 +185,7 @@ def read_mapping(path: str | Path) -> dict[str, tuple[str, ...]]:
             if (column := vote_column(str(answer))) is None:
                 near = get_close_matches(str(answer), VOTE_COLUMNS, n=1, cutoff=0.0)[0]
                 raise InputError(
-                    f"The mapping '{path}' has '{answer}' for '{name}', which is no answer; did you mean '{near}'?"
+                    f"The mapping '{path}' has '{answer}' for '{name}', which is not an answer; did you mean '{near}'?"
                 )
             known.append(column)
         mapping[str(name)] = tuple(known)
@@ -187,7 +246,7 @@ SCHEMES: tuple[Callable[[Table], Labels | None], ...] = (
 )
 
 
-#: Schemes whose tables can hold raw votes and debiased ones, so that they are told which to take.
+#: Schemes whose tables can hold raw votes and debiased ones, so that they take the kind as an argument.
 _OF_BOTH_KINDS = (galaxy_zoo.galaxy_zoo_2, galaxy_zoo.galaxy_zoo_decals)
 
 
@@ -196,9 +255,17 @@ def recognise(table: Table, mapping: Mapping[str, tuple[str, ...]] | None = None
 
     Parameters
     ----------
-    kind : raw or debiased: the votes to take where the table has both, and what they are where it does not say.
+    table : of labels.
+    mapping : as `read_mapping` returns it.
+    kind : raw or debiased: the votes to take where the table has both, and what they are where it does not state it.
 
-    InputError names the columns that were found when nothing fits, and what votes there are when none are of `kind`.
+    Returns
+    -------
+    The labels.
+
+    Raises
+    ------
+    InputError : no scheme fits, or none of the votes are of `kind`.
     """
     if mapping is not None:
         return mapped(table, mapping, kind)
@@ -210,72 +277,6 @@ def recognise(table: Table, mapping: Mapping[str, tuple[str, ...]] | None = None
             return labels
     found = ", ".join(table.columns[:8]) + (" ..." if len(table.columns) > 8 else "")
     raise InputError(
-        f"The columns of '{table.source}' ({found}) are no labels that morph knows; "
-        "say what they mean with --mapping FILE (see `morph import --help`)."
+        f"The columns of '{table.source}' ({found}) are not labels that morph recognises; "
+        "give their meaning with --mapping FILE (see `morph import --help`)."
     )
-
-
-#: Hard classes: the answers that each implies, and no more.
-_SMOOTH = ("smooth-or-featured_smooth",)
-
-
-_DISK = ("smooth-or-featured_featured-or-disk",)
-
-
-_FACE_ON_DISK = (*_DISK, "disk-edge-on_no")
-
-
-_SPIRAL_DISK = (*_FACE_ON_DISK, "has-spiral-arms_yes")
-
-
-_EDGE_ON = (*_DISK, "disk-edge-on_yes")
-
-
-GALAXY_ZOO_1_CLASSES: dict[str, tuple[str, ...]] = {
-    "elliptical": (*_SMOOTH, "merging_none"),
-    "spiral_clockwise": (*_SPIRAL_DISK, "merging_none"),
-    "spiral_anticlockwise": (*_SPIRAL_DISK, "merging_none"),
-    "spiral": (*_SPIRAL_DISK, "merging_none"),
-    # Half of what Galaxy Zoo 1 calls edge-on, Galaxy Zoo 2 calls smooth and cigar-shaped: nobody was asked which.
-    "edge_on": ("disk-edge-on_yes", "merging_none"),
-    "merger": ("merging_merger", "odd-feature_merger"),
-    "unknown": ("smooth-or-featured_artifact",),
-}
-
-
-#: Answers that a volunteer of Galaxy Zoo 1 could give and nobody could deny: who saw a disk without arms had no
-#: button to say so, nor who saw another odd feature than a merger.
-_UNDENIABLE = ("has-spiral-arms_yes", "odd-feature_merger")
-
-
-#: What a vote for each class says. A hard class may imply what nobody could deny, being one vote among galaxies that
-#: other classes and surveys speak about; as shares of a galaxy's own volunteers such votes would all be for one side.
-#: And who voted for edge-on must count as not smooth there, or a galaxy that nine of ten saw edge-on would be smooth
-#: by the tenth's vote alone.
-GALAXY_ZOO_1_VOTES: dict[str, tuple[str, ...]] = {
-    name: tuple(answer for answer in answers if answer not in _UNDENIABLE)
-    for name, answers in {**GALAXY_ZOO_1_CLASSES, "edge_on": (*_EDGE_ON, "merging_none")}.items()
-}
-
-
-#: Galaxy10 DECaLS (Leung & Bovy), in the order of its integer classes.
-GALAXY10_CLASSES: dict[str, tuple[str, ...]] = {
-    "disturbed": ("merging_disturbance",),
-    "merging": ("merging_merger",),
-    "round_smooth": (*_SMOOTH, "how-rounded_round"),
-    "in_between_smooth": (*_SMOOTH, "how-rounded_in-between"),
-    "cigar_smooth": (*_SMOOTH, "how-rounded_cigar-shaped"),
-    "barred_spiral": (*_SPIRAL_DISK, "bar_strong-or-weak"),
-    "unbarred_tight_spiral": (*_SPIRAL_DISK, "bar_no", "spiral-winding_tight"),
-    "unbarred_loose_spiral": (*_SPIRAL_DISK, "bar_no", "spiral-winding_loose"),
-    "edge_on_without_bulge": (*_EDGE_ON, "edge-on-bulge_none"),
-    "edge_on_with_bulge": (*_EDGE_ON, "edge-on-bulge_rounded"),
-}
-
-
-#: Rings among face-on featured galaxies (Walmsley et al. 2022b). "No ring" may have another odd feature,
-#: which the shared tree cannot say with one vote, so it counts against "ring" as "none".
-RING_CLASSES: dict[str, tuple[str, ...]] = {
-    "ring": (*_FACE_ON_DISK, "odd-feature_ring"),
-    "no_ring": (*_FACE_ON_DISK, "odd-feature_none"),
-}

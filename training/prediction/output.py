@@ -30,7 +30,7 @@ def check(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"'{path}' cannot be a catalogue; give a name ending in {', '.join(SUFFIXES[:-1])} or .csv.")
     if not path.parent.is_dir():
-        raise InputError(f"'{path}' cannot be written: there is no folder '{path.parent}'; make it first.")
+        raise InputError(f"'{path}' cannot be written: the folder '{path.parent}' does not exist; make it first.")
     check_file(path)
 
 

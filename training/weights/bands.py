@@ -35,13 +35,11 @@ def teach_bands(classifier, hosts: list[Galaxies], held_out: list[Galaxies]) -> 
     held_out : galaxies that it was not trained on, to set the p-value on.
     """
     from morph.model.anomaly import ALL_BANDS
-    from training.fitting.anomaly_reference import HOSTS, normal_galaxies, teach
+    from training.fitting.anomaly_reference import NORMAL, learn_band_sets, normal_galaxies
 
     normal = [*normal_galaxies(held_out).values()]
-    planted_on = [each for galaxies in hosts for each in normal_galaxies([galaxies], most=2 * HOSTS).values()]
-    for bands in range(ALL_BANDS):
-        click.echo(f"Set of bands {bands + 1} of {ALL_BANDS}.", err=True)
-        teach(classifier, normal, planted_on, bands)
+    normal_hosts = [each for galaxies in hosts for each in normal_galaxies([galaxies], most=NORMAL).values()]
+    learn_band_sets(classifier, normal, normal_hosts, range(ALL_BANDS))
 
 
 def check_the_rest(before, after) -> None:

@@ -58,7 +58,7 @@ def test_a_run_holds_figures_plots_and_predictions(tracked, sample, answers_for)
     assert {"evaluation/evaluation.json", "evaluation/predictions.parquet", "plots/calibration.png"} <= paths
     table = mlflow.artifacts.load_dict(f"runs:/{run.id}/figures.json")
     assert len(table["data"]) == len(made.figures)
-    assert {"plots/confusion-four-class.png", "plots/strangest.png"} <= paths
+    assert {"plots/confusion-four-class.png", "plots/most-anomalous.png"} <= paths
 
 
 def test_the_verb_prints_a_table_and_leaves_a_run(tracked, classifier, sample):

@@ -13,7 +13,7 @@ from training.metrics.dirichlet import dirichlet_multinomial
 
 BAR = TREE.slices["bar"]
 CONCENTRATION = np.random.default_rng(0).gamma(1.5, 6.0, (3000, 3)) + 0.3
-#: What is to be found: probabilities that are too sure and lean to one answer, and too many pseudo-votes.
+#: What is to be found: over-confident probabilities that lean to one answer, and too many pseudo-votes.
 TRUTH = Correction(1.6, 0.8, -0.3, np.array([0.5, -0.2, -0.3]))
 
 

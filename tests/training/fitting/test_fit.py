@@ -79,7 +79,7 @@ def test_two_steps_change_every_part_of_the_network(fresh, sample, flux):
     for name, part in parts.items():
         assert (weights(part) != before[name]).any(), name
         assert np.isfinite(weights(part)).all(), name
-    assert classifier.answer(sample.images)["anomaly_score"].min() < 1, "the anomaly score was taught"
+    assert classifier.answer(sample.images)["anomaly_score"].min() < 1, "the anomaly score was fitted"
     assert len(classifier.reference_sample.sample) == len(sample), "the held-out galaxies are the reference sample"
 
 
@@ -113,7 +113,7 @@ def test_a_killed_training_goes_on_where_it_stopped(fresh, sample, tmp_path):
     assert seen == [0, 1, 2]
     again = fresh()
     assert fit(again, [(sample, 1.0)], None, recipe, tmp_path / "state", lambda epoch, _: seen.append(epoch)) == {}
-    assert seen == [0, 1, 2], "what is trained is not trained again until somebody has saved it"
+    assert seen == [0, 1, 2], "what is trained is not trained again until it is saved"
     np.testing.assert_allclose(weights(again.heads), weights(resumed.heads))
 
 

@@ -25,7 +25,7 @@ def disks(request, tmp_path_factory) -> Galaxies:
 
 
 def changed(disks: Galaxies, kind: str) -> np.ndarray:
-    """Which pixels the planting changed: bool [n, s, s, 3]."""
+    """Which pixels the anomaly changed: bool [n, s, s, 3]."""
     images = inject(disks, kind, seed=3)
     assert images.dtype == disks.images.dtype
     assert images.shape == disks.images.shape
@@ -33,7 +33,7 @@ def changed(disks: Galaxies, kind: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_seed_plants_the_same_and_every_galaxy_is_changed(disks, kind):
+def test_the_same_seed_injects_the_same_and_every_galaxy_is_changed(disks, kind):
     assert changed(disks, kind).any(axis=(1, 2, 3)).all()
     np.testing.assert_array_equal(inject(disks, kind, seed=3), inject(disks, kind, seed=3))
     assert not np.array_equal(inject(disks, kind, seed=3), inject(disks, kind, seed=4), equal_nan=True)

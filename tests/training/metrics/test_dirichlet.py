@@ -73,7 +73,7 @@ def test_coverage_is_measured_question_by_question_and_over_all():
             assert figure.n == n
             assert figure.low - 0.01 < level / 100 < figure.high + 0.01
     assert "bar/coverage-90" not in found, "five votes are too few"
-    assert "merging/coverage-90" not in found, "nobody was asked"
+    assert "merging/coverage-90" not in found, "not asked"
     # Probabilities that are right have an error that is noise, for fractions and for classes.
     for what in ("calibration", "class-calibration"):
         error, noise = (found[f"smooth-or-featured/{what}-{kind}"].value for kind in ("error", "noise"))

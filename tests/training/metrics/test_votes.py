@@ -14,7 +14,7 @@ from training.importers.galaxy_zoo import GALAXY_ZOO_2
 from training.metrics import votes as metrics
 from training.metrics.categories import (
     FOUR_CLASSES,
-    Cells,
+    Categories,
     chained_probabilities,
     chained_votes,
     expressed,
@@ -138,12 +138,12 @@ def test_reliability_of_probabilities_that_are_the_vote_shares_lies_on_the_diago
 
 def test_rms_follows_the_tree_as_the_challenge_did(probabilities_of):
     votes = votes_of({SMOOTH: 20, FEATURED: 80, "disk-edge-on_yes": 40, "disk-edge-on_no": 40})
-    cells = Cells.of(votes)
-    truth, names = chained_votes(votes, cells)
+    categories = Categories.of(votes)
+    truth, names = chained_votes(votes, categories)
     edge_on = names.index("disk-edge-on_yes")
     assert truth[0, edge_on] == pytest.approx(0.4)
     p = probabilities_of({SMOOTH: 0.2, FEATURED: 0.8, "disk-edge-on_yes": 1.0})
-    guess = chained_probabilities(p, cells, names)
+    guess = chained_probabilities(p, categories, names)
     assert guess[0, edge_on] == pytest.approx(0.8)
     # Of five known answers, two are off by 0.4.
     found = metrics.measure(votes, p, resamples=50)["all/rms"]
@@ -152,7 +152,7 @@ def test_rms_follows_the_tree_as_the_challenge_did(probabilities_of):
 
 def test_galaxy_zoo_2_is_judged_on_its_37_answers():
     counts = dict.fromkeys(GALAXY_ZOO_2.values(), 5.0)
-    _, names = chained_votes(votes_of(counts), Cells.of(votes_of(counts)))
+    _, names = chained_votes(votes_of(counts), Categories.of(votes_of(counts)))
     assert len(names) == 37
 
 
@@ -220,9 +220,9 @@ def test_pairs_are_not_wrong_where_no_label_could_call_them_mergers(probabilitie
     assert "four-class/purity/merger" not in measured
     matrix, classes = metrics.confusion(votes, p, "four-class")
     assert (matrix.tolist(), classes) == ([[1, 0, 0], [0, 2, 0], [0, 0, 0]], ("elliptical", "spiral", "edge-on"))
-    told = votes_of(*({**label, "merging_none": 1} for label in labels))
-    assert (expressed(told), left_out(told)) == (FOUR_CLASSES, "")
-    assert metrics.measure(told, p)["four-class/accuracy"].value == pytest.approx(1 / 3)
+    merging = votes_of(*({**label, "merging_none": 1} for label in labels))
+    assert (expressed(merging), left_out(merging)) == (FOUR_CLASSES, "")
+    assert metrics.measure(merging, p)["four-class/accuracy"].value == pytest.approx(1 / 3)
 
 
 def test_rings_or_none_are_not_labels_of_mergers():
@@ -236,7 +236,7 @@ def test_smooth_or_featured_alone_is_no_label_of_four_classes(probabilities_of):
     needle = {SMOOTH: 1.0, "how-rounded_cigar-shaped": 1.0, "merging_none": 1.0}
     votes = votes_of({SMOOTH: 30, FEATURED: 10}, {SMOOTH: 10, FEATURED: 30})
     assert not any(name.startswith("four-class") for name in metrics.measure(votes, probabilities_of(needle, needle)))
-    assert "Nobody was asked about edge-on disks" in left_out(votes)
+    assert "There are no votes on edge-on disks" in left_out(votes)
 
 
 def test_four_classes_of_probabilities_sum_to_one(random_probabilities):
@@ -270,8 +270,8 @@ def test_four_classes_of_votes(votes, expected):
 
 def test_every_column_of_the_cells_is_whole_or_left_out():
     votes = votes_of({"bar_strong-or-weak": 1, "merging_any": 1, "merging_none": 1})
-    cells = Cells.of(votes)
-    assert cells.of_answers.sum(axis=1).tolist() == [1] * len(ANSWERS)
-    assert "bar_strong" not in cells.names
-    assert "merging_any" in cells.names
-    assert not set(COARSE["merging_any"]) & set(cells.names)
+    categories = Categories.of(votes)
+    assert categories.of_answers.sum(axis=1).tolist() == [1] * len(ANSWERS)
+    assert "bar_strong" not in categories.names
+    assert "merging_any" in categories.names
+    assert not set(COARSE["merging_any"]) & set(categories.names)

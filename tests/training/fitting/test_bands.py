@@ -55,7 +55,7 @@ def sets(tmp_path_factory) -> list[Galaxies]:
 
 
 @pytest.fixture(scope="module")
-def taught(sets) -> Classifier:
+def fitted(sets) -> Classifier:
     """An untrained classifier that has learned what is normal from galaxies in three bands."""
     keras.utils.set_random_seed(1)
     classifier = Classifier()
@@ -64,33 +64,33 @@ def taught(sets) -> Classifier:
 
 
 @pytest.mark.parametrize("bands", range(BAND_SETS))
-def test_a_galaxy_is_as_normal_in_fewer_bands_as_in_all(taught, bands):
-    p = p_values(taught, only(draw(100, seed=3), bands))
+def test_a_galaxy_is_as_normal_in_fewer_bands_as_in_all(fitted, bands):
+    p = p_values(fitted, only(draw(100, seed=3), bands))
     assert 0.25 < np.median(p) < 0.75
     assert np.mean(p < 0.05) < 0.15
 
 
-def test_a_survey_with_one_band_has_a_reference_of_its_own(taught, tmp_path):
-    model = copy_of(taught)
+def test_a_survey_with_one_band_has_a_reference_of_its_own(fitted, tmp_path):
+    model = copy_of(fitted)
     brighter = [only(3 * draw(40, seed) ** 2, RED) for seed in (4, 5, 6)]
     before = p_values(model, draw(20, seed=3)), p_values(model, brighter[2])
     learn_reference(
         model, dataset(tmp_path / "held", brighter[0], seed=4), [dataset(tmp_path / "hosts", brighter[1], seed=5)]
     )
-    np.testing.assert_array_equal(p_values(model, draw(20, seed=3)), before[0], "nothing was learned of three bands")
+    np.testing.assert_array_equal(p_values(model, draw(20, seed=3)), before[0], "the reference of three bands stays")
     assert np.median(before[1]) < 0.2
     assert 0.25 < np.median(p_values(model, brighter[2])) < 0.75
 
 
-def test_a_band_without_data_is_an_anomaly_only_where_nothing_says_so():
+def test_a_band_without_data_is_an_anomaly_only_in_pictures():
     assert kinds_for("composite") == KINDS
     assert set(KINDS) - set(kinds_for("flux")) == {"missing band"}
     assert set(KINDS) - set(kinds_for("flux", bands=1)) == {"missing band", "shifted band"}
 
 
-def test_an_older_model_is_taught_bands_and_is_the_same_in_all_else(taught, sets):
+def test_an_older_model_learns_bands_and_is_the_same_in_all_else(fitted, sets):
     pictures = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype="uint8")
-    old = copy_of(taught)
+    old = copy_of(fitted)
     for weight in old.anomaly.weights:
         value, axis = keras.ops.convert_to_numpy(weight), 1 if weight is old.anomaly.joint else 0
         weight.assign(np.stack([value.take(ALL_BANDS, axis)] * BAND_SETS, axis))
@@ -109,7 +109,7 @@ def test_an_older_model_is_taught_bands_and_is_the_same_in_all_else(taught, sets
 
 @pytest.fixture(scope="module")
 def simulated() -> np.ndarray:
-    """Simulated galaxies that no model was taught: SDSS and DES by turns."""
+    """Simulated galaxies that no model was trained on: SDSS and DES by turns."""
     from morph.simulation.sample import simulate_galaxy
     from morph.surveys import get_survey
 

@@ -32,14 +32,14 @@ def disks(path, kind: str, count: int, artifacts: int = 0, seed: int = 0) -> Gal
 
 
 @pytest.fixture(scope="module")
-def taught(tmp_path_factory):
+def fitted(tmp_path_factory):
     """An untrained classifier that knows what is normal among disks of both kinds of image."""
     import keras
 
     from morph.model.classifier import Classifier
 
     keras.utils.set_random_seed(1)
-    classifier, folder = Classifier(), tmp_path_factory.mktemp("taught")
+    classifier, folder = Classifier(), tmp_path_factory.mktemp("fitted")
     held_out = [disks(folder / f"h-{kind}", kind, 50, seed=1) for kind in ("flux", "composite")]
     hosts = [disks(folder / f"t-{kind}", kind, 25, seed=2) for kind in ("flux", "composite")]
     assert learn_reference(classifier, held_out, hosts) == 50
@@ -47,9 +47,9 @@ def taught(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def measured(taught, tmp_path_factory):
+def measured(fitted, tmp_path_factory):
     galaxies = disks(tmp_path_factory.mktemp("sets") / "mine", "composite", 30, artifacts=5, seed=3)
-    return measure_anomalies(taught, galaxies)
+    return measure_anomalies(fitted, galaxies)
 
 
 def test_the_area_is_that_of_scikit_learn():
@@ -83,7 +83,7 @@ def test_every_kind_is_measured_by_every_score(measured):
         assert measured.figures[f"auroc/{ALL}/{score}"].n == 25 * len(KINDS)
     assert measured.figures[f"auroc/missing band/{SCORES[0]}"].value > 0.9
     assert measured.figures[f"auroc/{ALL}/{SCORES[0]}"].value > 0.8
-    assert "for want of others" in measured.note
+    assert "since there are no others" in measured.note
     assert len(measured.examples) == len(measured.captions) > 0
 
 
@@ -98,36 +98,36 @@ def test_the_table_names_every_row(measured):
     assert any("isolation forest" in line for line in anomaly_lines(measured))
 
 
-def test_without_normal_galaxies_it_says_so(taught, tmp_path):
+def test_without_normal_galaxies_it_says_so(fitted, tmp_path):
     artifacts = disks(tmp_path / "artifacts", "flux", 30, artifacts=30)
-    measured = measure_anomalies(taught, artifacts)
+    measured = measure_anomalies(fitted, artifacts)
     assert not measured.figures
     assert "Only 0 normal galaxies" in anomaly_lines(measured)[0]
 
 
-def test_too_few_to_say_what_is_normal_leave_the_score_as_it_is(taught, tmp_path):
+def test_too_few_to_say_what_is_normal_leave_the_score_as_it_is(fitted, tmp_path):
     few = disks(tmp_path / "few", "flux", FEWEST_NORMAL - 1, seed=4)
-    before = taught.answer(few.images)["anomaly_score"]
-    assert learn_reference(taught, few) == FEWEST_NORMAL - 1
-    np.testing.assert_array_equal(taught.answer(few.images)["anomaly_score"], before)
+    before = fitted.answer(few.images)["anomaly_score"]
+    assert learn_reference(fitted, few) == FEWEST_NORMAL - 1
+    np.testing.assert_array_equal(fitted.answer(few.images)["anomaly_score"], before)
 
 
-def test_held_out_galaxies_alone_set_the_reference_where_strange_is_known(taught, tmp_path):
+def test_held_out_galaxies_alone_set_the_reference_where_anomalies_are_learned(fitted, tmp_path):
     import keras
 
-    kernel = keras.ops.convert_to_numpy(taught.anomaly.kernel)
-    assert learn_reference(taught, disks(tmp_path / "new", "flux", 60, seed=5)) == 60
-    np.testing.assert_array_equal(keras.ops.convert_to_numpy(taught.anomaly.kernel), kernel)
+    kernel = keras.ops.convert_to_numpy(fitted.anomaly.kernel)
+    assert learn_reference(fitted, disks(tmp_path / "new", "flux", 60, seed=5)) == 60
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(fitted.anomaly.kernel), kernel)
 
 
-def test_the_verb_prints_and_records_the_anomalies(tracked, taught, sample):
+def test_the_verb_prints_and_records_the_anomalies(tracked, fitted, sample):
     from training.cli.evaluate import command
 
-    taught.save(tracked / "model.keras")
+    fitted.save(tracked / "model.keras")
     arguments = ["model.keras", sample.about["path"], "--split", "all", "--run", "strange"]
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert "satellite trail" in done.output
     run = mlflow.MlflowClient().get_run(tracking.find_run("strange"))
-    assert "anomaly/auroc/all-planted/anomaly-score" in run.data.metrics
+    assert "anomaly/auroc/all-injected/anomaly-score" in run.data.metrics
     with pytest.raises(InputError, match="between 0 and 1"):
         CliRunner().invoke(command, [*arguments, "--alpha", "1.5"], catch_exceptions=False, standalone_mode=False)
