@@ -8,8 +8,8 @@ from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.votes import empty_votes, set_votes
 from training.evaluation.crossvalidate import folds_of
-from training.experiments.training_record import TrainingRecord
 from training.experiments.train import train
+from training.experiments.training_record import TrainingRecord
 from training.fitting.objective import Recipe
 from training.fitting.sets import Task, check_labels, single_class, single_class_note, training_sets
 
