@@ -97,9 +97,17 @@ def measure_anomalies(
     galaxies : those to measure on, already cut to their split.
     reference : other galaxies of the same datasets, that the simpler scores are fitted on and their p-values set on;
         without them the measured galaxies themselves, where those scores' rates hold by construction.
-    alphas : rates of false alarms; InputError outside (0, 1).
+    alphas : rates of false alarms.
     classifier : whose anomaly score is measured.
     seed : of the injection and of the bootstrap.
+
+    Returns
+    -------
+    The estimates, or a note where there are too few normal galaxies.
+
+    Raises
+    ------
+    InputError : a rate is outside (0, 1).
     """
     alphas = check_alphas(alphas)
     anomalous = mostly_artifact(galaxies.votes)
@@ -176,10 +184,25 @@ def check_alphas(alphas: Sequence[float]) -> tuple[float, ...]:
 
 
 def auroc(normal: np.ndarray, anomalous: np.ndarray, resamples: int = RESAMPLES // 2, seed: int = 0) -> Estimate:
-    """Area under the ROC curve: the chance that an anomalous galaxy scores higher than a normal one, ties counting
-    half.
+    """Area under the ROC curve: the chance that an anomalous galaxy scores higher than a normal one.
 
-    The interval is from the bootstrap over both. InputError when either is empty.
+    Parameters
+    ----------
+    normal, anomalous : scores, [n] and [m]; ties count half.
+    resamples, seed : of the bootstrap over both.
+
+    Returns
+    -------
+    The area with its interval.
+
+    Raises
+    ------
+    InputError : either is empty.
+
+    Examples
+    --------
+    >>> auroc(np.array([0.0, 1.0]), np.array([1.0, 2.0])).value
+    0.875
     """
     if not len(normal) or not len(anomalous):
         raise InputError("An area under the ROC curve needs normal and anomalous galaxies; one of the two is missing.")

@@ -24,7 +24,18 @@ Ask = Callable[[Classifier, np.ndarray], dict[str, np.ndarray]]
 
 
 def folds_of(ids: np.ndarray, folds: int, seed: int = 0) -> np.ndarray:
-    """The fold of each galaxy, in the order of a hash of its id: int [n], 0 to folds - 1, all of one size."""
+    """The fold of each galaxy, in the order of a hash of its id.
+
+    Parameters
+    ----------
+    ids : [n].
+    folds : how many.
+    seed : of the hash.
+
+    Returns
+    -------
+    int [n], 0 to folds - 1; the folds are of one size, give or take one.
+    """
     return np.argsort(np.argsort(split_position(ids, seed))) * folds // max(len(ids), 1)
 
 
@@ -37,19 +48,25 @@ def cross_validate(
     adapt: Adapt | None = None,
     ask: Ask = Classifier.answer,
 ) -> dict[str, np.ndarray]:
-    """The answers (as `Classifier.answer` gives them) of models that were not trained on the galaxy in question.
+    """The answers of models that were not trained on the galaxy in question. The anomaly score stays the parent's: the
+    folds are too small to determine it.
 
     Parameters
     ----------
     parent : where every fold's fine-tuning starts; it is left as it is.
     galaxies : all the labelled galaxies there are.
+    folds : how many.
     recipe : as for `training.fitting.fit.fit`; `FINETUNING` by default.
     adapt : another way of adapting than fine-tuning: parent, training galaxies and seed to a classifier.
-    ask : another way of asking than once about each stamp: classifier and images to answers.
+    ask : another way of classifying than each stamp once: classifier and images to answers.
 
-    InputError when there are no labels to fine-tune on, or fewer labelled galaxies than folds.
+    Returns
+    -------
+    As `Classifier.answer`.
 
-    The anomaly score stays the parent's: the folds are too small to say what is normal.
+    Raises
+    ------
+    InputError : there are no labels to fine-tune on, or fewer labelled galaxies than folds.
     """
     adapt = adapt or partial(_fine_tuned, recipe=recipe or FINETUNING)
     labelled = has_votes(galaxies.votes)

@@ -29,6 +29,10 @@ def redshifts(draws: Mapping[str, np.ndarray], z_spec: np.ndarray, title: str = 
     draws : {name: [n, draws] from the posteriors}; z_phot is their median. One column each.
     z_spec : [n].
     title : of the whole figure, for instance the dataset and whether it is simulated.
+
+    Returns
+    -------
+    The figure.
     """
     n = len(draws)
     figure = Figure(figsize=(3.4 * n + 0.6, 5.0), layout="constrained")
@@ -61,10 +65,18 @@ def redshifts(draws: Mapping[str, np.ndarray], z_spec: np.ndarray, title: str = 
 
 @mpl.rc_context(STYLE)
 def pit_histograms(draws: Mapping[str, np.ndarray], z_spec: np.ndarray, title: str = "") -> Figure:
-    """The histogram of the probability integral transform: flat when posteriors are as wide as they should be,
-    a bowl when they are too narrow, a hill when too wide, sloping when biased. One panel each, as `redshifts`.
+    """The histogram of the probability integral transform (PIT), one panel each.
 
-    The grey band holds 95 % of the bars of right posteriors.
+    It is flat for calibrated posteriors, a bowl when they are too narrow, a hill when too wide, sloping when biased.
+    The grey band holds 95 % of the bars of calibrated posteriors.
+
+    Parameters
+    ----------
+    draws, z_spec, title : as for `redshifts`.
+
+    Returns
+    -------
+    The figure.
     """
     n = len(draws)
     figure = Figure(figsize=(3.4 * n + 0.6, 2.8), layout="constrained")
@@ -103,6 +115,11 @@ def reliability(
     ----------
     curves : {question: [bins, 5]} as `training.metrics.votes.reliability` gives them.
     figures : as `training.metrics.votes.measure` gives them; calibration errors are written into the panels.
+    title : of the whole figure.
+
+    Returns
+    -------
+    The figure.
     """
     columns = min(4, max(1, len(curves)))
     rows = -(-len(curves) // columns)
@@ -153,7 +170,7 @@ def _write_errors(axis: Axes, question: str, figures: Mapping[str, Estimate]) ->
 def coverage(figures: Mapping[str, Estimate], title: str = "") -> Figure:
     """How many vote fractions lie in their predictive intervals, question by question, with 95 % intervals.
 
-    Right is on the lines. Numbers behind the questions count galaxies with votes enough.
+    Calibrated intervals are on the lines. Numbers behind the questions count galaxies with votes enough.
 
     Parameters
     ----------

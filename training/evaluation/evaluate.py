@@ -128,8 +128,12 @@ def evaluate(
     ----------
     classifier : a `morph.model.classifier.Classifier`.
     galaxies : the galaxies to measure on, already cut to their split.
-    model, split : what to call the model and the split in the record; nothing is done with them.
+    model, split : names of the model and the split in the record.
     resamples : of the bootstrap that gives the intervals.
+
+    Returns
+    -------
+    The evaluation.
     """
     answers = ask(classifier, galaxies.images)
     return record(answers, galaxies, model or classifier.name, split, resamples)
@@ -149,7 +153,17 @@ def record(
     split: str = "all",
     resamples: int = metrics.RESAMPLES,
 ) -> Evaluation:
-    """The evaluation of answers that were already given, for instance over the folds of a cross-validation."""
+    """The evaluation of given answers, for instance over the folds of a cross-validation.
+
+    Parameters
+    ----------
+    answers : as `Classifier.answer`.
+    galaxies, model, split, resamples : as for `evaluate`.
+
+    Returns
+    -------
+    The evaluation.
+    """
     from morph.dataset import dataset_name
 
     figures = metrics.measure(galaxies.votes, answers["probabilities"], answers["concentration"], resamples)
@@ -170,9 +184,14 @@ def record(
 
 
 def log(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None = None, plots: bool = True) -> None:
-    """Put an evaluation into a run: figures as metrics, predictions and plots as artifacts.
+    """Log an evaluation to a run: estimates as metrics, predictions and plots as artifacts.
 
-    With the galaxies it also plots the most anomalous ones.
+    Parameters
+    ----------
+    run : where to log.
+    evaluation : to log.
+    galaxies : the evaluated ones; with them the most anomalous ones are plotted.
+    plots : whether to log plots.
     """
     import tempfile
 

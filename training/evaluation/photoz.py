@@ -65,7 +65,12 @@ def evaluate_photoz(classifier, galaxies: Galaxies, resamples: int = RESAMPLES, 
     Parameters
     ----------
     classifier : a `morph.model.classifier.Classifier`.
+    galaxies : of which those with a redshift are measured.
     resamples, seed : of the bootstrap, and of the draws.
+
+    Returns
+    -------
+    The redshifts with their estimates.
     """
     measured = known(galaxies, "redshift")
     if not measured.any():

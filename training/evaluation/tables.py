@@ -19,7 +19,23 @@ LEGEND = (
 
 
 def show(figure: Estimate | None, percent: bool = True, sign: bool = False) -> str:
-    """A figure with its interval, for instance ``81.4 (80–83)``; a dash where there is none."""
+    """An estimate with its interval.
+
+    Parameters
+    ----------
+    figure : the estimate; None gives a dash.
+    percent : whether to print it in percent.
+    sign : whether to print its sign, for differences.
+
+    Returns
+    -------
+    The text.
+
+    Examples
+    --------
+    >>> show(Estimate(0.814, 0.80, 0.83, n=1000))
+    '81.4 (80–83)'
+    """
     if figure is None:
         return "–"
     scale, digits = (100, int(sign)) if percent else (1, 2)

@@ -51,7 +51,18 @@ def views_of(images: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def normalised(classifier: Classifier, images: np.ndarray, batch: int = ENCODER_BATCH) -> Iterator[Any]:
-    """Images as the encoder takes them, batch by batch."""
+    """Preprocessed images, batch by batch.
+
+    Parameters
+    ----------
+    classifier : whose preprocessing is used.
+    images : stamps as `Classifier.answer` takes them.
+    batch : galaxies at once.
+
+    Yields
+    ------
+    Tensors [batch, size, size, 3], as the encoder takes them.
+    """
     view = classifier.central(images)
     for start in range(0, len(view), batch):
         yield classifier.preprocessing(ops.convert_to_tensor(linear(view[start : start + batch])))["image"]
@@ -77,6 +88,10 @@ def pseudo_label(teacher: Classifier, galaxies: Galaxies, volunteers: float = VO
     teacher : the model.
     galaxies : their own votes are not read.
     volunteers : votes on the first question.
+
+    Returns
+    -------
+    A dataset with the same images.
     """
     fractions = np.mean(
         [teacher.answer(view)["probabilities"] for view in views_of(galaxies.images)], axis=0, dtype=float

@@ -82,7 +82,8 @@ def learn_band_sets(
     for bands in sorted(band_sets, key=lambda place: -bands_of(place).sum()):
         if sum(_has_bands(galaxies, bands).sum() for galaxies in hosts) >= FEWEST_NORMAL:
             parts = [each[bands] for each in features_by_bands if bands in each]
-            classifier.anomaly.learn(*(np.concatenate(part) for part in zip(*parts, strict=True)), bands)
+            examples, anomalous, kinds = (np.concatenate(part) for part in zip(*parts, strict=True))
+            classifier.anomaly.learn(examples, anomalous, kinds, bands)
         held_out = [galaxies.select(_has_bands(galaxies, bands)) for galaxies in normal]
         features = {
             galaxies.kind: classifier.anomaly_features(_only(galaxies.images, bands))

@@ -158,6 +158,10 @@ def fit_question(concentration: np.ndarray, votes: np.ndarray, question: str, di
     votes : [n, vote columns], 0 where not asked.
     direct : whether these are several votes each on galaxies that reached the question. The priors are wide then, and
         the cross-entropy of the vote fractions is added to the likelihood.
+
+    Returns
+    -------
+    The correction, in double precision.
     """
     counts = votes[:, _columns(question)]
     united = membership()[TREE.slices[question], _columns(question)].astype(float)

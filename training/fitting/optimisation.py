@@ -31,10 +31,17 @@ class LayerwiseAdamW(keras.optimizers.AdamW):
 
 
 def falling_shares(model: keras.Model, encoder: keras.Model, decay: float) -> list[float]:
-    """Shares of the learning rate for the trainable variables of a model that holds the encoder.
+    """Shares of the learning rate that fall from the encoder's last layer to its first.
 
-    They fall by `decay` with each layer of the encoder that has weights, from its last to its first; what is not the
-    encoder's learns at the full rate.
+    Parameters
+    ----------
+    model : contains the encoder; its other variables have the full rate.
+    encoder : of the model.
+    decay : the share of each layer with weights, relative to that of the next.
+
+    Returns
+    -------
+    One share for each trainable variable, in the model's order.
     """
     layers = [layer for layer in encoder.layers if layer.trainable_weights]
     shares = {

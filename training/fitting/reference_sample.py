@@ -61,6 +61,10 @@ def sample(classifier, galaxies: Galaxies, most: int = ENOUGH, origin: int = 0, 
     most : the size of the sample.
     origin : number of the set that the galaxies are from.
     labelled : whether to store where the classifier agrees with the volunteers.
+
+    Returns
+    -------
+    The sample, with at most `most` galaxies.
     """
     galaxies = galaxies.select(np.sort(np.random.default_rng(0).permutation(len(galaxies))[:most]))
     images = classifier.central(galaxies.images)
@@ -85,7 +89,14 @@ def shift_of(classifier, galaxies: Galaxies) -> Shift | str:
 
 
 def log(run: "Run", shift: Shift | str, galaxies: Galaxies) -> None:
-    """Log a domain shift to a run: its figures as metrics, and the picture; nothing where there is no comparison."""
+    """Log a domain shift to a run: its numbers as metrics, and its plot.
+
+    Parameters
+    ----------
+    run : where to log.
+    shift : as `shift_of` returns it; a sentence is not logged.
+    galaxies : the compared ones, which name the plot.
+    """
     if isinstance(shift, str):
         return
     from morph.dataset import dataset_name

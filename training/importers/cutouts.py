@@ -57,10 +57,17 @@ def import_cutouts(
     id_column: str | None = None,
     keep_unlabelled: bool = False,
 ) -> None:
-    """Write the galaxies in FITS files (or in folders of them) as a dataset of flux; see `import_pictures`.
+    """Write the galaxies in FITS files as a dataset of flux. A file that cannot be used is reported and left out.
 
-    A file that cannot be used is reported and left out. InputError when none can, when two galaxies have one name, or
-    when labels match no image.
+    Parameters
+    ----------
+    paths : FITS files, or folders of them.
+    headers : survey, bands, calibration and pixel scale, where the user states them.
+    to, report, table, labels, id_column, keep_unlabelled : as for `training.importers.pictures.import_pictures`.
+
+    Raises
+    ------
+    InputError : no file can be used, two galaxies have one name, or labels match no image.
     """
     groups = find_cutouts(paths)
     _refuse_same_names(groups)

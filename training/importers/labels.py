@@ -75,14 +75,21 @@ def kind_of(column: str) -> str:
 
 
 def choose_kind(measures: Iterable[str], asked: str | None, table: Table) -> tuple[str, list[str]]:
-    """The kind of votes to take from a table, and what there is to report of the choice.
+    """The kind of votes to take from a table.
 
     Parameters
     ----------
     measures : names of the measures, or of the columns, that the table has.
     asked : the kind that the user asked for; None prefers raw.
+    table : named in the message.
 
-    InputError when the table has none of the kind that was asked for.
+    Returns
+    -------
+    The kind, and a sentence where the table has both.
+
+    Raises
+    ------
+    InputError : the table has none of the kind that was asked for.
     """
     found = {kind_of(name) for name in measures}
     kind = asked or (RAW if RAW in found else DEBIASED)

@@ -78,9 +78,14 @@ def match(
 
     Parameters
     ----------
+    table : of annotations.
     positions : image's name -> its ra, dec in degrees, NaN where unknown.
     id_column : the column of the galaxies' ids; by default the best of `_ID_COLUMNS`, or else the images' names.
     repeats : whether several rows may describe one image.
+
+    Returns
+    -------
+    Which rows belong to which image.
 
     Raises
     ------
@@ -189,8 +194,15 @@ def join(
 
     Parameters
     ----------
+    table : of annotations.
+    labels : recognised in the table; None where it has none.
     positions : image's name -> its ra, dec in degrees, NaN where unknown.
     id_column : the table's column of galaxy ids, if it is not one of the usual ones.
+    report : collects how they match, and what does not.
+
+    Returns
+    -------
+    The annotations by the images' names.
 
     Raises
     ------

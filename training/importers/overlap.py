@@ -1,4 +1,4 @@
-"""The same galaxy in two datasets: found by its looks, since public releases name galaxies differently.
+"""The same galaxy in two datasets, found by its image, since public releases name galaxies differently.
 
 Two releases cut, scale and stretch their pictures in their own ways, but they show the same photons: the arms, the
 knots, the neighbours and even the noise of the sky stand at the same places. Each galaxy's nearest look-alike is
@@ -53,10 +53,17 @@ def without_duplicates(galaxies: Galaxies, held_out: Sequence[Galaxies]) -> Gala
 
 
 def agreement(image: np.ndarray, other: np.ndarray, zoom: float = 1.0) -> float:
-    """How far the fine detail of two grey pictures [h, h] agrees, the first seen `zoom` times closer.
+    """How well the fine detail of two grey pictures agrees.
 
-    The largest correlation over small shifts and, where it is worth looking, small changes of zoom: 1 for the same
-    picture, about 0.3 for two galaxies of different shape.
+    Parameters
+    ----------
+    image, other : [h, h].
+    zoom : by which `image` is magnified against `other`.
+
+    Returns
+    -------
+    The largest correlation over small shifts and, where promising, small changes of zoom: 1 for the same picture,
+    about 0.3 for two galaxies of different shape.
     """
     middle = slice(DETAIL // 2 - SHIFT, DETAIL // 2 + SHIFT + 1)
     highest = -1.0

@@ -41,10 +41,16 @@ def import_tiles(
     calibration: Calibration = HEADERS,
     bands: Sequence[str] = (),
 ) -> None:
-    """Write the galaxies of a catalogue that lie on tiles as a dataset of flux; see `import_pictures`.
+    """Write the galaxies of a catalogue that lie on tiles as a dataset of flux.
 
-    Without a catalogue the sources that stand out on the tiles are taken. Where a galaxy lies on two tiles, the one
-    that shows its whole stamp is used.
+    Where a galaxy lies on two tiles, the one that shows its whole stamp is used.
+
+    Parameters
+    ----------
+    paths : FITS files of tiles, or folders of them.
+    catalogue : of galaxies; without it the sources that are detected on the tiles are taken.
+    survey, calibration, bands : of the tiles, as `morph.tiles.tile.Tile.open` takes them.
+    to, report, table, labels, id_column, keep_unlabelled : as for `training.importers.pictures.import_pictures`.
 
     Raises
     ------

@@ -87,7 +87,18 @@ class Annotations:
     vote_kind: str = ""
 
     def wanted(self, names: Iterable[str], keep_unlabelled: bool, report: Report) -> list[str]:
-        """Those of the images that belong into the dataset; the others are reported."""
+        """Those of the images that belong into the dataset; the others are reported.
+
+        Parameters
+        ----------
+        names : of the images.
+        keep_unlabelled : keep images without a label.
+        report : collects the others.
+
+        Returns
+        -------
+        Their names, in the same order.
+        """
         names = list(names)
         if not self.labelled or keep_unlabelled:
             return names

@@ -108,7 +108,18 @@ def chained_votes(votes: np.ndarray, categories: Categories) -> tuple[np.ndarray
 
 
 def chained_probabilities(probabilities: np.ndarray, categories: Categories, names: tuple[str, ...]) -> np.ndarray:
-    """Probabilities in the same convention, for the columns that `chained_votes` gave: [n, columns]."""
+    """Probabilities in the same convention.
+
+    Parameters
+    ----------
+    probabilities : [n, answers].
+    categories : of the votes.
+    names : the columns that `chained_votes` returned.
+
+    Returns
+    -------
+    [n, columns].
+    """
     values, all_names = _with_anything_odd(categories.add(tree_probabilities(probabilities)), categories.names)
     return values[:, [all_names.index(name) for name in names]]
 

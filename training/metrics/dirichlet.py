@@ -83,11 +83,27 @@ def leading_probability(concentration: np.ndarray, which: np.ndarray, voters: np
 def dirichlet_multinomial(
     counts: np.ndarray, concentration: np.ndarray, total: np.ndarray | None = None
 ) -> np.ndarray:
-    """Log-probability of votes over the answers of one question, [n].
+    """Log-probability of votes over the answers of one question.
 
     ln P = ln N! G(A) / G(N + A) + sum_k ln G(k_i + a_i) / (k_i! G(a_i)), with N = sum k and A = sum a
-    (Mosimann 1962; for Galaxy Zoo, Walmsley et al. 2020). Adding answers up adds their concentrations; where the
-    same answer stands in several of the columns, alone and in a union, `total` [n] says what A is.
+    (Mosimann 1962; for Galaxy Zoo, Walmsley et al. 2020).
+
+    Parameters
+    ----------
+    counts : [n, k], votes.
+    concentration : [n, k], Dirichlet; that of a union of answers is the sum of theirs.
+    total : [n], A, where an answer is in several of the columns, alone and in a union.
+
+    Returns
+    -------
+    [n].
+
+    Examples
+    --------
+    One vote for the second of two equally likely answers:
+
+    >>> float(np.exp(dirichlet_multinomial(np.array([[0.0, 1.0]]), np.array([[3.0, 3.0]])))[0].round(6))
+    0.5
     """
     n, a = counts.sum(axis=-1), concentration.sum(axis=-1) if total is None else total
     whole = gammaln(n + 1) + gammaln(a) - gammaln(n + a)

@@ -36,7 +36,11 @@ _BLOCK = 10_000_000
 
 
 def deltas(z_phot: np.ndarray, z_spec: np.ndarray) -> np.ndarray:
-    """(z_phot - z_spec) / (1 + z_spec), [n]."""
+    """(z_phot - z_spec) / (1 + z_spec), [n].
+
+    >>> deltas(np.array([0.21]), np.array([0.1])).round(3).tolist()
+    [0.1]
+    """
     return (np.asarray(z_phot, float) - z_spec) / (1 + np.asarray(z_spec, float))
 
 
@@ -55,6 +59,11 @@ def pit(draws: np.ndarray, z_spec: np.ndarray, seed: int = 0) -> np.ndarray:
     ----------
     draws : [n, draws] from each posterior.
     z_spec : [n].
+    seed : of the random numbers within the steps.
+
+    Returns
+    -------
+    [n].
     """
     below = (draws < z_spec[:, None]).sum(axis=1)
     # Draws that equal the truth lie on either side of it.
@@ -88,6 +97,11 @@ def measure_points(
     Parameters
     ----------
     z_phot, z_spec : [n], all finite.
+    resamples, seed : of the bootstrap.
+
+    Returns
+    -------
+    Estimates by name.
     """
     return _with_intervals(_of_deltas, (deltas(z_phot, z_spec),), resamples, seed)
 
@@ -99,6 +113,11 @@ def measure(draws: np.ndarray, z_spec: np.ndarray, resamples: int = RESAMPLES, s
     ----------
     draws : [n, draws] from each galaxy's posterior.
     z_spec : [n], all finite.
+    resamples, seed : of the bootstrap.
+
+    Returns
+    -------
+    Estimates by name, as the module lists them.
     """
     columns = (deltas(np.median(draws, axis=1), z_spec), pit(draws, z_spec, seed), crps(draws, z_spec))
     return _with_intervals(_of_posteriors, columns, resamples, seed)
@@ -112,6 +131,11 @@ def ratio(
     Parameters
     ----------
     first, second, z_spec : [n], the same galaxies.
+    resamples, seed : of the bootstrap.
+
+    Returns
+    -------
+    The ratio; below one where the first is better.
     """
     columns = (deltas(first, z_spec), deltas(second, z_spec))
     return _with_intervals(lambda a, b: {"ratio": sigma_mad(a) / sigma_mad(b)}, columns, resamples, seed)["ratio"]

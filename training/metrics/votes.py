@@ -74,6 +74,10 @@ def measure(
     probabilities : [n, answers], each question summing to one.
     concentration : [n, answers], Dirichlet; log-likelihoods, class calibration and coverage need it.
     resamples, seed : of the bootstrap over galaxies.
+
+    Returns
+    -------
+    Estimates by name, as the module lists them.
     """
     if not len(votes):
         return {}
@@ -96,6 +100,11 @@ def differences(
     ----------
     votes : [n, vote columns], the truth for both.
     first, second : each (probabilities, concentration or None), [n, answers].
+    resamples, seed : of the bootstrap over galaxies, the same for both.
+
+    Returns
+    -------
+    Estimates of the differences by name.
     """
     if not len(votes):
         return {}
@@ -113,7 +122,18 @@ def differences(
 
 
 def contributions(votes: np.ndarray, probabilities: np.ndarray, concentration: np.ndarray | None = None) -> Sums:
-    """What each galaxy adds to the sums that the metrics are functions of."""
+    """What each galaxy adds to the sums that the metrics are functions of.
+
+    Parameters
+    ----------
+    votes : [n, vote columns], NaN where not asked.
+    probabilities : [n, answers].
+    concentration : [n, answers], Dirichlet, or None.
+
+    Returns
+    -------
+    The sums, with a leading axis of galaxies.
+    """
     categories = Categories.of(votes)
     counts, predicted = categories.counts(votes), categories.add(probabilities)
     strength = None if concentration is None else categories.add(concentration)
@@ -274,10 +294,17 @@ def sample_sizes(total: Sums) -> dict[str, int]:
 
 
 def confusion(votes: np.ndarray, probabilities: np.ndarray, question: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Galaxies with each most voted answer (rows) and most probable answer (columns) of a question.
+    """The confusion matrix of a question: most voted answers (rows) against most probable ones (columns).
 
-    Returns the matrix, int [k, k], and the answers' names; both empty where the question has no votes.
-    The question may be `FOUR_CLASS`.
+    Parameters
+    ----------
+    votes : [n, vote columns], NaN where not asked.
+    probabilities : [n, answers].
+    question : its name, or `FOUR_CLASS`.
+
+    Returns
+    -------
+    The matrix, int [k, k], and the answers' names; both empty where the question has no votes.
     """
     sums = contributions(votes, probabilities).total()
     answers = sums.answers.get(question, ())
@@ -289,6 +316,13 @@ def reliability(
     votes: np.ndarray, probabilities: np.ndarray, question: str, resamples: int = RESAMPLES, seed: int = 0
 ) -> np.ndarray:
     """Predicted against observed shares of the votes, over all answers of a question.
+
+    Parameters
+    ----------
+    votes : [n, vote columns], NaN where not asked.
+    probabilities : [n, answers].
+    question : its name.
+    resamples, seed : of the bootstrap over galaxies.
 
     Returns
     -------

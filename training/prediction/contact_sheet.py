@@ -31,6 +31,17 @@ def sheet(classifier, predicted: Predicted, galaxies: Galaxies, simulated: str =
 
     Both pass through the model's way in, so that their sky is 0 and their centres equally bright: the model
     predicts no more than that of an image. Each pair has the white level of the real one.
+
+    Parameters
+    ----------
+    classifier : a `morph.model.classifier.Classifier`.
+    predicted : with images.
+    galaxies : the same, in the same order.
+    simulated : put into the title after "observed".
+
+    Returns
+    -------
+    The figure.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

@@ -164,10 +164,25 @@ def _flat(catalogue: pa.Table) -> pa.Table:
 def write_predictions(
     predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str, Any], to: Path
 ) -> list[Path]:
-    """Write `to` and, where images are predicted, ``NAME_images.npy`` and ``NAME_images.png`` beside it.
+    """Write a catalogue and, where images are predicted, ``NAME_images.npy`` and ``NAME_images.png`` beside it.
 
-    Returns what was written. The stamps are float32 [n, size, size, 3] in the order of the catalogue's rows. The
-    files appear whole or not at all, the catalogue last. InputError when they cannot be written.
+    The files appear whole or not at all, the catalogue last.
+
+    Parameters
+    ----------
+    predicted : what to write; stamps are float32 [n, size, size, 3] in the order of the catalogue's rows.
+    galaxies : the same, in the same order.
+    classifier : which predicted them.
+    about : metadata of the catalogue.
+    to : its path; the ending sets the format.
+
+    Returns
+    -------
+    The paths that were written.
+
+    Raises
+    ------
+    InputError : they cannot be written.
     """
     wanted = {to: lambda path: write_table(table(predicted, about), path)}
     if "image" in predicted.values:

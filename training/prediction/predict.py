@@ -39,9 +39,21 @@ class Predicted:
 
 
 def choose(galaxies: Galaxies, given: Sequence[str] | None, infer: Sequence[str]) -> tuple[str, ...]:
-    """What to predict from: `given`, or else everything in the dataset that is not asked for.
+    """The modalities to predict from: `given`, or else all in the dataset that are not asked for.
 
-    Raises InputError when a modality is both given and asked for, or is not known of any galaxy.
+    Parameters
+    ----------
+    galaxies : the dataset.
+    given : names in `MODALITIES`, or None.
+    infer : names of those that are asked for.
+
+    Returns
+    -------
+    Their names.
+
+    Raises
+    ------
+    InputError : a modality is both given and asked for, or no galaxy has it.
     """
     if given is None:
         given = [name for name in MODALITIES if name not in infer and known(galaxies, name).any()]
@@ -75,9 +87,14 @@ def predict(
     Parameters
     ----------
     classifier : a `morph.model.classifier.Classifier`.
+    galaxies : the dataset.
     given, infer : names in `MODALITIES`; none is in both.
     draws : from each galaxy's posterior.
     seed : of the draws; the same seed draws the same.
+
+    Returns
+    -------
+    The predictions, one row a galaxy.
     """
     from morph.model.inference import infer as infer_from
 
