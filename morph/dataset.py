@@ -187,8 +187,7 @@ def _possible(votes: np.ndarray) -> bool:
 
 def _nullable(values, kind) -> pa.Array:
     """Values as Arrow, NaN as null."""
-    values = np.asarray(values, dtype=float)
-    return pa.array(values, kind, mask=np.isnan(values))
+    return pa.array(np.asarray(values, dtype=float), kind, from_pandas=True)
 
 
 def _is_ours(path: Path) -> bool:

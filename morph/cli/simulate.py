@@ -9,21 +9,23 @@ import click
 def command() -> None:
     """Simulate labelled galaxies, or a whole survey tile with its catalogue.
 
-    What a seed makes is always the same, on any machine and with any number of processes.
+    A seed always gives the same galaxies, on any machine and with any number of processes.
     """
 
 
 @command.command("galaxies", short_help="Labelled galaxies, as a flux dataset.")
-@click.option("--survey", default="sdss", show_default=True, help="Whose camera looks: sdss, des, decals or lsst.")
+@click.option("--survey", default="sdss", show_default=True, help="The survey to simulate: sdss, des, decals or lsst.")
 @click.option("--number", "-n", default=500, show_default=True, help="How many galaxies.")
-@click.option("--seed", default=0, show_default=True, help="Another seed, other galaxies.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option(
     "--mix",
     default="survey",
     show_default=True,
-    help="survey: as volunteers meet them. balanced: rich in bars, rings, arms, edge-on disks and mergers.",
+    help="survey: in the proportions of Galaxy Zoo. balanced: rich in bars, rings, arms, edge-on disks and mergers.",
 )
-@click.option("--population", help="Whose galaxies these are, if another survey's: the same seen by two cameras.")
+@click.option(
+    "--population", help="The survey whose galaxies these are, if another: two surveys then observe the same galaxies."
+)
 @click.option("--processes", default=2, show_default=True, type=click.IntRange(1), help="Processes to use.")
 @click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The dataset's folder.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a picture of the first sixty, PNG.")
@@ -58,14 +60,14 @@ def galaxies(
 @click.option("--survey", default="des", show_default=True, help="Whose camera looks: des, sdss, decals or lsst.")
 @click.option("--size", default=2000, show_default=True, help="Pixels on a side, 128 to 10000.")
 @click.option("--galaxies", type=int, help="Galaxies in the catalogue; as many as the sky has if not given.")
-@click.option("--seed", default=0, show_default=True, help="Another seed, another field.")
-@click.option("--name", default="DES0356-5248", show_default=True, help="The tile's name, which says where it is.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
+@click.option("--name", default="DES0356-5248", show_default=True, help="The tile's name, which gives its centre.")
 @click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The folder to write into.")
 def tile(survey: str, size: int, galaxies: int | None, seed: int, name: str, path: Path) -> None:
     """Simulate one coadd tile in the files of the Dark Energy Survey: g, r, i with masks and weights.
 
     Its catalogue of galaxies stands beside it, the table of its stars (NAME_stars.fits; FLAGS is 4 where a star is
-    saturated), and the votes that its galaxies would get, which no survey has. All files appear, or none. A tile
+    saturated), and the votes on its galaxies, which no survey has. All files appear, or none. A tile
     of 10,000 pixels takes about 1.5 minutes on two cores, 1.3 GB of memory and 0.3 GB of disk.
 
     \b

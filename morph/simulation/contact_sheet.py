@@ -1,4 +1,4 @@
-"""Contact sheets: many stamps of flux in one picture, in the colours that the survey's own pictures have."""
+"""Contact sheets: many stamps of flux in one picture, in the colours of the survey's own pictures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from morph.stamps.stretch import to_composite, white_level
 
 
 @dataclass(frozen=True)
-class Look:
+class ColourScheme:
     """How a survey's colour pictures are made.
 
     `weights` of g, r, i (nanomaggies per square arcsec) and the stretch as `to_composite` takes it; then how much
@@ -32,36 +32,47 @@ class Look:
 #: viewer (2.2, 3.4, 6 for z, r, g). The stretch was fitted so that the core, the half-light radius, twice that
 #: and the sky of simulated galaxies have the median brightness of those in real SDSS and DECaLS pictures; DES takes
 #: that of DECaLS. DECaLS's own pictures in Galaxy Zoo are nearly grey, which `saturation` was set to by eye.
-LOOKS = {
-    "sdss": Look((0.489, 0.357, 0.307), 39.8, 120.0),
-    "decals": Look((0.412, 0.233, 0.151), 4.2, 60.0, saturation=0.35, sky=8.0),
-    "des": Look((0.412, 0.233, 0.178), 4.2, 60.0),
+COLOUR_SCHEMES = {
+    "sdss": ColourScheme((0.489, 0.357, 0.307), 39.8, 120.0),
+    "decals": ColourScheme((0.412, 0.233, 0.151), 4.2, 60.0, saturation=0.35, sky=8.0),
+    "des": ColourScheme((0.412, 0.233, 0.178), 4.2, 60.0),
 }
 
-
-#: A stamp is shown enlarged.
+#: By how much a stamp is enlarged.
 SHEET_ZOOM = 2
 
 
-def picture(stamp: np.ndarray, survey: str, pixel_scale: float) -> np.ndarray:
-    """A stamp [size, size, 3] in nanomaggies per pixel of `pixel_scale` arcsec, as its survey would print it.
+def render(stamp: np.ndarray, survey: str, pixel_scale: float) -> np.ndarray:
+    """A stamp [size, size, 3] in nanomaggies per pixel of `pixel_scale` arcsec, in its survey's colour scheme.
 
-    Surveys without a look of their own, and stamps without a known scale, are stretched to show the galaxy.
+    Surveys without a colour scheme, and stamps without a known scale, are stretched to show the galaxy.
     """
-    if survey not in LOOKS or not np.isfinite(pixel_scale):
+    if survey not in COLOUR_SCHEMES or not np.isfinite(pixel_scale):
         return to_composite(stamp, white_level(stamp))
-    look = LOOKS[survey]
-    weights = np.asarray(look.weights, dtype="float32") / pixel_scale**2
-    colours = to_composite(stamp * weights, look.white, look.softening).astype("float32")
+    scheme = COLOUR_SCHEMES[survey]
+    weights = np.asarray(scheme.weights, dtype="float32") / pixel_scale**2
+    colours = to_composite(stamp * weights, scheme.white, scheme.softening).astype("float32")
     grey = colours.mean(axis=-1, keepdims=True)
-    shown = look.sky + (grey + look.saturation * (colours - grey)) * (1 - look.sky / 255)
+    shown = scheme.sky + (grey + scheme.saturation * (colours - grey)) * (1 - scheme.sky / 255)
     return np.round(shown).astype("uint8")
 
 
 def contact_sheet(pictures: list[np.ndarray], columns: int = 10, gap: int = 2) -> np.ndarray:
-    """Pictures uint8 [size, size, 3] of one size, in rows: uint8 [height, width, 3].
+    """Arrange pictures in rows.
 
-    InputError when there is none.
+    Parameters
+    ----------
+    pictures : uint8 [size, size, 3] each.
+    columns : pictures in a row.
+    gap : pixels between them.
+
+    Returns
+    -------
+    uint8 [height, width, 3]
+
+    Raises
+    ------
+    InputError : there are no pictures.
     """
     if not pictures:
         raise InputError("There is no galaxy to show; simulate at least one.")
@@ -81,12 +92,23 @@ def check_sheet(path: str | Path) -> None:
 
 
 def write_sheet(galaxies: Galaxies, path: str | Path, number: int = 60, columns: int = 10) -> None:
-    """Write the first `number` galaxies of a flux dataset as one picture, each cut to what the network sees."""
+    """Write the first galaxies of a flux dataset as one picture, each cut to the network's field.
+
+    Parameters
+    ----------
+    path : a name that ends in .png, .jpg or .jpeg.
+    number : galaxies to show.
+    columns : galaxies in a row.
+
+    Raises
+    ------
+    InputError : the set is empty, or the file cannot be written.
+    """
     margin = (galaxies.size - NETWORK_SIZE) // 2
     inner = slice(margin, galaxies.size - margin)
     scales = galaxies.properties["pixel_scale"]
     pictures = [
-        picture(galaxies.images[k][inner, inner], str(galaxies.surveys[k]), float(scales[k]))
+        render(galaxies.images[k][inner, inner], str(galaxies.surveys[k]), float(scales[k]))
         for k in range(min(number, len(galaxies)))
     ]
     sheet = Image.fromarray(contact_sheet(pictures, columns))

@@ -1,7 +1,7 @@
-"""What is on a simulated tile, and where; drawn strip by strip.
+"""The sources of a simulated tile, drawn strip by strip.
 
-All sources are drawn from the seed before any pixel is, and each has random numbers of its own, as each row of noise
-has: a strip depends on the seed and on its place alone, not on the strips before it nor on its height.
+All sources are drawn from the seed before any pixel is. Each source and each row of noise has its own random numbers,
+so that a strip depends on the seed and on its position alone, not on the strips before it or on its height.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from morph.simulation.coadd import Mask
+from morph.simulation.coadd_files import Mask
 from morph.simulation.observe import blurred_light, correlate, draw_residual, photon_noise, sky_residual
 from morph.simulation.population import FIELD_MIX, draw_scene
 from morph.simulation.scenes import Scene
@@ -36,7 +36,7 @@ MAGNITUDES = (15.5, 20.5)
 SATURATED = 15.0
 SATURATED_DENSITY = 1.6e-5
 
-#: Half-light radii across the stamp on which a galaxy is drawn before it is put on the tile.
+#: Half-light radii across the stamp on which a galaxy is drawn.
 STAMP_RADII = 20.0
 
 #: Rows of noise beyond a strip's edges that smoothing reaches: four standard deviations of the widest kernel.
@@ -44,8 +44,16 @@ NOISE_MARGIN = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Camera:
-    """The survey's camera on the night of the tile: seeing [3] (arcsec), what sky subtraction leaves, the seed."""
+class Conditions:
+    """The observing conditions of a tile.
+
+    Attributes
+    ----------
+    size : pixels on a side.
+    seed : of all random numbers.
+    seeing : full width at half maximum in each band, arcsec, [3].
+    residual : residual sky background, see `morph.simulation.observe.draw_residual`.
+    """
 
     survey: Survey
     size: int
@@ -71,7 +79,7 @@ class Strip:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A galaxy of the catalogue: its place (pixels, 0-based), and what was measured on its light without noise."""
+    """A galaxy of the catalogue: its position (pixels, 0-based), and what was measured on its noiseless image."""
 
     scene: Scene
     x: float
@@ -82,14 +90,15 @@ class Measured:
 
 
 class Source(Protocol):
-    """Something on a tile: the row of its centre, the rows around it that it reaches, and how it is drawn."""
+    """A source on a tile: the row of its centre, the number of rows to either side that it reaches, and how it is
+    drawn."""
 
     @property
     def y(self) -> float: ...
 
-    def reach(self, camera: Camera) -> float: ...
+    def reach(self, conditions: Conditions) -> float: ...
 
-    def draw(self, strip: Strip, camera: Camera) -> None: ...
+    def draw(self, strip: Strip, conditions: Conditions) -> None: ...
 
 
 # --- Sources ------------------------------------------------------------------------------------------
@@ -104,22 +113,24 @@ class CatalogGalaxy:
     x: float
     y: float
 
-    def _field(self, camera: Camera) -> float:
-        return STAMP_RADII * float(np.hypot(self.scene.radius, 0.5 * max(camera.survey.seeing)))
+    def _field(self, conditions: Conditions) -> float:
+        return STAMP_RADII * float(np.hypot(self.scene.radius, 0.5 * max(conditions.survey.seeing)))
 
-    def reach(self, camera: Camera) -> float:
+    def reach(self, conditions: Conditions) -> float:
         # Half the stamp, which is rounded up to a size whose point-spread function is kept.
-        return self._field(camera) / camera.survey.pixel_scale / 2 + 32
+        return self._field(conditions) / conditions.survey.pixel_scale / 2 + 32
 
-    def draw(self, strip: Strip, camera: Camera) -> None:
+    def draw(self, strip: Strip, conditions: Conditions) -> None:
         """Add the galaxy to the strip, and measure it if its centre is there."""
         column, row = round(self.x), round(self.y)
-        scale = camera.survey.pixel_scale
+        scale = conditions.survey.pixel_scale
         # The middle of an even stamp is between pixels, half a pixel before the one that counts as its centre.
         place = (self.x - column + 0.5) * scale, (self.y - row + 0.5) * scale
-        rng = camera.random(self.index, 9)
-        light, fluxes = blurred_light(self.scene, camera.survey, camera.seeing, rng, *place, field=self._field(camera))
-        # What is left of the wings at the border would show as a square on the sky.
+        rng = conditions.random(self.index, 9)
+        light, fluxes = blurred_light(
+            self.scene, conditions.survey, conditions.seeing, rng, *place, field=self._field(conditions)
+        )
+        # The wings at the border would show as a square on the sky.
         border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
         light = np.maximum(light - np.percentile(border, 90, axis=0), 0).astype("float32")
         half = light.shape[0] // 2
@@ -147,10 +158,10 @@ class FaintGalaxy:
     def y(self) -> float:
         return self.blob.y
 
-    def reach(self, camera: Camera) -> float:
+    def reach(self, conditions: Conditions) -> float:
         return self.blob.reach
 
-    def draw(self, strip: Strip, camera: Camera) -> None:
+    def draw(self, strip: Strip, conditions: Conditions) -> None:
         add_blob(strip.image, *self.blob, top=strip.top)
 
 
@@ -167,28 +178,28 @@ class Star:
     def saturated(self) -> bool:
         return self.magnitude < SATURATED
 
-    def fluxes(self, camera: Camera) -> np.ndarray:
+    def fluxes(self, conditions: Conditions) -> np.ndarray:
         """Its flux in each band, nanomaggies."""
-        return band_fluxes(self.magnitude, *star_colours(self.magnitude, camera.random(self.index, 10)))
+        return band_fluxes(self.magnitude, *star_colours(self.magnitude, conditions.random(self.index, 10)))
 
-    def reach(self, camera: Camera) -> float:
-        blob = star_blob(self.x, self.y, self.fluxes(camera), camera.survey, camera.seeing)
-        spikes = SPIKE_REACH / camera.survey.pixel_scale if self.magnitude < SPIKES else 0
-        return max(blob.reach, spikes, 12 * self._core(camera) if self.saturated else 0)
+    def reach(self, conditions: Conditions) -> float:
+        blob = star_blob(self.x, self.y, self.fluxes(conditions), conditions.survey, conditions.seeing)
+        spikes = SPIKE_REACH / conditions.survey.pixel_scale if self.magnitude < SPIKES else 0
+        return max(blob.reach, spikes, 12 * self._core(conditions) if self.saturated else 0)
 
-    def draw(self, strip: Strip, camera: Camera) -> None:
-        rng = camera.random(self.index, 10)
-        add_star(strip.image, self.x, self.y, self.magnitude, camera.survey, camera.seeing, rng, top=strip.top)
+    def draw(self, strip: Strip, conditions: Conditions) -> None:
+        rng = conditions.random(self.index, 10)
+        add_star(strip.image, self.x, self.y, self.magnitude, conditions.survey, conditions.seeing, rng, top=strip.top)
         if self.saturated:
-            self._saturate(strip, camera, rng)
+            self._saturate(strip, conditions, rng)
 
-    def _core(self, camera: Camera) -> float:
+    def _core(self, conditions: Conditions) -> float:
         """Radius (pixels) within which the detector is saturated."""
-        return 2.0 * 10 ** (0.1 * (SATURATED - self.magnitude)) / camera.survey.pixel_scale
+        return 2.0 * 10 ** (0.1 * (SATURATED - self.magnitude)) / conditions.survey.pixel_scale
 
-    def _saturate(self, strip: Strip, camera: Camera, rng) -> None:
-        """Its core is flat, it bleeds along its column, and the mask says so."""
-        core = self._core(camera)
+    def _saturate(self, strip: Strip, conditions: Conditions, rng) -> None:
+        """Flatten its core, add its bleed trail along the column, and set their mask bits."""
+        core = self._core(conditions)
         bleeds = 4 * core * rng.uniform(1, 3)
         box = box_around(strip.image, self.x, self.y, int(12 * core) + 1, strip.top)
         if box is None:
@@ -204,7 +215,7 @@ class Star:
 
 
 @dataclass(frozen=True)
-class Trail:
+class SatelliteTrail:
     """A satellite that crossed the field during one exposure, in one band."""
 
     x: float
@@ -212,15 +223,15 @@ class Trail:
     angle: float
     band: int
 
-    def reach(self, camera: Camera) -> float:
-        return camera.size
+    def reach(self, conditions: Conditions) -> float:
+        return conditions.size
 
-    def draw(self, strip: Strip, camera: Camera) -> None:
-        box = slice(0, len(strip.image)), slice(0, camera.size)
+    def draw(self, strip: Strip, conditions: Conditions) -> None:
+        box = slice(0, len(strip.image)), slice(0, conditions.size)
         dx, dy = offsets(box, self.x, self.y, strip.top)
-        across = np.abs(np.cos(self.angle) * dy - np.sin(self.angle) * dx) * camera.survey.pixel_scale
+        across = np.abs(np.cos(self.angle) * dy - np.sin(self.angle) * dx) * conditions.survey.pixel_scale
         near = across < 6.0
-        light = 8 * camera.survey.noise()[self.band] * np.exp(-0.5 * (across[near] / 0.7) ** 2)
+        light = 8 * conditions.survey.noise()[self.band] * np.exp(-0.5 * (across[near] / 0.7) ** 2)
         strip.image[near, self.band] += light.astype("float32")
         strip.mask[across < 1.5] |= Mask.STREAK
 
@@ -228,14 +239,25 @@ class Trail:
 # --- The tile -----------------------------------------------------------------------------------------
 
 
-def draw_field(survey: Survey, size: int, count: int, seed: int) -> tuple[Camera, list[Source]]:
-    """The night and all that is on a tile of `size` pixels on a side, `count` galaxies of the catalogue first."""
+def draw_field(survey: Survey, size: int, count: int, seed: int) -> tuple[Conditions, list[Source]]:
+    """The conditions and the sources of a tile, the galaxies of the catalogue first.
+
+    Parameters
+    ----------
+    size : pixels on a side.
+    count : galaxies of the catalogue.
+    seed : of all random numbers.
+
+    Returns
+    -------
+    Conditions, and the sources in the order in which they are drawn.
+    """
     rng = np.random.default_rng([seed, size])
     seeing = np.asarray(survey.seeing) * rng.lognormal(0, 0.02, 3)
-    camera = Camera(survey, size, seed, seeing, draw_residual(survey, rng))
+    conditions = Conditions(survey, size, seed, seeing, draw_residual(survey, rng))
     sources: list[Source] = []
     for index in range(count):
-        scene = draw_scene(camera.random(index, 7), survey, FIELD_MIX, MAGNITUDES)
+        scene = draw_scene(conditions.random(index, 7), survey, FIELD_MIX, MAGNITUDES)
         x, y = rng.uniform(0, size - 1, 2)
         sources.append(CatalogGalaxy(index, scene, float(x), float(y)))
     faint = draw_galaxies((size, size), survey, seeing, rng, brightest=MAGNITUDES[1])
@@ -254,44 +276,59 @@ def draw_field(survey: Survey, size: int, count: int, seed: int) -> tuple[Camera
     )
     if rng.random() < 0.5:
         x, y = rng.uniform(0.3, 0.7, 2) * size
-        sources.append(Trail(float(x), float(y), rng.uniform(0, np.pi), int(rng.integers(3))))
-    return camera, sources
+        sources.append(SatelliteTrail(float(x), float(y), rng.uniform(0, np.pi), int(rng.integers(3))))
+    return conditions, sources
 
 
-def divide(camera: Camera, sources: list[Source], height: int) -> list[tuple[range, list[Source]]]:
-    """The tile's strips of `height` rows (the last may have fewer), each with the sources that reach into it."""
+def divide(conditions: Conditions, sources: list[Source], height: int) -> list[tuple[range, list[Source]]]:
+    """Divide a tile into strips of `height` rows (the last may have fewer), each with the sources that reach into it.
+
+    Returns
+    -------
+    list of (rows, sources)
+    """
     strips: list[tuple[range, list[Source]]] = [
-        (range(top, min(top + height, camera.size)), []) for top in range(0, camera.size, height)
+        (range(top, min(top + height, conditions.size)), []) for top in range(0, conditions.size, height)
     ]
     for source in sources:
-        reach = source.reach(camera) + 1
+        reach = source.reach(conditions) + 1
         first = max(int((source.y - reach) // height), 0)
         for _, within in strips[first : int((source.y + reach) // height) + 1]:
             within.append(source)
     return strips
 
 
-def draw_strip(camera: Camera, rows: range, sources: list[Source]) -> Strip:
-    """Some rows of the tile, with all that reaches into them, and with noise."""
-    shape = len(rows), camera.size
+def draw_strip(conditions: Conditions, rows: range, sources: list[Source]) -> Strip:
+    """Draw some rows of the tile with noise.
+
+    Parameters
+    ----------
+    rows : of the tile.
+    sources : those that reach into the rows.
+
+    Returns
+    -------
+    Strip
+    """
+    shape = len(rows), conditions.size
     strip = Strip(rows.start, np.zeros((*shape, 3), "float32"), np.zeros(shape, "int32"), {})
     for source in sources:
-        source.draw(strip, camera)
-    noise = photon_noise(_noise(camera, rows), strip.image, camera.survey)
-    noise += sky_residual((camera.size, camera.size), camera.residual, slice(rows.start, rows.stop))
+        source.draw(strip, conditions)
+    noise = photon_noise(_noise(conditions, rows), strip.image, conditions.survey)
+    noise += sky_residual((conditions.size, conditions.size), conditions.residual, slice(rows.start, rows.stop))
     light = strip.image
     light += noise
     return strip
 
 
-def _noise(camera: Camera, rows: range) -> np.ndarray:
+def _noise(conditions: Conditions, rows: range) -> np.ndarray:
     """Noise of unit variance in some rows of the tile: float32 [rows, size, 3]."""
     beyond = range(rows.start, rows.stop + 2 * NOISE_MARGIN)
-    white = np.empty((len(beyond), camera.size, 3), "float32")
+    white = np.empty((len(beyond), conditions.size, 3), "float32")
     for row, values in zip(beyond, white, strict=True):
-        camera.random(row, 11).standard_normal(dtype="float32", out=values)
-    if camera.survey.noise_correlation:
-        white = correlate(white, camera.survey.noise_correlation)
+        conditions.random(row, 11).standard_normal(dtype="float32", out=values)
+    if conditions.survey.noise_correlation:
+        white = correlate(white, conditions.survey.noise_correlation)
     return white[NOISE_MARGIN:-NOISE_MARGIN]
 
 

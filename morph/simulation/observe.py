@@ -1,4 +1,4 @@
-"""A survey's camera: a scene blurred, sampled, crowded by neighbours and covered with noise.
+"""Observing a scene with a survey: blurring, sampling, neighbours, artifacts and noise.
 
 The point-spread function is a Moffat profile of the survey's seeing; sky noise comes from its depth, and the
 noise of the galaxy's own light from the brightness of the sky, since both are counts of photons. Coadds leave
@@ -12,11 +12,10 @@ import galsim
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from morph.simulation.artefacts import spoil
 from morph.simulation.canvas import Canvas
 from morph.simulation.light import draw
 from morph.simulation.scenes import Scene
-from morph.simulation.sky import add_neighbours
+from morph.simulation.sky import add_blob, add_neighbours, add_spikes, band_fluxes, star_colours
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, magnitude
 
 #: Slope of the wings of the point-spread function (Trujillo et al. 2001 give 2.5 to 4.8 for real seeing).
@@ -42,7 +41,7 @@ SMALLEST_FIELD = 48
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What a survey sees of a scene.
+    """A survey's image of a scene.
 
     `image` is float32 [size, size, 3], nanomaggies per pixel in g, r, i; `magnitudes`, those of the scene
     without noise.
@@ -68,14 +67,14 @@ def _psf(size: int, scale: float, fwhm: float) -> np.ndarray:
 def observe(
     scene: Scene, survey: Survey, seed: int | np.random.SeedSequence, field: float | None = None
 ) -> Observation:
-    """The scene as `survey` sees it, in the middle of a crowded, noisy field.
+    """Observe a scene, in the middle of a field with neighbours and noise.
 
     Parameters
     ----------
     scene : the galaxy.
-    survey : its camera.
-    seed : of the noise, the neighbours and the night; the scene has its own seed, so that one galaxy can be
-        seen by two surveys.
+    survey : the survey that observes it.
+    seed : of the noise, the neighbours and the seeing; the scene has its own seed, so that two surveys can observe
+        one galaxy.
     field : arcsec across; thirteen observed radii if not given.
 
     Returns
@@ -88,7 +87,7 @@ def observe(
     add_neighbours(image, survey, seeing, rng)
     if survey.bands[2] == "z":
         image[..., 2] *= Z_OVER_I
-    blank = spoil(image, scene, survey, seeing, rng) if scene.artifact else None
+    blank = add_artifact(image, scene, survey, seeing, rng) if scene.artifact else None
     add_noise(image, survey, rng)
     if blank is not None:
         image[blank] = 0
@@ -126,7 +125,7 @@ def blurred_light(
     spectrum = draw(scene, canvas, x, y)
     fluxes = np.abs(spectrum[:, 0, 0])
     for band in range(3):
-        # A kept, slightly sharp function is softened to each night's seeing.
+        # The point-spread function that is cached is slightly sharper than any seeing, and is blurred to this one.
         sharp = 0.9 * survey.seeing[band]
         soft = np.sqrt(max(seeing[band] ** 2 - sharp**2, 0)) / 2.3548
         shift = canvas.moved(*rng.normal(0, REGISTRATION * survey.pixel_scale, 2))
@@ -135,7 +134,7 @@ def blurred_light(
 
 
 def add_noise(image: np.ndarray, survey: Survey, rng: np.random.Generator) -> None:
-    """Add photon noise of sky and sources, and what sky subtraction leaves, to `image` [h, w, 3] in place."""
+    """Add photon noise of sky and sources, and a residual sky background, to `image` [h, w, 3] in place."""
     noise = rng.standard_normal(image.shape, dtype="float32")
     if survey.noise_correlation:
         noise = correlate(noise, survey.noise_correlation)
@@ -151,12 +150,12 @@ def photon_noise(noise: np.ndarray, image: np.ndarray, survey: Survey) -> np.nda
 
 
 def draw_residual(survey: Survey, rng: np.random.Generator) -> np.ndarray:
-    """Level and slopes along x and y of what sky subtraction leaves, nanomaggies per pixel: [3, 1, 1, bands]."""
+    """Level and slopes along x and y of the residual sky background, nanomaggies per pixel: [3, 1, 1, bands]."""
     return rng.normal(0, 0.08, (3, 1, 1, 3)) * survey.noise()
 
 
 def sky_residual(shape: tuple[int, int], residual: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
-    """What sky subtraction leaves on `rows` of an image of this shape: float32 [rows, w, 3]."""
+    """The residual sky background on `rows` of an image of this shape: float32 [rows, w, 3]."""
     y, x = (np.linspace(-1, 1, length) for length in shape)
     level, slope_x, slope_y = residual
     return (level + slope_x * x[None, :, None] + slope_y * y[rows, None, None]).astype("float32")
@@ -169,3 +168,75 @@ def correlate(noise: np.ndarray, sigma: float) -> np.ndarray:
     kernel[16] = 1
     loss = float((gaussian_filter(kernel[:, 0], sigma) ** 2).sum())
     return gaussian_filter(noise, (sigma, sigma, 0)) / np.float32(loss)
+
+
+#: What volunteers call an artifact: kinds, and the frequency of each.
+ARTIFACTS = {"star": 0.4, "trail": 0.2, "bleed": 0.15, "edge": 0.15, "cosmic-ray": 0.1}
+
+
+def add_artifact(
+    image: np.ndarray, scene: Scene, survey: Survey, seeing: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Add the scene's artifact to `image` [h, w, 3] (nanomaggies per pixel), in place.
+
+    Parameters
+    ----------
+    image : changed in place.
+    scene : its `artifact` is one of `ARTIFACTS`.
+    survey : for pixel scale and noise.
+    seeing : full width at half maximum in each band, arcsec, [3].
+    rng : the source of random numbers.
+
+    Returns
+    -------
+    bool [h, w], where there are no data.
+    """
+    blank = np.zeros(image.shape[:2], dtype=bool)
+    centre = (image.shape[0] - 1) / 2
+    level = float(survey.noise()[1])
+    if scene.artifact in ("star", "bleed"):
+        _bright_star(image, centre, survey, seeing, rng)
+    if scene.artifact == "bleed":
+        half = max(1, round(0.6 / survey.pixel_scale))
+        column = slice(int(centre) - half, int(centre) + half + 1)
+        image[:, column] += np.float32(rng.uniform(100, 400) * level) * rng.uniform(0.4, 1, 3).astype("float32")
+    elif scene.artifact == "trail":
+        # One exposure of many has the trail, so one band shows it best.
+        colour = 0.04 + rng.dirichlet((0.15, 0.15, 0.15))
+        _line(image, rng, rng.uniform(4, 25) * level, rng.uniform(0.4, 0.7) / survey.pixel_scale, colour)
+    elif scene.artifact == "cosmic-ray":
+        one_band = np.eye(3)[rng.integers(3)]
+        _line(image, rng, rng.uniform(60, 300) * level, 0.5, one_band, length=rng.uniform(0.1, 0.35))
+    elif scene.artifact == "edge":
+        beyond = rng.uniform(0.3, 0.7)
+        blank[: int(beyond * len(blank))] = True
+        blank = np.rot90(blank, int(rng.integers(4)))
+        _glow(image, rng.uniform(3, 25) * level, rng)
+    return blank
+
+
+def _bright_star(image, centre: float, survey: Survey, seeing, rng) -> None:
+    magnitude = rng.uniform(10.5, 14.5)
+    flux = band_fluxes(magnitude, *star_colours(magnitude, rng))
+    add_blob(image, centre, centre, flux, seeing / survey.pixel_scale, 1.0, 0.0, 3.0)
+    add_spikes(image, centre, centre, flux, survey, rng, halo=0.08)
+    # The full well of a pixel.
+    full = 2000 * survey.noise() * rng.uniform(0.7, 1.3, 3)
+    np.minimum(image, full, out=image, casting="unsafe")
+
+
+def _line(image, rng, brightness: float, width: float, colour: np.ndarray, length: float = np.inf) -> None:
+    size = image.shape[0]
+    angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.06, 0.06) * size
+    x, y = np.arange(size)[None, :] - (size - 1) / 2, np.arange(size)[:, None] - (size - 1) / 2
+    across = np.cos(angle) * y - np.sin(angle) * x - offset
+    along = np.abs(np.cos(angle) * x + np.sin(angle) * y)
+    line = np.exp(-0.5 * (across / width) ** 2) * (along < length * size / 2)
+    image += (brightness * line[..., None] * colour).astype("float32")
+
+
+def _glow(image, brightness: float, rng) -> None:
+    """Light that falls off from a corner of the chip."""
+    y, x = np.mgrid[0 : 1 : image.shape[0] * 1j, 0 : 1 : image.shape[1] * 1j]
+    near = np.exp(-3 * np.hypot(x - rng.random(), y - rng.random()))
+    image += (brightness * near[..., None] * rng.uniform(0.5, 1, 3)).astype("float32")

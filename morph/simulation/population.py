@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from morph.errors import InputError
-from morph.simulation.artefacts import ARTIFACTS
+from morph.simulation.observe import ARTIFACTS
 from morph.simulation.scenes import Arms, Bar, Bulge, Colours, Companion, Disk, Ring, Scene, Tail
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey
 
@@ -303,9 +303,9 @@ def _merger(rng, base: Scene, mix: Mix) -> Scene:
     """Two galaxies that touch, with or without tails."""
     bodies = rng.choice(["disk", "elliptical", "lenticular"], 2, p=[0.6, 0.25, 0.15])
     ratio = rng.uniform(0.2, 1.0)
-    first = _BODIES[str(bodies[0])](rng, base.moved(1 / (1 + ratio), 0.85), mix)
+    first = _BODIES[str(bodies[0])](rng, base.scaled(1 / (1 + ratio), 0.85), mix)
     other = replace(
-        base.moved(ratio / (1 + ratio), 0.8 * ratio**0.4), angle=rng.uniform(0, 180), seed=int(rng.integers(2**31))
+        base.scaled(ratio / (1 + ratio), 0.8 * ratio**0.4), angle=rng.uniform(0, 180), seed=int(rng.integers(2**31))
     )
     second = _BODIES[str(bodies[1])](rng, other, mix)
     if rng.random() < 0.75:

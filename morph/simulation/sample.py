@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
 
 from morph.checks import check_memory
+from morph.console import track
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.fits.resampling import resample
@@ -22,17 +22,17 @@ from morph.stamps.photometry import measure
 from morph.surveys import Survey, get_simulated
 from morph.votes import RAW
 
-#: Galaxies a worker makes at a time, and the least number of batches for which starting workers pays.
+#: Galaxies that a process makes at a time, and the fewest batches for which starting processes pays.
 BATCH = 32
-WORTH_WORKERS = 4
+FEWEST_BATCHES = 4
 
-#: Where a sample's galaxies are put on the sky: nowhere that matters, but inside the survey's footprint.
+#: Ranges of right ascension and declination (deg), inside each survey's footprint, for a sample's coordinates.
 SKY = {"sdss": (120.0, 240.0, 0.0, 60.0), "des": (0.0, 60.0, -55.0, -5.0)}
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """One simulated galaxy: what a survey sees of it, with what volunteers say, and what it is."""
+    """One simulated galaxy as a survey observes it, with the volunteers' votes, and its scene."""
 
     galaxy: Galaxy
     scene: Scene
@@ -43,15 +43,37 @@ def simulate_galaxy(
 ) -> Simulated:
     """Galaxy number `index` of the sample with this seed.
 
-    The scene, the observation and the votes have seeds of their own: two surveys that look at one `population`
-    (that of `survey` if not given) with one seed see the same galaxies.
+    The scene, the observation and the votes have seeds of their own: two surveys that observe one `population` with
+    one seed observe the same galaxies.
+
+    Parameters
+    ----------
+    seed, index : the sample's seed, and the galaxy's number in it.
+    survey : the survey that observes it.
+    mix : as for `simulate_galaxies`.
+    population : the survey whose galaxies these are; `survey` if not given.
+
+    Returns
+    -------
+    Simulated
     """
     scene = draw_scene(np.random.default_rng([seed, index, 0]), population or survey, get_mix(mix))
     return observe_scene(scene, survey, seed, index)
 
 
 def observe_scene(scene: Scene, survey: Survey, seed: int, index: int) -> Simulated:
-    """`scene` as a dataset's row: observed by `survey`, cut to its size, with votes."""
+    """Observe a scene, cut it to its size, and add votes: a dataset's row.
+
+    Parameters
+    ----------
+    scene : the galaxy.
+    survey : the survey that observes it.
+    seed, index : the sample's seed, and the galaxy's number in it.
+
+    Returns
+    -------
+    Simulated
+    """
     observation, stamp, radius = _stamp(scene, survey, [seed, index, 1])
     rng = np.random.default_rng([seed, index, 2])
     probabilities = answer_probabilities(scene, survey)
@@ -78,7 +100,7 @@ def observe_scene(scene: Scene, survey: Survey, seed: int, index: int) -> Simula
 
 
 def _stamp(scene: Scene, survey: Survey, seed: list[int]) -> tuple[Observation, np.ndarray, float]:
-    """Observe, measure and cut; where the galaxy turns out larger than its field, look again at a wider one."""
+    """Observe, measure and cut; a galaxy that is larger than its field is observed again in a wider one."""
     observation = observe(scene, survey, np.random.SeedSequence(seed))
     shape = measure(observation.image.sum(axis=-1))
     side = FIELD * shape.radius * STAMP_SIZE / NETWORK_SIZE
@@ -99,8 +121,8 @@ def _stamp(scene: Scene, survey: Survey, seed: list[int]) -> tuple[Observation, 
 
 def _batch(task: tuple[int, range, str, str, str]) -> list[Galaxy]:
     seed, indices, survey, mix, population = task
-    camera, source = get_simulated(survey), get_simulated(population)
-    return [simulate_galaxy(seed, index, camera, mix, source).galaxy for index in indices]
+    observer, source = get_simulated(survey), get_simulated(population)
+    return [simulate_galaxy(seed, index, observer, mix, source).galaxy for index in indices]
 
 
 def simulate_galaxies(
@@ -118,47 +140,52 @@ def simulate_galaxies(
     Parameters
     ----------
     path : the dataset's folder; it appears whole or not at all.
-    survey : whose camera looks at them, a name in `morph.surveys.SIMULATED`.
+    n : how many.
+    survey : the survey to simulate, a name in `morph.surveys.SIMULATED`.
     seed : galaxy `i` of a seed is always the same, however many are made and by however many processes.
     processes : two if not given; 1 stays in this process.
+    progress : whether to show a progress bar on a terminal.
     mix : "survey", as volunteers meet them, or "balanced", rich in bars, rings, arms, edge-on disks and mergers.
-    population : the survey whose galaxies these are, if it is not `survey` itself; the same seed then makes the
-        same galaxies seen by two cameras.
+    population : the survey whose galaxies these are, if it is not `survey` itself; with the same seed, two
+        surveys then observe the same galaxies.
 
-    In a script, call this below ``if __name__ == "__main__":``, as everything that starts processes.
+    Returns
+    -------
+    Galaxies
 
-    Raises InputError on an unknown survey or mix, on `n` < 1, and if `path` exists and is no dataset.
+    Raises
+    ------
+    InputError : an unknown survey or mix, `n` < 1, or a `path` that exists and is not a dataset.
+
+    Notes
+    -----
+    In a script, call this below ``if __name__ == "__main__":``, since it starts processes.
     """
-    camera, source = get_simulated(survey), get_simulated(population or survey)
+    observer, source = get_simulated(survey), get_simulated(population or survey)
     get_mix(mix)
     if n < 1:
         raise InputError(f"The number of galaxies is {n}; it must be at least 1.")
-    check_memory(images=4.0 * n * STAMP_SIZE**2 * len(camera.bands))
+    check_memory(images=4.0 * n * STAMP_SIZE**2 * len(observer.bands))
     about = {
         "simulated": True,
         "source": "morph simulate",
         "votes": RAW,
         "seed": seed,
-        "survey": camera.name,
+        "survey": observer.name,
         "population": source.name,
         "mix": mix,
     }
-    console = Console(stderr=True)
-    with (
-        GalaxiesWriter(path, "flux", STAMP_SIZE, about) as writer,
-        Progress(console=console, transient=True, disable=not (progress and console.is_terminal)) as bar,
-    ):
-        task = bar.add_task(f"simulating {camera.name} galaxies", total=n)
-        for batch in _batches(n, processes or 2, seed, camera.name, mix, source.name):
-            for galaxy in batch:
-                writer.add(galaxy)
-            bar.advance(task, len(batch))
+    batches = _batches(n, processes or 2, seed, observer.name, mix, source.name)
+    made = track(chain.from_iterable(batches), f"simulating {observer.name} galaxies", n, show=progress)
+    with GalaxiesWriter(path, "flux", STAMP_SIZE, about) as writer:
+        for galaxy in made:
+            writer.add(galaxy)
     return Galaxies.open(path)
 
 
 def _batches(n: int, processes: int, seed: int, survey: str, mix: str, population: str) -> Iterator[list[Galaxy]]:
     tasks = [(seed, range(k, min(k + BATCH, n)), survey, mix, population) for k in range(0, n, BATCH)]
-    if processes == 1 or len(tasks) < WORTH_WORKERS:
+    if processes == 1 or len(tasks) < FEWEST_BATCHES:
         yield from map(_batch, tasks)
         return
     with process_pool(processes) as pool:

@@ -1,13 +1,13 @@
-"""What a galaxy is made of, before any telescope sees it.
+"""The components of a galaxy, before it is observed.
 
-A `Scene` is one galaxy: its components, their light and their colours. Lengths are in units of the scene's
-`radius`, angles in degrees, fluxes in nanomaggies; so a scene can be moved, dimmed or enlarged by changing one
-number. Everything is frozen and compares by value. `morph.simulation.light` draws it.
+A `Scene` is one galaxy: its components, their light and their colours. Lengths are in units of the scene's `radius`,
+angles in degrees, fluxes in nanomaggies; so a scene can be dimmed or enlarged by changing one number. Everything is
+frozen and compares by value. `morph.simulation.light` draws it.
 """
 
 from dataclasses import dataclass, replace
 
-#: What a scene may be; "artifact" is something that is no galaxy at all.
+#: Kinds of scenes; "artifact" is something that is not a galaxy.
 KINDS = ("elliptical", "disk", "edge-on", "irregular", "artifact")
 
 
@@ -118,13 +118,14 @@ class Scene:
     flux : r-band flux before dust, nanomaggies.
     radius : half-light radius of the main body seen face-on, arcsec.
     angle : of the major axis, degrees from x towards y.
-    redshift : nothing is drawn by it; it is kept as a property.
+    redshift : recorded as a property; it does not change the image.
     old, young : colours of the two populations.
     knots : number of HII regions.
     dust : optical depth in r of the dust along arms, or of the lane of an edge-on disk.
-    lopsided : how far the outer isophotes drift off the centre; `shells`, part of the light in tidal shells.
-    artifact : which one, if the kind is "artifact" (see `morph.simulation.artefacts`).
-    seed : of whatever is random inside it (texture, knots), so that the same scene always looks the same.
+    lopsided : how far the outer isophotes are off the centre.
+    shells : part of the light in tidal shells.
+    artifact : which one, if the kind is "artifact" (see `morph.simulation.observe`).
+    seed : of whatever is random inside it (texture, knots), so that a scene is always drawn the same.
     """
 
     kind: str
@@ -173,7 +174,7 @@ class Scene:
         parts = [part.fraction for part in (self.bulge, self.bar, self.ring, *self.tails) if part]
         return max(1.0 - sum(parts) - self.shells, 0.0)
 
-    def moved(self, flux: float = 1.0, radius: float = 1.0) -> "Scene":
+    def scaled(self, flux: float = 1.0, radius: float = 1.0) -> "Scene":
         """The same galaxy with its flux and radius multiplied, companions with it."""
-        companions = tuple(replace(c, scene=c.scene.moved(flux, radius)) for c in self.companions)
+        companions = tuple(replace(c, scene=c.scene.scaled(flux, radius)) for c in self.companions)
         return replace(self, flux=self.flux * flux, radius=self.radius * radius, companions=companions)

@@ -1,9 +1,9 @@
 """A whole survey tile: files as the Dark Energy Survey releases its coadds, with their catalogue.
 
 A tile holds the galaxies that a catalogue would keep, the fainter ones and the stars around them, saturated
-stars and a satellite trail with their mask bits, and the noise of a coadd. What volunteers would say about the
-catalogue's galaxies goes into a file of its own, as no survey has it, and so do the stars. Strips of the tile are
-drawn and compressed in processes of their own and written as they come, so that memory does not grow with the tile.
+stars and a satellite trail with their mask bits, and the noise of a coadd. The volunteers' votes on the catalogue's
+galaxies, which no survey has, are in a file of their own, and so are the stars. Strips of the tile are drawn and
+compressed by several processes and written one after the other, so that memory does not grow with the tile.
 """
 
 import shutil
@@ -30,9 +30,8 @@ from morph.decision_tree import ANSWER_COLUMNS
 from morph.errors import InputError
 from morph.parallel import process_pool
 from morph.signals import stops_like_ctrl_c
-from morph.simulation.coadd import PLANES, Tilename, pack_band
-from morph.simulation.field import MAGNITUDES, Camera, Measured, Source, Star, divide, draw_field, draw_strip
-from morph.simulation.fits_strips import PackedStrip, StripWriter
+from morph.simulation.coadd_files import PLANES, PackedStrip, StripWriter, Tilename, pack_band
+from morph.simulation.field import MAGNITUDES, Conditions, Measured, Source, Star, divide, draw_field, draw_strip
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, get_simulated
 
@@ -51,8 +50,8 @@ SMALLEST, LARGEST = 128, 10000
 #: Rows of a strip: enough that few galaxies lie on two strips and are drawn twice, few enough for 0.5 GB a process.
 STRIP = 400
 
-#: The least number of strips for which starting processes pays.
-WORTH_PROCESSES = 4
+#: The fewest strips for which starting processes pays.
+FEWEST_STRIPS = 4
 
 #: Bytes on disk per pixel of the tile, in all bands, with the heaps while a file is put together.
 BYTES_PER_PIXEL = 4.0
@@ -67,7 +66,7 @@ SATURATED_FLAG = 4
 
 @dataclass(frozen=True)
 class SimulatedTile:
-    """Where a simulated tile is: its bands' files, its catalogue, the truth, and how many galaxies they list."""
+    """The files of a simulated tile: its bands, its catalogue, the truth, and how many galaxies they list."""
 
     paths: tuple[Path, ...]
     catalogue: Path
@@ -91,31 +90,40 @@ def simulate_tile(
     ----------
     out_dir : folder; files of the same names in it are replaced.
     size : pixels on a side.
-    survey : whose camera; files are in the DES layout whatever the survey.
+    survey : the survey to simulate; files are in the DES layout whatever the survey.
     galaxies : how many the catalogue lists; as many as the sky has if not given.
-    seed : what it makes is the same with any number of processes.
+    seed : one seed gives the same tile with any number of processes.
     name : the tile's name, DES followed by its centre as HHMM+DDMM.
-    processes : that draw strips of a large tile; 1 stays in this process, as small tiles do.
+    progress : whether to show a progress bar on a terminal, and some lines elsewhere.
+    processes : number of processes that draw a large tile; small tiles are drawn in this one.
 
-    In a script, call this below ``if __name__ == "__main__":``, as everything that starts processes.
+    Returns
+    -------
+    SimulatedTile
 
-    Raises InputError on an unknown survey, a size out of range, fewer than one galaxy, a name of another form, and
-    where the folder cannot be written or its disk is full.
+    Raises
+    ------
+    InputError : an unknown survey, a size out of range, fewer than one galaxy, a name of another form, or a folder
+        that cannot be written or whose disk is full.
+
+    Notes
+    -----
+    In a script, call this below ``if __name__ == "__main__":``, since it starts processes.
     """
-    camera = get_simulated(survey)
+    observer = get_simulated(survey)
     if not SMALLEST <= size <= LARGEST:
         raise InputError(f"A tile of {size} pixels cannot be made; give {SMALLEST} to {LARGEST} pixels on a side.")
-    count = max(1, round(DENSITY * (size * camera.pixel_scale) ** 2)) if galaxies is None else galaxies
+    count = max(1, round(DENSITY * (size * observer.pixel_scale) ** 2)) if galaxies is None else galaxies
     if count < 1:
         raise InputError(f"The number of galaxies is {count}; it must be at least 1.")
     tilename = Tilename(name)
     out_dir = Path(out_dir)
     check_folder(out_dir)
-    paths = tuple(out_dir / f"{name}_{RUN}_{letter}.fits.fz" for letter in camera.bands)
+    paths = tuple(out_dir / f"{name}_{RUN}_{letter}.fits.fz" for letter in observer.bands)
     tables = (out_dir / f"{name}_{what}" for what in ("catalogue.fits", "stars.fits", "truth.parquet"))
     catalogue, stars, truth = tables
     with stops_like_ctrl_c(), _together([*paths, stars, truth, catalogue], BYTES_PER_PIXEL * size**2) as building:
-        _write_tile(building, camera, size, count, seed, tilename, progress, processes)
+        _write_tile(building, observer, size, count, seed, tilename, progress, processes)
     return SimulatedTile(paths, catalogue, truth, count)
 
 
@@ -147,25 +155,25 @@ def _write_tile(
     bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
     with bar, ExitStack() as files:
         task = bar.add_task(f"simulating tile {tile.name}", total=size)
-        camera, sources = draw_field(survey, size, count, seed)
-        strips = divide(camera, sources, STRIP)
+        conditions, sources = draw_field(survey, size, count, seed)
+        strips = divide(conditions, sources, STRIP)
         writers = [
             files.enter_context(StripWriter(folder / f"{tile.name}_{RUN}_{band}.fits.fz", [p.name for p in PLANES]))
             for band in survey.bands
         ]
         measured: dict[int, Measured] = {}
-        for number, strip in enumerate(_made(camera, tile, strips, processes), start=1):
+        for number, strip in enumerate(_made(conditions, tile, strips, processes), start=1):
             for writer, packed in zip(writers, strip.bands, strict=True):
                 writer.write(packed)
             measured |= strip.measured
             done = strips[number - 1][0]
             bar.advance(task, len(done))
-            if progress and not console.is_terminal and len(strips) >= 2 * WORTH_PROCESSES and number % 5 == 0:
+            if progress and not console.is_terminal and len(strips) >= 2 * FEWEST_STRIPS and number % 5 == 0:
                 console.print(f"simulated {done.stop:,} of {size:,} rows of tile {tile.name}")
     rows = [measured[index] for index in range(count)]
     stars = [source for source in sources if isinstance(source, Star) and source.magnitude < MAGNITUDES[1]]
     _write_catalogue(folder / f"{tile.name}_catalogue.fits", rows, tile.name, wcs)
-    _write_stars(folder / f"{tile.name}_stars.fits", stars, camera, tile.name, wcs)
+    _write_stars(folder / f"{tile.name}_stars.fits", stars, conditions, tile.name, wcs)
     _write_truth(folder / f"{tile.name}_truth.parquet", rows, survey, seed)
 
 
@@ -177,20 +185,20 @@ class _FinishedStrip:
     measured: dict[int, Measured]
 
 
-def _make(camera: Camera, tile: Tilename, strip: tuple[range, list[Source]]) -> _FinishedStrip:
-    drawn = draw_strip(camera, *strip)
-    wcs = tile.wcs(camera.size, camera.survey.pixel_scale)
+def _make(conditions: Conditions, tile: Tilename, strip: tuple[range, list[Source]]) -> _FinishedStrip:
+    drawn = draw_strip(conditions, *strip)
+    wcs = tile.wcs(conditions.size, conditions.survey.pixel_scale)
     bands = [
-        pack_band(drawn.image[..., band], drawn.mask, camera.survey, band, tile, wcs, camera.size, drawn.top)
+        pack_band(drawn.image[..., band], drawn.mask, conditions.survey, band, tile, wcs, conditions.size, drawn.top)
         for band in range(3)
     ]
     return _FinishedStrip(bands, drawn.measured)
 
 
-def _made(camera: Camera, tile: Tilename, strips: list, processes: int) -> Iterator[_FinishedStrip]:
+def _made(conditions: Conditions, tile: Tilename, strips: list, processes: int) -> Iterator[_FinishedStrip]:
     """The strips of a tile from top to bottom, made by so many processes."""
-    make = partial(_make, camera, tile)
-    if processes == 1 or len(strips) < WORTH_PROCESSES:
+    make = partial(_make, conditions, tile)
+    if processes == 1 or len(strips) < FEWEST_STRIPS:
         yield from map(make, strips)
         return
     with process_pool(processes) as pool:
@@ -204,7 +212,7 @@ def _made(camera: Camera, tile: Tilename, strips: list, processes: int) -> Itera
             yield started.popleft().result()
 
 
-def _write_stars(path: Path, stars: list[Star], camera: Camera, name: str, wcs: WCS) -> None:
+def _write_stars(path: Path, stars: list[Star], conditions: Conditions, name: str, wcs: WCS) -> None:
     """The stars as bright as the catalogue's galaxies, and brighter, with the names and units of DES DR2's tables."""
     x, y = np.array([star.x for star in stars]), np.array([star.y for star in stars])
     table = Table(meta={"EXTNAME": "STARS"})
@@ -212,7 +220,7 @@ def _write_stars(path: Path, stars: list[Star], camera: Camera, name: str, wcs: 
     table["TILENAME"] = np.full(len(stars), name)
     table["RA"], table["DEC"] = wcs.all_pix2world(x, y, 0)
     table["XWIN_IMAGE"], table["YWIN_IMAGE"] = x + 1, y + 1
-    fluxes = np.array([star.fluxes(camera) for star in stars]).reshape(-1, 3)
+    fluxes = np.array([star.fluxes(conditions) for star in stars]).reshape(-1, 3)
     for band, letter in enumerate("GRI"):
         table[f"MAG_AUTO_{letter}"] = (NANOMAGGY_ZERO_POINT - 2.5 * np.log10(fluxes[:, band])).astype("float32")
     # 0 is "high-confidence star" in DES DR2.
@@ -256,14 +264,14 @@ def _write_table(path: Path, table: Table) -> None:
     fits.table_to_hdu(table).writeto(path, overwrite=True)
 
 
-def _write_truth(path: Path, rows: list[Measured], camera: Survey, seed: int) -> None:
-    """What each galaxy is, its redshift and the votes it would get: Parquet, one row a galaxy of the catalogue."""
-    probabilities = np.array([answer_probabilities(row.scene, camera) for row in rows])
+def _write_truth(path: Path, rows: list[Measured], survey: Survey, seed: int) -> None:
+    """Kind, redshift and votes: Parquet, one row for each galaxy of the catalogue."""
+    probabilities = np.array([answer_probabilities(row.scene, survey) for row in rows])
     votes = np.array([draw_votes(p, np.random.default_rng([seed, k, 8])) for k, p in enumerate(probabilities)])
     columns = {
         "id": [str(FIRST_ID + k) for k in range(len(rows))],
         "kind": ["merger" if row.scene.companions else row.scene.kind for row in rows],
         "redshift": np.array([row.scene.redshift for row in rows], dtype="float32"),
     }
-    columns |= {answer: pa.array(votes[:, k], mask=np.isnan(votes[:, k])) for k, answer in enumerate(ANSWER_COLUMNS)}
+    columns |= {answer: pa.array(votes[:, k], from_pandas=True) for k, answer in enumerate(ANSWER_COLUMNS)}
     pq.write_table(pa.table(columns), path)

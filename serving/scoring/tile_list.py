@@ -11,7 +11,7 @@ from morph.catalogs.tables import is_table, open_tables
 from morph.catalogs.values import numbers, texts
 from morph.errors import InputError
 from morph.fits.planes import is_fits
-from morph.simulation.coadd import Tilename, write_band
+from morph.simulation.coadd_files import Tilename, write_band
 from morph.simulation.tile import TILENAME, simulate_tile
 from morph.surveys import Survey, get_survey
 from morph.tiles.tile import Tile

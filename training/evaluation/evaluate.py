@@ -76,7 +76,7 @@ class Evaluation:
 
     def _table(self) -> pa.Table:
         votes = pa.FixedSizeListArray.from_arrays(
-            pa.array(self.votes.ravel(), pa.float32(), mask=np.isnan(self.votes.ravel())), len(VOTE_COLUMNS)
+            pa.array(self.votes.ravel(), pa.float32(), from_pandas=True), len(VOTE_COLUMNS)
         )
         columns = {"id": pa.array(self.ids.astype(str)), "votes": votes}
         for name, width in _ANSWERS.items():

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from morph.errors import InputError
-from morph.simulation.contact_sheet import SHEET_ZOOM, check_sheet, contact_sheet, picture, write_sheet
+from morph.simulation.contact_sheet import SHEET_ZOOM, check_sheet, contact_sheet, render, write_sheet
 
 
 def test_a_sheet_shows_its_pictures_in_rows():
@@ -16,7 +16,7 @@ def test_a_sheet_shows_its_pictures_in_rows():
 def test_a_picture_does_not_depend_on_the_pixels_it_is_cut_in():
     """Flux per pixel falls with the square of the pixel's size; surface brightness does not."""
     fine = np.full((4, 4, 3), 0.1, dtype="float32")
-    np.testing.assert_array_equal(picture(fine, "sdss", 0.2), picture(4 * fine, "sdss", 0.4))
+    np.testing.assert_array_equal(render(fine, "sdss", 0.2), render(4 * fine, "sdss", 0.4))
 
 
 def test_a_sample_becomes_a_picture(sample, tmp_path):
@@ -27,6 +27,6 @@ def test_a_sample_becomes_a_picture(sample, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["sheet.txt", "nowhere/sheet.png"])
-def test_a_sheet_that_cannot_be_written_is_told_before_the_work(tmp_path, name):
+def test_a_sheet_that_cannot_be_written_is_reported_before_the_work(tmp_path, name):
     with pytest.raises(InputError, match="cannot be a picture"):
         check_sheet(tmp_path / name)

@@ -33,7 +33,7 @@ def test_correlated_noise_keeps_its_variance():
 
 
 def test_two_surveys_see_one_galaxy_differently(spiral, sdss, des):
-    small = spiral.moved(flux=0.1, radius=0.4)
+    small = spiral.scaled(flux=0.1, radius=0.4)
     first, second = observe(small, sdss, 1), observe(small, des, 1)
     assert first.magnitudes == pytest.approx(second.magnitudes, abs=1e-3)
     sizes = [measure(o.image.sum(axis=-1)).radius * o.survey.pixel_scale for o in (first, second)]

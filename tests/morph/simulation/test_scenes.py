@@ -51,6 +51,6 @@ def test_a_scene_cannot_be_changed_or_be_nonsense(spiral):
 
 
 def test_moving_a_scene_moves_its_companions_too(spiral, elliptical):
-    pair = replace(spiral, companions=(Companion(elliptical, 1.0, 0.0),)).moved(flux=0.5, radius=2.0)
+    pair = replace(spiral, companions=(Companion(elliptical, 1.0, 0.0),)).scaled(flux=0.5, radius=2.0)
     assert pair.radius == 2 * spiral.radius
     assert pair.companions[0].scene.flux == 0.5 * elliptical.flux

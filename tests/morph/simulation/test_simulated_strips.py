@@ -16,7 +16,7 @@ from astropy.table import Table
 from morph.errors import InputError
 from morph.fits.images import verify
 from morph.simulation import tile as tiles
-from morph.simulation.coadd import Mask, Tilename, write_band
+from morph.simulation.coadd_files import Mask, Tilename, write_band
 from morph.simulation.field import divide, draw_field, draw_strip
 from morph.simulation.tile import simulate_tile
 
@@ -54,8 +54,8 @@ def test_strips_join_into_what_astropy_writes_at_once(tmp_path, des):
 
 
 def test_noise_does_not_change_where_strips_meet(des):
-    camera, _ = draw_field(des, 256, 1, seed=3)
-    rows = np.concatenate([draw_strip(camera, *strip).image for strip in divide(camera, [], 32)])
+    conditions, _ = draw_field(des, 256, 1, seed=3)
+    rows = np.concatenate([draw_strip(conditions, *strip).image for strip in divide(conditions, [], 32)])
     across = np.array([np.corrcoef(rows[k, :, 1], rows[k + 1, :, 1])[0, 1] for k in range(255)])
     seams = np.arange(31, 255, 32)
     assert across[seams].mean() == pytest.approx(np.delete(across, seams).mean(), abs=0.08)

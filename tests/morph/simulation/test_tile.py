@@ -6,7 +6,7 @@ from astropy.table import Table
 
 from morph.decision_tree import ANSWER_COLUMNS
 from morph.errors import InputError
-from morph.simulation.coadd import Mask, Tilename
+from morph.simulation.coadd_files import Mask, Tilename
 from morph.simulation.tile import simulate_tile
 from morph.tiles.tile import Tile
 
@@ -108,7 +108,7 @@ def test_a_file_in_the_way_is_not_overwritten(tmp_path):
 
 @pytest.mark.real
 def test_headers_have_what_real_ones_have(real_data, tile):
-    """Every keyword of the real cutout that tells a reader something about the sky, the camera or the tile."""
+    """Every keyword of the real cutout that tells a reader something about the sky, the conditions or the tile."""
     provenance = {"SOFTVERS", "SOFTDATE", "SOFTAUTH", "SOFTINST", "AUTHOR", "ORIGIN", "DATE", "EUPSPROD", "EUPSVER"}
     provenance |= {"ATTNUM", "REQNUM", "DESFNAME", "TILEID", "FZDTHRSD", "COMMENT", "HISTORY", "", "EXTEND", "SIMPLE"}
     provenance |= {f"{word}{k}" for word in ("RESAMPT", "CENTERT", "PSCALET") for k in (1, 2)}

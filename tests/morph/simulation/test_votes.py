@@ -44,13 +44,13 @@ def test_no_feature_is_clearer_on_a_smaller_or_fainter_galaxy(shrink, dim, seed)
     scene = draw_scene(np.random.default_rng(seed), sdss, MIXES["balanced"])
     near = visibility(scene, sdss)
     # Smaller at the same surface brightness, or fainter at the same size.
-    for other in (scene.moved(shrink**2, shrink), scene.moved(flux=dim)):
+    for other in (scene.scaled(shrink**2, shrink), scene.scaled(flux=dim)):
         far = visibility(other, sdss)
         assert all(getattr(far, name) <= getattr(near, name) + 1e-9 for name in vars(near))
 
 
 def test_a_deeper_sharper_survey_shows_more_arms(spiral, sdss, des):
-    small = spiral.moved(flux=0.02, radius=0.35)
+    small = spiral.scaled(flux=0.02, radius=0.35)
     assert visibility(small, des).arms > visibility(small, sdss).arms
     assert chance(small, des, "has-spiral-arms_yes") > chance(small, sdss, "has-spiral-arms_yes")
 

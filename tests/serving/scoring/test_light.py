@@ -6,7 +6,7 @@ from astropy.io import fits
 from astropy.table import Table
 from scipy.ndimage import gaussian_filter
 
-from morph.simulation.coadd import Tilename, write_band
+from morph.simulation.coadd_files import Tilename, write_band
 from morph.stamps.photometry import MOFFAT_HALF_LIGHT
 from morph.stamps.signal_to_noise import signal_to_noise
 from morph.stamps.stamp_stream import stream_stamps
