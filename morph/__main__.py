@@ -1,6 +1,6 @@
-"""The one door: `morph VERB`.
+"""The command line: `morph VERB`.
 
-The only file that knows all three packages. A verb is imported when it is called, so that
+The only module that knows all three packages. A verb is imported when it is called, so that
 `morph --help` answers at once.
 """
 
@@ -17,17 +17,20 @@ from morph.signals import Terminated, stoppable
 
 #: verb: (module that holds its command, one line for the help).
 VERBS = {
-    "quickstart": ("morph.cli.quickstart", "See it all work: simulate, train, compare, serve, score, report."),
+    "quickstart": ("morph.cli.quickstart", "Run every step once: simulate, train, compare, serve, score, report."),
     "import": ("training.cli.import_", "Turn images and labels, or tiles and a catalogue, into a galaxies dataset."),
     "simulate": ("morph.cli.simulate", "Simulate labelled galaxies, or a whole survey tile with its catalogue."),
-    "pretrain": ("training.cli.pretrain", "Train a model from nothing on one or more datasets."),
+    "pretrain": ("training.cli.pretrain", "Train a model from scratch on one or more datasets."),
     "finetune": ("training.cli.finetune", "Adapt a model to another survey with a few labels."),
-    "transfer": ("training.cli.transfer", "Measure what labels of a new survey buy, and how many more to get."),
+    "transfer": (
+        "training.cli.transfer",
+        "Measure the gain from labels of a new survey, and how many more to get.",
+    ),
     "evaluate": ("training.cli.evaluate", "Measure a model on galaxies that it has not seen."),
-    "predict": ("training.cli.predict", "Infer what is not known of galaxies from what is, with its uncertainty."),
-    "compare": ("training.cli.compare", "Put runs side by side and say which differences are real."),
-    "sync": ("training.cli.sync", "Send to MLflow what could not be logged when it did not answer."),
-    "report": ("training.cli.report", "Make one page of pictures: galaxies, runs, the strangest objects."),
+    "predict": ("training.cli.predict", "Predict missing properties of galaxies from known ones, with uncertainties."),
+    "compare": ("training.cli.compare", "Compare runs, and report which differences are statistically significant."),
+    "sync": ("training.cli.sync", "Send to MLflow what could not be logged while its server did not answer."),
+    "report": ("training.cli.report", "Make one page of pictures: galaxies, runs, the most anomalous objects."),
     "export": ("serving.cli.export", "Write a model as a SavedModel for TensorFlow Serving."),
     "deploy": ("serving.cli.deploy", "Put an exported model on stock TensorFlow Serving: write, check, size."),
     "serve": ("serving.cli.serve", "Serve an exported model over gRPC."),
@@ -36,7 +39,7 @@ VERBS = {
 }
 
 
-#: Verbs whose only result is what they print: where nobody reads it any more, they stop.
+#: Verbs whose only result is what they print, which stop when their output is closed.
 STREAMING = {"classify"}
 
 
@@ -67,8 +70,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run one verb. A user's mistake is one sentence and exit status 2, never a traceback; so is what the operating
-    system, a disk or a store of runs refuses. Ctrl-C ends with 130 and SIGTERM with 143."""
+    """Run one verb. A user's mistake, and an error of the operating system, a disk or a store of runs, is one sentence
+    and exit status 2, never a traceback. Ctrl-C ends with 130 and SIGTERM with 143."""
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if not STREAMING & {*sys.argv[1:2]}:
         ignore_closed_pipes()
@@ -78,14 +81,14 @@ def main() -> None:
             code = cli(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except InputError as error:
-        sys.exit(_complain(str(error)))
+        sys.exit(_print_error(str(error)))
     except click.ClickException as error:
-        sys.exit(_complain(error.format_message(), help_of=getattr(error, "ctx", None)))
+        sys.exit(_print_error(error.format_message(), help_of=getattr(error, "ctx", None)))
     except (KeyboardInterrupt, click.exceptions.Abort) as stop:
         # Click raises Abort from the KeyboardInterrupt, which may say what is left of the work.
         cause = stop.__cause__ or stop
         _end_workers()
-        _complain(str(cause) or "Stopped. What was finished is kept; the same command goes on from there.")
+        _print_error(str(cause) or "Stopped. What was finished is kept; the same command goes on from there.")
         sys.exit(143 if any(isinstance(each, Terminated) for each in causes(stop)) else 130)
     except BrokenPipeError:
         sys.stderr.close()
@@ -94,17 +97,17 @@ def main() -> None:
         said = describe(error)
         if said is None:
             raise
-        sys.exit(_complain(said))
+        sys.exit(_print_error(said))
 
 
 def _end_workers() -> None:
-    """End processes that share the work and that nobody has ended yet; Python would wait for what they do."""
+    """Kill processes that still share the work; Python would wait for them to finish."""
     if multiprocessing := sys.modules.get("multiprocessing"):
         for process in multiprocessing.active_children():
             process.kill()
 
 
-def _complain(sentence: str, help_of: click.Context | None = None) -> int:
+def _print_error(sentence: str, help_of: click.Context | None = None) -> int:
     hint = f" See `{help_of.command_path} --help`." if help_of else ""
     click.echo(f"morph: {sentence}{hint}", err=True)
     return 2

@@ -27,8 +27,8 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def atomic(path: str | Path, what: str = "", replace: bool = True) -> Iterator[Path]:
     """A name to build a file or folder under, which is moved to `path` when the block ends well.
 
-    Whatever else happens, an exception, Ctrl-C or a full disk, nothing of it is left, and what was at `path` before is
-    as it was. Where `path` is a link, what it leads to is replaced.
+    On an exception, Ctrl-C or a full disk nothing of it is left, and what was at `path` before is unchanged. Where
+    `path` is a link, its target is replaced.
 
     >>> with atomic("table.csv") as building:  # doctest: +SKIP
     ...     building.write_text("id,ra,dec")
@@ -55,42 +55,42 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]
     said = f"{what} cannot be written to '{parent}'" if what else f"'{paths[0]}' cannot be written"
     try:
-        workshop, lock = _claim(targets[0])
+        building, lock = _lock_folder(targets[0])
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{said}: a part of its path is a file.") from error
     except OSError as error:
-        raise _refused(said, targets[0], error.strerror or str(error)) from error
+        raise _write_error(said, targets[0], error.strerror or str(error)) from error
     try:
-        yield [workshop / target.name for target in targets]
+        yield [building / target.name for target in targets]
         with held_back():
             for target in targets:
-                _put(workshop / target.name, target, replace)
+                _put(building / target.name, target, replace)
         missing = []
     except (FileExistsError, InputError):
         raise
     except Exception as error:
-        reason = storage_problem(error, workshop)
+        reason = storage_problem(error, building)
         if reason is None:
             raise
-        raise _refused(said, targets[0], reason) from error
+        raise _write_error(said, targets[0], reason) from error
     finally:
         with held_back():
-            shutil.rmtree(workshop, ignore_errors=True)
+            shutil.rmtree(building, ignore_errors=True)
             os.close(lock)
             for folder in missing:
-                with suppress(OSError):  # somebody else's files are in it by now
+                with suppress(OSError):  # another command has written files there
                     folder.rmdir()
 
 
-def _refused(said: str, target: Path, reason: str) -> InputError:
+def _write_error(said: str, target: Path, reason: str) -> InputError:
     left = "what was there before is untouched" if target.exists() else "nothing half-written is left"
     return InputError(f"{said} ({reason}); {left}.")
 
 
-def _claim(target: Path) -> tuple[Path, int]:
-    """An empty folder beside `target` that is nobody else's, and the open file that locks it."""
+def _lock_folder(target: Path) -> tuple[Path, int]:
+    """An empty folder beside `target` that no other command uses, and the open file that locks it."""
     for number in range(AT_ONCE):
-        folder = _workshop(target, number)
+        folder = _building_folder(target, number)
         with suppress(OSError):  # a file by this name is of an earlier version
             folder.unlink()
         try:
@@ -109,7 +109,7 @@ def _claim(target: Path) -> tuple[Path, int]:
     raise BlockingIOError(errno.EAGAIN, f"{AT_ONCE} commands write there already")
 
 
-def _workshop(target: Path, number: int) -> Path:
+def _building_folder(target: Path, number: int) -> Path:
     return target.with_name(f".{target.name}.building{f'-{number}' if number else ''}")
 
 
@@ -152,7 +152,7 @@ def _recover(folder: Path, target: Path) -> None:
 def _remove_abandoned(target: Path, first: int) -> None:
     """Remove what commands left that were killed while they wrote beside others."""
     for number in range(first, AT_ONCE):
-        folder = _workshop(target, number)
+        folder = _building_folder(target, number)
         try:
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
@@ -165,8 +165,8 @@ def _remove_abandoned(target: Path, first: int) -> None:
             os.close(lock)
 
 
-def _old(workshop: Path, target: Path) -> Path:
-    return workshop / f".{target.name}.old"
+def _old(building: Path, target: Path) -> Path:
+    return building / f".{target.name}.old"
 
 
 def _put(new: Path, target: Path, replace: bool) -> None:
@@ -191,7 +191,7 @@ def _put(new: Path, target: Path, replace: bool) -> None:
 
 
 def _exchange(new: Path, target: Path) -> bool:
-    """Put a folder in the place of another; whether that was not put there by somebody else just now."""
+    """Put a folder in the place of another; False where another command has put one there meanwhile."""
     old = _old(new.parent, target)
     shutil.rmtree(old, ignore_errors=True)
     try:
@@ -199,7 +199,7 @@ def _exchange(new: Path, target: Path) -> bool:
             target.rename(old)
         new.rename(target)
     except BaseException as error:
-        # Fails only where somebody else's is there meanwhile, which would have replaced the old one anyway.
+        # Fails only where another command's is there meanwhile, which would have replaced the old one anyway.
         with suppress(OSError):
             old.rename(target)
         if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):

@@ -58,9 +58,9 @@ SPLITS = ("train", "validation", "test")
 class Galaxy:
     """One row of a dataset, as an importer or a simulation hands it to a `GalaxiesWriter`.
 
-    `votes` is float32 [vote columns] (see `morph.decision_tree`), NaN where nobody was asked. `properties` has any
-    of `PROPERTIES`; `pixel_scale` is that of the stored stamp. `vote_kind` is one of `morph.votes.VOTE_KINDS`, or
-    empty where that is not known. `zero_points` says where the image's come from, in words; empty for pictures.
+    `votes` is float32 [vote columns] (see `morph.decision_tree`), NaN where a question was not asked. `properties` has
+    any of `PROPERTIES`; `pixel_scale` is that of the stored stamp. `vote_kind` is one of `morph.votes.VOTE_KINDS`, or
+    empty where it is unknown. `zero_points` is the source of the image's zero points, in words; empty for pictures.
     """
 
     id: str
@@ -147,7 +147,7 @@ class GalaxiesWriter:
             )
         if not _possible(galaxy.votes):
             raise InputError(
-                f"Galaxy '{galaxy.id}' has votes below 0 or without limit; give NaN where nobody was asked."
+                f"Galaxy '{galaxy.id}' has votes below 0 or without limit; give NaN where a question was not asked."
             )
         self._ids.add(galaxy.id)
         self._rows.append(galaxy)

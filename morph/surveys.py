@@ -58,7 +58,7 @@ class Survey:
         return flux / (10 * np.sqrt(area))
 
 
-#: By name. A new one goes behind the others: models remember their surveys by place (`morph.domain_shift.sample`).
+#: By name. Add a new survey at the end: models store their surveys by position (`morph.domain_shift.sample`).
 SURVEYS = {
     survey.name: survey
     for survey in (
@@ -131,10 +131,10 @@ SURVEYS = {
 }
 
 
-#: Images of no survey that is known. Their pixel scale and zero point are their headers', their seeing is measured.
+#: Images of an unknown survey. Pixel scale and zero point are from their headers, the seeing is measured.
 UNKNOWN = Survey("unknown", "survey not known", ("g", "r", "i"), np.nan, np.nan, (np.nan,) * 3, (np.nan,) * 3)
 
-#: The channels of images of no known survey that lack i but have z, as the Legacy Surveys' do.
+#: The channels of an unknown survey's images that have z and not i, like those of the Legacy Surveys.
 WITH_Z = ("g", "r", "z")
 
 

@@ -24,7 +24,7 @@ INSTEAD = {
     r"\bwhat is (not )?known of\b": "known / missing properties",
     r"\btwins?\b": "embedded server; asyncio client",
     r"\b(is gone|goes away|went away)\b": "disconnected",
-    r"\b(is|are) no (table|galaxy|number|angle|list|model|dataset|picture|image|file|folder)s?\b": "is not a",
+    r"(?<!there )\b(is|are) no (table|galaxy|number|angle|list|model|dataset|picture|image|file|folder)s?\b": "not a",
     r"\b(nobody|somebody|whoever)\b": "not asked; a person's role",
     r"\bin sight\b": "informed by test-set results",
     r"\btoo (shy|sure)\b": "under-confident, over-confident",

@@ -1,6 +1,6 @@
 """`morph quickstart`: everything once, on simulated galaxies, with the commands that did it.
 
-It knows no package: every step is a verb of the one door, printed as it would be typed.
+It imports no other package: every step is a verb of the command line, printed as it would be typed.
 """
 
 import io
@@ -17,8 +17,8 @@ import numpy as np
 
 from morph.errors import InputError
 
-#: The three ways that are measured: what each run is called, and the model's name.
-WAYS = {
+#: The three models that are measured: the run's name, and the model's name.
+MODELS = {
     "direct": "models:/morph@sdss",
     "from-scratch": "models:/morph@from-scratch",
     "finetuned": "models:/morph@finetuned",
@@ -33,13 +33,13 @@ CUTOUTS = 6
 )
 @click.option("--galaxies", type=click.IntRange(100), default=1200, show_default=True, help="How many to simulate.")
 @click.option(
-    "--labels", type=click.IntRange(30), default=300, show_default=True, help="How many of them to learn from."
+    "--labels", type=click.IntRange(30), default=300, show_default=True, help="How many of them to train on."
 )
 @click.option("--epochs", type=click.IntRange(2), default=40, show_default=True, help="Of training from scratch.")
 @click.option("--tile-size", type=click.IntRange(500), default=2000, show_default=True, help="Pixels on a side.")
 @click.option("--seed", default=7, show_default=True, help="Of everything that is drawn at random.")
 def command(to: Path, galaxies: int, labels: int, epochs: int, tile_size: int, seed: int) -> None:
-    """See it all work, on simulated DES galaxies and with the weights that ship, in about six minutes.
+    """Run every step once, on simulated DES galaxies and with the weights that ship, in about six minutes.
 
     Simulates a labelled sample and a survey tile; measures the SDSS weights applied directly, training from scratch
     on some labels, and fine-tuning on the same; registers the best, serves it, classifies over gRPC, scores the
@@ -48,48 +48,23 @@ def command(to: Path, galaxies: int, labels: int, epochs: int, tile_size: int, s
     began = time.monotonic()
     if len(shlex.split(str(to))) != 1:
         raise InputError(f"--to '{to}' should have no spaces or quotes in it: the steps are shown as they are typed.")
-    sample, tile, serving, scores = to / "des", to / "tile", to / "serving", to / "scores"
-    report = to / "report.html"
+    sample, tile, scores, report = to / "des", to / "tile", to / "scores", to / "report.html"
     to.mkdir(parents=True, exist_ok=True)
 
-    _say("1. A labelled sample and a survey tile, simulated as the Dark Energy Survey sees them")
+    _say("1. A labelled sample and a survey tile, simulated for the Dark Energy Survey")
     _morph(f"simulate galaxies --survey des --number {galaxies} --seed {seed} --to {sample}")
     _morph(f"simulate tile --survey des --size {tile_size} --seed {seed} --to {tile}")
-
-    _say(f"2. The weights that ship know SDSS; {labels} labels of the new survey, from scratch and by fine-tuning")
-    common = f"--labels {labels} --seed {seed} --survey des"
-    _morph(
-        f"pretrain {sample} {common} --epochs {epochs} --batch-size 32 --name from-scratch --alias from-scratch "
-        f"--to {to / 'from-scratch.keras'}"
-    )
-    _morph(
-        f"finetune {WAYS['direct']} {sample} {common} --epochs {max(2, epochs * 3 // 8)} --name finetuned "
-        f"--alias finetuned --to {to / 'finetuned.keras'}"
-    )
-
-    _say("3. The champion is who is best on the validation galaxies; the test galaxies are looked at once")
-    for name, model in WAYS.items():
-        _morph(f"evaluate {model} {sample} --split validation --run {name}-validation", quiet=True)
-    validation = " ".join(f"{name}-validation" for name in WAYS)
-    # The weights that ship hold the title until others beat them by more than the noise.
-    for contest in ("direct-validation", validation):
-        _morph_unless_refused(f"compare {contest} --promote")
-    for name, model in WAYS.items():
-        _morph(f"evaluate {model} {sample} --run {name}", quiet=True)
-    _morph(f"compare {' '.join(WAYS)}")
-
+    _say(f"2. The weights that ship (SDSS); {labels} labels of the new survey, from scratch and by fine-tuning")
+    _train(sample, to, f"--labels {labels} --seed {seed} --survey des", epochs)
+    _say("3. The best on the validation galaxies becomes the champion; the test galaxies are used once")
+    _promote(sample)
     _say("4. The champion as a server, and a client")
-    _morph(f"export models:/morph@champion --to {serving}")
-    cutouts = _write_cutouts(sample, to / "cutouts")
-    with running_server(serving) as address:
-        _morph(f"classify {cutouts} --survey des --server {address}", typed=f"classify {cutouts} --server {address}")
-
+    _serve(sample, to)
     _say("5. A survey tile to a catalogue")
     catalogue = next(iter(sorted(tile.glob("*_catalogue.fits"))))
     _morph(f"score {tile} --catalog {catalogue} --model models:/morph@champion --out {scores} --overwrite")
-
     _say("6. One page of pictures")
-    runs = " ".join(f"--runs {name}" for name in WAYS)
+    runs = " ".join(f"--runs {name}" for name in MODELS)
     _morph(
         f"report --galaxies {sample} --model models:/morph@champion {runs} --scores {scores} --tile {tile} "
         f"--to {report}"
@@ -97,6 +72,39 @@ def command(to: Path, galaxies: int, labels: int, epochs: int, tile_size: int, s
     click.echo()
     click.secho(f"Done in {(time.monotonic() - began) / 60:.1f} minutes. Open {report} in a browser.", bold=True)
     click.echo("Now with your own data: morph import MY-IMAGES --labels MY-LABELS.csv --survey des --to mine")
+
+
+def _train(sample: Path, to: Path, common: str, epochs: int) -> None:
+    """Train on some labels from scratch, and fine-tune the weights that ship on the same."""
+    _morph(
+        f"pretrain {sample} {common} --epochs {epochs} --batch-size 32 --name from-scratch --alias from-scratch "
+        f"--to {to / 'from-scratch.keras'}"
+    )
+    _morph(
+        f"finetune {MODELS['direct']} {sample} {common} --epochs {max(2, epochs * 3 // 8)} --name finetuned "
+        f"--alias finetuned --to {to / 'finetuned.keras'}"
+    )
+
+
+def _promote(sample: Path) -> None:
+    """Promote the best model by the validation galaxies, and compare all by the test galaxies."""
+    for name, model in MODELS.items():
+        _morph(f"evaluate {model} {sample} --split validation --run {name}-validation", quiet=True)
+    validation = " ".join(f"{name}-validation" for name in MODELS)
+    # The weights that ship stay the champion until others are significantly better.
+    for candidates in ("direct-validation", validation):
+        _try_morph(f"compare {candidates} --promote")
+    for name, model in MODELS.items():
+        _morph(f"evaluate {model} {sample} --run {name}", quiet=True)
+    _morph(f"compare {' '.join(MODELS)}")
+
+
+def _serve(sample: Path, to: Path) -> None:
+    """Export and serve the champion, and classify some cutouts over gRPC."""
+    _morph(f"export models:/morph@champion --to {to / 'serving'}")
+    cutouts = _write_cutouts(sample, to / "cutouts")
+    with running_server(to / "serving") as address:
+        _morph(f"classify {cutouts} --survey des --server {address}", typed=f"classify {cutouts} --server {address}")
 
 
 def _say(what: str) -> None:
@@ -113,8 +121,8 @@ def _morph(words: str, quiet: bool = False, typed: str | None = None) -> None:
         cli.main(shlex.split(words), prog_name="morph", standalone_mode=False)
 
 
-def _morph_unless_refused(words: str) -> None:
-    """`_morph`, where a refusal is an answer too."""
+def _try_morph(words: str) -> None:
+    """`_morph`, whose error is printed and does not end the command."""
     try:
         _morph(words, quiet=True)
     except InputError as refusal:

@@ -57,7 +57,7 @@ def galaxies(
 
 
 @command.command("tile", short_help="One coadd tile with its catalogue.")
-@click.option("--survey", default="des", show_default=True, help="Whose camera looks: des, sdss, decals or lsst.")
+@click.option("--survey", default="des", show_default=True, help="The survey to simulate: des, sdss, decals or lsst.")
 @click.option("--size", default=2000, show_default=True, help="Pixels on a side, 128 to 10000.")
 @click.option("--galaxies", type=int, help="Galaxies in the catalogue; as many as the sky has if not given.")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")

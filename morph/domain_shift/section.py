@@ -1,4 +1,4 @@
-"""The section of a report that says how far galaxies are from those that taught the model."""
+"""The section of a report on the domain shift."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ def section_of_scores(scores: str | Path) -> Section | None:
     """What `morph score` left beside its score files; None where there is nothing."""
     folder = Path(scores) if Path(scores).is_dir() else Path(scores).parent
     try:
-        told = json.loads((folder / "_domain-shift.json").read_text())["lines"]
+        sentences = json.loads((folder / "_domain-shift.json").read_text())["lines"]
     except (OSError, ValueError, KeyError):
         return None
     drawn = folder / "_domain-shift.png"
@@ -30,8 +30,8 @@ def section_of_scores(scores: str | Path) -> Section | None:
     if drawn.is_file():
         data = base64.b64encode(drawn.read_bytes()).decode()
         shown = f'<figure class="pixels"><img src="data:image/png;base64,{data}" alt="{escape(TITLE)}"></figure>'
-    return Section(TITLE, shown + _paragraphs(told))
+    return Section(TITLE, shown + _paragraphs(sentences))
 
 
-def _paragraphs(told: list[str]) -> str:
-    return "".join(f"<p>{escape(line)}</p>" for line in told)
+def _paragraphs(sentences: list[str]) -> str:
+    return "".join(f"<p>{escape(line)}</p>" for line in sentences)

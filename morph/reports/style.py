@@ -1,6 +1,6 @@
-"""How figures look, whoever draws them.
+"""The style of all figures.
 
-Colours are those of Okabe & Ito (2008), which colour-blind readers tell apart.
+Colours are those of Okabe & Ito (2008), which colour-blind readers can distinguish.
 """
 
 import io

@@ -72,10 +72,10 @@ def contact_sheet(pictures: list[np.ndarray], columns: int = 10, gap: int = 2) -
 
     Raises
     ------
-    InputError : there are no pictures.
+    InputError : no picture is given.
     """
     if not pictures:
-        raise InputError("There is no galaxy to show; simulate at least one.")
+        raise InputError("The set is empty; simulate at least one galaxy.")
     size = pictures[0].shape[0] + gap
     rows = -(-len(pictures) // columns)
     sheet = np.full((rows * size, min(columns, len(pictures)) * size, 3), 40, dtype="uint8")

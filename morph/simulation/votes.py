@@ -61,7 +61,7 @@ HALF_SEEN_SIGNAL = 12.0
 
 @dataclass(frozen=True)
 class Visibility:
-    """How many of those who look see each feature of a galaxy, 0 to 1."""
+    """The fraction of volunteers who see each feature of a galaxy, 0 to 1."""
 
     arms: float = 0.0
     bar: float = 0.0
@@ -171,7 +171,7 @@ def answer_probabilities(scene: Scene, survey: Survey) -> np.ndarray:
         if scene.kind == "edge-on"
         else 0.55 * _rise(0.36 / max(seen_ratio, 0.05), 1.25, 8)
     )
-    # Whoever saw features at all has most often seen the arms.
+    # Volunteers who see features at all have most often seen the arms.
     arms = 0.12 + 0.86 * _sharpen(view.arms, 8.0) if scene.arms else 0.18 + 0.25 * view.clumps + 0.3 * view.tails
     bar_strength = 0.0 if not scene.bar else view.bar * (0.4 + 0.9 * scene.bar.length)
     bar = ordinal(_sharpen(min(bar_strength, 0.98), 2.0), (0.42, 0.8), 0.11)[::-1]
@@ -255,7 +255,7 @@ def draw_votes(
 
     Returns
     -------
-    float32 [vote columns], NaN where nobody was asked, and for coarse answers, which the shared tree never asks.
+    float32 [vote columns], NaN where a question was not asked and for coarse answers, which the tree never asks.
     """
     if volunteers is None:
         volunteers = max(5, round(rng.normal(VOLUNTEERS, SCATTER)))
