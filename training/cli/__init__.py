@@ -1,1 +1,1 @@
-"""The verbs of `morph` that learn: one file each."""
+"""The verbs of `morph` that train and evaluate: one file each."""

@@ -14,7 +14,7 @@ from training.experiments.train import train
     type=click.Choice(["nothing", "statistics", "encoder"]),
     default="statistics",
     show_default=True,
-    help="What keeps its weights: nothing, the batch-normalisation statistics, or the whole encoder.",
+    help="The part that keeps its weights: nothing, the batch-normalisation statistics, or the whole encoder.",
 )
 @click.option(
     "--layer-decay",
@@ -32,7 +32,8 @@ def command(
     """Adapt MODEL to the training split of one or more datasets.
 
     MODEL is a .keras file, a folder with one, or an MLflow URI; models:/morph@sdss are the weights that ship. The
-    anomaly score is taught anew what is normal on the datasets' validation galaxies, if there are enough of them.
+    anomaly score gets a new reference of normal galaxies from the datasets' validation splits, if they are large
+    enough.
 
     \b
     morph finetune models:/morph@sdss my-survey --labels 300 --to adapted.keras --alias champion

@@ -1,4 +1,4 @@
-"""`morph pretrain`: train a model from nothing."""
+"""`morph pretrain`: train a model from scratch."""
 
 import click
 
@@ -15,14 +15,14 @@ def command(
     steps: int | None,
     options: Options,
 ) -> None:
-    """Train a model from nothing on the training split of one or more datasets.
+    """Train a model from scratch on the training split of one or more datasets.
 
     Every galaxy belongs to the training (70 %), validation (10 %) or test split (20 %) by its id, the same in every
     dataset; test galaxies are never touched here. The run is tracked in MLflow, its model saved and then registered as
     `morph`. An interrupted run goes on where it stopped when the same command is given again; so does one whose model
     could not be registered. Raw and debiased votes are not trained on together.
 
-    A weight behind a dataset's name has it drawn from more often: gz1:2.
+    A weight after a dataset's name changes how often it is sampled: gz1:2.
 
     \b
     morph pretrain gz1 gz2 --unlabelled sdss-unlabelled --to sdss.keras --alias sdss

@@ -1,4 +1,4 @@
-"""`morph report`: one page of pictures."""
+"""`morph report`: one HTML page of results."""
 
 from pathlib import Path
 
@@ -6,20 +6,20 @@ import click
 
 
 @click.command(name="report")
-@click.option("--galaxies", "dataset", metavar="DATASET", help="Galaxies to show with the model's answers.")
-@click.option("--model", metavar="MODEL", help="The model that answers; needed with --galaxies.")
+@click.option("--galaxies", "dataset", metavar="DATASET", help="Galaxies to show with the model's predictions.")
+@click.option("--model", metavar="MODEL", help="The model; needed with --galaxies.")
 @click.option(
     "--split",
     type=click.Choice(["test", "validation", "train", "all"]),
     default="test",
     show_default=True,
-    help="Which side of the dataset's split to show.",
+    help="The part of the dataset's split to show.",
 )
 @click.option("--runs", multiple=True, metavar="NAME", help="A run to compare, by name or id; repeat for several.")
 @click.option("--experiment", metavar="NAME", help="Compare the newest runs of this MLflow experiment.")
 @click.option("--scores", type=click.Path(path_type=Path), help="A score file, or a folder of them.")
 @click.option("--tile", metavar="TILE", help="The images of one of the scored tiles: a file, a folder or a glob.")
-@click.option("--survey", help="The survey of that tile [as its files say].")
+@click.option("--survey", help="The survey of that tile [from its files].")
 @click.option("--title", default="What the model sees", show_default=True, help="The page's title.")
 @click.option("--to", type=click.Path(path_type=Path), default="report.html", show_default=True, help="The file.")
 def command(
@@ -34,8 +34,8 @@ def command(
     title: str,
     to: Path,
 ) -> None:
-    """Write one self-contained page: galaxies with their answers, reconstructions, runs compared, the strangest
-    objects, a scored tile, and where everything comes from.
+    """Write one self-contained page: galaxies with their predictions, reconstructions, runs compared, the most
+    anomalous objects, a scored tile, and where everything comes from.
 
     A section appears when its input is given.
 

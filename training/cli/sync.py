@@ -1,14 +1,14 @@
-"""`morph sync`: send to MLflow what could not be logged."""
+"""`morph sync`: send to MLflow the records that could not be logged."""
 
 import click
 
 
 @click.command(name="sync")
 def command() -> None:
-    """Send to MLflow what could not be logged when it did not answer.
+    """Send to MLflow the records that could not be logged while it did not answer.
 
-    A training neither stops nor waits where an MLflow server goes away: what it has to log is kept in mlruns/unsent,
-    below the current directory, and sent by this, in its order, to the store that it was meant for.
+    A training neither stops nor waits while an MLflow server does not answer: its records are kept in mlruns/unsent,
+    below the current directory, and this verb sends them, in order, to their store.
     """
     from training.experiments.outbox import send_all
 

@@ -149,7 +149,7 @@ class Comparison:
         return f"On {what}, {name} is {' and '.join(parts)}; {n}, 95 % intervals of paired differences."
 
     def difference(self, i: int, j: int, name: str) -> Estimate:
-        """Run j minus run i, with the interval of the paired bootstrap."""
+        """Run j minus run i in the figure `name`, with the interval of the paired bootstrap."""
         if (i, j) in self.differences:
             return self.differences[i, j][name]
         figure = self.differences[j, i][name]
@@ -214,7 +214,11 @@ def is_reported(name: str) -> bool:
 
 
 def figure_in_words(name: str) -> str:
-    """The name of a figure in words: ``bar/balanced-accuracy`` is "balanced accuracy on bar"."""
+    """The name of a figure in words.
+
+    >>> figure_in_words("bar/balanced-accuracy")
+    'balanced accuracy on bar'
+    """
     question, figure = name.split("/")
     return f"{figure.replace('-', ' ')} on {_question_in_words(question)}"
 

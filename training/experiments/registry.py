@@ -179,7 +179,17 @@ DESCRIPTION = (
 def log_classifier(
     run: Run, classifier, register_as: str | None = MODEL_NAME, aliases: Iterable[str] = ()
 ) -> int | None:
-    """Log a classifier with its run and register it; returns the new version, or None if not registered."""
+    """Log a classifier with its run and register it.
+
+    Parameters
+    ----------
+    run, classifier : see `log_model`.
+    register_as, aliases : see `register`; None does not register it.
+
+    Returns
+    -------
+    The new version, or None.
+    """
     logged = log_model(run, classifier)
     return None if register_as is None else register(logged, run.id, register_as, aliases)
 
@@ -226,8 +236,22 @@ def log_model(run: Run, classifier) -> tuple[str, str]:
 
 
 def register(logged: tuple[str, str], run_id: str, name: str = MODEL_NAME, aliases: Iterable[str] = ()) -> int:
-    """Register what `log_model` logged with a run; returns the new version. InputError where MLflow does not
-    answer."""
+    """Register a logged model.
+
+    Parameters
+    ----------
+    logged : what `log_model` returned.
+    run_id : the run.
+    name, aliases : of the registered model, and of the new version.
+
+    Returns
+    -------
+    The new version.
+
+    Raises
+    ------
+    InputError : MLflow does not answer.
+    """
     import mlflow
 
     ready()

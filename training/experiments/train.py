@@ -103,10 +103,9 @@ def train(
     ----------
     classifier : the model to train, in place.
     task, recipe : the data, and how to train.
-    to : the `.keras` file to write.
-    alias : for the registered version; none if None.
-    parent : the name of the model whose weights `classifier` starts from.
-    parent_votes : whether the parent predicts raw or debiased votes (see `morph.votes`).
+    to, alias : the `.keras` file to write, and an alias for the registered version.
+    parent, parent_votes : the model whose weights `classifier` starts from, and whether it predicts raw or debiased
+        votes (see `morph.votes`).
 
     Raises
     ------
@@ -145,10 +144,9 @@ def train(
     except Exception as error:
         if not saved:
             raise
-        why = first_line(error)
         raise InputError(
-            f"The trained model is saved as {to}, but MLflow did not accept it ({why}); the same command registers it "
-            f"without training again."
+            f"The trained model is saved as {to}, but MLflow did not accept it ({first_line(error)}); the same "
+            f"command registers it without training again."
         ) from error
     click.echo(f"Saved {to}; registered as models:/{tracking.MODEL_NAME}/{version}.", err=True)
     unfinished.remove()

@@ -42,6 +42,11 @@ def labels_needed(labels: np.ndarray, values: np.ndarray, wanted: np.ndarray) ->
     Returns
     -------
     [...]: labels; infinite where the curve never gets there, the first budget where it starts above.
+
+    Examples
+    --------
+    >>> float(labels_needed(np.array([100, 400]), np.array([0.5, 0.7]), np.array(0.6)).round())
+    200.0
     """
     curve, log = rising(values), np.log(np.asarray(labels, dtype=float))
     wanted = np.asarray(wanted, dtype=float)

@@ -44,7 +44,11 @@ class Trial:
 
 
 def budgets_of(text: str) -> list[int]:
-    """``0,50,100`` as numbers, in order and each once. InputError on anything else."""
+    """``0,50,100`` as numbers, in order and each once. InputError on anything else.
+
+    >>> budgets_of("300,50,50")
+    [50, 300]
+    """
     try:
         budgets = sorted({int(word.replace("_", "")) for word in text.split(",") if word.strip()})
     except ValueError:
@@ -75,7 +79,22 @@ def check_folder(to: Path) -> None:
 
 
 def trials_of(budgets: Sequence[int], methods: Sequence[str], repeats: int) -> list[Trial]:
-    """All trials, small budgets first, so that a curve takes shape early."""
+    """All trials, small budgets first, so that a curve takes shape early.
+
+    Parameters
+    ----------
+    budgets, methods : as `budgets_of` and `methods_of` return them.
+    repeats : random samples of galaxies for each.
+
+    Returns
+    -------
+    One trial for each of them, after that of the source as it is, where 0 is a budget.
+
+    Examples
+    --------
+    >>> [trial.name for trial in trials_of([0, 50], ["finetuned"], 2)]
+    ['transfer direct', 'transfer finetuned 50 #0', 'transfer finetuned 50 #1']
+    """
     direct = [Trial("direct", 0, 0)] if 0 in budgets else []
     return direct + [
         Trial(method, labels, repeat)

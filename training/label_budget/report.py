@@ -18,7 +18,13 @@ WIDTH = 100
 
 
 def save(summary: Summary, to: Path, title: str) -> None:
-    """Write the folder, whole or not at all."""
+    """Write the folder `to` atomically.
+
+    Parameters
+    ----------
+    summary, title : the results, and the title of their plot.
+    to : the folder.
+    """
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet

@@ -26,7 +26,7 @@ from training.label_budget.trials import (
     fingerprint,
     fitting_budgets,
     run_trials,
-    train_and_answer,
+    train_and_predict,
     weights_digest,
 )
 
@@ -102,8 +102,8 @@ def _beforehand(source, model: str, target: Target, name: str) -> list[str]:
 
 
 def _answer(model: str, dataset: str, trial: Trial, recipe: Recipe) -> dict[str, np.ndarray]:
-    """`train_and_answer` in a process that has loaded nothing yet."""
-    return train_and_answer(trial, recipe, load_model(model), Target.of(Galaxies.open(dataset)))
+    """`train_and_predict` in a process that has loaded nothing yet."""
+    return train_and_predict(trial, recipe, load_model(model), Target.of(Galaxies.open(dataset)))
 
 
 def _parent(experiment: str, key: str, params: dict[str, str]) -> str | None:

@@ -118,7 +118,18 @@ def weights_digest(classifier: Classifier) -> str:
 
 
 def fingerprint(trial: Trial, source: str, target: Target, recipe: Recipe) -> str:
-    """The key of a trial: a hash of its source, its galaxies, the galaxies it is evaluated on, and its recipe."""
+    """The key of a trial: a hash of its source, its galaxies, the galaxies it is evaluated on, and its recipe.
+
+    Parameters
+    ----------
+    trial, recipe : the training.
+    source : the `weights_digest` of the source.
+    target : the galaxies.
+
+    Returns
+    -------
+    24 hexadecimal digits.
+    """
     # A model trained from scratch is the same for every source.
     origin = "" if trial.method == "scratch" else source
     how = {"direct": {}, "frozen": {"seed": trial.repeat}}.get(trial.method, recipe.parameters())
@@ -127,7 +138,17 @@ def fingerprint(trial: Trial, source: str, target: Target, recipe: Recipe) -> st
 
 
 def train_trial(trial: Trial, source: Classifier, target: Target, recipe: Recipe) -> Classifier:
-    """The classifier of a trial."""
+    """Train the classifier of a trial.
+
+    Parameters
+    ----------
+    trial, recipe : method, labels and seed, and how to train.
+    source, target : the model to start from, and the galaxies.
+
+    Returns
+    -------
+    The trained classifier; the source itself for "direct".
+    """
     survey = target.train.survey
     if trial.method == "direct":
         return source
@@ -146,8 +167,8 @@ def train_trial(trial: Trial, source: Classifier, target: Target, recipe: Recipe
     return classifier
 
 
-def train_and_answer(trial: Trial, recipe: Recipe, source: Classifier, target: Target) -> dict[str, np.ndarray]:
-    """Train the model of a trial, and predict the test galaxies."""
+def train_and_predict(trial: Trial, recipe: Recipe, source: Classifier, target: Target) -> dict[str, np.ndarray]:
+    """Predictions for the test galaxies of the classifier that `train_trial` returns."""
     return ask(train_trial(trial, source, target, recipe), target.test.images)
 
 
@@ -177,7 +198,7 @@ def run_trials(
     -------
     {trial: evaluation}, in the order of the plan.
     """
-    answer = answer or partial(train_and_answer, source=source, target=target)
+    answer = answer or partial(train_and_predict, source=source, target=target)
     digest = weights_digest(source)
     known = finished(experiment)
     evaluations: dict[Trial, Evaluation] = {}

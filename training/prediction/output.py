@@ -1,7 +1,7 @@
 """The catalogue of what was predicted: one row a galaxy, as Parquet, FITS or CSV."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from morph import __version__
 from morph.atomic import atomic_files
 from morph.checks import check_file
-from morph.dataset import Galaxies
+from morph.dataset import Galaxies, dataset_name
 from morph.decision_tree import ANSWER_COLUMNS, TREE
 from morph.errors import InputError
+from morph.model.store import load_model
+from morph.votes import difference, one_kind
 from training.metrics import photoz
 from training.metrics import votes as metrics
-from training.prediction.predict import BANDS, Predicted, described, known, values
+from training.prediction.predict import (
+    BANDS,
+    DRAWS,
+    MODALITIES,
+    Predicted,
+    choose,
+    described,
+    known,
+    predict,
+    values,
+    words,
+)
 
 #: The probabilities at which a redshift's posterior is tabulated, as `qp` and the LSST tools take them.
 LEVELS = np.arange(1, 100) / 100
@@ -198,6 +212,70 @@ def write_predictions(
         for save, path in zip(wanted.values(), building, strict=True):
             save(path)
     return [*wanted]
+
+
+def predict_catalog(
+    model: str,
+    galaxies: Galaxies,
+    to: Path,
+    infer: Sequence[str],
+    given: Sequence[str] | None = None,
+    split: str = "all",
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> list[str]:
+    """Infer properties of galaxies from others, and write them as a catalogue.
+
+    Parameters
+    ----------
+    model : as every verb takes it.
+    galaxies : a dataset or a part of it.
+    to : the catalogue: Parquet, FITS or CSV.
+    infer, given : names in `MODALITIES`; by default all that the dataset holds is given, except `infer`.
+    split : the name of the part, for the catalogue's header.
+    draws, seed : draws from each galaxy's posterior, and their random seed.
+
+    Returns
+    -------
+    Sentences on the predictions, galaxies that lack what is given, and known values.
+
+    Raises
+    ------
+    InputError : nothing is given, the model cannot be loaded, or the catalogue cannot be written.
+    """
+    check(to)
+    given = choose(galaxies, given, infer)
+    votes = one_kind([galaxies], "be predicted from") if "votes" in (*infer, *given) else ""
+    classifier = load_model(model)
+    predicted = predict(classifier, galaxies, given, infer, draws, seed)
+    about = {
+        "made_by": f"morph predict {__version__}: {model}, {', '.join(infer)} from {', '.join(given)}",
+        "model": model,
+        "dataset": dataset_name(galaxies),
+        "digest": galaxies.digest,
+        "split": split,
+        "simulated": galaxies.simulated,
+        "draws": draws,
+        "seed": seed,
+    }
+    written = write_predictions(predicted, galaxies, classifier, about, to)
+    kind = "simulated galaxies" if galaxies.simulated else "galaxies"
+    lines = [f"Predicted {words(infer)} of {len(galaxies):,} {kind} from {words(given)}."]
+    if votes and votes != classifier.about.get("votes", ""):
+        lines.append(difference(classifier.about.get("votes", ""), votes, "the votes of this dataset"))
+    lines += [*_missing_lines(predicted), *comparison_lines(predicted, galaxies)]
+    return [*lines, f"Wrote {', '.join(map(str, written))}."]
+
+
+def _missing_lines(predicted: Predicted) -> Iterator[str]:
+    """Sentences on galaxies that lack some of what is given."""
+    n = len(predicted.ids)
+    for name, used in predicted.used.items():
+        some = (~used & ~predicted.from_prior).sum()
+        if some:
+            yield f"{some:,} of {n:,} galaxies: no {MODALITIES[name]}, predicted from what else is given."
+    if predicted.from_prior.any():
+        yield f"{predicted.from_prior.sum():,} of {n:,} galaxies: nothing that is given, so that they get the prior."
 
 
 def comparison_lines(predicted: Predicted, galaxies: Galaxies) -> list[str]:

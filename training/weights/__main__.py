@@ -1,4 +1,4 @@
-"""How the weights that ship are made: `make weights`, or `python -m training.weights`."""
+"""`make weights`, or `python -m training.weights`: make the weights that ship."""
 
 import shlex
 import sys
@@ -9,12 +9,11 @@ import click
 
 from morph.errors import InputError
 from morph.model.store import SHIPPED
-from training.weights.publish import WEIGHTS, describe, publish
-from training.weights.recipe import Extent, verbs
-from training.weights.resume import carry_out
+from training.weights.card import WEIGHTS, describe, publish
+from training.weights.recipe import Extent, run_verbs, verbs
 
-#: What the card of weights from a part of the recipe says of them.
-SHORT = "These weights come from a part of the recipe, done to see it work. They are not those that ship."
+#: The note on the card of weights from a part of the recipe.
+SHORT = "These weights come from a part of the recipe, run as a test. They are not those that ship."
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,10 +29,12 @@ SHORT = "These weights come from a part of the recipe, done to see it work. They
 @click.option(
     "--work",
     type=click.Path(path_type=Path),
-    help="Where datasets and models are made; what is done there is not done again.  [default: data, or --out]",
+    help="Folder of datasets and models; finished steps are not repeated.  [default: data, or --out]",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Where weights and card go.  [default: where they ship from]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of weights and card.  [default: as shipped]",
 )
 @click.option("--epochs", type=click.IntRange(1), help="Passes of both trainings.  [default: 32 and 60]")
 @click.option("--steps", type=click.IntRange(1), help="Batches in a pass.  [default: 250]")
@@ -50,11 +51,11 @@ def command(
 ) -> None:
     """Make the weights that ship: import, simulate, train a teacher, train by its votes, measure, write the card.
 
-    Every step is a verb of `morph` that anybody can type. What was interrupted goes on where it stopped when the same
-    command is given again. The weights in --out stay as they are until new ones are made and measured.
+    Every step is a verb of `morph`. The same command resumes an interrupted run. The weights in --out
+    stay unchanged until new ones are made and measured.
 
-    With --epochs, --steps or --limit it is the same in short, to see it work. Such weights are worth little, so --out
-    must say where they go:
+    --epochs, --steps or --limit shorten the run for a test. Such weights are of little use, so --out must name a
+    folder for them:
 
     \b
     python -m training.weights --epochs 1 --steps 5 --limit 60 --out try
@@ -62,7 +63,9 @@ def command(
     extent = Extent(epochs, steps, limit)
     if out is None:
         if not extent.whole:
-            raise click.UsageError("A part of the recipe makes other weights than ship; say by --out where they go.")
+            raise click.UsageError(
+                "A part of the recipe makes other weights than those that ship; give their folder: --out FOLDER."
+            )
         out = SHIPPED.parent
     work = work or (Path("data") if extent.whole else out)
     try:
@@ -70,14 +73,14 @@ def command(
             raise InputError(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
         every = verbs(data, work, extent)
         if not card_only:
-            carry_out(every, work)
+            run_verbs(every, work)
         weights = out / WEIGHTS if card_only else work / WEIGHTS
         last = shlex.join(["morph", *every[-1]])
         publish(weights, describe(weights, work, _typed(extent), last, "" if extent.whole else SHORT), out)
     except InputError as error:
         raise click.UsageError(str(error)) from None
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Stopped. What was finished is kept; the same command goes on from there.", err=True)
+        click.echo("Stopped. Finished steps are kept; the same command resumes there.", err=True)
         sys.exit(130)
 
 

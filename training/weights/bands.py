@@ -59,14 +59,14 @@ def _but_the_score(classifier) -> list:
 def command(work: Path) -> None:
     """Teach the weights that ship sets of bands, by the recipe's simulated datasets in the folder WORK."""
     from morph.model.store import load_model
-    from training.weights.publish import digest
-    from training.weights.resume import carry_out
+    from training.weights.card import digest
+    from training.weights.recipe import run_verbs
 
     verbs = [
         ["simulate", "galaxies", "--number", f"{number}", *options.split(), "--to", f"{work / name}"]
         for name, (number, options) in HELD_OUT.items()
     ]
-    carry_out(verbs, work / "held-out")
+    run_verbs(verbs, work / "held-out")
     classifier = load_model(SHIPPED)
     parts = [Galaxies.open(work / name).split() for name in SIMULATED]
     held_out = [part["validation"] for part in parts] + [Galaxies.open(work / name) for name in HELD_OUT]

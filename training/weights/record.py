@@ -22,7 +22,7 @@ def record(weights: Path, work: Path) -> dict[str, str]:
     """
     from training.experiments.training_record import TrainingRecord
     from training.fitting.sets import Task, training_sets
-    from training.weights.publish import digest
+    from training.weights.card import digest
     from training.weights.recipe import LABELLED, SIMULATED, UNLABELLED
 
     labelled = [f"{work / name}" for name in (*(name for _, _, name in LABELLED), "sim-sdss")]

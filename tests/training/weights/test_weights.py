@@ -10,10 +10,8 @@ from morph.errors import InputError
 from morph.model.store import SHIPPED
 from training.cli import pretrain
 from training.weights.__main__ import command
-from training.weights.card import HISTORY
-from training.weights.publish import digest, publish
-from training.weights.recipe import Extent, verbs
-from training.weights.resume import carry_out
+from training.weights.card import HISTORY, digest, publish
+from training.weights.recipe import Extent, run_verbs, verbs
 
 CARD = SHIPPED.with_name("MODEL_CARD.md").read_text()
 
@@ -30,7 +28,7 @@ class Workshop:
         self.called = []
         self.words |= changed
         steps = [["make", word, f"{self.folder / name}"] for name, word in self.words.items()]
-        carry_out(steps, self.folder, self.make)
+        run_verbs(steps, self.folder, self.make)
         return self.called
 
     def make(self, words: list[str]) -> None:

@@ -1,0 +1,180 @@
+"""One evaluation, from the names of a model and datasets to a tracked run with figures, plots and predictions."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import click
+import numpy as np
+
+from morph.checks import check_memory
+from morph.dataset import Galaxies, dataset_name, find_dataset
+from morph.domain_shift.compare import Shift
+from morph.domain_shift.report import document, lines
+from morph.model.store import find_model, load_model
+from morph.votes import difference, one_kind, was_asked
+from training.evaluation.anomalies import Anomalies, check_alphas, measure_anomalies
+from training.evaluation.crossvalidate import cross_validate
+from training.evaluation.evaluate import Evaluation, evaluate, log, part_of, record, title_of
+from training.evaluation.photoz import Photoz, evaluate_photoz
+from training.evaluation.tables import (
+    anomaly_lines,
+    anomaly_table,
+    calibration_lines,
+    calibration_table,
+    evaluation_lines,
+    evaluation_table,
+)
+from training.experiments import registry, tracking
+from training.experiments.training_record import TrainingRecord
+from training.fitting.reference_sample import log as log_shift
+from training.fitting.reference_sample import shift_of
+from training.fitting.sets import single_class, single_class_note
+from training.metrics.categories import expressed
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """The results of `evaluate_model`.
+
+    Attributes
+    ----------
+    id, name, experiment : of the MLflow run.
+    evaluation : the figures and predictions.
+    photoz, anomalies : the figures of both; None over folds, or without redshifts.
+    shift : the domain shift between training set and galaxies, or why it was not measured.
+    """
+
+    id: str
+    name: str
+    experiment: str
+    evaluation: Evaluation
+    photoz: Photoz | None
+    anomalies: Anomalies | None
+    shift: Shift | str
+
+    def as_json(self) -> dict[str, object]:
+        """Everything, as plain values."""
+        return {
+            "run": self.id,
+            "about": self.evaluation.about,
+            "figures": {name: asdict(figure) for name, figure in self.evaluation.figures.items()},
+            "shift": document(self.shift),
+            "anomalies": self.anomalies.document() if self.anomalies else None,
+        }
+
+    def print(self) -> None:
+        """Print tables and sentences to the terminal."""
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = 120
+        evaluation, about = self.evaluation, self.evaluation.about
+        console.print(f"{about['model']} on {title_of(evaluation)}", markup=False)
+        if evaluation.questions():
+            console.print(evaluation_table(evaluation), end="\n\n")
+            console.print(calibration_table(evaluation))
+            # Over folds the models are trained on these very votes.
+            votes = about["votes"] if about["split"].endswith("folds") else about["model_votes"]
+            console.print(difference(votes, about["votes"]), markup=False)
+        else:
+            console.print("These galaxies have no votes; only the anomaly score is measured.")
+        sentences = [*evaluation_lines(evaluation), *calibration_lines(evaluation)]
+        if note := single_class_note(single_class(evaluation.votes), "a model that always gives it is correct there"):
+            sentences.insert(0, note)
+        for line in sentences:
+            console.print(line, markup=False)
+        if self.anomalies:
+            if self.anomalies.figures:
+                console.print()
+                console.print(anomaly_table(self.anomalies))
+            for line in anomaly_lines(self.anomalies):
+                console.print(line, markup=False)
+        for line in (*(self.photoz.lines() if self.photoz else ()), *lines(self.shift)):
+            console.print(line, markup=False)
+        console.print(f"Run '{self.name}' ({self.id}) of experiment '{self.experiment}'.", markup=False)
+
+
+def evaluate_model(
+    model: str,
+    datasets: Sequence[str],
+    split: str = "test",
+    folds: int | None = None,
+    alphas: Sequence[float] = (0.01, 0.05),
+    name: str | None = None,
+    experiment: str = tracking.DEFAULT_EXPERIMENT,
+) -> EvaluationRun:
+    """Evaluate a model on galaxies, and track figures, plots and predictions as a run.
+
+    Parameters
+    ----------
+    model, datasets : as every verb takes them.
+    split, folds : "test", "validation", "train" or "all"; or the folds of a cross-validation over all galaxies.
+    alphas : false-alarm rates at which the anomaly score is measured.
+    name, experiment : of the MLflow run; by default "MODEL on DATASET" in "morph".
+
+    Returns
+    -------
+    EvaluationRun
+
+    Raises
+    ------
+    InputError : the model or a dataset cannot be read, a split is empty, or MLflow does not answer.
+    """
+    check_alphas(alphas)
+    check_memory([find_dataset(path) for path in datasets])
+    find_model(model)
+    tracking.check_tracking()
+    sets = [Galaxies.open(path) for path in datasets]
+    galaxies = _distinct([part_of(each, "all" if folds else split) for each in sets])
+    one_kind(sets, "be measured against")
+    classifier = load_model(model)
+    overlap = TrainingRecord.from_text(classifier.seen).overlap(galaxies)
+    for line in (*_mixed_classes(sets), *overlap.notes(model, classifier.about.get("trained_on", ()))):
+        click.echo(line, err=True)
+    with tracking.run(experiment, name or f"{model} on {dataset_name(galaxies)}", "evaluate", parent=model) as run:
+        run.log_dataset(galaxies, "evaluation")
+        if not folds:
+            run.tag(registry.identity(model, classifier.about))
+        run.log_params({"model": model, "split": f"{folds} folds" if folds else split, "galaxies": len(galaxies)})
+        if folds:
+            evaluation = record(cross_validate(classifier, galaxies, folds), galaxies, model, f"{folds} folds")
+        else:
+            evaluation = evaluate(classifier, galaxies, model, split)
+        about = {"model_votes": classifier.about.get("votes", ""), "seen": overlap.document()}
+        evaluation = replace(evaluation, about=evaluation.about | about)
+        # Over folds there is no single model to measure redshifts and anomaly scores of.
+        photoz = None if folds else evaluate_photoz(classifier, galaxies)
+        if photoz:
+            evaluation = replace(evaluation, figures=evaluation.figures | photoz.flat())
+            photoz.log_plots(run, title_of(evaluation))
+        log(run, evaluation, galaxies)
+        anomalies = None if folds else measure_anomalies(classifier, galaxies, _held_out(sets, split), alphas)
+        if anomalies:
+            anomalies.log(run, title_of(evaluation))
+        shift = shift_of(classifier, galaxies)
+        log_shift(run, shift, galaxies)
+    return EvaluationRun(run.id, run.name, run.experiment, evaluation, photoz, anomalies, shift)
+
+
+def _held_out(sets: Sequence[Galaxies], split: str) -> Galaxies | None:
+    """The validation galaxies, to set the anomaly reference on; None where they may be among those evaluated."""
+    if split not in ("train", "test"):
+        return None
+    return Galaxies.concatenate([each.split()["validation"] for each in sets])
+
+
+def _distinct(sets: Sequence[Galaxies]) -> Galaxies:
+    """The galaxies of several datasets; one that is in several counts once."""
+    galaxies = Galaxies.concatenate(sets)
+    return galaxies.select(np.sort(np.unique(galaxies.ids, return_index=True)[1]))
+
+
+def _mixed_classes(sets: Sequence[Galaxies]) -> list[str]:
+    """A warning where the datasets' labels express different ones of the four classes."""
+    if len({expressed(each.votes) for each in sets if was_asked(each.votes).any()}) < 2:
+        return []
+    return [
+        "These datasets' labels do not all express the same of the four classes (elliptical, spiral, edge-on, "
+        "merger); evaluate them one by one for figures on those."
+    ]
