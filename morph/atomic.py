@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from morph.errors import InputError, storage_problem
@@ -62,7 +62,7 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
         raise _write_error(said, targets[0], error.strerror or str(error)) from error
     try:
         yield [building / target.name for target in targets]
-        with held_back():
+        with held_back(), _locked(parent) if len(targets) > 1 else nullcontext():
             for target in targets:
                 _put(building / target.name, target, replace)
         missing = []
@@ -80,6 +80,18 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
             for folder in missing:
                 with suppress(OSError):  # another command has written files there
                     folder.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a folder while several files move into it, so that those of two commands do not mix."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _write_error(said: str, target: Path, reason: str) -> InputError:

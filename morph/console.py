@@ -1,11 +1,11 @@
-"""The terminal: progress bars, closed pipes, and libraries that print when they are imported."""
+"""The terminal: progress bars, lists in sentences, closed pipes, and libraries that print when they are imported."""
 
 import importlib
 import io
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -74,6 +74,15 @@ class Display:
         self._progress.update(self._task, completed=completed, text=text)
         if line and not self.terminal:
             print(line, file=sys.stderr, flush=True)
+
+
+def listed(items: Sequence[str]) -> str:
+    """Items in a sentence.
+
+    >>> listed(["g", "r", "i"])
+    'g, r and i'
+    """
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def import_quietly(name: str) -> ModuleType:

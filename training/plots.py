@@ -28,7 +28,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
 
 @mpl.rc_context(STYLE)
 def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, titles: Sequence[str] = ()) -> Figure:
-    """Galaxies above, what the decoder makes of them below; uint8 [n, s, s, 3] both."""
+    """Galaxies above their reconstructions by the decoder; uint8 [n, s, s, 3] both."""
     n = len(originals)
     figure, axes = _figure(1.25 * n + 0.5, 2.9, 2, n)
     for i in range(n):
@@ -36,7 +36,7 @@ def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, titles: Se
             _picture(axes[row, i], image)
         if i < len(titles):
             axes[0, i].set_title(titles[i], fontsize=6, fontweight="normal")
-    for row, label in enumerate(("observed", "redrawn")):
+    for row, label in enumerate(("observed", "reconstructed")):
         axes[row, 0].set_ylabel(label)
     return figure
 

@@ -1,4 +1,4 @@
-"""The README's picture: simulated test galaxies, their most likely answers, and what the decoder redraws.
+"""The README's picture: simulated test galaxies, their most likely answers, and their reconstructions.
 
 python docs/images/galaxies.py quickstart/des models:/morph@sdss
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from morph.dataset import Galaxies
 from morph.decision_tree import most_likely_path, phrase
 from morph.model.store import load_model
-from morph.stamps.stretch import centre, pictures, reconstructed
+from morph.stamps.stretch import centre_crop, reconstruction_pictures, to_pictures
 from training.plots import reconstructions
 from training.reports.sections import various
 
@@ -23,12 +23,14 @@ def main(dataset: str, model: str) -> None:
     galaxies = Galaxies.open(dataset).split()["test"]
     answers = classifier.answer(galaxies.images)
     galaxies = galaxies.select(chosen := various(answers["probabilities"], ACROSS))
-    images = centre(galaxies.images, classifier.size)
+    images = centre_crop(galaxies.images, classifier.size)
     paths = [most_likely_path(answers["probabilities"][i])[:4] for i in chosen]
     titles = [
         "\n".join(f"{phrase(question, answer)} {100 * p:.0f} %" for question, answer, p in path) for path in paths
     ]
-    figure = reconstructions(pictures(images), reconstructed(images, classifier.reconstruct_images(images)), titles)
+    figure = reconstructions(
+        to_pictures(images), reconstruction_pictures(images, classifier.reconstruct_images(images)), titles
+    )
     figure.suptitle("simulated galaxies" if galaxies.simulated else galaxies.survey, fontsize=7)
     figure.savefig(Path(__file__).with_name("galaxies.png"), dpi=150)
 

@@ -27,7 +27,7 @@ def main(field: str, scores: str) -> None:
     """Draw docs/images/scoring.png from a field's images and the folder of its scores."""
     with Tile.open(field) as tile:
         rows = pq.read_table(Path(scores) / f"{tile.name}.parquet").to_pandas()
-        friendly = pq.read_table(Path(scores).with_name(f"{Path(scores).name}-catalogue") / "friendly.parquet")
+        value_added = pq.read_table(Path(scores).with_name(f"{Path(scores).name}-catalogue") / "friendly.parquet")
         radius = rows.radius.to_numpy() / tile.pixel_scale
         stamps, _ = cut(tile, rows.x.to_numpy(), rows.y.to_numpy(), radius)
         flux = np.nan_to_num(np.stack([tile.plane(band) for band in tile.channels], axis=-1))
@@ -49,7 +49,7 @@ def main(field: str, scores: str) -> None:
     for k, picture in enumerate(to_pictures(stamps)):
         panel = figure.add_subplot(grid[k // 3, 2 + k % 3])
         panel.imshow(picture, origin="lower")
-        answer = friendly["summary"][k].as_py() or "no answer"
+        answer = value_added["summary"][k].as_py() or "no answer"
         odd = ", unusual" if rows.anomaly[k] else ""
         panel.set_title(f'{k + 1}: {answer}{odd}\nr = {rows.mag_r[k]:.1f}, {rows.radius[k]:.2f}"', fontsize=7)
         panel.axis("off")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -251,3 +252,20 @@ def test_processes_that_are_killed_at_any_moment_leave_one_whole_folder(tmp_path
     make(tmp_path / "set", "y" * 1000)
     assert names(tmp_path) == ["set"]
     assert (tmp_path / "set" / "part").read_text() == "y" * 1000
+
+
+def test_files_of_two_commands_do_not_mix(tmp_path):
+    def write(text: str) -> None:
+        with atomic_files(tmp_path / "a", tmp_path / "b") as building:
+            for path in building:
+                path.write_text(text)
+
+    lock = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    other = threading.Thread(target=write, args=("other",))
+    other.start()
+    other.join(0.3)
+    assert not (tmp_path / "a").exists(), "its files wait for those that are being moved"
+    os.close(lock)
+    other.join(10)
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() == "other"

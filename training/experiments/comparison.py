@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from morph.console import listed
 from morph.dataset import SPLITS
 from morph.errors import InputError
 from morph.votes import vote_counts
@@ -143,9 +144,9 @@ class Comparison:
             (ahead if is_significant(difference) else level).append(text)
         parts = []
         if ahead:
-            parts.append(f"better than {_list(ahead)}")
+            parts.append(f"better than {listed(ahead)}")
         if level:
-            parts.append(f"not significantly better than {_list(level)}")
+            parts.append(f"not significantly better than {listed(level)}")
         return f"On {what}, {name} is {' and '.join(parts)}; {n}, 95 % intervals of paired differences."
 
     def difference(self, i: int, j: int, name: str) -> Estimate:
@@ -341,7 +342,3 @@ def points(difference: Estimate, name: str) -> str:
         return f"{difference.value:+.3f}, {difference.low:+.3f} to {difference.high:+.3f}"
     value, low, high = (100 * number for number in (difference.value, difference.low, difference.high))
     return f"{value:+.1f} points, {low:+.1f} to {high:+.1f}"
-
-
-def _list(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

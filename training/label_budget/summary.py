@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from morph.console import listed
 from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
 from training.evaluation.evaluate import Evaluation
@@ -233,7 +234,7 @@ def _headline(usable: list[str]) -> tuple[list[str], str]:
     if three:
         names = [THREE_QUESTIONS[question.split("/")[1]] for question in three]
         mean = "mean accuracy" if len(names) > 1 else "accuracy"
-        return [f"{q}/accuracy-confident" for q in three], f"{mean} on {_list(names)} where volunteers agree"
+        return [f"{q}/accuracy-confident" for q in three], f"{mean} on {listed(names)} where volunteers agree"
     question = FOUR_CLASS if FOUR_CLASS in usable else usable[0]
     return [f"{question}/accuracy"], f"accuracy on {question}"
 
@@ -255,10 +256,6 @@ def _is_reported(name: str) -> bool:
 
 def _finite(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-def _list(items: list[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def _saving_sentence(saving: dict[str, Any]) -> str:
