@@ -115,14 +115,7 @@ def measure_anomalies(
     if len(normal) < FEWEST:
         note = f"Only {len(normal)} normal galaxies: too few to measure the anomaly score on ({FEWEST} is the least)."
         return Anomalies(alphas, {}, note, galaxies.images[:0], ())
-    others = None if reference is None else reference.select(~mostly_artifact(reference.votes))
-    if others is None or len(others) < FEWEST:
-        others, where = (
-            normal,
-            "the measured galaxies themselves, since there are no others: their rates hold by construction",
-        )
-    else:
-        where = f"{len(others):,} normal galaxies of the validation split"
+    others, where = _reference_of(normal, reference)
     scorer = _Scorer(classifier, others, seed)
     ordinary = scorer(normal.images)
     figures = {f"flagged/{alpha:g}/{score}": _share(ordinary[score] < alpha) for alpha in alphas for score in SCORES}
@@ -147,6 +140,14 @@ def measure_anomalies(
                 figures[f"recall/{alpha:g}/{row}/{score}"] = _share(scores[score] < alpha)
     note = f"Injected into {len(hosts):,} galaxies. Reconstruction error and isolation forest are set on {where}."
     return Anomalies(alphas, figures, note, np.concatenate(examples), tuple(captions))
+
+
+def _reference_of(normal: Galaxies, reference: Galaxies | None) -> tuple[Galaxies, str]:
+    """The normal galaxies that the simpler scores are fitted on, and a description of them."""
+    others = None if reference is None else reference.select(~mostly_artifact(reference.votes))
+    if others is None or len(others) < FEWEST:
+        return normal, "the measured galaxies themselves, since there are no others: their rates hold by construction"
+    return others, f"{len(others):,} normal galaxies of the validation split"
 
 
 class _Scorer:
@@ -210,8 +211,7 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray, resamples: int = RESAMPLES 
     counts = [np.bincount(part, minlength=len(values)) for part in np.split(place, [len(normal)])]
     random = np.random.default_rng(seed)
     low, high = (random.multinomial(count.sum(), count / count.sum(), resamples) for count in counts)
-    spread = np.quantile(_area(low, high), [TAIL, 1 - TAIL])
-    return Estimate(float(_area(*counts)), float(spread[0]), float(spread[1]), len(anomalous))
+    return Estimate.of(_area(*counts), _area(low, high), len(anomalous))
 
 
 def _area(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:

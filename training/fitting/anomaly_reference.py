@@ -17,7 +17,7 @@ FEWEST_NORMAL, ENOUGH_NORMAL = 40, 100
 #: the regression tells the two apart. More find hardly more, and take longer.
 HOSTS, NORMAL = 300, 600
 #: The same where some bands are left out: there are six such sets of bands.
-HOSTS_OF_FEWER_BANDS, NORMAL_OF_FEWER_BANDS = 50, 200
+HOSTS_OF_FEWER_BANDS, NORMAL_OF_FEWER_BANDS = 75, 300
 
 
 def learn_reference(

@@ -29,10 +29,24 @@ class Estimate:
     high: float
     n: int
 
+    @classmethod
+    def of(cls, value: float | np.ndarray, resamples: np.ndarray, n: int) -> "Estimate":
+        """A value with the interval of its resamples."""
+        low, high = interval(resamples)
+        return cls(float(value), float(low), float(high), n)
+
     @property
     def significant(self) -> bool:
         """Whether the interval leaves out zero; meant for differences."""
         return self.low > 0 or self.high < 0
+
+
+def interval(resamples: np.ndarray) -> np.ndarray:
+    """The middle 95 % of resampled values, along the first axis: low and high.
+
+    NaN is left out: some resamples hold no galaxy of a rare answer.
+    """
+    return np.nanquantile(resamples, [TAIL, 1 - TAIL], axis=0)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from training.metrics.estimates import RESAMPLES, TAIL, Estimate
+from training.metrics.estimates import RESAMPLES, Estimate
 
 #: |delta| beyond which a redshift is an outlier, for any sample and for one at low redshift.
 OUTLIER, OUTLIER_LOW = 0.15, 0.05
@@ -177,11 +177,9 @@ def _with_intervals(
         return {}
     best = figures(*columns)
     spread = [figures(*(column[rows] for column in columns)) for rows in _resampled(n, resamples, seed)]
-    found = {}
-    for name, value in best.items():
-        low, high = np.quantile(np.concatenate([each[name] for each in spread]), [TAIL, 1 - TAIL])
-        found[name] = Estimate(float(value), float(low), float(high), n)
-    return found
+    return {
+        name: Estimate.of(value, np.concatenate([each[name] for each in spread]), n) for name, value in best.items()
+    }
 
 
 def _resampled(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:

@@ -47,7 +47,7 @@ from training.metrics.dirichlet import (
     dirichlet_multinomial,
     leading_probability,
 )
-from training.metrics.estimates import RESAMPLES, TAIL, Estimate, Sums
+from training.metrics.estimates import RESAMPLES, Estimate, Sums, interval
 
 #: Share of the volunteers that makes a majority confident.
 CONFIDENT = 0.8
@@ -84,7 +84,7 @@ def measure(
     each = contributions(votes, probabilities, concentration)
     best, counts = figures(each.total()), sample_sizes(each.total())
     spread = figures(each.resample(resamples, seed))
-    return {name: Estimate(float(value), *_interval(spread[name]), counts[name]) for name, value in best.items()}
+    return {name: Estimate.of(value, spread[name], counts[name]) for name, value in best.items()}
 
 
 def differences(
@@ -113,9 +113,7 @@ def differences(
     counts = sample_sizes(each[0].total())
     spread = [figures(sums.resample(resamples, seed)) for sums in each]
     return {
-        name: Estimate(
-            float(best[1][name] - best[0][name]), *_interval(spread[1][name] - spread[0][name]), counts[name]
-        )
+        name: Estimate.of(best[1][name] - best[0][name], spread[1][name] - spread[0][name], counts[name])
         for name in best[0]
         if name in best[1]
     }
@@ -345,13 +343,7 @@ def reliability(
     used = total[2] > 0
     with np.errstate(invalid="ignore"):
         spread = (drawn[:, 1] / drawn[:, 2])[:, used]
-    low, high = np.nanquantile(spread, [TAIL, 1 - TAIL], axis=0)
+    low, high = interval(spread)
     return np.column_stack(
         [total[0, used] / total[2, used], total[1, used] / total[2, used], low, high, total[2, used]]
     )
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of the resamples in which the metric is defined; some hold no galaxy of a rare answer."""
-    low, high = np.nanquantile(values, [TAIL, 1 - TAIL])
-    return float(low), float(high)

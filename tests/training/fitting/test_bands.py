@@ -12,7 +12,7 @@ from morph.model.store import load_model
 from morph.registry import SHIPPED
 from morph.votes import empty_votes
 from training.fitting.anomaly_reference import learn_reference
-from training.fitting.injected import KINDS, kinds_for
+from training.fitting.injected import KINDS, inject, kinds_for
 from training.weights.bands import check_the_rest, teach_bands
 
 RED = 1
@@ -55,12 +55,30 @@ def sets(tmp_path_factory) -> list[Galaxies]:
 
 
 @pytest.fixture(scope="module")
-def fitted(sets) -> Classifier:
-    """An untrained classifier that has learned what is normal from galaxies in three bands."""
+def injections() -> list[str]:
+    """The kinds of anomaly that were injected for `fitted`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def fitted(sets, injections) -> Classifier:
+    """An untrained classifier with a reference from galaxies in three bands."""
+
+    def counted(galaxies: Galaxies, kind: str, seed: int) -> np.ndarray:
+        injections.append(kind)
+        return inject(galaxies, kind, seed)
+
     keras.utils.set_random_seed(1)
     classifier = Classifier()
-    learn_reference(classifier, sets[1], sets[:1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.fitting.anomaly_reference.inject", counted)
+        learn_reference(classifier, sets[1], sets[:1])
     return classifier
+
+
+@pytest.mark.usefixtures("fitted")
+def test_each_kind_of_anomaly_is_injected_once_for_all_sets_of_bands(injections):
+    assert injections == list(kinds_for("flux"))
 
 
 @pytest.mark.parametrize("bands", range(BAND_SETS))
