@@ -140,7 +140,7 @@ def images_in(path: str | Path) -> list[Image]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"There is no file '{path}'.")
+        raise InputError(f"No file exists at '{path}'.")
     if not path.stat().st_size:
         raise InputError(f"'{path}' is not a FITS file: it is empty; get it again.")
     try:

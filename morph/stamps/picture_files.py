@@ -50,7 +50,7 @@ def read_reduced(path: str | Path) -> tuple[np.ndarray, int]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"There is no image at '{path}'.")
+        raise InputError(f"No image exists at '{path}'.")
     try:
         with warnings.catch_warnings():
             # Pillow warns of pictures that the limit here allows, or refuses with a sentence.

@@ -68,7 +68,7 @@ def find_pictures(names: Sequence[str]) -> tuple[list[list[Path]], list[InputErr
             if file.is_file():
                 files.append(file)
             else:
-                complaints.append(InputError(f"There is no image at '{file}'."))
+                complaints.append(InputError(f"No image exists at '{file}'."))
     in_fits = [file for file in files if _is_fits(file)]
     groups = [[file] for file in files if not _is_fits(file)]
     if in_fits:

@@ -182,7 +182,7 @@ def read_table(path: str | Path) -> Table:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"There is no table of labels at '{path}'.")
+        raise InputError(f"No table of labels exists at '{path}'.")
     files = open_tables(path)
     if len(files) > 1:
         raise InputError(f"'{path}' holds {len(files)} tables; give one with all labels.")

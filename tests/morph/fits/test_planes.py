@@ -91,7 +91,7 @@ def test_band_from_the_header_where_the_name_tells_none(tmp_path, header, band):
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
-    with pytest.raises(InputError, match="There is no file"):
+    with pytest.raises(InputError, match="No file exists"):
         Planes.open(tmp_path / "nothing_g.fits")
 
 

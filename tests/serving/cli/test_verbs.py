@@ -101,7 +101,7 @@ def bad(tmp_path, pictures) -> dict[str, Path]:
         ("text.png", "cannot be read as a picture"),
         ("short.fits", "short.fits"),
         ("blank.fits", "has no data where its galaxy should be"),
-        ("missing.jpg", "There is no image at"),
+        ("missing.jpg", "No image exists at"),
     ],
 )
 def test_a_bad_image_is_one_sentence_and_the_others_are_classified(morph, server, pictures, bad, name, problem):

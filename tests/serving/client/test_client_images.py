@@ -120,7 +120,7 @@ def test_images_of_any_size_are_cut_as_files_are(tmp_path):
         (np.zeros((2, 16, 16, 3), "int32"), "neither composites"),
         (3, "A int is no image of a galaxy"),
         (None, "A NoneType is no image"),
-        ("nowhere.png", "There is no image at 'nowhere.png'"),
+        ("nowhere.png", "No image exists at 'nowhere.png'"),
         ("no/*.fits", "No JPEG, PNG or FITS image matches"),
         (__file__, "cannot be read"),
     ],

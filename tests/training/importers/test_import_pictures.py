@@ -134,7 +134,7 @@ def test_galaxy10_file(morph, draw, tmp_path):
         (["{folder}/*.png", "--survey", "sdss"], "Nothing matches"),
         (["{folder}/empty", "--survey", "sdss"], "There are no images in"),
         (["{folder}/words", "--survey", "sdss"], "No galaxy can be imported"),
-        (["{pictures}", "--survey", "sdss", "--labels", "{folder}/none.csv"], "no table of labels"),
+        (["{pictures}", "--survey", "sdss", "--labels", "{folder}/none.csv"], "No table of labels exists"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/others.csv"], "No label in"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/twice.csv"], "'0101' occurs twice"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/strange.csv"], "--mapping"),

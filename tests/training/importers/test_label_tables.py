@@ -63,7 +63,7 @@ def test_a_bad_table_says_what_is_wrong(write, name, lines, said):
 
 
 def test_a_missing_table_says_so(tmp_path):
-    with pytest.raises(InputError, match="no table of labels"):
+    with pytest.raises(InputError, match="No table of labels exists"):
         read_table(tmp_path / "labels.csv")
 
 
