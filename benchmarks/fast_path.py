@@ -23,7 +23,8 @@ import numpy as np
 import tensorflow as tf
 from forward import dominguez_sanchez_2018, saved_model
 
-from morph.model.store import SHIPPED_NAME, find_model, load_model
+from morph.model.store import load_model
+from morph.registry import SHIPPED_NAME, find_model
 from morph.simulation.sample import simulate_galaxy
 from morph.surveys import get_survey
 from serving.openvino.cache import converted

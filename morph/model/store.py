@@ -7,11 +7,9 @@ from pathlib import Path
 
 from morph.checks import FORMAT, MODEL_FORMAT, check_format
 from morph.errors import InputError, first_line
-from morph.registry import DEFAULT_TRACKING, SHIPPED, SHIPPED_NAME, find_model
+from morph.registry import SHIPPED, find_model
 
-__all__ = ["DEFAULT_TRACKING", "RECORD", "SHIPPED", "SHIPPED_NAME", "find_model", "load_model"]
-
-#: Of which galaxies the weights that ship were trained on, where they are older than models that keep it themselves.
+#: The galaxies that the weights that ship were trained on, for weights of before models kept this record themselves.
 RECORD = SHIPPED.with_suffix(".seen.json")
 
 

@@ -10,7 +10,8 @@ import pytest
 from morph.checks import DATASET_FORMAT, FORMAT, check_format
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
-from morph.model.store import SHIPPED, load_model
+from morph.model.store import load_model
+from morph.registry import SHIPPED
 from morph.votes import empty_votes
 
 

@@ -57,7 +57,7 @@ def command(
 
     from morph.checks import check_memory
     from morph.dataset import Galaxies, find_dataset
-    from morph.model.store import find_model
+    from morph.registry import find_model
     from training.evaluation.evaluate import part_of
 
     find_model(model)

@@ -67,7 +67,7 @@ def command(
     """
     from morph.checks import check_memory
     from morph.dataset import find_dataset
-    from morph.model.store import find_model
+    from morph.registry import find_model
     from training.experiments.tracking import check_tracking
     from training.label_budget.plan import budgets_of, check_folder, methods_of
 

@@ -10,7 +10,8 @@ from morph.checks import check_memory
 from morph.dataset import Galaxies, dataset_name, find_dataset
 from morph.domain_shift.compare import Shift
 from morph.domain_shift.report import document, lines
-from morph.model.store import find_model, load_model
+from morph.model.store import load_model
+from morph.registry import find_model
 from morph.votes import difference, one_kind, was_asked
 from training.evaluation.anomalies import Anomalies, check_alphas, measure_anomalies
 from training.evaluation.crossvalidate import cross_validate

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from morph.errors import InputError
-from morph.model.store import SHIPPED_NAME, load_model
+from morph.model.store import load_model
+from morph.registry import SHIPPED_NAME
 from training.experiments import registry, run_selection, tracking
 from training.experiments.comparison import (
     Compared,

@@ -52,7 +52,7 @@ def setup(uri: str | None = None) -> str:
     `uri` takes precedence over `MLFLOW_TRACKING_URI`, and that over ``mlruns/mlflow.db``. InputError when MLflow no
     longer accepts that kind of URI, or its server does not answer.
     """
-    from morph.model.store import DEFAULT_TRACKING
+    from morph.registry import DEFAULT_TRACKING
 
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from morph.errors import InputError
-from morph.model.store import SHIPPED
+from morph.registry import SHIPPED
 from training.weights.card import WEIGHTS, describe, publish
 from training.weights.recipe import Extent, run_verbs, verbs
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from morph.dataset import Galaxies
 from morph.errors import InputError
-from morph.model.store import RECORD, SHIPPED
+from morph.model.store import RECORD
+from morph.registry import SHIPPED
 from training.weights.recipe import SIMULATED
 
 #: More galaxies like those of the recipe's simulated sets, by other seeds: the network has seen none. With the sets'

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from morph.model.store import RECORD, SHIPPED
+from morph.model.store import RECORD
+from morph.registry import SHIPPED
 from morph.votes import RAW
 
 

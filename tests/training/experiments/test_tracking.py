@@ -11,7 +11,8 @@ import pytest
 
 from morph import __version__
 from morph.errors import InputError
-from morph.model.store import DEFAULT_TRACKING, load_model
+from morph.model.store import load_model
+from morph.registry import DEFAULT_TRACKING
 from training.experiments import registry, tracking
 
 

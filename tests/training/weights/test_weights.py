@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from morph.errors import InputError
-from morph.model.store import SHIPPED
+from morph.registry import SHIPPED
 from training.cli import pretrain
 from training.weights.__main__ import command
 from training.weights.card import HISTORY, digest, publish
