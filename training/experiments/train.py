@@ -13,7 +13,6 @@ from morph.atomic import atomic
 from morph.console import Display
 from morph.dataset import Galaxies, dataset_name
 from morph.errors import InputError, first_line
-from morph.model.store import load_model
 from morph.votes import one_kind
 from training.experiments import registry, tracking
 from training.experiments.training_record import TrainingRecord
@@ -130,6 +129,8 @@ def train(
             unfinished.keep(run=run.id)
             if saved:
                 click.echo(f"'{task.name}' is trained and saved already; only its registration remains.", err=True)
+                from morph.model.store import load_model
+
                 classifier = load_model(to)
             else:
                 seen = _seen(classifier, task, sets, held_out, parent)
