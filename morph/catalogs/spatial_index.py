@@ -18,6 +18,7 @@ from astropy.table import Table
 
 from morph.atomic import atomic
 from morph.catalogs.catalog import SCHEMA, Catalog, Digest, RejectedRows, to_table
+from morph.stamps.cutting import on_tile
 from morph.stamps.stamp_stream import measure_radii
 from morph.tiles.tile import Tile
 
@@ -238,7 +239,7 @@ def _sorted(piece: pa.Table, before: int, tiles: dict[str, int]) -> pa.Table:
 def locate(tile: Tile, catalogue: Table) -> Table:
     """`place`, with sizes measured on the image where the catalogue has none."""
     table = place(tile, catalogue)
-    unknown = ~np.isfinite(np.asarray(table["radius"])) & _on_image(tile, table["x"], table["y"])
+    unknown = ~np.isfinite(np.asarray(table["radius"])) & on_tile(tile, table["x"], table["y"])
     if unknown.any():
         table["radius"][unknown] = measure_radii(tile, table["x"][unknown], table["y"][unknown]) * tile.pixel_scale
     return table
@@ -268,25 +269,20 @@ def place(tile: Tile, catalogue: Table, by_file: bool = False) -> Table:
         x[in_pixels], y[in_pixels] = tile.from_stored_pixels(catalogue["x"][in_pixels], catalogue["y"][in_pixels])
         if in_pixels.any():
             ra[in_pixels], dec[in_pixels] = tile.sky(x[in_pixels], y[in_pixels])
-    on_tile = _on_image(tile, x, y)
+    shown = on_tile(tile, x, y)
     tilename = np.asarray(catalogue["tilename"], dtype=str)
     own = {tile.name, tile.tilename} - {""}
     # Images to which their survey gives no name are identified by their own names and their neighbours'.
     elsewhere = ~np.isin(tilename, ["", *own]) if tile.tilename else np.isin(tilename, list(tile.neighbours))
     named = np.isin(tilename, list(own - tile.neighbours)) & (not by_file)
-    here = on_tile & ~elsewhere & (named | tile.answers_for(ra, dec))
-    rows = np.flatnonzero(here | (~on_tile & (tilename == tile.name)))
+    here = shown & ~elsewhere & (named | tile.answers_for(ra, dec))
+    rows = np.flatnonzero(here | (~shown & (tilename == tile.name)))
     table = catalogue[rows]
     table["x"], table["y"], table["ra"], table["dec"] = x[rows], y[rows], ra[rows], dec[rows]
     if "radius_pixels" in table.colnames:
         known = np.isfinite(table["radius_pixels"])
         table["radius"][known] = table["radius_pixels"][known] * tile.pixel_scale
     return table
-
-
-def _on_image(tile: Tile, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    height, width = tile.shape
-    return (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
 
 
 def footprint(tile: Tile) -> tuple[float, float, float]:

@@ -56,7 +56,7 @@ class SkyNoise:
         some = some[np.isfinite(some)]
         if len(some) < LEAST / 10:
             return
-        sky, own = float(np.median(some)), _scatter(some)
+        sky, own = float(np.median(some)), scatter(some)
         sums = pixels.reshape(BLOCK, count, BLOCK).sum(axis=(0, 2))
         # A block with a source in it or beside it is not sky; nor is one without data, which is NaN.
         lit = ~(pixels.max(axis=0).reshape(count, BLOCK).max(axis=1) < sky + PEAK * own)
@@ -102,7 +102,7 @@ class SkyNoise:
         found = self._found.get(band, [])
         if sum(len(each[0]) for each in found) < LEAST:
             return np.nan
-        return _scatter(np.concatenate([each[which] for each in found]))
+        return scatter(np.concatenate([each[which] for each in found]))
 
     def _at(self, band: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         weights = self._weights[band]
@@ -138,6 +138,6 @@ def _sampled_weights(tile: Tile, band: str) -> np.ndarray | None:
     return found
 
 
-def _scatter(values: np.ndarray) -> float:
+def scatter(values: np.ndarray) -> float:
     """Scaled median absolute deviation."""
     return 1.4826 * float(np.median(np.abs(values - np.median(values)))) if len(values) else np.nan

@@ -14,6 +14,7 @@ from scipy.stats import exponnorm, norm
 from morph.stamps.cutting import cut_from
 from morph.stamps.flags import Flag
 from morph.stamps.measurements import Measurements, full_widths, measure
+from morph.stamps.noise import scatter
 from morph.stamps.photometry import MOFFAT_HALF_LIGHT
 from morph.tiles.strip_reader import Strip
 
@@ -46,8 +47,8 @@ class PointSource:
     Attributes
     ----------
     widths : full width at half maximum in each channel, pixels; NaN where the tile lacks it.
-    size, scatter : as `Measures.size`, pixels, and its relative scatter.
-    concentration, concentration_scatter : as `Measures.concentration`.
+    size, scatter : as `Measurements.size`, pixels, and its relative scatter.
+    concentration, concentration_scatter : as `Measurements.concentration`.
     """
 
     widths: tuple[float, ...]
@@ -128,13 +129,13 @@ def point_like(measures: Measurements, signal: np.ndarray, typical: PointSource 
         return np.full(len(signal), np.nan)
     with np.errstate(all="ignore"):
         noise = 1 / np.maximum(signal, 1)
-        scatter = np.hypot(typical.scatter, noise)
+        spread = np.hypot(typical.scatter, noise)
         # A source smaller than a point source is not a galaxy either.
         excess = np.maximum(np.log(measures.size / typical.size), 0)
         width = np.hypot(typical.concentration_scatter, 3 * noise)
         offset = measures.concentration - typical.concentration
-        point = norm.logpdf(excess, scale=scatter) + norm.logpdf(offset, scale=width)
-        galaxy = exponnorm.logpdf(excess, LARGER / scatter, scale=scatter)
+        point = norm.logpdf(excess, scale=spread) + norm.logpdf(offset, scale=width)
+        galaxy = exponnorm.logpdf(excess, LARGER / spread, scale=spread)
         galaxy += norm.logpdf(offset, MORE_CONCENTRATED, np.hypot(width, CONCENTRATIONS))
         return 1 / (1 + np.exp(np.clip(galaxy - point, -50, 50)))
 
@@ -218,11 +219,7 @@ def _locus(size: np.ndarray, width: np.ndarray, concentration: np.ndarray) -> Po
             float(np.median(each[seen])) if (seen := np.isfinite(each)).any() else np.nan for each in width[chosen].T
         ),
         float(np.median(size[chosen])),
-        max(_scatter(np.log(size[chosen])), 0.01),
+        max(scatter(np.log(size[chosen])), 0.01),
         float(np.median(concentration[chosen])),
-        max(_scatter(concentration[chosen]), 0.02),
+        max(scatter(concentration[chosen]), 0.02),
     )
-
-
-def _scatter(values: np.ndarray) -> float:
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
