@@ -1,4 +1,4 @@
-"""What a model said about some galaxies, under the names that it uses itself."""
+"""The outputs of a model for some galaxies, with the model's own names of questions and answers."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import astropy.table
     import pyarrow
 
-#: Outputs with one column an answer, and what is added to the column's name; as in the files of `morph score`.
+#: Outputs with one column per answer, and the suffix of those columns; as in the files of `morph score`.
 PER_ANSWER = {"probabilities": "", "tree_probabilities": "_tree", "concentration": "_concentration"}
 
 
 class Answers(dict[str, np.ndarray]):
-    """The outputs by name, one row a galaxy, and the names of their columns.
+    """The outputs by name, one row per galaxy, and the names of their columns.
 
     >>> answers = Answers({"probabilities": np.array([[0.75, 0.25]])}, {"questions": [{"name": "bar",
     ...     "answers": ["yes", "no"]}], "name": "morph", "version": 1})
@@ -31,9 +31,9 @@ class Answers(dict[str, np.ndarray]):
 
     Attributes
     ----------
-    description : the model's own (`MorphClient.describe`), of the version that answered.
+    description : that of the version that answered (`MorphClient.describe`).
     versions : int64 [n], the version that answered each galaxy.
-    ids, flags : of galaxies that were read from files, their names and what is wrong with their images; else empty.
+    ids, flags : names and quality flags of galaxies that were read from files; else empty.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class Answers(dict[str, np.ndarray]):
 
     @property
     def width(self) -> int:
-        """How many answers all questions have together."""
+        """The number of answers of all questions together."""
         return _width(self.description)
 
     def named(self, output: str = "probabilities") -> list[dict[str, dict[str, float]]]:
-        """One entry a galaxy, {question: {answer: probability}}; of ``tree_probabilities`` or ``concentration``, if
-        that is the `output`. InputError when it was not asked for."""
+        """One {question: {answer: value}} per galaxy, of ``probabilities``, ``tree_probabilities`` or
+        ``concentration``. InputError when that output was not fetched."""
         if output not in PER_ANSWER or output not in self:
-            raise InputError(f"There is no '{output}' of each answer here; there is {', '.join(self)}.")
+            raise InputError(f"'{output}' was not fetched, or has no value per answer; fetched are {', '.join(self)}.")
         return named(self[output], self.description)
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -105,13 +105,13 @@ class Answers(dict[str, np.ndarray]):
 
 
 def named(probabilities: np.ndarray, description: dict[str, Any]) -> list[dict[str, dict[str, float]]]:
-    """Rows [n, answers] as {question: {answer: probability}}, one entry a galaxy. InputError when the number of
-    columns is not that of the model's answers."""
+    """Rows [n, answers] as {question: {answer: probability}}, one entry per galaxy. InputError unless there is one
+    column for each of the model's answers."""
     questions = description["questions"]
     count = _width(description)
     values = np.asarray(probabilities, dtype=float)
     if values.ndim != 2 or values.shape[1] != count:
-        raise InputError(f"Probabilities of shape {values.shape} are not those of the model's {count} answers.")
+        raise InputError(f"Probabilities of shape {values.shape} do not fit the model's {count} answers.")
     rows = []
     for row in values.tolist():
         rest = iter(row)
@@ -124,5 +124,16 @@ def _width(description: dict[str, Any]) -> int:
 
 
 def missing(what: str, error: ModuleNotFoundError, extra: str) -> InputError:
-    """The sentence for a package that this client can do without, and `what` cannot."""
+    """The error for an optional package that is not installed.
+
+    Parameters
+    ----------
+    what : the subject of the sentence, which needs the package.
+    error : as the import raised it.
+    extra : the extra of morph-client that installs the package.
+
+    Returns
+    -------
+    The error to raise.
+    """
     return InputError(f"{what} needs {error.name}; install it with `pip install 'morph-client[{extra}]'`.")

@@ -1,4 +1,4 @@
-"""The client that awaits its answers: the same methods for programs that run on an event loop."""
+"""The asyncio client: the methods of `MorphClient` for an event loop."""
 
 import asyncio
 from collections import deque
@@ -9,11 +9,9 @@ import grpc
 import numpy as np
 
 from serving.client.answers import Answers, named
-from serving.client.base import IN_FLIGHT, Client, names, several
-from serving.client.chunks import Chunk, Flow, Item
+from serving.client.chunks import Batching, Chunk, Item, Reply
 from serving.client.images import Images, is_ready
-from serving.client.protocol import Send, T, Talk
-from serving.client.reply import Reply
+from serving.client.protocol import IN_FLIGHT, Client, Exchange, Send, T, names, require_several
 
 if TYPE_CHECKING:
     from morph.domain_shift.sample import Sample
@@ -21,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class AsyncMorphClient(Client):
-    """`MorphClient` for an event loop: every method means the same there, and is awaited; parameters as in `Client`.
+    """`MorphClient` for an event loop: the same methods, awaited; parameters as in `Client`.
 
-    It belongs to the event loop in which it is used first. Files are read in threads, so that the loop goes on.
+    It belongs to the event loop in which it is used first. Files are read in threads, so that they do not block it.
 
     >>> async with AsyncMorphClient("127.0.0.1:8500") as client:  # doctest: +SKIP
     ...     answers = await client.classify(images)
@@ -47,20 +45,29 @@ class AsyncMorphClient(Client):
 
     async def available_versions(self) -> list[int]:
         """As `MorphClient.available_versions`."""
-        return await self._run(self._talks.available())
+        return await self._run(self._protocol.available())
 
     async def describe(self) -> dict[str, Any]:
         """As `MorphClient.describe`."""
-        return await self._run(self._talks.describe())
+        return await self._run(self._protocol.describe())
 
     async def reference_sample(self) -> "Sample | None":
         """As `MorphClient.reference_sample`."""
-        return await self._run(self._talks.reference_sample())
+        return await self._run(self._protocol.reference_sample())
 
     async def classify(
         self, images: Any, outputs: Iterable[str] = (), *, layout: "FitsLayout | None" = None, cut: bool = False
     ) -> Answers:
-        """As `MorphClient.classify`."""
+        """As `MorphClient.classify`.
+
+        Parameters
+        ----------
+        images, outputs, layout, cut : as there.
+
+        Returns
+        -------
+        `Answers` for all images.
+        """
         (answers,) = [each async for each in self.stream([images], outputs, layout=layout, cut=cut)]
         return answers
 
@@ -73,68 +80,87 @@ class AsyncMorphClient(Client):
         layout: "FitsLayout | None" = None,
         cut: bool = False,
     ) -> AsyncIterator[Answers]:
-        """As `MorphClient.stream`; `galaxies` may come asynchronously too."""
-        items = several(galaxies, in_flight)
-        async for item, reply in self._flow(items, names(outputs), in_flight, layout, cut):
-            yield await self._run(self._talks.name(reply, item))
+        """As `MorphClient.stream`.
+
+        Parameters
+        ----------
+        galaxies : an iterable or an asynchronous one.
+        outputs, in_flight, layout, cut : as there.
+
+        Yields
+        ------
+        `Answers` for each item.
+        """
+        items = require_several(galaxies, in_flight)
+        async for item, reply in self._stream(items, names(outputs), in_flight, layout, cut):
+            yield await self._run(self._protocol.answers(reply, item))
 
     async def reconstruct(self, images: Any, *, layout: "FitsLayout | None" = None, cut: bool = False) -> np.ndarray:
-        """As `MorphClient.reconstruct`."""
-        flow = self._flow([images], ("reconstruction",), IN_FLIGHT, layout, cut, "reconstruct")
-        ((_, reply),) = [each async for each in flow]
+        """As `MorphClient.reconstruct`.
+
+        Parameters
+        ----------
+        images, layout, cut : as there.
+
+        Returns
+        -------
+        float32 [n, size, size, 3].
+        """
+        replies = self._stream([images], ("reconstruction",), IN_FLIGHT, layout, cut, "reconstruct")
+        ((_, reply),) = [each async for each in replies]
         return reply.outputs["reconstruction"]
 
     async def named(self, probabilities: np.ndarray) -> list[dict[str, dict[str, float]]]:
         """As `MorphClient.named`."""
         return named(probabilities, await self.describe())
 
-    async def _flow(
+    async def _stream(
         self,
         items: Iterable[Any] | AsyncIterable[Any],
-        wanted: tuple[str, ...],
+        outputs: tuple[str, ...],
         in_flight: int,
         layout: "FitsLayout | None",
         cut: bool,
         signature: str | None = None,
     ) -> AsyncIterator[tuple[Item, Reply]]:
-        flow = Flow(self._talks.most, signature)
-        under_way: deque[asyncio.Task[Reply]] = deque()
+        batching = Batching(self._protocol.capacity, signature)
+        pending: deque[asyncio.Task[Reply]] = deque()
         try:
-            async for chunk in self._packets(flow, items, layout, cut):
+            async for chunk in self._chunks(batching, items, layout, cut):
                 await self.describe()
-                if len(under_way) == in_flight:
-                    flow.take(await under_way.popleft())
-                under_way.append(asyncio.create_task(self._run(self._talks.predict(chunk, wanted))))
-                for finished in flow.finished():
+                if len(pending) == in_flight:
+                    batching.receive(await pending.popleft())
+                pending.append(asyncio.create_task(self._run(self._protocol.predict(chunk, outputs))))
+                for finished in batching.finished():
                     yield finished
-            while under_way:
-                flow.take(await under_way.popleft())
-                for finished in flow.finished():
+            while pending:
+                batching.receive(await pending.popleft())
+                for finished in batching.finished():
                     yield finished
         finally:
-            for task in under_way:
+            for task in pending:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*pending, return_exceptions=True)
 
-    async def _packets(
-        self, flow: Flow, items: Iterable[Any] | AsyncIterable[Any], layout: "FitsLayout | None", cut: bool
+    async def _chunks(
+        self, batching: Batching, items: Iterable[Any] | AsyncIterable[Any], layout: "FitsLayout | None", cut: bool
     ) -> AsyncIterator[Chunk]:
         async for item in _each(items):
             if is_ready(item, cut):
                 images = Images(None, layout, cut)
-                for chunk in flow.put(images.read(item), images.blank):
+                for chunk in batching.add(images.read(item), images.blank):
                     yield chunk
             else:
                 images = Images(await self.describe(), layout, cut)
-                chunks = flow.put(images.read(item), images.blank)
+                chunks = batching.add(images.read(item), images.blank)
                 while full := await asyncio.to_thread(next, chunks, None):
                     yield full
-        for chunk in flow.rest():
+        for chunk in batching.flush():
             yield chunk
 
-    async def _run(self, talk: Talk[T]) -> T:
-        """Carry a talk out."""
-        resume: Callable[[Any], Send] = talk.send
+    async def _run(self, exchange: Exchange[T]) -> T:
+        """Send the messages of an exchange; returns its result."""
+        resume: Callable[[Any], Send] = exchange.send
         answer: Any = None
         while True:
             try:
@@ -144,12 +170,12 @@ class AsyncMorphClient(Client):
             await asyncio.sleep(message.pause)
             try:
                 answer = await self._send(message)
-                resume = talk.send
+                resume = exchange.send
             except grpc.RpcError as error:
-                answer, resume = error, talk.throw
+                answer, resume = error, exchange.throw
 
     def _send(self, message: Send) -> grpc.aio.UnaryUnaryCall:
-        self._must_be_open()
+        self._require_open()
         if self._channel is None:
             # Not before: a channel belongs to the event loop that runs when it is made.
             self._channel = self._connection.open(grpc.aio)

@@ -1,4 +1,4 @@
-"""Where a server listens, and how it is spoken to: in clear or over TLS, with a token or without."""
+"""The connection to a server: its address, TLS, certificates and token."""
 
 import json
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import grpc
 
 from morph.errors import InputError
 
-#: gRPC stops at 4 MiB unless told otherwise; a batch of stamps is 6 MiB.
+#: gRPC's own limit is 4 MiB; a batch of stamps is 6 MiB.
 CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -17,9 +17,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
 
 _OPTIONS = (
     *CHANNEL_OPTIONS,
-    # A name that stands for several machines is asked on all of them in turn.
+    # The machines behind one name are asked in turn.
     ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
-    # After a failure gRPC refuses for so long without a look at the server; a retry would be in vain.
+    # After a failure gRPC refuses calls for so long without trying the server; a retry would be in vain.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
@@ -33,13 +33,15 @@ class Connection:
     ----------
     address : ``host:port``. Several IP addresses, separated by commas, are asked in turn; so are the machines behind
         one name (a headless Service of Kubernetes).
-    tls : whether to speak TLS. True trusts the certificates that gRPC brings along; a path is a PEM file of root
+    tls : use TLS. True trusts the root certificates that come with gRPC; a path is a PEM file of root
         certificates to trust instead.
     certificate : PEM files of the client's certificate and its key, for a server that asks for them (mutual TLS).
     token : sent with every request as ``authorization: Bearer TOKEN``.
-    token_in_clear : allow a token without TLS, where everybody on the way can read it.
+    token_in_clear : allow a token without TLS, where anyone on the network can read it.
 
-    Raises InputError when the parts do not fit together.
+    Raises
+    ------
+    InputError : when the parts contradict each other.
     """
 
     address: str
@@ -52,20 +54,20 @@ class Connection:
         for each in self.address.split(","):
             host, _, port = each.rpartition(":")
             if not host or not port.isdigit():
-                raise InputError(f"'{each}' is no server's address; write HOST:PORT, for example 127.0.0.1:8500.")
+                raise InputError(f"'{each}' is not a server's address; write HOST:PORT, for example 127.0.0.1:8500.")
         if self.certificate and not self.tls:
-            raise InputError("A client's certificate is shown over TLS only; ask for TLS too.")
+            raise InputError("A client's certificate is used over TLS only; ask for TLS too.")
         if self.token is not None:
             if not self.token or not self.token.isascii() or not self.token.isprintable():
                 raise InputError("A token is one line of printable ASCII characters.")
             if not self.tls and not self.token_in_clear:
                 raise InputError(
-                    "A token without TLS can be read by everybody on the way; ask for TLS, or allow it in clear."
+                    "A token without TLS can be read by anyone on the network; ask for TLS, or allow it in clear."
                 )
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes with every request."""
+        """The headers of every request."""
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
     def open(self, grpc_api: Any = grpc) -> Any:
@@ -84,11 +86,11 @@ class Connection:
 
 
 def _pem(path: Any, what: str) -> bytes:
-    """The content of a PEM file; gRPC would tell of a wrong one in lines of its own, much later."""
+    """The content of a PEM file; gRPC would report a wrong one much later, in log lines of its own."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"'{path}' cannot be read ({error.strerror}); give a PEM file.") from None
     if f"{what}-----".encode() not in content:
-        raise InputError(f"'{path}' holds no {what.lower()}; give a PEM file that does.")
+        raise InputError(f"'{path}' contains no {what.lower()}; give a PEM file that does.")
     return content

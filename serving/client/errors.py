@@ -1,24 +1,25 @@
-"""What a server that does not answer, or refuses, says to a person."""
+"""A server's errors in one sentence for a person, and which of them are worth another attempt."""
 
+import random
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from morph.errors import InputError
-from serving.client.connection import Connection
 
-#: How servers say that a request is too large: more galaxies than they take (TensorFlow Serving's words, and those of
-#: the embedded server), or more bytes than their gRPC takes.
+#: How servers report that a request is too large: more galaxies than they take (TensorFlow Serving, then the embedded
+#: server), or more bytes than their gRPC takes.
 _TOO_MANY = re.compile(r"larger than maximum input batch size (\d+)|a request holds between 1 and (\d+)")
 _TOO_LONG = re.compile(r"message larger than max \((\d+) vs\. (\d+)\)")
 
 
 class ServerError(InputError):
-    """The server did not answer, or answered with an error; the message says which.
+    """The server did not answer, or answered with an error; the message explains which.
 
     `status` is gRPC's name for it: UNAVAILABLE, INVALID_ARGUMENT, NOT_FOUND, DEADLINE_EXCEEDED, ... An answer that
-    cannot be read has the status INTERNAL. `details` are the server's own words.
+    cannot be read has the status INTERNAL. `details` is the server's own text.
     """
 
     def __init__(self, message: str, status: str, details: str = ""):
@@ -29,8 +30,49 @@ class ServerError(InputError):
         return ServerError, (str(self), self.status, self.details)
 
 
+@dataclass(frozen=True)
+class Retries:
+    """How often a message is sent again, and after which pause.
+
+    Only UNAVAILABLE and RESOURCE_EXHAUSTED are worth another attempt: the server is not there, or overloaded. Before
+    attempt k the client waits a random time up to ``first * 2**k`` seconds, at most `longest` (exponential backoff
+    with full jitter: clients that were refused together do not come back together). No attempt goes beyond the
+    message's deadline.
+
+    gRPC's own retry policy allows five attempts at most, and none for messages larger than its buffer.
+
+    Attributes
+    ----------
+    absent : further attempts when no server answers.
+    busy : further attempts when the server's queue is full; None for as many as the deadline allows.
+    first, longest : seconds.
+    """
+
+    absent: int = 3
+    busy: int | None = None
+    first: float = 0.1
+    longest: float = 2.0
+
+    @classmethod
+    def of(cls, number: "int | Retries") -> "Retries":
+        """`number` further attempts, whatever the reason; or a `Retries` as it is."""
+        return number if isinstance(number, Retries) else cls(absent=number, busy=number)
+
+    def pause(self, error: grpc.RpcError, attempts: int) -> float | None:
+        """Seconds to wait after so many further `attempts`; None when there is to be no other."""
+        if is_busy(error):
+            most = self.busy
+        elif error.code() is grpc.StatusCode.UNAVAILABLE:
+            most = self.absent
+        else:
+            return None
+        if most is not None and attempts >= most:
+            return None
+        return random.uniform(0, min(self.longest, self.first * 2 ** min(attempts, 30)))
+
+
 def is_busy(error: grpc.RpcError) -> bool:
-    """Whether the server refused because of all that it has to do; TensorFlow Serving says so as UNAVAILABLE."""
+    """Whether the server refused because it is overloaded; TensorFlow Serving reports that as UNAVAILABLE."""
     status, details = error.code().name, error.details() or ""
     if status == "RESOURCE_EXHAUSTED":
         return not _TOO_LONG.search(details)
@@ -48,43 +90,54 @@ def most_rows(error: ServerError, rows: int) -> int | None:
     return most if most is not None and 1 <= most < rows else None
 
 
-def explained(error: grpc.RpcError, connection: Connection, model: str, chosen: str, timeout: float) -> ServerError:
-    """A sentence for gRPC's error. `chosen` names the version that was asked for, "" if none was."""
-    status, details, address = error.code().name, error.details() or "", connection.address
+def explain(error: grpc.RpcError, address: str, model: str, timeout: float, *, tls: bool = False) -> ServerError:
+    """gRPC's error as one sentence with a remedy.
+
+    Parameters
+    ----------
+    error : as gRPC raised it.
+    address, model : of the request; `model` may name the version too.
+    timeout : seconds that the request was given.
+    tls : whether it was sent over TLS.
+
+    Returns
+    -------
+    The error to raise, with gRPC's status and the server's text.
+    """
+    status, details = error.code().name, error.details() or ""
+    short = _short(details)
+    sentences = {
+        "UNAVAILABLE": f"No server answers at {address}; start one with `morph serve DIR`.",
+        "DEADLINE_EXCEEDED": f"The server at {address} did not answer within {timeout:g} s; try again later.",
+        "NOT_FOUND": f"The server at {address} has no model {model} ({short}).",
+        "UNIMPLEMENTED": f"The program at {address} is not a model server; start one with `morph serve DIR`.",
+        "UNAUTHENTICATED": f"The server at {address} does not let you in ({short}); give the token that it expects.",
+        "INVALID_ARGUMENT": details,
+    }
+    sentences["PERMISSION_DENIED"] = sentences["UNAUTHENTICATED"]
     if is_busy(error):
-        sentence = f"The server at {address} has too much to do; send less at once, or try again later."
+        sentence = f"The server at {address} is overloaded; send less at once, or try again later."
     elif status == "UNAVAILABLE" and details.startswith("The server is "):  # starting or stopping
-        sentence = f"{_short(details)} ({address}); try again later."
-    elif status == "UNAVAILABLE" and connection.tls:
-        sentence = f"No server answers at {address} over TLS ({_short(details)}); compare its certificates and yours."
-    elif status == "UNAVAILABLE":
-        sentence = f"No server answers at {address}; start one with `morph serve DIR`."
-    elif status == "DEADLINE_EXCEEDED":
-        sentence = f"The server at {address} did not answer within {timeout:g} s; try again later."
-    elif status == "NOT_FOUND":
-        sentence = f"The server at {address} has no model '{model}'{chosen} ({_short(details)})."
-    elif status == "UNIMPLEMENTED":
-        sentence = f"What listens at {address} is no model server; start one with `morph serve DIR`."
-    elif status in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        sentence = f"The server at {address} does not let you in ({_short(details)}); give the token that it wants."
-    elif status == "INVALID_ARGUMENT" and details:
-        sentence = details
+        sentence = f"{short} ({address}); try again later."
+    elif status == "UNAVAILABLE" and tls:
+        sentence = f"No server answers at {address} over TLS ({short}); compare its certificates and yours."
     else:
-        sentence = f"The server at {address} failed with {status}: {_short(details)}"
+        sentence = sentences.get(status) or f"The server at {address} failed with {status}: {short}"
     return ServerError(sentence, status, details)
 
 
-def unreadable(connection: Connection, what: object) -> ServerError:
-    """The answer makes no sense; `what` says why."""
-    sentence = f"The server at {connection.address} gave an answer that cannot be read ({_short(str(what))})."
-    return ServerError(sentence, "INTERNAL")
+def unreadable(address: str, reason: object) -> ServerError:
+    """The answer of the server at `address` makes no sense, for this reason."""
+    return ServerError(
+        f"The server at {address} gave an answer that cannot be read ({_short(str(reason))}).", "INTERNAL"
+    )
 
 
 def changed() -> ServerError:
-    """Galaxies that belong together were answered by models that do not."""
+    """Galaxies that belong together were answered by different models."""
     return ServerError("The server changed to a model with other outputs between two messages; ask again.", "ABORTED")
 
 
 def _short(text: str) -> str:
-    """The first line of a server's words, which may be a whole report."""
+    """The first line of a server's text, which may be a whole report."""
     return (text.strip().splitlines() or ["no reason given"])[0][:300].rstrip(".")

@@ -1,7 +1,7 @@
-"""Whatever a caller has galaxies in, as images for the model.
+"""A caller's galaxies, in any of several types, as images for the model.
 
-Only NumPy is needed for arrays. Files need Pillow, sep and astropy, which are imported when a file comes; what is an
-astropy object is known without importing astropy, because whoever made it has imported it.
+Arrays need only NumPy. Files need Pillow, sep and astropy, which are imported with the first file. Astropy objects are
+recognised without importing astropy: whichever code made one has imported it.
 """
 
 import os
@@ -17,12 +17,15 @@ from serving.client.answers import missing
 if TYPE_CHECKING:
     from serving.client.pictures import FitsLayout, Picture
 
-#: The signature that reads each kind of image.
+#: The module that reads files; it may not have been imported.
+_PICTURES = f"{__package__}.pictures"
+
+#: The signature that takes each type of image.
 SIGNATURES = {np.dtype("uint8"): "composite", np.dtype("float32"): "serving_default"}
 
 
 def is_ready(galaxies: Any, cut: bool) -> bool:
-    """Whether nothing must be known of the model, and no file be read, before these images can be sent."""
+    """Whether these images can be sent without the model's description and without reading a file."""
     if isinstance(galaxies, (list, tuple)):
         return bool(galaxies) and all(is_ready(each, cut) for each in galaxies)
     return not cut and isinstance(galaxies, np.ndarray) and _is_image(galaxies)
@@ -33,7 +36,7 @@ class Images:
 
     Parameters
     ----------
-    description : the model's own; needed for files, for images by band and to `cut`.
+    description : the model's own; files, images by band and `cut` need it.
     layout : what FITS headers leave out; the model's survey if not given.
     cut : cut arrays to the galaxy's own size, as files always are.
     """
@@ -43,8 +46,8 @@ class Images:
 
     def read(self, galaxies: Any) -> Iterator["np.ndarray | Picture"]:
         """The images, one after the other: uint8 or float32 [n, height, width, 3], and galaxies from files as
-        `serving.client.pictures.Picture`. InputError for what is neither."""
-        if _is_a(galaxies, "serving.client.pictures", "Picture"):
+        `Picture`. InputError for anything else."""
+        if _is_a(galaxies, _PICTURES, "Picture"):
             yield galaxies
         elif isinstance(galaxies, (str, os.PathLike)):
             yield from self._files(galaxies)
@@ -56,10 +59,12 @@ class Images:
             for each in galaxies:
                 yield from self.read(each)
         else:
-            raise InputError(f"A {type(galaxies).__name__} is no image of a galaxy; give arrays or names of files.")
+            raise InputError(
+                f"A {type(galaxies).__name__} is not an image of a galaxy; give arrays or names of files."
+            )
 
     def blank(self) -> np.ndarray:
-        """One galaxy without light, of the size that the model takes."""
+        """One empty image of the size that the model takes."""
         size = self._description["size"]
         return np.zeros((1, size, size, 3), "float32")
 
@@ -107,7 +112,7 @@ def batch(images: np.ndarray) -> np.ndarray:
     """`images` as uint8 or float32 [n, height, width, 3]; InputError when they are neither."""
     if images.ndim not in (3, 4) or images.shape[-1] != 3:
         raise InputError(
-            f"Images of shape {images.shape} are no batch; give an array of shape (n, size, size, 3), "
+            f"Images of shape {images.shape} are not a batch; give an array of shape (n, size, size, 3), "
             "or (size, size, 3) for one galaxy."
         )
     if images.ndim == 3:
@@ -116,15 +121,15 @@ def batch(images: np.ndarray) -> np.ndarray:
         return images
     if images.dtype.kind != "f":
         raise InputError(f"Images of {images.dtype} are neither composites (uint8) nor flux (float32).")
-    # What float32 cannot hold becomes infinite, and the model flags it.
+    # A number beyond float32 becomes infinite, and the model flags it.
     with np.errstate(over="ignore"):
         return images.astype("float32", copy=False)
 
 
 def pixels(image: Any) -> np.ndarray:
-    """The numbers of an image. Flux is in nanomaggies whatever its unit was, and NaN where the image is masked.
+    """The pixels of an image as an array; flux in nanomaggies, and NaN where the image is masked.
 
-    Raises InputError for a unit that is no flux density, and for a masked composite.
+    Raises InputError for a unit other than a flux density, and for a masked composite.
     """
     unit = None
     mask = getattr(image, "mask", None)
@@ -140,12 +145,12 @@ def pixels(image: Any) -> np.ndarray:
     if mask is None or not np.any(mask):
         return array
     if array.dtype.kind not in "f":
-        raise InputError(f"Masked images of {array.dtype} cannot be sent; only flux may lack pixels.")
+        raise InputError(f"Masked images of {array.dtype} cannot be sent; only flux may have masked pixels.")
     return np.where(mask, np.float32(np.nan), array)
 
 
 def _nanomaggies(unit: Any) -> float:
-    """How many nanomaggies a unit is; of a zeroth-magnitude star on the AB scale there are 1e9."""
+    """How many nanomaggies a unit is; AB magnitude 0 is 1e9 of them."""
     from astropy import units
 
     try:
@@ -160,7 +165,7 @@ def _nanomaggies(unit: Any) -> float:
 
 
 def _is_image(galaxies: Any) -> bool:
-    """Whether this turns into one array of numbers, and is no collection of images or names."""
+    """Whether this turns into one array of numbers, rather than being a collection of images or names."""
     if isinstance(galaxies, np.ndarray):
         return galaxies.dtype.kind not in "UO"
     return hasattr(galaxies, "__array__") or _is_a(galaxies, "astropy.nddata", "NDData")

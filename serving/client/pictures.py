@@ -1,4 +1,4 @@
-"""Images of single galaxies, wherever the user keeps them, as stamps for the model."""
+"""Image files of single galaxies, as stamps for the model."""
 
 import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,11 +13,11 @@ from morph.stamps import composite
 
 @dataclass(frozen=True)
 class Picture:
-    """One galaxy: `image` is uint8 (a composite) or float32 (flux) [size, size, 3]; `flags` are the names of
-    what is wrong with it (`morph.stamps.cutting.Flag`).
+    """One galaxy: `image` is uint8 (a composite) or float32 (flux) [size, size, 3]; `flags` are the
+    names of its quality flags (`morph.stamps.flags.Flag`).
 
-    Flux has `zero_points`, {band: AB magnitude of one count (NaN where not known) and where it is known from}, and
-    `notes` of how its files were read, one sentence each.
+    Flux has `zero_points`, {band: (AB magnitude of one count, NaN where unknown; its source)}, and `notes` on how its
+    files were read, one sentence each.
     """
 
     id: str
@@ -33,7 +33,7 @@ class FitsLayout:
 
     Attributes
     ----------
-    survey : whose bands fill the channels; None as the files say.
+    survey : the survey whose bands fill the channels; that of the files if None.
     bands : of a cube's planes, or of a file's images, in order, such as "grz".
     zero_point : AB magnitude of one count; "none" to go on without.
     unit : of the pixels, such as "nJy".
@@ -46,7 +46,7 @@ class FitsLayout:
 
 
 def find_pictures(names: Sequence[str]) -> tuple[list[list[Path]], list[InputError]]:
-    """The files of each galaxy that files, folders and globs name, and what was wrong with the other names.
+    """The files of each galaxy that files, folders and globs name, and the errors of the other names.
 
     A JPEG or PNG is a galaxy; FITS files are grouped as `morph.stamps.cutout_files.find_cutouts` groups them.
     """
@@ -56,7 +56,7 @@ def find_pictures(names: Sequence[str]) -> tuple[list[list[Path]], list[InputErr
         path = Path(name)
         if path.is_dir():
             found = sorted(child for child in path.iterdir() if is_picture(child))
-            problem = f"The folder '{name}' holds no JPEG, PNG or FITS image."
+            problem = f"The folder '{name}' contains no JPEG, PNG or FITS image."
         elif path.exists() or not glob.has_magic(name):
             found = [path]
         else:
@@ -68,7 +68,7 @@ def find_pictures(names: Sequence[str]) -> tuple[list[list[Path]], list[InputErr
             if file.is_file():
                 files.append(file)
             else:
-                complaints.append(InputError(f"No image exists at '{file}'."))
+                complaints.append(InputError(f"The image '{file}' does not exist."))
     in_fits = [file for file in files if _is_fits(file)]
     groups = [[file] for file in files if not _is_fits(file)]
     if in_fits:
@@ -79,7 +79,18 @@ def find_pictures(names: Sequence[str]) -> tuple[list[list[Path]], list[InputErr
 
 
 def read_pictures(groups: Sequence[Sequence[Path]], size: int, layout: FitsLayout) -> Iterator[Picture | InputError]:
-    """The galaxies in each group of files, cut to their own size; a InputError in the place of a bad one."""
+    """The galaxies in each group of files, cut to their own size.
+
+    Parameters
+    ----------
+    groups : the files of each galaxy, as `find_pictures` returns them.
+    size : side of the model's stamps, in pixels.
+    layout : what FITS headers leave out.
+
+    Yields
+    ------
+    A `Picture`, or in the place of an unreadable one its InputError.
+    """
     stems = [path.stem for (path, *_) in groups]
     for group in groups:
         path = group[0]
@@ -98,8 +109,22 @@ def read_pictures(groups: Sequence[Sequence[Path]], size: int, layout: FitsLayou
 
 
 def cut(image: np.ndarray, size: int, survey: str) -> Picture:
-    """A galaxy at the middle of an array, cut to its own size as those in files are: a composite (uint8) or the
-    survey's flux (float32) [height, width, 3]. InputError when it is too small to hold a galaxy."""
+    """Cut an array to the size of the galaxy at its centre, as images in files are.
+
+    Parameters
+    ----------
+    image : a composite (uint8) or flux (float32), [height, width, 3].
+    size : side of the model's stamps, in pixels.
+    survey : the survey of the flux.
+
+    Returns
+    -------
+    A `Picture` without a name.
+
+    Raises
+    ------
+    InputError : when the array is too small to contain a galaxy.
+    """
     if min(image.shape[:2]) < composite.SMALLEST_CROP:
         least = composite.SMALLEST_CROP
         raise InputError(
@@ -138,7 +163,7 @@ def _names(flags: Iterable) -> tuple[str, ...]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the file's name is that of a JPEG, a PNG or a FITS file."""
+    """Whether this is a JPEG, PNG or FITS file."""
     return path.suffix.lower() in composite.SUFFIXES or _is_fits(path)
 
 

@@ -1,15 +1,16 @@
-"""What client and server say to each other, apart from how it is sent.
+"""What both clients share: the exchanges of messages with a server, apart from how the messages are sent.
 
-Each talk is a generator that yields what to send (`Send`) and is given the bytes of the answer, or has gRPC's error
-thrown into it; it returns what the caller wanted. The two clients differ only in how they carry a talk out: one
-waits, the other awaits. Retries, deadlines, messages that turn out too large, and answers that make no sense are
-dealt with here, once.
+An exchange is a generator: it yields each message to send (`Send`), receives the bytes of the answer, or gRPC's error
+thrown into it, and returns the result. `MorphClient` runs exchanges by blocking calls, `AsyncMorphClient` on an event
+loop. Retries, deadlines, messages that turn out too large, and answers that make no sense are handled here, once.
 """
 
 import json
+import os
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
@@ -18,11 +19,9 @@ from google.protobuf.message import DecodeError, Message
 
 from morph.errors import InputError
 from serving.client.answers import PER_ANSWER, Answers
-from serving.client.chunks import Chunk, Item
+from serving.client.chunks import NO_VERSION, Chunk, Item, Reply
 from serving.client.connection import Connection
-from serving.client.errors import ServerError, changed, explained, most_rows, unreadable
-from serving.client.reply import NOT_TOLD, Reply
-from serving.client.retries import Retries
+from serving.client.errors import Retries, ServerError, changed, explain, most_rows, unreadable
 from serving.protocol import messages
 from serving.protocol.outputs import OUTPUTS
 
@@ -35,10 +34,13 @@ BATCH_SIZE = 128
 #: Bytes of images in one message: stamps of 64 pixels reach `BATCH_SIZE` first, ten times larger ones do not.
 MESSAGE_BYTES = 32 << 20
 
+#: Requests sent before the first is answered: the server has the next batch while it computes this one.
+IN_FLIGHT = 4
+
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
-#: How servers say that a model has no signature of some name.
+#: The statuses with which servers report that a model lacks a signature.
 NO_SIGNATURE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND")
 
 
@@ -53,11 +55,11 @@ class Send:
 
 
 T = TypeVar("T")
-Talk = Generator[Send, bytes, T]
+Exchange = Generator[Send, bytes, T]
 
 
 class ClientProtocol:
-    """The talks with one server about one model.
+    """The exchanges with one server about one model.
 
     Parameters
     ----------
@@ -88,11 +90,11 @@ class ClientProtocol:
         # By version; None is the one that this client asks for.
         self._described: dict[int | None, dict[str, Any]] = {}
 
-    def most(self, row: np.ndarray) -> int:
+    def capacity(self, row: np.ndarray) -> int:
         """How many images like `row` go into one message."""
         return max(1, min(self.batch_size, self._most_bytes // max(row.nbytes, 1)))
 
-    def predict(self, chunk: Chunk, wanted: Sequence[str]) -> Talk[Reply]:
+    def predict(self, chunk: Chunk, wanted: Sequence[str]) -> Exchange[Reply]:
         """The outputs for the images of a message. Where the server takes fewer at once, they go in parts, and the
         messages after them are smaller from the start."""
         rows = chunk.rows
@@ -107,7 +109,7 @@ class ClientProtocol:
             most = most_rows(error, len(rows))
             if most is None:
                 raise
-            self._remember(error, most, rows[0].nbytes)
+            self._send_less(error, most, rows[0].nbytes)
             parts = []
             for start in range(0, len(rows), most):
                 part = Chunk(chunk.signature, rows[start : start + most])
@@ -115,31 +117,31 @@ class ClientProtocol:
             return Reply.join(parts)
         return self._read(response, len(rows), wanted)
 
-    def describe(self, version: int | None = None) -> Talk[dict[str, Any]]:
+    def describe(self, version: int | None = None) -> Exchange[dict[str, Any]]:
         """The model's own description, of the version that this client asks for or of a given one. Asked once."""
         if version not in self._described:
             reply, text = yield from self._ask_text("describe", "description", version)
             try:
                 description = _description(json.loads(text))
             except (ValueError, RecursionError) as error:
-                raise unreadable(self.connection, f"its description of the model: {error}") from None
+                raise self._unreadable(f"its description of the model: {error}") from None
             self._described[version] = self._described[int(reply.versions[0])] = description
         return self._described[version]
 
-    def name(self, reply: Reply, item: Item) -> Talk[Answers]:
-        """The reply to an item with the names that the versions which gave it have for its columns."""
+    def answers(self, reply: Reply, item: Item) -> Exchange[Answers]:
+        """The reply to an item, with the column names of the versions that gave it."""
         described = []
-        for version in np.unique(reply.versions).tolist() or [NOT_TOLD]:
-            described.append((yield from self.describe(None if version == NOT_TOLD else version)))
+        for version in np.unique(reply.versions).tolist() or [NO_VERSION]:
+            described.append((yield from self.describe(None if version == NO_VERSION else version)))
         questions = described[0]["questions"]
         if any(description["questions"] != questions for description in described):
             raise changed()
         answers = Answers(reply.outputs, described[0], reply.versions, item.ids, item.flags)
         if any(answers[output].shape[1:] != (answers.width,) for output in PER_ANSWER if output in answers):
-            raise unreadable(self.connection, f"other than {answers.width} answers a galaxy")
+            raise self._unreadable(f"other than {answers.width} answers a galaxy")
         return answers
 
-    def reference_sample(self) -> Talk["Sample | None"]:
+    def reference_sample(self) -> Exchange["Sample | None"]:
         """The model's reference sample of its training galaxies; None where it has none."""
         try:
             _, text = yield from self._ask_text("reference_sample", "sample")
@@ -152,18 +154,18 @@ class ClientProtocol:
         try:
             from morph.domain_shift.sample import Sample
         except ModuleNotFoundError:
-            raise InputError("A reference sample is read by the whole of morph; install morph-galaxies.") from None
+            raise InputError("A model's reference sample is read by the package morph-galaxies; install it.") from None
         return Sample.from_text(text)
 
-    def available(self) -> Talk[list[int]]:
+    def available(self) -> Exchange[list[int]]:
         """The versions that answer requests now, highest last."""
         request = messages.GetModelStatusRequest()
         self._fill(request.model_spec)
         response = yield from self._ask(STATUS, request, messages.GetModelStatusResponse)
         return sorted(s.version for s in response.model_version_status if s.state == messages.AVAILABLE)
 
-    def _ask_text(self, signature: str, output: str, version: int | None = None) -> Talk[tuple[Reply, str]]:
-        """The text that a signature answers whatever it is asked."""
+    def _ask_text(self, signature: str, output: str, version: int | None = None) -> Exchange[tuple[Reply, str]]:
+        """The text of a signature whose answer does not depend on the query."""
         request = messages.PredictRequest(output_filter=[output])
         self._fill(request.model_spec, signature, version)
         messages.to_tensor(np.array(["model"]), request.inputs["query"])
@@ -172,9 +174,9 @@ class ClientProtocol:
         try:
             return reply, reply.outputs[output].item().decode()
         except ValueError as error:  # not one text, or not UTF-8
-            raise unreadable(self.connection, error) from None
+            raise self._unreadable(error) from None
 
-    def _ask(self, method: str, request: Message, answer: type[Message]) -> Talk[Message]:
+    def _ask(self, method: str, request: Message, answer: type[Message]) -> Exchange[Message]:
         """One message and its answer, with as many attempts as the retries and the deadline allow."""
         content = request.SerializeToString()
         end = time.monotonic() + self.timeout
@@ -191,12 +193,16 @@ class ClientProtocol:
         try:
             return answer.FromString(received)
         except DecodeError as error:
-            raise unreadable(self.connection, error) from None
+            raise self._unreadable(error) from None
 
     def _explained(self, error: grpc.RpcError) -> ServerError:
         chosen = f" labelled '{self.label}'" if self.label else ""
         chosen = chosen if self.version is None else f" in version {self.version}"
-        return explained(error, self.connection, self.model, chosen, self.timeout)
+        address, tls = self.connection.address, bool(self.connection.tls)
+        return explain(error, address, f"'{self.model}'{chosen}", self.timeout, tls=tls)
+
+    def _unreadable(self, reason: object) -> ServerError:
+        return unreadable(self.connection.address, reason)
 
     def _fill(self, spec: Message, signature: str = "", version: int | None = None) -> None:
         spec.name, spec.signature_name = self.model, signature
@@ -206,8 +212,8 @@ class ClientProtocol:
         elif self.label is not None:
             spec.version_label = self.label
 
-    def _remember(self, error: ServerError, most: int, row_bytes: int) -> None:
-        """Make no message larger than the server takes again."""
+    def _send_less(self, error: ServerError, most: int, row_bytes: int) -> None:
+        """Make no further message larger than the server takes."""
         if error.status == "RESOURCE_EXHAUSTED":
             self._most_bytes = min(self._most_bytes, most * row_bytes)
         else:
@@ -216,21 +222,23 @@ class ClientProtocol:
     def _read(self, response: Message, rows: int, wanted: Sequence[str], text: bool = False) -> Reply:
         """The arrays of an answer, which must have a row for every row that was sent."""
         outputs = {}
-        # Without a wish the order is that of a map on the wire: any.
+        # A map on the wire has no order.
         for name in wanted or sorted(response.outputs, key=_place):
             if name not in response.outputs:
-                raise unreadable(self.connection, f"it lacks '{name}'")
+                raise self._unreadable(f"it lacks '{name}'")
             try:
                 array = messages.from_tensor(response.outputs[name])
             except ValueError as error:
-                raise unreadable(self.connection, error) from None
+                raise self._unreadable(error) from None
             if array.ndim == 0 or len(array) != rows or (array.dtype == object) != text:
-                raise unreadable(self.connection, f"'{name}' is {array.dtype}{list(array.shape)} for {rows} galaxies")
+                raise unreadable(
+                    self.connection.address, f"'{name}' is {array.dtype}{list(array.shape)} for {rows} galaxies"
+                )
             outputs[name] = array
         if not outputs:
-            raise unreadable(self.connection, "it holds nothing")
+            raise self._unreadable("it holds nothing")
         spec = response.model_spec
-        return Reply(outputs, np.full(rows, spec.version.value if spec.HasField("version") else NOT_TOLD))
+        return Reply(outputs, np.full(rows, spec.version.value if spec.HasField("version") else NO_VERSION))
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -238,10 +246,10 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def _description(found: Any) -> dict[str, Any]:
-    """`found`, where it is the description of a model. ValueError where it is not."""
+    """`found`, if it is the description of a model; ValueError otherwise."""
     kinds = {"name": str, "version": int, "survey": str, "size": int, "questions": list}
     if not isinstance(found, dict):
-        raise ValueError("no object")
+        raise ValueError("not an object")
     for key, kind in kinds.items():
         if not isinstance(found.get(key), kind):
             raise ValueError(f"no '{key}'")
@@ -254,3 +262,73 @@ def _description(found: Any) -> dict[str, Any]:
     if not 1 <= found["size"] <= 1 << 14:
         raise ValueError(f"stamps of {found['size']} pixels")
     return found
+
+
+class Client:
+    """One server's model.
+
+    Parameters
+    ----------
+    address : ``host:port``. Several IP addresses, separated by commas, are asked in turn; so are the machines behind
+        one name (a headless Service of Kubernetes).
+    model : the name that the server gives the model.
+    version, label : which version, by its number or by a label such as ``stable``; the server's highest if neither is
+        given.
+    timeout : seconds that one message may take, its wait in the server's queue and its retries included.
+    retries : how often a message is sent again when the server is not there (UNAVAILABLE) or is overloaded
+        (RESOURCE_EXHAUSTED); no other error is worth another attempt. 0 for never; a `Retries` sets more.
+    tls : use TLS. True trusts the root certificates that come with gRPC; a path is a PEM file of root
+        certificates to trust instead.
+    certificate : PEM files of the client's certificate and its key, for a server that asks for them (mutual TLS).
+    token : sent with every request as ``authorization: Bearer TOKEN``; over TLS, unless `token_in_clear` allows it
+        in clear, where anyone on the network can read it.
+    batch_size : the most galaxies in a message; smaller ones follow where the server takes fewer.
+
+    Raises
+    ------
+    InputError : when these contradict each other.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str = "morph",
+        version: int | None = None,
+        timeout: float = 60.0,
+        *,
+        label: str | None = None,
+        retries: int | Retries = Retries(),
+        tls: bool | str | Path = False,
+        certificate: tuple[str | Path, str | Path] | None = None,
+        token: str | None = None,
+        token_in_clear: bool = False,
+        batch_size: int = BATCH_SIZE,
+    ):
+        self.address, self.model, self.version, self.label, self.timeout = address, model, version, label, timeout
+        self._connection = Connection(address, tls, certificate, token, token_in_clear)
+        self._protocol = ClientProtocol(
+            self._connection, model, version, label, timeout, Retries.of(retries), batch_size
+        )
+        self._closed = False
+
+    def _require_open(self) -> None:
+        """InputError where the client was closed."""
+        if self._closed:
+            raise InputError(f"This client of {self.address} is closed; make a new one.")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}('{self.address}', model='{self.model}')"
+
+
+def names(outputs: Iterable[str]) -> tuple[str, ...]:
+    """The names of outputs; a single one may be given as a string."""
+    return (outputs,) if isinstance(outputs, str) else tuple(outputs)
+
+
+def require_several(galaxies: Any, in_flight: int) -> Any:
+    """`galaxies`, if `stream` can take them and `in_flight`; InputError otherwise."""
+    if isinstance(galaxies, (str, os.PathLike)):
+        raise InputError(f"`stream` takes several galaxies, one after the other; classify '{galaxies}' instead.")
+    if in_flight < 1:
+        raise InputError(f"in_flight must be at least 1; it is {in_flight}.")
+    return galaxies

@@ -1,4 +1,4 @@
-"""The client that waits for its answers."""
+"""The blocking client."""
 
 import time
 from collections import deque
@@ -10,11 +10,9 @@ import grpc
 import numpy as np
 
 from serving.client.answers import Answers, named
-from serving.client.base import IN_FLIGHT, Client, names, several
-from serving.client.chunks import Chunk, Flow, Item
+from serving.client.chunks import Batching, Chunk, Item, Reply
 from serving.client.images import Images, is_ready
-from serving.client.protocol import Send, T, Talk
-from serving.client.reply import Reply
+from serving.client.protocol import IN_FLIGHT, Client, Exchange, Send, T, names, require_several
 
 if TYPE_CHECKING:
     from morph.domain_shift.sample import Sample
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MorphClient(Client):
-    """One server's model, for a program that waits for each answer; its parameters are those of `Client`.
+    """One server's model, by calls that block until the answer is there; parameters as in `Client`.
 
     >>> with MorphClient("127.0.0.1:8500") as client:  # doctest: +SKIP
     ...     answers = client.classify(["a.png", "b_r.fits"])
@@ -47,24 +45,24 @@ class MorphClient(Client):
 
     def available_versions(self) -> list[int]:
         """The versions of the model that answer requests now, highest last. ServerError as in `classify`."""
-        return self._run(self._talks.available())
+        return self._run(self._protocol.available())
 
     def describe(self) -> dict[str, Any]:
-        """What the server's model is: name, version, survey, size of its stamps, questions and answers in the
-        order of `probabilities`, anomaly threshold. Asked once and kept. ServerError as in `classify`."""
-        return self._run(self._talks.describe())
+        """The model's description: name, version, survey, size of its stamps, questions and answers in the order of
+        `probabilities`, anomaly threshold. Asked once and kept. ServerError as in `classify`."""
+        return self._run(self._protocol.describe())
 
     def reference_sample(self) -> "Sample | None":
         """The model's reference sample of its training galaxies, for `morph.domain_shift`; None where it has none.
 
-        Raises ServerError as `classify` does.
+        It needs the package morph-galaxies. Raises ServerError as `classify` does.
         """
-        return self._run(self._talks.reference_sample())
+        return self._run(self._protocol.reference_sample())
 
     def classify(
         self, images: Any, outputs: Iterable[str] = (), *, layout: "FitsLayout | None" = None, cut: bool = False
     ) -> Answers:
-        """Everything the model says about each galaxy.
+        """Every output of the model for each galaxy.
 
         >>> client.classify(u.Quantity(stamps, "nJy"), ["probabilities"]).to_table()  # doctest: +SKIP
         >>> client.classify({"g": ccd_g, "r": ccd_r, "z": ccd_z}, cut=True)  # doctest: +SKIP
@@ -79,11 +77,11 @@ class MorphClient(Client):
               astropy `NDData` or `CCDData` with or without unit, whose mask becomes NaN;
             - {band: [height, width]}: the same, one image a band; a band that is left out has no data;
             - the name of a JPEG, PNG or FITS file, of a folder or a glob: as `morph classify` reads them.
-        outputs : which outputs to fetch, or the name of one; all if not given. A caller without use for the embedding
-            saves most of the answer's size by not asking for it.
-        layout : what the headers of FITS files leave out; the model's survey if not given.
-        cut : arrays may have any size and are cut to their galaxy's own size, as files always are. Otherwise they
-            have the size that `describe` tells.
+        outputs : which outputs to fetch, or the name of one; all if not given. Without the embedding most of the
+            answer's size is saved.
+        layout : what the headers of FITS files leave out, as a `FitsLayout`; the model's survey if not given.
+        cut : cut arrays of any size to their galaxy's own size, as files always are. Otherwise arrays have the size
+            that `describe` reports.
 
         Returns
         -------
@@ -91,8 +89,11 @@ class MorphClient(Client):
         probability that a volunteer who starts at the top gives the answer), ``concentration`` float32 [n, answers],
         ``embedding`` float32 [n, d], ``reconstruction_error``, ``anomaly_score`` float32 [n], ``anomaly`` bool [n].
 
-        Raises InputError when `images` cannot be read, and ServerError when nobody answers, when the server refuses
-        the request (its own sentence says why), when its answer makes no sense, or when the timeout passes.
+        Raises
+        ------
+        InputError : when `images` cannot be read.
+        ServerError : when no server answers, when it refuses the request (the message is its own reason), when its
+            answer makes no sense, or when the timeout passes.
         """
         (answers,) = self.stream([images], outputs, layout=layout, cut=cut)
         return answers
@@ -111,17 +112,40 @@ class MorphClient(Client):
         >>> for name, answers in zip(names, client.stream(names, ["anomaly"])):  # doctest: +SKIP
         ...     print(name, answers["anomaly"][0])
 
-        Every item is anything that `classify` takes: one galaxy or many. Items share messages; no more than
-        `in_flight` messages are under way, and no more items are drawn than fill one more, so that memory stays flat
-        however many there are. Raises as `classify`, InputError also for `in_flight` below 1.
+        Parameters
+        ----------
+        galaxies : items, each of them anything that `classify` takes: one galaxy or many. Items share messages.
+        outputs, layout, cut : as for `classify`.
+        in_flight : how many messages may be under way at once. No more items are taken than fill one more message, so
+            that memory stays flat however many there are.
+
+        Yields
+        ------
+        `Answers` for each item.
+
+        Raises
+        ------
+        InputError, ServerError : as `classify`; InputError also for `in_flight` below 1.
         """
-        for item, reply in self._flow(several(galaxies, in_flight), names(outputs), in_flight, layout, cut):
-            yield self._run(self._talks.name(reply, item))
+        for item, reply in self._stream(require_several(galaxies, in_flight), names(outputs), in_flight, layout, cut):
+            yield self._run(self._protocol.answers(reply, item))
 
     def reconstruct(self, images: Any, *, layout: "FitsLayout | None" = None, cut: bool = False) -> np.ndarray:
-        """The galaxies as the decoder sees them: float32 [n, size, size, 3] from flux, given as to `classify`, in
-        nanomaggies per pixel. Raises as `classify`."""
-        ((_, reply),) = self._flow([images], ("reconstruction",), IN_FLIGHT, layout, cut, "reconstruct")
+        """The galaxies' reconstructions by the decoder.
+
+        Parameters
+        ----------
+        images, layout, cut : as for `classify`; flux only.
+
+        Returns
+        -------
+        float32 [n, size, size, 3] in nanomaggies per pixel.
+
+        Raises
+        ------
+        InputError, ServerError : as `classify`.
+        """
+        ((_, reply),) = self._stream([images], ("reconstruction",), IN_FLIGHT, layout, cut, "reconstruct")
         return reply.outputs["reconstruction"]
 
     def named(self, probabilities: np.ndarray) -> list[dict[str, dict[str, float]]]:
@@ -129,51 +153,53 @@ class MorphClient(Client):
         entry a galaxy, by the questions of `describe`."""
         return named(probabilities, self.describe())
 
-    def _flow(
+    def _stream(
         self,
         items: Iterable[Any],
-        wanted: tuple[str, ...],
+        outputs: tuple[str, ...],
         in_flight: int,
         layout: "FitsLayout | None",
         cut: bool,
         signature: str | None = None,
     ) -> Iterator[tuple[Item, Reply]]:
-        """What is answered, item by item, with `in_flight` messages under way."""
-        flow = Flow(self._talks.most, signature)
-        chunks = self._packets(flow, items, layout, cut)
+        """Each item with its reply, with `in_flight` messages under way."""
+        batching = Batching(self._protocol.capacity, signature)
+        chunks = self._chunks(batching, items, layout, cut)
         first = list(islice(chunks, 2))
         if not first:
             return
-        # Before the galaxies are: so the server cannot unload the version first whose names are wanted then.
+        # First, while the version that will answer is loaded: its column names are needed later.
         self.describe()
         if len(first) == 1:
-            # gRPC needs threads for answers that nobody waits for yet, and twice the time.
-            flow.take(self._run(self._talks.predict(first[0], wanted)))
-            yield from flow.finished()
+            # A call in the background costs gRPC another thread, and twice the time.
+            batching.receive(self._run(self._protocol.predict(first[0], outputs)))
+            yield from batching.finished()
             return
-        under_way: deque[_Exchange[Reply]] = deque()
+        pending: deque[_Pending[Reply]] = deque()
         try:
             for chunk in chain(first, chunks):
-                if len(under_way) == in_flight:
-                    flow.take(under_way.popleft().result())
-                under_way.append(_Exchange(self._talks.predict(chunk, wanted), self._send))
-                yield from flow.finished()
-            while under_way:
-                flow.take(under_way.popleft().result())
-                yield from flow.finished()
+                if len(pending) == in_flight:
+                    batching.receive(pending.popleft().result())
+                pending.append(_Pending(self._protocol.predict(chunk, outputs), self._send))
+                yield from batching.finished()
+            while pending:
+                batching.receive(pending.popleft().result())
+                yield from batching.finished()
         finally:
-            for exchange in under_way:
+            for exchange in pending:
                 exchange.cancel()
 
-    def _packets(self, flow: Flow, items: Iterable[Any], layout: "FitsLayout | None", cut: bool) -> Iterator[Chunk]:
+    def _chunks(
+        self, batching: Batching, items: Iterable[Any], layout: "FitsLayout | None", cut: bool
+    ) -> Iterator[Chunk]:
         for item in items:
             images = Images(None if is_ready(item, cut) else self.describe(), layout, cut)
-            yield from flow.put(images.read(item), images.blank)
-        yield from flow.rest()
+            yield from batching.add(images.read(item), images.blank)
+        yield from batching.flush()
 
-    def _run(self, talk: Talk[T]) -> T:
-        """Carry a talk out."""
-        resume: Callable[[Any], Send] = talk.send
+    def _run(self, exchange: Exchange[T]) -> T:
+        """Send the messages of an exchange; returns its result."""
+        resume: Callable[[Any], Send] = exchange.send
         answer: Any = None
         while True:
             try:
@@ -183,43 +209,43 @@ class MorphClient(Client):
             time.sleep(message.pause)
             try:
                 answer = self._method(message.method)(message.request, message.timeout, self._connection.metadata)
-                resume = talk.send
+                resume = exchange.send
             except grpc.RpcError as error:
-                answer, resume = error, talk.throw
+                answer, resume = error, exchange.throw
 
     def _send(self, message: Send) -> grpc.Future:
         return self._method(message.method).future(message.request, message.timeout, self._connection.metadata)
 
     def _method(self, name: str) -> grpc.UnaryUnaryMultiCallable:
-        self._must_be_open()
+        self._require_open()
         if name not in self._methods:
             self._methods[name] = self._channel.unary_unary(name)
         return self._methods[name]
 
 
-class _Exchange(Generic[T]):
-    """A talk under way: its first message is sent at once, the rest of it takes place when its result is wanted."""
+class _Pending(Generic[T]):
+    """An exchange under way: its first message is sent at once, the others when the result is wanted."""
 
-    def __init__(self, talk: Talk[T], send: Callable[[Send], grpc.Future]):
-        self._talk, self._send = talk, send
+    def __init__(self, exchange: Exchange[T], send: Callable[[Send], grpc.Future]):
+        self._exchange, self._send = exchange, send
         self._call: grpc.Future | None = None
-        self._go_on(talk.send, None)
+        self._advance(exchange.send, None)
 
     def result(self) -> T:
         while self._call is not None:
             try:
                 answer = self._call.result()
             except grpc.RpcError as error:
-                self._go_on(self._talk.throw, error)
+                self._advance(self._exchange.throw, error)
             else:
-                self._go_on(self._talk.send, answer)
+                self._advance(self._exchange.send, answer)
         return self._result
 
     def cancel(self) -> None:
         if self._call is not None:
             self._call.cancel()
 
-    def _go_on(self, resume: Callable[[Any], Send], answer: Any) -> None:
+    def _advance(self, resume: Callable[[Any], Send], answer: Any) -> None:
         try:
             message = resume(answer)
         except StopIteration as end:

@@ -12,7 +12,7 @@ import numpy as np
 
 from morph.errors import InputError
 from serving.client import MorphClient, ServerError
-from serving.client.retries import Retries
+from serving.client.errors import Retries
 
 #: Seconds between attempts when no server answers any more: together enough for one to be started again.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)

@@ -63,13 +63,13 @@ def test_the_versions_that_answer_are_told(client):
 @pytest.mark.parametrize(
     ("images", "problem"),
     [
-        (np.zeros((64, 64), "float32"), r"shape \(64, 64\) are no batch"),
-        ([np.zeros((64, 64, 3), "float32"), np.zeros((3, 64, 64), "float32")], r"shape \(3, 64, 64\) are no batch"),
-        (np.zeros((2, 64, 64, 1), "float32"), "are no batch"),
+        (np.zeros((64, 64), "float32"), r"shape \(64, 64\) are not a batch"),
+        ([np.zeros((64, 64, 3), "float32"), np.zeros((3, 64, 64), "float32")], r"shape \(3, 64, 64\) are not a batch"),
+        (np.zeros((2, 64, 64, 1), "float32"), "are not a batch"),
         (np.zeros((2, 64, 64, 3), "int64"), "neither composites"),
     ],
 )
-def test_what_is_no_batch_of_images_is_told_before_it_is_sent(images, problem):
+def test_images_of_a_wrong_shape_are_refused_before_they_are_sent(images, problem):
     with pytest.raises(InputError, match=problem):
         MorphClient("127.0.0.1:1").classify(images)
 
@@ -110,5 +110,5 @@ def test_a_server_that_is_not_there_is_one_sentence():
 
 @pytest.mark.parametrize("address", ["8500", "localhost", "localhost:http", ""])
 def test_what_is_no_address_is_one_sentence(address):
-    with pytest.raises(InputError, match="no server's address; write HOST:PORT"):
+    with pytest.raises(InputError, match="not a server's address; write HOST:PORT"):
         MorphClient(address)

@@ -9,6 +9,7 @@ from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient, ServerError
 from tests.serving.certificates import Authority
 from tests.serving.client.stand_in import StandIn, numbered
+from tests.serving.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_a_plain_server_asked_over_tls_is_one_sentence(authority):
 
 def test_a_token_goes_in_clear_only_when_that_is_allowed():
     with StandIn() as server:
-        with pytest.raises(InputError, match="without TLS can be read by everybody"):
+        with pytest.raises(InputError, match="without TLS can be read by anyone"):
             ask(server, token="secret")
         assert not server.metadata
         ask(server, token="secret", token_in_clear=True)
@@ -104,8 +105,7 @@ def test_several_servers_are_asked_in_turn():
     with StandIn() as first, StandIn() as second:
         with MorphClient(f"127.0.0.1:{first.port},127.0.0.1:{second.port}", batch_size=1) as client:
             # Both connections must stand before the turns are even.
-            while not (first.asked and second.asked):
-                client.classify(numbered(1))
+            wait_until(lambda: client.classify(numbered(1)) and first.asked and second.asked)
             first.asked.clear()
             second.asked.clear()
             client.classify(numbered(20))
@@ -128,7 +128,7 @@ def test_versions_and_labels_are_asked_for():
         ({"timeout": 0}, "more than 0 seconds"),
         ({"certificate": ("a.pem", "a.key")}, "over TLS only"),
         ({"tls": "nothing.pem"}, r"'nothing.pem' cannot be read \(No such file"),
-        ({"tls": __file__}, "holds no certificate; give a PEM file"),
+        ({"tls": __file__}, "contains no certificate; give a PEM file"),
         ({"tls": True, "token": ""}, "A token is one line"),
         ({"tls": True, "token": "a\nb"}, "A token is one line"),
     ],

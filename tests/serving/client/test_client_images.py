@@ -75,7 +75,7 @@ def test_masked_pixels_become_nan_and_uncertainties_are_left_out(stamps):
         Masked(u.Quantity(stamps, "nmgy"), mask),
     ):
         np.testing.assert_array_equal(read(form)[0], expected)
-    with pytest.raises(InputError, match="only flux may lack pixels"):
+    with pytest.raises(InputError, match="only flux may have masked pixels"):
         pixels(np.ma.MaskedArray(np.ones((16, 16, 3), "uint8"), mask[0]))
 
 
@@ -115,12 +115,12 @@ def test_images_of_any_size_are_cut_as_files_are(tmp_path):
 @pytest.mark.parametrize(
     ("galaxies", "problem"),
     [
-        (np.zeros((16, 16)), "are no batch"),
-        (np.zeros((3, 16, 16)), "are no batch"),
+        (np.zeros((16, 16)), "are not a batch"),
+        (np.zeros((3, 16, 16)), "are not a batch"),
         (np.zeros((2, 16, 16, 3), "int32"), "neither composites"),
-        (3, "A int is no image of a galaxy"),
-        (None, "A NoneType is no image"),
-        ("nowhere.png", "No image exists at 'nowhere.png'"),
+        (3, "A int is not an image of a galaxy"),
+        (None, "A NoneType is not an image"),
+        ("nowhere.png", "The image 'nowhere.png' does not exist"),
         ("no/*.fits", "No JPEG, PNG or FITS image matches"),
         (__file__, "cannot be read"),
     ],
@@ -181,7 +181,7 @@ def test_answers_turn_into_tables_with_named_columns():
         assert [float(p) for p in np.asarray(table["bar_yes"])] == [0.75, 0.5]
     assert ANSWERS.to_table()["embedding"].shape == (2, 3)
     assert ANSWERS.to_arrow()["embedding"].type.list_size == 3
-    with pytest.raises(InputError, match="There is no 'concentration' of each answer here"):
+    with pytest.raises(InputError, match="'concentration' was not fetched"):
         ANSWERS.named("concentration")
 
 

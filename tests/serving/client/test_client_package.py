@@ -1,4 +1,4 @@
-"""The thin distribution: built from these sources, it answers with NumPy, gRPC and protobuf alone."""
+"""The distribution morph-client: it answers with NumPy, gRPC and Protobuf alone, and beside morph-galaxies."""
 
 import json
 import os
@@ -33,9 +33,10 @@ def installed(wheel, tmp_path_factory) -> Path:
     return folder
 
 
-def run(installed: Path, program: str, *arguments: str) -> str:
-    """What a program prints that has the installed client before everything else."""
-    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
+def run(installed: Path, program: str, *arguments: str, beside: Path | None = None) -> str:
+    """The output of a program that has the installed client, and what is `beside` it, before everything else."""
+    paths = [installed, *([beside] if beside else [])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -46,7 +47,7 @@ def run(installed: Path, program: str, *arguments: str) -> str:
 ALONE = """
 import sys
 class Alone:
-    HERE = {"numpy", "grpc", "google", "typing_extensions", "morph", "serving", *sys.stdlib_module_names}
+    HERE = {"numpy", "grpc", "google", "typing_extensions", "morph_client", *sys.stdlib_module_names}
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] not in self.HERE:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name.split(".")[0])
@@ -56,8 +57,8 @@ sys.meta_path.insert(0, Alone())
 CLASSIFY = """
 import asyncio, json, sys
 import numpy as np
-from morph.errors import InputError
-from serving.client import AsyncMorphClient, MorphClient
+from morph_client import AsyncMorphClient, MorphClient
+from morph_client.morph.errors import InputError
 images = np.load("images.npy")
 with MorphClient(sys.argv[1]) as client:
     answers = client.classify(images)
@@ -72,8 +73,8 @@ async def ask():
     async with AsyncMorphClient(sys.argv[1]) as client:
         return [each["anomaly_score"].tolist() async for each in client.stream(images)]
 scores = asyncio.run(ask())
-import serving
-print(json.dumps([answers["probabilities"].tolist(), named[0], scores, sentences, serving.__file__]))
+import morph_client
+print(json.dumps([answers["probabilities"].tolist(), named[0], scores, sentences, morph_client.__file__]))
 """
 
 
@@ -90,7 +91,7 @@ def test_the_client_alone_answers(installed, server, client, flux):
         "pip install 'morph-client[images]'",
         "pip install 'morph-client[tables]'",
     ]
-    assert sentences[2].endswith("install morph-galaxies.")
+    assert sentences[2].endswith("the package morph-galaxies; install it.")
 
 
 def test_every_module_of_the_wheel_finds_what_it_imports(installed):
@@ -98,22 +99,54 @@ def test_every_module_of_the_wheel_finds_what_it_imports(installed):
         ".".join(path.relative_to(installed).with_suffix("").parts).removesuffix(".__init__")
         for path in installed.rglob("*.py")
     ]
-    assert "serving.client.sync_client" in names
+    assert {"morph_client.sync_client", "morph_client.pictures", "morph_client.morph.fits.planes"} <= {*names}
+    # Nothing is installed in the place of a module of morph-galaxies.
+    assert all(name.startswith("morph_client") for name in names)
     program = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\nprint(*sys.modules)"
     loaded = {name.split(".")[0] for name in run(installed, program, *names).split()}
-    assert not loaded & {"tensorflow", "keras", "mlflow", "pyarrow", "scipy", "pandas", "dask", "galsim"}
+    assert not loaded & {
+        "morph",
+        "serving",
+        "tensorflow",
+        "keras",
+        "mlflow",
+        "pyarrow",
+        "scipy",
+        "pandas",
+        "dask",
+        "galsim",
+    }
+
+
+def test_a_file_is_read_as_morph_galaxies_reads_it(installed, tmp_path, composites):
+    """And both are there in one process: each by its own modules."""
+    from PIL import Image
+
+    from serving.client.pictures import FitsLayout, read_pictures
+
+    path = tmp_path / "galaxy.png"
+    Image.fromarray(composites[0]).save(path)
+    program = (
+        "import sys, pathlib, morph_client, serving.client\n"
+        "from morph_client.pictures import FitsLayout, read_pictures\n"
+        "assert morph_client.MorphClient is not serving.client.MorphClient\n"
+        "(picture,) = read_pictures([[pathlib.Path(sys.argv[1])]], 64, FitsLayout())\n"
+        "print(picture.image.tobytes().hex())"
+    )
+    (expected,) = read_pictures([[path]], 64, FitsLayout())
+    assert bytes.fromhex(run(installed, program, str(path), beside=ROOT)) == expected.image.tobytes()
 
 
 def test_importing_the_client_is_quick_and_loads_nothing_else(installed):
     program = (
-        "import sys, time; start = time.process_time(); import serving.client; print(time.process_time() - start);"
+        "import sys, time; start = time.process_time(); import morph_client; print(time.process_time() - start);"
         "print(*{name.split('.')[0] for name in sys.modules} - set(sys.stdlib_module_names))"
     )
     times, loaded = zip(*(run(installed, program).split("\n", 1) for _ in range(3)), strict=True)
     assert min(map(float, times)) < 0.5
     # gRPC looks for its own additions; its compiled parts have modules of their own. Debian's Python brings a
     # sitecustomize.
-    known = {"numpy", "grpc", "google", "morph", "serving", "typing_extensions", "grpc_health", "grpc_reflection"}
+    known = {"numpy", "grpc", "google", "morph_client", "typing_extensions", "grpc_health", "grpc_reflection"}
     assert {name for name in loaded[0].split() if not name.startswith(("_", "cython"))} <= known | {
         "grpc_status",
         "sitecustomize",

@@ -1,4 +1,4 @@
-"""What the client makes of servers that are busy, gone, small, or talk nonsense."""
+"""The client with servers that are overloaded, absent, limited, or answer nonsense."""
 
 import asyncio
 import json
@@ -33,10 +33,10 @@ class Refusing:
             context.abort(self.status, self.details)
 
 
-def classify(address: str, waiting: bool, images=None, **options):
+def classify(address: str, blocking: bool, images=None, **options):
     """The answers by either client."""
     images = numbered(3) if images is None else images
-    if waiting:
+    if blocking:
         with MorphClient(address, **options) as client:
             return client.classify(images)
 
@@ -47,15 +47,15 @@ def classify(address: str, waiting: bool, images=None, **options):
     return asyncio.run(ask())
 
 
-both = pytest.mark.parametrize("waiting", [True, False], ids=["waiting", "awaiting"])
+both = pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "asyncio"])
 
 
 @both
 @pytest.mark.parametrize("refusal", [BUSY, BUSY_STOCK, AWAY])
-def test_a_server_that_comes_round_is_asked_again(waiting, refusal):
+def test_a_server_that_comes_round_is_asked_again(blocking, refusal):
     before = Refusing(3, *refusal)
     with StandIn(before) as server:
-        answers = classify(server.address, waiting, retries=Retries(first=0.01))
+        answers = classify(server.address, blocking, retries=Retries(first=0.01))
     assert answers["probabilities"][:, 0].tolist() == [0, 1, 2]
     assert before.count == 4
 
@@ -74,32 +74,32 @@ def test_a_server_that_comes_round_is_asked_again(waiting, refusal):
         ((grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 4)"), 5, 1),
     ],
 )
-def test_only_what_passes_is_tried_again_and_only_so_often(waiting, status, retries, attempts):
+def test_only_what_passes_is_tried_again_and_only_so_often(blocking, status, retries, attempts):
     before = Refusing(99, *status)
     with StandIn(before) as server, pytest.raises(ServerError) as caught:
-        classify(server.address, waiting, images=numbered(1), retries=retries)
+        classify(server.address, blocking, images=numbered(1), retries=retries)
     assert before.count == attempts
     assert caught.value.status == status[0].name
     assert caught.value.details == status[1]
 
 
 @both
-def test_a_busy_server_is_asked_until_the_deadline_and_not_longer(waiting):
+def test_a_busy_server_is_asked_until_the_deadline_and_not_longer(blocking):
     before = Refusing(10**9, *BUSY)
     start = time.monotonic()
     # The last attempt may be refused, or be under way when the time is up.
-    with StandIn(before) as server, pytest.raises(ServerError, match=r"too much to do|did not answer within 1 s"):
-        classify(server.address, waiting, timeout=1.0, retries=Retries(first=0.01, longest=0.1))
+    with StandIn(before) as server, pytest.raises(ServerError, match=r"overloaded|did not answer within 1 s"):
+        classify(server.address, blocking, timeout=1.0, retries=Retries(first=0.01, longest=0.1))
     assert 0.5 < time.monotonic() - start < 3
     assert before.count > 8
 
 
 @both
-def test_the_deadline_holds_over_a_silent_server(waiting):
+def test_the_deadline_holds_over_a_silent_server(blocking):
     start = time.monotonic()
     with StandIn(lambda request, context: time.sleep(1.0)) as server:
         with pytest.raises(ServerError, match=r"did not answer within 0.2 s") as caught:
-            classify(server.address, waiting, timeout=0.2)
+            classify(server.address, blocking, timeout=0.2)
         assert time.monotonic() - start < 0.9
     assert caught.value.status == "DEADLINE_EXCEEDED"
 
@@ -123,14 +123,14 @@ def test_a_smaller_server_is_learned_once(model_dir, classifier, flux):
     few = BatchingParameters(max_batch_size=4)
     with Server(model_dir, batching=few) as small, MorphClient(small.address) as client:
         answers = client.classify(images)
-        assert client._talks.batch_size == 4
+        assert client._protocol.batch_size == 4
         again = client.classify(images)
     np.testing.assert_allclose(answers["embedding"], classifier.answer(images)["embedding"], rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(answers["embedding"], again["embedding"])
 
 
 @both
-def test_stock_servings_words_for_a_large_batch_are_understood(waiting):
+def test_stock_servings_words_for_a_large_batch_are_understood(blocking):
     def before(request, context):
         if (rows := request.inputs["image"].tensor_shape.dim[0].size) > 5:
             context.abort(
@@ -138,17 +138,17 @@ def test_stock_servings_words_for_a_large_batch_are_understood(waiting):
             )
 
     with StandIn(before) as server:
-        answers = classify(server.address, waiting, numbered(23))
+        answers = classify(server.address, blocking, numbered(23))
         assert answers["probabilities"][:, 0].tolist() == list(range(23))
         # Several are under way at once, so they may arrive in any order.
         assert sorted(rows for _, rows in server.asked[-5:]) == [3, 5, 5, 5, 5]
 
 
 @both
-def test_a_server_with_a_limit_on_bytes_gets_smaller_messages(waiting):
+def test_a_server_with_a_limit_on_bytes_gets_smaller_messages(blocking):
     images = numbered(64, size=64)
     with StandIn(max_receive_message_length=1 << 20) as server:
-        answers = classify(server.address, waiting, images)
+        answers = classify(server.address, blocking, images)
         assert answers["probabilities"][:, 0].tolist() == list(range(64))
         assert max(rows for _, rows in server.asked) == 21
 
@@ -211,9 +211,9 @@ def _claim(size: int):
         (lambda response: response.outputs.clear(), "it holds nothing"),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_one_sentence(waiting, change, problem):
+def test_an_answer_that_makes_no_sense_is_one_sentence(blocking, change, problem):
     with answer_with(change) as server, pytest.raises(ServerError, match=problem) as caught:
-        classify(server.address, waiting)
+        classify(server.address, blocking)
     assert caught.value.status == "INTERNAL"
 
 
@@ -259,7 +259,7 @@ def test_no_nonsense_is_more_than_a_server_error(babbling, words):
         words = response.SerializeToString()
     server, client = babbling
     server.words = words
-    client._talks._described.clear()
+    client._protocol._described.clear()
     for call in (
         client.describe,
         client.available_versions,

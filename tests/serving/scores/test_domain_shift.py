@@ -37,8 +37,8 @@ def test_the_server_returns_the_models_reference_sample(client, classifier):
 
 def test_a_model_without_the_signature_has_no_reference_sample(server, monkeypatch):
     with MorphClient(server.address) as client:
-        ask = client._talks._ask_text
-        monkeypatch.setattr(client._talks, "_ask_text", lambda signature, *rest: ask("nonsense", *rest))
+        ask = client._protocol._ask_text
+        monkeypatch.setattr(client._protocol, "_ask_text", lambda signature, *rest: ask("nonsense", *rest))
         assert client.reference_sample() is None
 
 
