@@ -42,13 +42,13 @@ def write(place: str, compose: bool, kubernetes: bool, name: str) -> None:
 
     folder = local(place)
     if not folder.is_dir():
-        raise InputError(f"There is no folder '{place}'; make it with `morph export MODEL --to {place}`.")
+        raise InputError(f"'{place}' is not a folder; make it with `morph export MODEL --to {place}`.")
     wanted = [kind for kind, chosen in (("compose", compose), ("kubernetes", kubernetes)) if chosen]
     written = write_deployment(folder, name, wanted or list(KINDS))
     for path in written:
         click.echo(path)
     if not written:
-        click.echo("Every file is there already.")
+        click.echo("Every file exists already.")
 
 
 @command.command("check", short_help="Find what is wrong, without a cluster.")
@@ -59,7 +59,7 @@ def check(place: str, name: str, as_json: bool) -> None:
     """Find what is wrong with the exported model and the deployment in DIR, without a cluster.
 
     The newest version is loaded and its warm-up replayed through TensorFlow's C library, as TensorFlow Serving does
-    it. Every file is held against its schema or message, and against the others. The exit status is 1 if a check
+    it. Every file is checked against its schema or message, and against the others. The exit status is 1 if a check
     fails.
 
     \b
@@ -92,7 +92,7 @@ def _folder(place: str):
         return
     folder = local(place)
     if not folder.is_dir():
-        raise InputError(f"There is no folder '{place}'; make it with `morph export MODEL --to {place}`.")
+        raise InputError(f"'{place}' is not a folder; make it with `morph export MODEL --to {place}`.")
     yield folder
 
 
@@ -120,7 +120,7 @@ class _Report:
         table = Table(box=None, show_header=False, pad_edge=False)
         marks = {"ok": "[green]ok[/]", "failed": "[bold red]failed[/]", "skipped": "[dim]skipped[/]"}
         for finding in self._findings:
-            # A path in brackets is no markup.
+            # A path in brackets is not markup.
             table.add_row(marks[finding.state], finding.about, finding.sentence.replace("[", r"\["))
         Console().print(table)
 
@@ -128,7 +128,7 @@ class _Report:
 @command.command("tls", short_help="Write ssl.config from a key and a certificate.")
 @click.option("--certificate", required=True, type=FILE, help="PEM: the server's, with those that sign it.")
 @click.option("--key", required=True, type=FILE, help="PEM: the server's private key, without a password.")
-@click.option("--clients", type=FILE, help="PEM: only clients whose certificate this one signs may ask.")
+@click.option("--clients", type=FILE, help="PEM: only clients with a certificate signed by this one are served.")
 @click.option("--to", default="ssl.config", show_default=True, type=FILE, help="File to write.")
 def tls(certificate: Path, key: Path, clients: Path | None, to: Path) -> None:
     """Write ssl.config, from which TensorFlow Serving (and `morph serve`) take their key and certificate.
@@ -138,7 +138,7 @@ def tls(certificate: Path, key: Path, clients: Path | None, to: Path) -> None:
     \b
         morph deploy tls --certificate server.crt --key server.key --to models/ssl.config
     """
-    from serving.deploy.tls import write_ssl_config
+    from serving.deploy.write import write_ssl_config
 
     write_ssl_config(to, certificate, key, clients)
     click.echo(f"Wrote {to}" + (", which lets in only clients with a certificate." if clients else "."))

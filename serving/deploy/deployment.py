@@ -1,4 +1,4 @@
-"""A folder with an exported model and the files of its deployment, as read by the checks."""
+"""A folder with an exported model and the files of its deployment, as the checks read it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,7 @@ from serving.protocol.protos import message, parse
 
 @dataclass(frozen=True)
 class Manifest:
-    """One document of a Kubernetes file: the file's path in the deployment, and what it says."""
+    """One document of a Kubernetes file: the file's path in the deployment, and its content."""
 
     file: str
     content: dict[str, Any]
@@ -29,7 +29,7 @@ class Manifest:
 
 
 class Deployment:
-    """What is in `folder`, for the model `name`. Everything is read when it is asked for.
+    """The content of `folder`, for the model `name`. Each file is read when it is needed.
 
     Every property raises InputError where the file that it reads is missing or cannot be understood.
     """
@@ -51,14 +51,14 @@ class Deployment:
         import yaml
 
         class Loader(yaml.SafeLoader):
-            """Knows Compose's tags: what is reset or overridden counts as what stands there."""
+            """Knows Compose's tags: a value that is reset or overridden counts as it stands."""
 
         for tag in ("!reset", "!override"):
             Loader.add_constructor(tag, lambda loader, node: _plain(loader, node))
         try:
             return [document for document in yaml.load_all(self.text(file), Loader) if document is not None]
         except yaml.YAMLError as error:
-            raise InputError(f"'{file}' is no YAML: {' '.join(str(error).split())}.") from None
+            raise InputError(f"'{file}' is not YAML: {' '.join(str(error).split())}.") from None
 
     def mapping(self, file: str) -> dict[str, Any]:
         """A YAML file that holds one mapping."""
@@ -67,7 +67,7 @@ class Deployment:
             raise InputError(f"'{file}' must hold one mapping.")
         return documents[0]
 
-    # === What every server reads ===
+    # === Configuration files ===
 
     @cached_property
     def models(self):
@@ -96,7 +96,7 @@ class Deployment:
 
         found = version_folders(self.folder / self.name)
         if not found:
-            raise InputError(f"There is no whole version in '{self.name}/'; export one with `morph export`.")
+            raise InputError(f"There is no complete version in '{self.name}/'; export one with `morph export`.")
         return found[max(found)]
 
     @cached_property
@@ -109,7 +109,7 @@ class Deployment:
             saved = saved_model_pb2.SavedModel.FromString((self.version / "saved_model.pb").read_bytes())
             return next(meta for meta in saved.meta_graphs if "serve" in meta.meta_info_def.tags)
         except (DecodeError, StopIteration):
-            raise InputError(f"'{self.version / 'saved_model.pb'}' is no SavedModel; export it again.") from None
+            raise InputError(f"'{self.version / 'saved_model.pb'}' is not a SavedModel; export it again.") from None
 
     @cached_property
     def signatures(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Deployment:
         return SavedModel(self.version)
 
     def run(self, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
-        """A signature's answer to named arrays, through the C library. Raises ValueError as TensorFlow words it."""
+        """A signature's answer to named arrays, through the C library. Raises ValueError with TensorFlow's message."""
         definition = self.signatures[signature]
         feeds = {definition.inputs[key].name: array for key, array in inputs.items()}
         fetches = [info.name for info in definition.outputs.values()]
@@ -144,7 +144,7 @@ class Deployment:
         return [Manifest(file, document) for file, document in found]
 
     def objects(self, kind: str) -> list[Manifest]:
-        """The objects of one kind. Patches (files of a component that change another object) are none."""
+        """The objects of one kind. Patches (files of a component that change another object) do not count."""
         patches = {
             str(Path(manifest.file).parent / patch.get("path", ""))
             for manifest in self.manifests
@@ -172,7 +172,7 @@ def pod(manifest: Manifest) -> dict[str, Any]:
 
 
 def _plain(loader, node):
-    """What stands under a tag, as if the tag were not there."""
+    """The value under a tag, without the tag."""
     import yaml
 
     if isinstance(node, yaml.MappingNode):

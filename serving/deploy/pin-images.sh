@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Pins the images that are named by a tag alone to what that tag stands for now, so that nobody can move it:
+# Pins the images that are named by a tag alone to the present digest of the tag, which can be moved:
 #   ./pin-images.sh
 # It asks the registries, with crane or docker, and changes compose*.yaml and kubernetes/*.yaml; a second run leaves
-# what is pinned alone.
+# pinned images alone.
 set -euo pipefail
 cd "$(dirname "$0")"
 shopt -s nullglob

@@ -1,4 +1,4 @@
-"""What the stock server is: its version, the operations that it knows, and the metrics that it counts."""
+"""The stock server: its version, options, operations and metrics."""
 
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ GRAPH_VERSION = 2129
 
 _OPERATIONS = Path(__file__).parent / "operations.txt"
 
-#: Operations that are registered in every TensorFlow and call Python, which the server does not have.
+#: Operations of every TensorFlow that call Python, which the server does not have.
 NEED_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 #: The options of its program. Source: `tensorflow_serving/model_servers/main.cc`.
@@ -49,18 +49,18 @@ METRICS = {
     ":tensorflow:serving:model_warmup_latency": "histogram",
 }
 
-#: What Prometheus itself and NVIDIA's exporter add.
+#: Metrics of Prometheus itself and of NVIDIA's exporter.
 OTHER_METRICS = frozenset({"up", "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_FREE"})
 
 
 def series() -> frozenset[str]:
-    """Every name that a query may ask for: a histogram is three series."""
+    """Every name that a query may use; a histogram is three series."""
     parts = {"counter": ("",), "histogram": ("_bucket", "_sum", "_count")}
     return OTHER_METRICS | {name + part for name, kind in METRICS.items() for part in parts[kind]}
 
 
 @cache
 def operations() -> dict[str, frozenset[str]]:
-    """Operation -> its attributes, of the stock server. The file says how it was made."""
+    """Operation -> its attributes, of the stock server. The file states how it was made."""
     lines = (line.split() for line in _OPERATIONS.read_text().splitlines() if not line.startswith("#"))
     return {name: frozenset(attributes) for name, *attributes in lines}

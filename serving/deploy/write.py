@@ -1,10 +1,16 @@
-"""The files of a deployment, written beside an exported model."""
+"""Writes the files of a deployment beside an exported model, and ssl.config for TLS."""
 
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
+from google.protobuf import text_format
+
+from morph.atomic import atomic
+from morph.errors import InputError
+from serving.protocol.protos import message
 from serving.savedmodel.configurations import write_configurations, write_templates
+from serving.server.configuration import Tls
 
 TEMPLATES = Path(__file__).parent
 
@@ -30,9 +36,17 @@ KINDS: dict[str, dict[str, str]] = {
 
 
 def write_deployment(to: Path, name: str, kinds: Iterable[str]) -> list[Path]:
-    """Write the files for each of `kinds` ("compose", "kubernetes"), and the configurations, into the folder `to`.
+    """Write the files of a deployment and the configurations; a file that exists is left as the user has it.
 
-    A file that exists is left alone: it may hold what the user changed. Returns the files written.
+    Parameters
+    ----------
+    to : the folder of the exported model.
+    name : the model's name.
+    kinds : "compose", "kubernetes" or both.
+
+    Returns
+    -------
+    The files written.
     """
     written = write_configurations(to, name)
     for kind in kinds:
@@ -52,3 +66,31 @@ def _alerts() -> str:
     """The groups of alerts, as they stand below the `spec` of a PrometheusRule."""
     text = (TEMPLATES / "monitoring" / "alerts.yaml").read_text(encoding="utf-8")
     return textwrap.indent(text[text.index("groups:") :].rstrip(), "  ")
+
+
+def write_ssl_config(to: Path, certificate: Path, key: Path, clients: Path | None = None) -> None:
+    """Write the file `to` from PEM files; only its owner may read it.
+
+    Parameters
+    ----------
+    certificate, key : the server's, which must belong together.
+    clients : the certificate that signs those of the clients; every client must then have one.
+
+    Raises InputError where a file is missing or is not PEM, or key and certificate do not belong together.
+    """
+    tls = Tls(_read(key), _read(certificate), _read(clients) if clients else b"", bool(clients))
+    tls.check(to)
+    config = message("SSLConfig")
+    config.server_key, config.server_cert, config.custom_ca = tls.key, tls.certificate, tls.authority
+    config.client_verify = tls.client_verify
+    with atomic(to) as building:
+        # Made unreadable for others before it holds anything.
+        building.touch(0o600, exist_ok=False)
+        building.write_text(text_format.MessageToString(config))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise InputError(f"'{path}' cannot be read as a PEM file.") from None

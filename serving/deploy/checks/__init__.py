@@ -1,7 +1,7 @@
-"""What can be wrong with a deployment, one small function a mistake, and no cluster needed.
+"""Checks of a deployment, one small function per possible mistake, without a cluster.
 
-A check is given a `Deployment` and returns one sentence that says what it found to be right. What is wrong it
-raises as InputError, in one sentence with the remedy.
+A check takes a `Deployment` and returns one sentence on what it found to be right; it raises a mistake as InputError,
+in one sentence with the remedy.
 """
 
 import importlib
@@ -12,11 +12,10 @@ from typing import Literal
 from morph.errors import InputError
 from serving.deploy.deployment import Deployment
 
-#: The modules of checks, in the order of the report, and the file without which a module has nothing to say.
+#: The modules of checks, in the order of the report, and the file without which a module is skipped.
 MODULES = {
     "configurations": None,
     "model": None,
-    "batches": None,
     "compose": "compose.yaml",
     "kubernetes": "kustomization.yaml",
     "monitoring": "monitoring",
@@ -27,12 +26,12 @@ _CHECKS: dict[str, list[tuple[str, Check]]] = {}
 
 
 class Skipped(Exception):
-    """A check that cannot be made here; the sentence says why."""
+    """A check that cannot be made here; the sentence is the reason."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check says: `about` names what was looked at."""
+    """The result of one check; `about` names its subject."""
 
     about: str
     state: Literal["ok", "failed", "skipped"]
@@ -50,14 +49,14 @@ def check(about: str) -> Callable[[Check], Check]:
 
 
 def checks(module: str) -> list[tuple[str, Check]]:
-    """The checks of one of `MODULES`, each with what it is about."""
+    """The checks of one of `MODULES`, each with its subject."""
     importlib.import_module(f"{__name__}.{module}")
     return _CHECKS[module]
 
 
 def examine(deployment: Deployment) -> Iterator[Finding]:
-    """Make every check; findings come one by one, since some take seconds."""
-    told: set[str] = set()
+    """Make every check; yields each result at once, since some take seconds."""
+    reported: set[str] = set()
     for name, needs in MODULES.items():
         if needs and not deployment.has(needs):
             sentence = f"There is no '{needs}'; `morph deploy write` makes it."
@@ -69,7 +68,7 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
             except Skipped as reason:
                 yield Finding(about, "skipped", str(reason))
             except InputError as problem:
-                # A file that cannot be read fails every check that needs it; it is told once.
-                again = str(problem) in told
-                told.add(str(problem))
+                # A file that cannot be read fails every check that needs it; it is reported once.
+                again = str(problem) in reported
+                reported.add(str(problem))
                 yield Finding(about, "skipped" if again else "failed", "See above." if again else str(problem))

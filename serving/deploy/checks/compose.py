@@ -1,4 +1,4 @@
-"""Docker Compose: the rules of the Compose specification that a mistake meets first, and what refers to what."""
+"""Docker Compose: the most useful rules of the Compose specification, and the references between files."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ def _services(deployment: Deployment, file: str = FILE) -> dict[str, dict[str, A
     services = deployment.mapping(file).get("services")
     if not isinstance(services, dict) or not all(isinstance(service or {}, dict) for service in services.values()):
         raise InputError(f"{file}: 'services' must name services.")
-    # One that a file takes out is null there.
+    # A service that a file removes is null there.
     return {name: service for name, service in services.items() if service is not None}
 
 
@@ -56,7 +56,7 @@ def compose_files(deployment: Deployment) -> str:
             times["stop_grace_period"] = service.get("stop_grace_period")
             for key, time in times.items():
                 if time is not None and not _DURATION.fullmatch(str(time)):
-                    raise InputError(f"{where}: {key} '{time}' is no duration; write it like 10s.")
+                    raise InputError(f"{where}: {key} '{time}' is not a duration; write it like 10s.")
     return ", ".join(files)
 
 
@@ -68,12 +68,12 @@ def compose_references(deployment: Deployment) -> str:
         where = f"{FILE}, service '{name}'"
         for other in service.get("depends_on", []):
             if other not in services:
-                raise InputError(f"{where} depends on '{other}', which is no service.")
+                raise InputError(f"{where} depends on '{other}', which is not a service.")
         for source, _ in mounts(service):
             if source.startswith(("./", "../")):
                 if not (deployment.folder / source).exists():
                     raise InputError(
-                        f"{where} mounts '{source}', which is not there; Docker would make an empty folder."
+                        f"{where} mounts '{source}', which does not exist; Docker would make an empty folder."
                     )
             elif not source.startswith("/") and source not in (top.get("volumes") or {}):
                 raise InputError(f"{where} uses the volume '{source}', which is not declared under 'volumes'.")
@@ -82,7 +82,7 @@ def compose_references(deployment: Deployment) -> str:
             if other := published.get(outside):
                 raise InputError(f"{FILE}: services '{other}' and '{name}' both want port {outside}.")
             published[outside] = name
-    return f"{len(services)} services, every file and volume is there"
+    return f"{len(services)} services, every file and volume exists"
 
 
 @check("Compose server")
@@ -100,7 +100,7 @@ def compose_server(deployment: Deployment) -> str:
         if str(asks) != given["port"]:
             raise InputError(f"{where}: the server listens on {given['port']}, and envoy.yaml asks {asks}.")
         if given["port"] in inside:
-            raise InputError(f"{where}: ports has {asks}, the server's own, which is the proxy's alone to ask.")
+            raise InputError(f"{where}: ports has {asks}, the server's own, which only the proxy may use.")
         reached["gRPC"] = str(listens)
     for port in reached.values():
         if port not in inside:
@@ -124,7 +124,7 @@ def compose_tls(deployment: Deployment) -> str:
     return "compose.tls.yaml adds ssl.config"
 
 
-#: What of a service asks for more rights than the others need -> why that is so.
+#: Services with more rights than the others -> the reason.
 _NEED_RIGHTS = {"dcgm-exporter": "the GPU's counters"}
 
 
@@ -145,11 +145,11 @@ def compose_containers(deployment: Deployment) -> str:
             right["a user who is not root"] = not re.match("(root|0)(:|$)", user)
         if missing := [what for what, there in right.items() if not there]:
             raise InputError(f"{where}: give it {missing[0]}.")
-    return f"{len(services)} services with limits and without rights that they do not need"
+    return f"{len(services)} services with limits and without needless rights"
 
 
 def mounts(service: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is mounted where: pairs of source and path in the container."""
+    """The mounts: pairs of source and path in the container."""
     pairs = []
     for volume in service.get("volumes", []):
         parts = str(volume).split(":")

@@ -86,7 +86,7 @@ def monitoring_config(deployment: Deployment) -> str:
 
 @check("ssl.config")
 def ssl_config(deployment: Deployment) -> str:
-    from serving.server.tls import Tls
+    from serving.server.configuration import Tls
 
     if not deployment.has("ssl.config"):
         raise Skipped("There is no ssl.config; `morph deploy tls` makes one.")

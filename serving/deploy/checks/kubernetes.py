@@ -1,4 +1,4 @@
-"""Kubernetes: each object against its schema, and what refers to what."""
+"""Kubernetes: each object against its schema, and the references between them."""
 
 from pathlib import PurePosixPath
 from typing import Any
@@ -43,7 +43,7 @@ def schemas(deployment: Deployment) -> str:
     try:
         import kubernetes_validate
     except ImportError:
-        raise Skipped("`pip install 'morph-galaxies[deploy]'` brings the schemas.") from None
+        raise Skipped("`pip install 'morph-galaxies[deploy]'` installs the schemas.") from None
     checked = 0
     for manifest in deployment.manifests:
         if (manifest.content["apiVersion"], manifest.kind) in _EXTENSIONS or manifest not in deployment.objects(
@@ -74,7 +74,7 @@ def kustomization(deployment: Deployment) -> str:
         files += [file for maker in content.get("configMapGenerator", []) for file in maker.get("files", [])]
         for file in files:
             if not deployment.has(str(here / file)):
-                raise InputError(f"{manifest.file} names '{file}', which is not there.")
+                raise InputError(f"{manifest.file} names '{file}', which does not exist.")
         for component in content.get("components", []):
             if not deployment.has(str(here / component / "kustomization.yaml")):
                 raise InputError(
@@ -82,17 +82,17 @@ def kustomization(deployment: Deployment) -> str:
                 )
         for patch in content.get("patches", []):
             _check_patch(deployment, str(here / patch["path"]))
-    return "every file that is named is there"
+    return "every named file exists"
 
 
 def _check_patch(deployment: Deployment, file: str) -> None:
     change = deployment.mapping(file)
     kind, name = change.get("kind", ""), change.get("metadata", {}).get("name")
     if name not in {found.name for found in deployment.objects(kind)}:
-        raise InputError(f"{file} changes the {kind} '{name}', which is not there.")
+        raise InputError(f"{file} changes the {kind} '{name}', which does not exist.")
     for container in pod(Manifest(file, change)).get("containers", []):
         if container["name"] not in {each["name"] for each in pod(deployment.server)["containers"]}:
-            raise InputError(f"{file} changes the container '{container['name']}', which is not there.")
+            raise InputError(f"{file} changes the container '{container['name']}', which does not exist.")
 
 
 @check("selectors")
@@ -132,13 +132,13 @@ def server(deployment: Deployment) -> str:
     if len(sleep) != 2 or sleep[0] != "sleep" or int(sleep[1]) >= grace:
         raise InputError(
             f"{where}: preStop must sleep for less than terminationGracePeriodSeconds ({grace}): TensorFlow Serving "
-            f"does not listen to SIGTERM, and answers what it was sent in that time."
+            f"ignores SIGTERM, and answers its requests in that time."
         )
     return f"{container['image']}, {limits.get('nvidia.com/gpu', 0)} GPU each"
 
 
 def _mounted(deployment: Deployment) -> dict[str, str]:
-    """Path in the container -> the file or folder of the deployment (or the claim) that is there."""
+    """Path in the container -> the file or folder of the deployment (or the claim) that is mounted there."""
     made = {
         maker["name"]: maker.get("files", [])
         for manifest in deployment.objects("Kustomization")
@@ -155,12 +155,14 @@ def _mounted(deployment: Deployment) -> dict[str, str]:
         if "configMap" in volume:
             name = volume["configMap"]["name"]
             if name not in maps:
-                raise InputError(f"{deployment.server} uses the ConfigMap '{name}', which is not there.")
+                raise InputError(f"{deployment.server} uses the ConfigMap '{name}', which does not exist.")
             found |= {f"{path}/{PurePosixPath(file).name}": file for file in maps[name]}
         elif "persistentVolumeClaim" in volume:
             claim = volume["persistentVolumeClaim"]["claimName"]
             if claim not in claims:
-                raise InputError(f"{deployment.server} uses the PersistentVolumeClaim '{claim}', which is not there.")
+                raise InputError(
+                    f"{deployment.server} uses the PersistentVolumeClaim '{claim}', which does not exist."
+                )
             found[path] = claim
     return found
 
@@ -182,12 +184,12 @@ def ports_and_probes(deployment: Deployment) -> str:
         for port in service.content["spec"].get("ports", []):
             target = port.get("targetPort", port["port"])
             if target not in (*everyone, *everyone.values()):
-                raise InputError(f"{service}: targetPort '{target}' is none of the containers' ports {everyone}.")
+                raise InputError(f"{service}: targetPort '{target}' is not among the containers' ports {everyone}.")
     rest = {name for name, number in ports.items() if number == int(given["rest_api_port"])} | {
         int(given["rest_api_port"])
     }
     request = container.get("startupProbe", {}).get("httpGet", {})
-    # Stock TensorFlow Serving has no other address that says how the model is.
+    # Stock TensorFlow Serving reports the model's state nowhere else.
     if request.get("path") != f"/v1/models/{deployment.name}" or request.get("port") not in rest:
         raise InputError(f"{where}: startupProbe must get /v1/models/{deployment.name} on the REST port.")
     asked = " ".join(map(str, _at(container, "readinessProbe.exec.command") or []))
@@ -203,32 +205,34 @@ def ports_and_probes(deployment: Deployment) -> str:
     return ", ".join(f"{name} {number}" for name, number in everyone.items())
 
 
-@check("who may ask")
-def who_may_ask(deployment: Deployment) -> str:
+@check("permitted clients")
+def permitted_clients(deployment: Deployment) -> str:
     own = int(options(deployment.container.get("command", []), str(deployment.server))["port"])
     opened: set[int] = set()
     for policy in deployment.objects("NetworkPolicy"):
         for rule in policy.content["spec"].get("ingress") or []:
             opened |= {port.get("port") for port in rule.get("ports", [])}
             if not rule.get("from"):
-                raise InputError(f"{policy.file}: {policy} lets every pod in; say under `from` who may ask.")
+                raise InputError(
+                    f"{policy.file}: {policy} lets every pod in; name the permitted clients under `from`."
+                )
             if not rule.get("ports"):
                 raise InputError(f"{policy.file}: {policy} opens every port; name them under `ports`.")
     if not opened:
-        raise InputError("No NetworkPolicy says who may ask: every pod of the cluster reaches the server.")
+        raise InputError("There is no NetworkPolicy: every pod of the cluster reaches the server.")
     proxied = [each for each in pod(deployment.server)["containers"] if each["name"] == "proxy"]
     if not proxied:
-        return "those whom the network policy names, for everything that the server answers"
+        return "those in the network policy, for every call of the server"
     listens, asks, passed = proxy(deployment)
     if listens not in {port["containerPort"] for port in proxied[0].get("ports", [])}:
         raise InputError(
-            f"{deployment.server}: envoy.yaml listens on {listens}, which is no port of the container 'proxy'."
+            f"{deployment.server}: envoy.yaml listens on {listens}, which is not a port of the container 'proxy'."
         )
     if asks != own:
         raise InputError(f"{deployment.server}: the server listens on {own}, and envoy.yaml asks {asks}.")
     if own in opened:
         raise InputError(f"The NetworkPolicy opens {own}, the server's own port, beside the proxy.")
-    return f"{', '.join(passed)}, for those whom the network policy names"
+    return f"{', '.join(passed)}, for those in the network policy"
 
 
 @check("autoscaler and disruption budget")
@@ -238,7 +242,7 @@ def autoscaler(deployment: Deployment) -> str:
     scalers = [*deployment.objects("ScaledObject"), *deployment.objects("HorizontalPodAutoscaler")]
     counts = [each for root in deployment.objects("Kustomization") for each in root.content.get("replicas", [])]
     if not scalers and not any(each.get("name") == deployment.server.name for each in counts):
-        raise InputError("kustomization.yaml has no autoscaler and does not say how many servers run (`replicas`).")
+        raise InputError("kustomization.yaml has neither an autoscaler nor the number of servers (`replicas`).")
     for scaler in scalers:
         target = scaler.content["spec"].get("scaleTargetRef", {})
         if (target.get("kind", "Deployment"), target.get("name")) != ("Deployment", deployment.server.name):
@@ -246,12 +250,12 @@ def autoscaler(deployment: Deployment) -> str:
         least = scaler.content["spec"].get("minReplicaCount", scaler.content["spec"].get("minReplicas", 0))
         most = scaler.content["spec"].get("maxReplicaCount", scaler.content["spec"].get("maxReplicas", 100))
         if not 1 <= least <= most:
-            raise InputError(f"{scaler}: from {least} to {most} servers is no range; at least one must run.")
-    return ", ".join(str(scaler) for scaler in scalers) or "as many servers as kustomization.yaml says"
+            raise InputError(f"{scaler}: from {least} to {most} servers is not a range; at least one must run.")
+    return ", ".join(str(scaler) for scaler in scalers) or "the number of servers in kustomization.yaml"
 
 
 def _at(content: Any, path: str) -> Any:
-    """What stands at a dotted path; None where there is nothing."""
+    """The value at a dotted path; None where there is none."""
     for key in path.split("."):
         content = content.get(key) if isinstance(content, dict) else None
     return content

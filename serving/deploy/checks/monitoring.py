@@ -1,4 +1,4 @@
-"""Prometheus and Grafana: the files parse, and every metric that they ask for is one that the server counts."""
+"""Prometheus and Grafana: the files parse, and the server has every metric that they query."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from serving.deploy import stock
 from serving.deploy.checks import Skipped, check
 from serving.deploy.deployment import Deployment, pod
 
-#: PromQL's own words, which look like metrics.
+#: PromQL's keywords, which look like metrics.
 _KEYWORDS = """
 abs absent and avg bool bottomk by ceil clamp_max clamp_min count delta floor group_left group_right histogram_quantile
 ignoring increase irate label_values max max_over_time min offset on or quantile rate scalar sum time topk unless
@@ -20,7 +20,7 @@ _WORDS = frozenset(_KEYWORDS.split())
 
 
 def metrics(query: str) -> set[str]:
-    """The metrics that a PromQL query asks for."""
+    """The metrics in a PromQL query."""
     query = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"", " ", query)
     query = re.sub(r"\b(by|without|on|ignoring)\s*\([^)]*\)", " ", query)
     words = re.findall(r"(?<![\w.])[a-zA-Z_:][\w:]*", query)
@@ -32,7 +32,7 @@ def _check_query(query: str, where: str) -> set[str]:
         if query.count(opening) != query.count(closing):
             raise InputError(f"{where}: the query's {opening}{closing} do not match: {query}")
     if unknown := metrics(query) - stock.series():
-        raise InputError(f"{where} asks for {sorted(unknown)[0]}, which TensorFlow Serving does not count.")
+        raise InputError(f"{where} asks for {sorted(unknown)[0]}, which TensorFlow Serving does not have.")
     return metrics(query)
 
 
@@ -48,10 +48,10 @@ def prometheus(deployment: Deployment) -> str:
             for target in static.get("targets", []):
                 if target.partition(":")[0] not in services:
                     raise InputError(
-                        f"monitoring/prometheus.yml {verb} '{target}', which is no service of compose.yaml."
+                        f"monitoring/prometheus.yml {verb} '{target}', which is not a service of compose.yaml."
                     )
     if not alerted:
-        raise InputError("monitoring/prometheus.yml names no Alertmanager (`alerting`), so that alerts reach nobody.")
+        raise InputError("monitoring/prometheus.yml names no Alertmanager (`alerting`), so that no alert is sent.")
     for file in config.get("rule_files", []):
         if not deployment.has(f"monitoring/{file}"):
             raise InputError(f"monitoring/prometheus.yml names the rules '{file}', which are not there.")
@@ -93,8 +93,8 @@ def alerts(deployment: Deployment) -> str:
     return f"{len(rules)} rules"
 
 
-@check("whom alerts reach")
-def whom_alerts_reach(deployment: Deployment) -> str:
+@check("receivers of alerts")
+def receivers_of_alerts(deployment: Deployment) -> str:
     found = []
     if deployment.has("compose.yaml"):
         config = deployment.mapping("monitoring/alertmanager.yml")
@@ -103,7 +103,7 @@ def whom_alerts_reach(deployment: Deployment) -> str:
         for route in routes:
             routes += route.get("routes", [])
             if "receiver" in route and not receivers.get(route["receiver"]):
-                raise InputError(f"monitoring/alertmanager.yml: the receiver '{route['receiver']}' reaches nobody.")
+                raise InputError(f"monitoring/alertmanager.yml: the receiver '{route['receiver']}' sends nothing.")
         if "receiver" not in routes[0]:
             raise InputError("monitoring/alertmanager.yml: `route` needs a receiver.")
         found.append("Alertmanager's " + ", ".join(map(str, receivers)))
@@ -113,7 +113,7 @@ def whom_alerts_reach(deployment: Deployment) -> str:
             if rule.content["spec"].get("groups") != groups:
                 raise InputError(f"{rule.file}: its groups are not those of monitoring/alerts.yaml; copy them.")
             found.append(str(rule))
-    return ", ".join(found) or "whoever reads monitoring/alerts.yaml"
+    return ", ".join(found) or "no receiver: alerts are shown by Prometheus only"
 
 
 @check("autoscaler's query")
@@ -124,7 +124,7 @@ def autoscalers_query(deployment: Deployment) -> str:
         for trigger in scaler.content["spec"]["triggers"]:
             if query := trigger.get("metadata", {}).get("query"):
                 _check_query(query, str(scaler))
-    return "asks for what the server counts"
+    return "queries metrics of the server"
 
 
 @check("dashboard")
@@ -132,7 +132,7 @@ def dashboard(deployment: Deployment) -> str:
     try:
         panels = json.loads(deployment.text("monitoring/dashboard.json"))["panels"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"'monitoring/dashboard.json' is no dashboard of Grafana ({error}).") from None
+        raise InputError(f"'monitoring/dashboard.json' is not a dashboard of Grafana ({error}).") from None
     asked: set[str] = set()
     for title, query in queries(panels):
         asked |= _check_query(query, f"The dashboard's '{title}'")
@@ -140,7 +140,7 @@ def dashboard(deployment: Deployment) -> str:
 
 
 def queries(panels: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Title and query of everything that a dashboard shows."""
+    """Title and query of every panel of a dashboard."""
     for panel in panels:
         for target in panel.get("targets", []):
             yield panel.get("title", ""), target.get("expr", "")

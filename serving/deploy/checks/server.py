@@ -18,23 +18,23 @@ def check_image(image: str, where: str) -> None:
     """Raise InputError unless the image is stock TensorFlow Serving of the release that the checks know."""
     match = re.fullmatch(r"tensorflow/serving:([\d.]+)(-gpu)?(@sha256:[0-9a-f]{64})?", image)
     if not match:
-        raise InputError(f"{where}: '{image}' is no pinned image like tensorflow/serving:{stock.VERSION}-gpu.")
+        raise InputError(f"{where}: '{image}' is not a pinned image like tensorflow/serving:{stock.VERSION}-gpu.")
     if match[1] != stock.VERSION:
         raise InputError(
             f"{where}: the image is TensorFlow Serving {match[1]}; the operations are checked for {stock.VERSION}."
         )
 
 
-def options(words: list[str], where: str) -> dict[str, str]:
+def options(arguments: list[str], where: str) -> dict[str, str]:
     """The program's options. InputError where one is unknown to it or written in a way that it does not read."""
-    if not words or words[0] != "tensorflow_model_server":
+    if not arguments or arguments[0] != "tensorflow_model_server":
         raise InputError(f"{where}: the container must run tensorflow_model_server.")
     found = {}
-    for word in words[1:]:
-        match = re.fullmatch(r"--(\w+)=(.*)", word)
+    for argument in arguments[1:]:
+        match = re.fullmatch(r"--(\w+)=(.*)", argument)
         if not match or match[1] not in stock.OPTIONS:
             raise InputError(
-                f"{where}: tensorflow_model_server has no option '{word}' (they are written --name=value)."
+                f"{where}: tensorflow_model_server has no option '{argument}' (they are written --name=value)."
             )
         found[match[1]] = match[2]
     return found

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Copies exported versions onto the volume that the servers read:  kubernetes/fill-volume.sh [VERSION ...]
-# Without a version, every one in {name}/. A version that is there already is left alone; a new one appears whole.
+# Without a version, every one in {name}/. A version that is there already is left alone; a new one appears at once, complete.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 space=${NAMESPACE:-morph}
@@ -21,7 +21,7 @@ for version in "$@"; do
     echo "Version $version is there already."
     continue
   fi
-  # Under a name that is no version until it is whole: a server reads what it sees.
+  # Under a name that is not a version until it is complete: a server loads every version that it finds.
   tar --create --file - --directory "{name}/$version" . | kubectl --namespace "$space" exec --stdin "$pod" -- bash -c '
     set -e
     cd /models; mkdir -p {name}; building={name}/.$1.building

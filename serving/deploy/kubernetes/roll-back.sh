@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 space=${NAMESPACE:-morph}
-[ $# -eq 1 ] || { echo "Say which version: kubernetes/roll-back.sh VERSION, or latest." >&2; exit 2; }
+[ $# -eq 1 ] || { echo "Give a version: kubernetes/roll-back.sh VERSION, or latest." >&2; exit 2; }
 case $1 in
   latest) policy='latest { num_versions: 2 }' ;;
   *[!0-9]* | '') echo "'$1' is no version; give a number, or latest." >&2; exit 2 ;;

@@ -31,7 +31,7 @@ def test_ssl_config_is_written_for_its_owner_and_holds_a_pair(morph, folder, tmp
         *("deploy", "tls", "--certificate", server.certificate, "--key", other.key, "--to", folder / "no.config")
     )
     assert status == 2
-    assert "does not fit the server_cert" in errors
+    assert "and the server_cert do not match" in errors
     assert not (folder / "no.config").exists()
 
 
@@ -55,7 +55,7 @@ def test_the_verb_writes_and_checks_a_deployment(morph, model_dir, tmp_path):
 def test_what_the_user_changed_is_left_alone(morph, folder):
     (folder / "compose.yaml").write_text("mine")
     status, output, _ = morph("deploy", "write", folder, "--compose")
-    assert (status, output) == (0, "Every file is there already.\n")
+    assert (status, output) == (0, "Every file exists already.\n")
     assert (folder / "compose.yaml").read_text() == "mine"
 
 
