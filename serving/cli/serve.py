@@ -1,6 +1,7 @@
 """morph serve."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,7 +33,7 @@ import click
     default=1.0,
     show_default=True,
     type=click.FloatRange(min=0.1),
-    help="Seconds between two looks for new versions; TensorFlow Serving's program takes whole ones.",
+    help="Seconds between two searches for new versions; TensorFlow Serving's program takes whole ones.",
 )
 @click.option(
     "--max-message-mb",
@@ -74,20 +75,15 @@ import click
 @click.option("--embedded", is_flag=True, help="Use the embedded server even where TensorFlow Serving is installed.")
 def command(
     folder: str | None,
-    models_config: Path | None,
-    port: int,
     name: str,
-    host: str,
+    port: int,
+    models_config: Path | None,
     batching: Path | None,
-    poll: float,
-    max_message_mb: int,
+    ssl_config: Path | None,
     rest_port: int | None,
     no_rest: bool,
-    monitoring: Path | None,
-    ssl_config: Path | None,
-    tensor_content: bool,
-    admin: bool,
     embedded: bool,
+    **options: Any,
 ) -> None:
     """Serve the exported model in DIR over gRPC and REST, until Ctrl-C.
 
@@ -103,52 +99,33 @@ def command(
         curl http://127.0.0.1:8501/v1/models/morph
     """
     from morph.console import import_quietly
-    from morph.errors import InputError
     from serving.protocol.batching import BatchingParameters
-    from serving.savedmodel.servable import locate
-    from serving.server import stock as model_server
-    from serving.server.tls import Tls
+    from serving.server import stock
+    from serving.server.configuration import Tls
 
-    # Before TensorFlow is loaded, so that a wrong folder is told at once.
-    if folder and models_config:
-        raise InputError("Give a folder or --models-config, not both: the file says where its models are.")
-    if folder:
-        locate(folder, name)
-    elif not models_config:
-        raise InputError("There is nothing to serve; give the folder of a model, or --models-config FILE.")
+    # Before TensorFlow is loaded, so that wrong files are reported at once.
+    _check_models(folder, name, models_config)
     parameters = BatchingParameters.read(batching) if batching else None
     tls = Tls.read(ssl_config) if ssl_config else None
     if rest_port is None:
         rest_port = 8501 if port else 0
-    rest = None if no_rest else rest_port
-    if model_server.installed() and not embedded:
-        model_server.serve(
-            folder,
-            name,
-            port,
-            rest,
-            monitoring,
-            ssl_config,
-            models_config=models_config,
-            batching=batching,
-            poll=poll,
-            max_message_mb=max_message_mb,
-            tensor_content=tensor_content,
-        )
+    options |= {"models_config": models_config, "rest_port": None if no_rest else rest_port}
+    if stock.installed() and not embedded:
+        del options["host"], options["admin"]
+        stock.serve(folder, name, port, batching=batching, ssl_config=ssl_config, **options)
     else:
         server = import_quietly("serving.server.embedded")
-        server.serve(
-            folder,
-            name,
-            port,
-            host,
-            batching=parameters,
-            models_config=models_config,
-            poll=poll,
-            max_message_mb=max_message_mb,
-            rest_port=rest,
-            monitoring=monitoring,
-            tls=tls,
-            tensor_content=tensor_content,
-            admin=admin,
-        )
+        server.serve(folder, name, port, batching=parameters, tls=tls, **options)
+
+
+def _check_models(folder: str | None, name: str, models_config: Path | None) -> None:
+    """InputError unless there is exactly one source of models."""
+    from morph.errors import InputError
+    from serving.savedmodel.servable import locate
+
+    if folder and models_config:
+        raise InputError("Give a folder or --models-config, not both: the file contains the folders of its models.")
+    if folder:
+        locate(folder, name)
+    elif not models_config:
+        raise InputError("There is nothing to serve; give the folder of a model, or --models-config FILE.")

@@ -1,1 +1,1 @@
-"""The embedded server's parts: TensorFlow Serving's twin in Python."""
+"""The embedded server, and TensorFlow Serving's own program."""

@@ -1,9 +1,8 @@
 """Dynamic batching: requests that arrive together pass through the network together.
 
-A thread of the network takes its next batch itself, without asking the event loop, so that no moment is lost
-between two passes: while one runs, the loop receives what will be the next. Several threads share what there is
-evenly: passes side by side never wait for each other, as the threads within one pass do at every layer. A pass is
-padded only where nothing is left over that could fill it.
+A thread takes its next batch itself, without the event loop, so that no time is lost between two passes: while one
+runs, the loop receives the requests of the next. Several threads share the queue evenly: parallel passes never wait
+for each other, as the threads within one pass do at every layer. A pass is padded only when the queue cannot fill it.
 """
 
 import asyncio
@@ -21,11 +20,11 @@ from serving.protocol.batching import BatchingParameters
 
 Tensors = Mapping[str, np.ndarray]
 
-#: Passes of fewer galaxies take longer a galaxy: neither a request nor what waits is divided into smaller ones.
+#: Smaller passes take longer per galaxy, so neither a request nor the queue is divided into smaller ones.
 WORTH_DIVIDING = 8
 
-#: Where several threads share, the galaxies that are here make so many passes for each. With one, a request that comes
-#: a moment too late waits for a whole long pass; with two, small passes cost more than they spare.
+#: With several threads, the galaxies at hand make so many passes for each. With one pass, a request that comes a
+#: moment too late waits for a whole long pass; with two, small passes cost more than they save.
 PASSES = 1.6
 
 #: The network: the inputs of several requests and the rows of padding to add, to the outputs of all rows.
@@ -33,7 +32,7 @@ Run = Callable[[Sequence[Tensors], int], dict[str, np.ndarray]]
 
 
 class QueueFull(Exception):
-    """More galaxies wait than `max_enqueued_batches` allows."""
+    """More galaxies are queued than `max_enqueued_batches` allows."""
 
 
 class DeadlineExceeded(Exception):
@@ -65,7 +64,7 @@ class Part:
 
 @dataclass(eq=False, slots=True)
 class _Task:
-    """One request that waits."""
+    """A queued request, or a part of one."""
 
     inputs: Tensors
     rows: int
@@ -84,11 +83,11 @@ class Threads:
         self.parameters = parameters
         self.loop = asyncio.get_running_loop()
         self.changed = threading.Condition()
-        #: Galaxies that wait, in all queues, and those in the passes that run.
+        #: Galaxies in all queues, and in the passes that run.
         self.rows, self.computing = 0, 0
-        #: The queues in which requests wait, in the order in which they get their turn.
+        #: The queues with requests, in the order of their turns.
         self.waiting: deque[Batcher] = deque()
-        #: Each is told of every pass, in the event loop: galaxies, and rows of padding.
+        #: Called for every pass, in the event loop, with its galaxies and rows of padding.
         self.observers: list[Callable[[int, int], None]] = []
         self._running, self._closed = 0, False
         self._threads = [
@@ -119,7 +118,7 @@ class Threads:
         return min(fair, self.parameters.max_batch_size)
 
     def close(self) -> None:
-        """Answer what waits, and end."""
+        """Answer the queued requests, and end."""
         with self.changed:
             self._closed = True
             self.changed.notify_all()
@@ -136,19 +135,19 @@ class Threads:
                 self._running += 1
                 self.computing += rows
             if batch:
-                batcher.pass_through(batch)
+                batcher.run_batch(batch)
             with self.changed:
                 self._running -= 1
                 self.computing -= rows
-                # A request that waited for company only because this pass ran need not wait any more.
+                # A request that waited for others only because this pass ran need not wait any longer.
                 self.changed.notify()
 
     def _next(self) -> "tuple[Batcher, list[_Task]] | tuple[None, None]":
-        """The next batch, waited for; it may turn out empty. None when the threads are to end."""
+        """Wait for the next batch, which may turn out empty. None when the threads are to end."""
         while True:
             if self.waiting:
                 batcher = self.waiting[0]
-                wait = 0.0 if self._closed or not self._running else batcher.wants_company()
+                wait = 0.0 if self._closed or not self._running else batcher.remaining_wait()
                 if wait <= 0:
                     self.waiting.popleft()
                     batch = batcher.take()
@@ -178,11 +177,24 @@ class Batcher:
     rows: int = 0
 
     async def submit(self, inputs: Tensors, rows: int, deadline: float | None = None) -> Part:
-        """The network's answer to `inputs`, whose arrays have between 1 and `max_batch_size` rows each.
+        """The network's answer to a request; if it is cancelled, because its client disconnected, its galaxies leave
+        the queue without being computed.
 
-        Raises QueueFull at once when too much waits, TooLate when the deadline (on `time.monotonic`'s clock) passes
-        before the request's turn, and whatever the network raises. One that is cancelled, because its client went
-        away, takes its galaxies out of the queue: nothing is computed.
+        Parameters
+        ----------
+        inputs : arrays with the same number of rows each.
+        rows : that number, between 1 and `max_batch_size`.
+        deadline : on `time.monotonic`'s clock.
+
+        Returns
+        -------
+        The request's part of one or more passes.
+
+        Raises
+        ------
+        QueueFull : at once, when the queue is full.
+        DeadlineExceeded : when the deadline passes before the request's turn.
+        Exception : any error of the network.
         """
         parameters, tasks = self.threads.parameters, self._divided(inputs, rows, deadline)
         with self.threads.changed:
@@ -208,14 +220,14 @@ class Batcher:
             for start, stop in itertools.pairwise(ends)
         ]
 
-    def wants_company(self) -> float:
-        """Seconds that the first request may still wait for others; 0 when enough are here."""
+    def remaining_wait(self) -> float:
+        """Seconds that the first request may still wait for others; 0 when there are enough."""
         if self.rows >= self.threads.share:
             return 0.0
         return self.tasks[0].since + self.threads.parameters.batch_timeout_micros * 1e-6 - time.monotonic()
 
     def take(self) -> list[_Task]:
-        """The requests that run together next, out of the queue; those that nobody waits for are left out."""
+        """Take the requests of the next batch from the queue, without those whose client stopped waiting."""
         parameters, now = self.threads.parameters, time.monotonic()
         most = self.threads.most
         wanted = parameters.without_much_padding(self.rows) if self.rows <= most else parameters.unpadded(most)
@@ -228,28 +240,28 @@ class Batcher:
             if task.answer.done():
                 continue
             if task.deadline is not None and task.deadline < now:
-                self._tell(_fail, [task], DeadlineExceeded())
+                self._call_in_loop(_fail, [task], DeadlineExceeded())
                 continue
             batch.append(task)
             rows += task.rows
         return batch
 
-    def pass_through(self, batch: list[_Task]) -> None:
+    def run_batch(self, batch: list[_Task]) -> None:
         """Run the network on a batch and give the answers. Called by a thread of the network."""
         start, rows = time.monotonic(), sum(task.rows for task in batch)
         padding = self.threads.parameters.padded(rows) - rows
         try:
             outputs = self.run([task.inputs for task in batch], padding)
-        except Exception as error:  # the network's failure is each caller's, not the thread's
-            self._tell(_fail, batch, error)
+        except Exception as error:  # it is the callers' error, and the thread goes on
+            self._call_in_loop(_fail, batch, error)
         else:
             compute = time.monotonic() - start
-            # Before the answers, so that whoever has one finds it counted.
+            # Before the answers, so that a client with an answer finds it counted.
             for observer in self.threads.observers:
-                self._tell(observer, rows, padding)
-            self._tell(_answer, batch, outputs, start, compute)
+                self._call_in_loop(observer, rows, padding)
+            self._call_in_loop(_answer, batch, outputs, start, compute)
 
-    def _tell(self, what: Callable, *arguments) -> None:
+    def _call_in_loop(self, what: Callable, *arguments) -> None:
         self.threads.loop.call_soon_threadsafe(what, *arguments)
 
 

@@ -1,4 +1,4 @@
-"""The embedded server: TensorFlow Serving's twin in Python, for laptops, tests and sites without its program.
+"""The embedded server: TensorFlow Serving's protocol in Python, for laptops, tests and sites without its program.
 
 It answers what `tensorflow_model_server` answers: PredictionService, ModelService, gRPC health and reflection; it
 batches by the same parameters and keeps versions by the same rules. One event loop receives and answers, and the
@@ -24,13 +24,11 @@ from morph.signals import until_stopped
 from serving.protocol.batching import BatchingParameters
 from serving.savedmodel.servable import StatusError, configuration_file, locate
 from serving.server.batcher import Threads
-from serving.server.configuration import ModelConfig, read_config
-from serving.server.health import Health
+from serving.server.configuration import ModelConfig, Tls, read_config
 from serving.server.metrics import Metrics, page_path
 from serving.server.models import Models
 from serving.server.rest import listen, start_rest
-from serving.server.services import MODEL, PREDICTION, add_services
-from serving.server.tls import Tls
+from serving.server.services import MODEL, PREDICTION, Health, add_services
 from serving.server.version_manager import VersionManager
 
 log = logging.getLogger("morph.serving")
@@ -38,17 +36,17 @@ log = logging.getLogger("morph.serving")
 #: Seconds that requests under way get to finish when the server stops.
 GRACE = 30.0
 
-#: Before that, those who still come are told so, until none has come for `QUIET` seconds, or for `FAREWELL` seconds.
-QUIET, FAREWELL = 0.1, 2.0
+#: Before that, new requests are refused until none has come for `QUIET` seconds, and at most for `LONGEST_FAREWELL`.
+QUIET, LONGEST_FAREWELL = 0.1, 2.0
 
-#: Seconds between two looks at the models' folders, as TensorFlow Serving's own.
+#: Seconds between two polls of the models' folders, TensorFlow Serving's default.
 POLL = 1.0
 
 #: The largest message taken, in MB: ten full batches of 64-pixel galaxies.
 MAX_MESSAGE_MB = 64
 
-#: Seconds of silence after which a client's machine is asked whether it is still there, and that it gets to say so;
-#: one that lost its power would hold its connection, and whatever it was sending, for hours.
+#: Seconds of silence after which a client is pinged, and those it has to reply: a machine without power would hold its
+#: connection, and the message that it was sending, for hours.
 KEEPALIVE, KEEPALIVE_TIMEOUT = 60.0, 20.0
 
 #: Seconds that a thread keeps Python's lock while another wants it. The default of 5 ms is as long as a galaxy's
@@ -65,19 +63,19 @@ class Server:
     Parameters
     ----------
     model_dir : the folder that holds the model's folder, that folder, or one version in it; None where
-        `models_config` says what to serve.
+        `models_config` is given.
     name : the name by which requests ask for the model.
     port : 0 takes a free one.
     host : the address to listen on; 0.0.0.0 for every one of the machine.
     batching : parameters; those of `batching_parameters.txt` beside the model's folder if not given.
     models_config : a file in TensorFlow Serving's format, with models, versions and labels; read again when it
         changes.
-    poll : seconds between two looks at the folders and at that file.
+    poll : seconds between two polls of the folders and of that file.
     max_message_mb : larger requests are refused.
     rest_port : for REST and Prometheus; 0 takes a free one, and None is for neither.
-    monitoring : a file in TensorFlow Serving's format that says where Prometheus finds its page; the
-        `monitoring.config` beside the models if not given.
-    tls : key and certificates, for both ports; in clear if not given.
+    monitoring : a file in TensorFlow Serving's format with the path of the metrics; the `monitoring.config` beside the
+        models if not given.
+    tls : key and certificates for both ports; no TLS if not given.
     tensor_content : send the numbers of answers in `tensor_content`, as TensorFlow Serving does with
         `--enable_serialization_as_tensor_content`, instead of in `float_val` and so on.
     admin : let clients change what is served (HandleReloadConfigRequest).
@@ -102,7 +100,7 @@ class Server:
     ):
         self._models_config = Path(models_config) if models_config else None
         if self._models_config:
-            # First, so that no change is missed that comes while the first versions load.
+            # First, so that no change is missed while the first versions load.
             self._followed = _changed(self._models_config)
             self._configs = read_config(self._models_config)
             beside = self._models_config.parent
@@ -120,10 +118,10 @@ class Server:
         self._options = (
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", int(max_message_mb * 2**20)),
-            # Otherwise a second server on the same port starts without a word and takes half of the requests.
+            # Otherwise a second server could start on the same port and take half of the requests.
             ("grpc.so_reuseport", 0),
             ("grpc.keepalive_time_ms", int(KEEPALIVE * 1000)),
-            # The time allowed for the answer; gRPC's `keepalive_timeout_ms` alone closes nothing.
+            # The time allowed for the reply; gRPC's `keepalive_timeout_ms` alone closes nothing.
             ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT * 1000)),
             ("grpc.keepalive_permit_without_calls", 1),
         )
@@ -192,8 +190,8 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(healths.servicer, server)
         add_services(server, self.models, manager, as_content=self._as_content, admin=self._admin)
         reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-        await healths.tell()
-        _must_be_free(self.host, self.port)
+        await healths.update()
+        _require_free(self.host, self.port)
         address = _address(self.host, self.port)
         if self._tls:
             self.port = server.add_secure_port(address, self._tls.for_grpc())
@@ -210,41 +208,40 @@ class Server:
         await server.start()
         watching = []
         try:
-            await manager.look(at_once=self.models.names)
-            self._must_be_ready()
+            await manager.poll(at_once=self.models.names)
+            self._require_ready()
             self.models.starting = False
-            await healths.tell()
+            await healths.update()
             watching = [asyncio.create_task(manager.watch(self.poll))]
             if self._models_config:
-                watching.append(asyncio.create_task(self._reread(manager, self._models_config)))
-            # Searching all that was loaded for garbage would hold every request up for a third of a second, now and
-            # again under load.
+                watching.append(asyncio.create_task(self._follow_config(manager, self._models_config)))
+            # A garbage collection of everything loaded would delay every request by a third of a second now and then.
             gc.freeze()
             self._ready.set()
             await self._stopping.wait()
             await healths.stop()
-            await self._send_away()
+            await self._refuse_late_requests()
         finally:
             for task in watching:
                 task.cancel()
-            healths.servicer.let_go()
+            healths.servicer.end_watches()
             await asyncio.gather(server.stop(GRACE), *([rest.close()] if rest else []))
             await manager.close()
             await asyncio.to_thread(threads.close)
 
-    async def _send_away(self) -> None:
-        """Tell who still comes that the server is stopping, until nobody does.
+    async def _refuse_late_requests(self) -> None:
+        """Refuse requests, because the server is stopping, until no more come.
 
-        Otherwise gRPC would cut off, without a word, those whose request has arrived and not yet been looked at.
+        Otherwise gRPC would drop, without an answer, requests that have arrived and not yet been read.
         """
-        self.models.sent_away, before = 0, -1
-        end = time.monotonic() + FAREWELL
-        while self.models.sent_away != before and time.monotonic() < end:
-            before = self.models.sent_away
+        self.models.refused, before = 0, -1
+        end = time.monotonic() + LONGEST_FAREWELL
+        while self.models.refused != before and time.monotonic() < end:
+            before = self.models.refused
             await asyncio.sleep(QUIET)
 
-    def _must_be_ready(self) -> None:
-        """Raises InputError where a model has no version that answers."""
+    def _require_ready(self) -> None:
+        """InputError where a model has no version that answers."""
         for config in self._configs:
             if self.models.loaded(config.name):
                 continue
@@ -253,13 +250,13 @@ class Server:
                 raise InputError(found[0].sentence)
             raise InputError(
                 f"Model {config.name} has no version to serve in '{config.base_path}'; "
-                "export one to there, or let its base_path say where it lies."
+                "export one there, or correct its base_path."
             )
 
-    async def _reread(self, manager: VersionManager, path: Path) -> None:
-        """Follow what the file of models says, for ever. As in TensorFlow Serving, a label that is moved to a version
-        yet to come is moved when that is there."""
-        told = ""
+    async def _follow_config(self, manager: VersionManager, path: Path) -> None:
+        """Follow changes of the file of models, without end. As in TensorFlow Serving, a label of a version yet to
+        come is moved when that version is there."""
+        logged = ""
         while True:
             await asyncio.sleep(self.poll)
             now = _changed(path)
@@ -267,19 +264,19 @@ class Server:
                 continue
             try:
                 await manager.replace(read_config(path))
-                told = ""
+                logged = ""
             except (InputError, StatusError, OSError) as error:
-                if str(error) != told:
-                    told = str(error)
-                    log.error("The new models.config is not followed: %s", told)
+                if str(error) != logged:
+                    logged = str(error)
+                    log.error("The new models.config is not followed: %s", logged)
                 if isinstance(error, StatusError) and error.status == "FAILED_PRECONDITION":
                     continue
             self._followed = now
 
 
 def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop: where there is uvloop, which Windows lacks, its own, for it spends less of the
-    processor on a request."""
+    """The event loop's factory: uvloop's, which takes less processor time per request, where it exists (not on
+    Windows)."""
     with contextlib.suppress(ImportError):
         import uvloop
 
@@ -288,42 +285,52 @@ def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _changed(path: Path) -> int | None:
-    """When a file was changed last; None where it is not there now."""
+    """The time of a file's last change; None where there is no file."""
     with contextlib.suppress(OSError):
         return path.stat().st_mtime_ns
     return None
 
 
 def _address(host: str, port: int) -> str:
-    """Both as one text; an IPv6 address stands in brackets."""
+    """Host and port as one text; an IPv6 address stands in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _must_be_free(host: str, port: int) -> None:
-    """Raises InputError where nobody can listen there; gRPC would say so in lines of its own."""
+def _require_free(host: str, port: int) -> None:
+    """InputError where the port is taken; gRPC would only log that."""
     try:
         with listen(host, port):
             pass
     except OSError:
         raise InputError(
-            f"Port {port} of {host} cannot be had; choose another with --port, or 0 for a free one."
+            f"Port {port} of {host} is not free; choose another with --port, or 0 for a free one."
         ) from None
 
 
 def serve(
     model_dir: str | Path | None, name: str = "morph", port: int = 8500, host: str = "127.0.0.1", **options
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish what is under way and return. One line on standard output says
-    when the models answer, and one where REST does. Options and errors are those of `Server`."""
+    """Serve until SIGTERM or Ctrl-C, then finish the requests under way and return.
+
+    When the models answer, standard output gets one line with the address, and one with that of REST.
+
+    Parameters
+    ----------
+    model_dir, name, port, host, **options : as for `Server`.
+
+    Raises
+    ------
+    InputError : as for `Server` and `Server.start`.
+    """
     logging.basicConfig(format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     with until_stopped() as stopped, Server(model_dir, name, port, host, **options) as server:
-        told = [
+        served = [
             f"{model} version {', '.join(str(version.number) for version in server.models.loaded(model))}"
             for model in server.models.names
         ]
-        # An empty list of models is allowed: they may come with HandleReloadConfigRequest, or as the file changes.
-        print(f"Serving {' and '.join(told) or 'no model yet'} on {server.address}", flush=True)
+        # The list of models may be empty: HandleReloadConfigRequest, or a change of the file, adds some.
+        print(f"Serving {' and '.join(served) or 'no model yet'} on {server.address}", flush=True)
         if server.rest_address:
             print("/".join([f"REST on {server.rest_address}/v1/models", *server.models.names[:1]]), flush=True)
         stopped.wait()

@@ -1,27 +1,22 @@
-"""What Prometheus learns of the embedded server: TensorFlow Serving's metrics, and what it has none for.
+"""Metrics of the embedded server for Prometheus: those of TensorFlow Serving, and further ones of its own."""
 
-A request costs a few additions in the event loop; everything else happens when Prometheus asks.
-"""
-
-import bisect
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from serving.protocol import protos
-from serving.server.models import Models, Observation
+from serving.server.models import Models, RequestRecord
 
-#: Where TensorFlow Serving has its metrics unless monitoring.config says otherwise.
+#: Where TensorFlow Serving has its metrics unless monitoring.config sets another path.
 PATH = "/monitoring/prometheus/metrics"
 
 _TF = ":tensorflow:serving:"
 _SESSION = f"{_TF}batching_session:"
 _LOADER = ":tensorflow:cc:saved_model:"
 
-#: Name -> what it counts. Those that start with a colon are TensorFlow Serving's, with its labels and units
+#: Name -> description. Names that start with a colon are TensorFlow Serving's, with its labels and units
 #: (microseconds); the others are this server's (seconds), by model, version and signature.
 METRICS = {
     f"{_TF}request_count": "The total number of requests.",
@@ -32,23 +27,23 @@ METRICS = {
     f"{_SESSION}input_batch_size": "Galaxies in a batch, without its padding.",
     f"{_SESSION}processed_batch_size": "Galaxies in a batch, with its padding.",
     f"{_SESSION}padding_size": "Rows of padding in a batch.",
-    f"{_LOADER}load_attempt_count": "The number of times a SavedModel was loaded, or was not (status).",
+    f"{_LOADER}load_attempt_count": "Attempts to load a SavedModel, by status.",
     "morph_requests": "Requests by version, signature, entrypoint (GRPC, REST) and status.",
-    "morph_galaxies": "Rows answered: galaxies, and the questions that `describe` gets.",
+    "morph_galaxies": "Rows answered: galaxies, and the queries that `describe` gets.",
     "morph_queue_seconds": "Time of a request in the queue.",
     "morph_compute_seconds": "Time of a request in the network.",
-    "morph_queue_galaxies": "Galaxies that wait in the queue.",
+    "morph_queue_galaxies": "Galaxies in the queue.",
     "morph_version_available": "1 for each version that answers requests.",
 }
 
-#: The label that TensorFlow Serving's batching metrics have.
+#: The label of TensorFlow Serving's batching metrics.
 _POOL = ("thread_pool_name",)
 _POOL_NAME = ("model_server_batch_threads",)
 _VERSION = ("model", "version", "signature")
 
 
 def _powers(scale: float, factor: float, count: int) -> tuple[float, ...]:
-    return tuple(scale * factor**power for power in range(count))
+    return tuple(float(f"{scale * factor**power:.6g}") for power in range(count))
 
 
 #: Upper ends of the histograms' bins. The first two are TensorFlow Serving's.
@@ -57,135 +52,95 @@ _QUEUING = _powers(100, 1.2, 52)
 _SECONDS = _powers(1e-4, 2, 20)
 _SIZES = _powers(1, 2, 14)
 
-
-@dataclass(slots=True)
-class _Histogram:
-    """Counts per bin, and the sum. A value lies in the first bin whose upper end is not below it."""
-
-    ends: tuple[float, ...]
-    sum: float = 0.0
-    counts: list[int] = field(init=False)
-
-    def __post_init__(self):
-        self.counts = [0] * (len(self.ends) + 1)
-
-    def add(self, value: float) -> None:
-        self.counts[bisect.bisect_left(self.ends, value)] += 1
-        self.sum += value
+# A further series per histogram, of no use here.
+disable_created_metrics()
 
 
-@dataclass(slots=True)
-class _Family:
-    """One metric: its value for each combination of labels; a histogram where it has `ends`."""
+class _Count(Gauge):
+    """A counter under its own name: the library's appends `_total`, which TensorFlow Serving does not."""
 
-    name: str
-    labels: tuple[str, ...]
-    ends: tuple[float, ...] = ()
-    values: dict = field(default_factory=dict)
-
-    def add(self, labels: tuple[str, ...], value: float = 1.0) -> None:
-        if not self.ends:
-            self.values[labels] = self.values.get(labels, 0.0) + value
-            return
-        if labels not in self.values:
-            self.values[labels] = _Histogram(self.ends)
-        self.values[labels].add(value)
-
-    def metric(self) -> Metric:
-        # The library puts _total behind a counter's name, and TensorFlow Serving does not.
-        metric = Metric(self.name, METRICS[self.name], "histogram" if self.ends else "unknown")
-        for values, value in self.values.items():
-            labels = dict(zip(self.labels, values, strict=True))
-            if not self.ends:
-                metric.add_sample(self.name, labels, value)
-                continue
-            total = 0
-            for end, count in zip((*value.ends, "+Inf"), value.counts, strict=True):
-                total += count
-                text = end if isinstance(end, str) else f"{end:.6g}"
-                metric.add_sample(f"{self.name}_bucket", {**labels, "le": text}, total)
-            metric.add_sample(f"{self.name}_sum", labels, value.sum)
-            metric.add_sample(f"{self.name}_count", labels, total)
-        return metric
+    _type = "unknown"
 
 
 class Metrics:
-    """Counts what the server does, and writes it down for Prometheus.
-
-    `observe` is one of the `Models`' observers. All methods belong to the event loop.
-    """
+    """Counts requests, batches and loaded versions; `observe` is one of the `Models`' observers."""
 
     def __init__(self, models: Models):
         self._models = models
         self.registry = CollectorRegistry()
+        self._requests = self._count(f"{_TF}request_count", "model_name", "status")
+        self._latency = self._histogram(f"{_TF}request_latency", _LATENCY, "model_name", "API", "entrypoint")
+        self._runtime = self._histogram(f"{_TF}runtime_latency", _LATENCY, "model_name", "API", "runtime")
+        self._queuing = self._histogram(f"{_SESSION}queuing_latency", _QUEUING, *_POOL)
+        self._runs = self._count(f"{_SESSION}wrapped_run_count")
+        self._batch = self._histogram(f"{_SESSION}input_batch_size", _SIZES, *_POOL)
+        self._processed = self._histogram(f"{_SESSION}processed_batch_size", _SIZES, *_POOL)
+        self._padding = self._histogram(f"{_SESSION}padding_size", _SIZES, *_POOL)
+        self._loads = self._count(f"{_LOADER}load_attempt_count", "model_path", "status")
+        self._detail = self._count("morph_requests", *_VERSION, "entrypoint", "status")
+        self._galaxies = self._count("morph_galaxies", *_VERSION)
+        self._queue = self._histogram("morph_queue_seconds", _SECONDS, *_VERSION)
+        self._compute = self._histogram("morph_compute_seconds", _SECONDS, *_VERSION)
         self.registry.register(self)
-        self._requests = _Family(f"{_TF}request_count", ("model_name", "status"))
-        self._latency = _Family(f"{_TF}request_latency", ("model_name", "API", "entrypoint"), _LATENCY)
-        self._runtime = _Family(f"{_TF}runtime_latency", ("model_name", "API", "runtime"), _LATENCY)
-        self._queuing = _Family(f"{_SESSION}queuing_latency", _POOL, _QUEUING)
-        self._runs = _Family(f"{_SESSION}wrapped_run_count", ())
-        self._batch = _Family(f"{_SESSION}input_batch_size", _POOL, _SIZES)
-        self._processed = _Family(f"{_SESSION}processed_batch_size", _POOL, _SIZES)
-        self._padding = _Family(f"{_SESSION}padding_size", _POOL, _SIZES)
-        self._loads = _Family(f"{_LOADER}load_attempt_count", ("model_path", "status"))
-        self._detail = _Family("morph_requests", (*_VERSION, "entrypoint", "status"))
-        self._galaxies = _Family("morph_galaxies", _VERSION)
-        self._queue = _Family("morph_queue_seconds", _VERSION, _SECONDS)
-        self._compute = _Family("morph_compute_seconds", _VERSION, _SECONDS)
-        self._families = [family for family in vars(self).values() if isinstance(family, _Family)]
 
-    def observe(self, seen: Observation) -> None:
+    def _count(self, name: str, *labels: str) -> _Count:
+        return _Count(name, METRICS[name], labels, registry=self.registry)
+
+    def _histogram(self, name: str, bins: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, METRICS[name], labels, registry=self.registry, buckets=bins)
+
+    def observe(self, seen: RequestRecord) -> None:
         """Count a request."""
         answered = seen.status == "OK"
-        # Names that no model bears are a caller's invention, and must not fill the memory with labels.
+        # A name that is not a model's is the caller's invention, and must not fill the memory with labels.
         model = seen.model if seen.version is not None or seen.model in self._models.names else ""
-        self._requests.add((model, seen.status))
+        self._requests.labels(model, seen.status).inc()
         which = (model, "" if seen.version is None else str(seen.version), seen.signature if answered else "")
-        self._detail.add((*which, seen.entrypoint, seen.status))
+        self._detail.labels(*which, seen.entrypoint, seen.status).inc()
         if answered:
             api = "Predict" if seen.entrypoint == "GRPC" else "predict"
-            self._latency.add((model, api, seen.entrypoint), seen.total * 1e6)
+            self._latency.labels(model, api, seen.entrypoint).observe(seen.total * 1e6)
             # TensorFlow Serving measures around the session that batches: the queue is in it.
-            self._runtime.add((model, "Predict", "TF1"), (seen.queue + seen.compute) * 1e6)
-            self._queuing.add(_POOL_NAME, seen.queue * 1e6)
-            self._queue.add(which, seen.queue)
-            self._compute.add(which, seen.compute)
-            self._galaxies.add(which, seen.rows)
+            self._runtime.labels(model, "Predict", "TF1").observe((seen.queue + seen.compute) * 1e6)
+            self._queuing.labels(*_POOL_NAME).observe(seen.queue * 1e6)
+            self._queue.labels(*which).observe(seen.queue)
+            self._compute.labels(*which).observe(seen.compute)
+            self._galaxies.labels(*which).inc(seen.rows)
 
     def observe_batch(self, rows: int, padding: int) -> None:
         """Count one pass through the network, of so many galaxies and rows of padding."""
-        self._runs.add(())
-        self._batch.add(_POOL_NAME, rows)
-        self._processed.add(_POOL_NAME, rows + padding)
-        self._padding.add(_POOL_NAME, padding)
+        self._runs.inc()
+        self._batch.labels(*_POOL_NAME).observe(rows)
+        self._processed.labels(*_POOL_NAME).observe(rows + padding)
+        self._padding.labels(*_POOL_NAME).observe(padding)
 
     def observe_load(self, folder: Path, loaded: bool) -> None:
         """Count an attempt to load a version."""
-        self._loads.add((str(folder), "success" if loaded else "fail"))
+        self._loads.labels(str(folder), "success" if loaded else "fail").inc()
 
     def page(self) -> bytes:
-        """Everything, as Prometheus reads it."""
+        """All metrics, in Prometheus's format."""
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """What `prometheus_client` asks of a collector: every metric with its present values."""
-        for family in self._families:
-            yield family.metric()
-        waiting, available = (
-            _Family("morph_queue_galaxies", _VERSION),
-            _Family("morph_version_available", _VERSION[:2]),
-        )
+        """The metrics that are not counted but read when Prometheus asks; the registry calls this."""
+        queued = _gauge("morph_queue_galaxies", _VERSION)
+        available = _gauge("morph_version_available", _VERSION[:2])
         for name in self._models.names:
             for version in self._models.loaded(name):
-                available.add((name, str(version.number)))
+                available.add_metric((name, str(version.number)), 1)
                 for signature, batcher in version.batchers.items():
-                    waiting.add((name, str(version.number), signature), batcher.rows)
-        yield waiting.metric()
-        yield available.metric()
+                    queued.add_metric((name, str(version.number), signature), batcher.rows)
+        yield queued
+        yield available
+
+
+def _gauge(name: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, METRICS[name], labels=labels)
 
 
 def page_path(file: str | Path) -> str | None:
-    """The path at which a file in TensorFlow Serving's format (MonitoringConfig) wants the metrics; None where it
-    wants none. InputError where it cannot be read."""
+    """The path of the metrics in a file of TensorFlow Serving's format (MonitoringConfig); None where it disables
+    them. InputError where the file cannot be read."""
     config = protos.read(file, "MonitoringConfig").prometheus_config
     return (config.path or PATH) if config.enable else None

@@ -1,4 +1,4 @@
-"""Every model that a server knows, each with its versions: who answers a request, and how each version fares."""
+"""The models of a server with their versions: which one answers a request, and the state of each."""
 
 import asyncio
 import time
@@ -11,13 +11,13 @@ import numpy as np
 from serving.savedmodel.servable import Servable, Signature, StatusError
 from serving.server.batcher import Batcher, DeadlineExceeded, Part, QueueFull
 
-#: What is said of a full queue.
+#: TensorFlow Serving's message for a full queue.
 FULL = "The batch scheduling queue to which this task was submitted is full"
 
 
 @dataclass(frozen=True)
 class Spec:
-    """Which model a request means: the newest version unless a version or a label says otherwise."""
+    """The model of a request: its newest version, unless `version` or `label` chooses another."""
 
     name: str
     version: int | None = None
@@ -27,8 +27,8 @@ class Spec:
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """How a version fares: `state` is START, LOADING, AVAILABLE, UNLOADING or END, as TensorFlow Serving names
-    them; `status` (OK or gRPC's name of the error) and `sentence` say what went wrong."""
+    """The state of a version: START, LOADING, AVAILABLE, UNLOADING or END, as TensorFlow Serving names them;
+    `status` (OK, or gRPC's name of the error) and `sentence` describe its error."""
 
     version: int
     state: str
@@ -37,9 +37,9 @@ class VersionStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
-    """One request, as it went. `status` is gRPC's name (OK, NOT_FOUND, ...); `version` is None where none was
-    found; times in seconds: in the queue, in the network, and in all; `entrypoint` is GRPC or REST."""
+class RequestRecord:
+    """A finished request. `status` is gRPC's name (OK, NOT_FOUND, ...); `version` is None where none was found;
+    times in seconds: in the queue, in the network, in total; `entrypoint` is GRPC or REST."""
 
     model: str
     version: int | None
@@ -65,7 +65,7 @@ class Version:
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     def signature(self, name: str) -> Signature:
-        """One of its signatures, `serving_default` where the name is empty. Refused where there is none."""
+        """One of its signatures, `serving_default` for an empty name. StatusError where there is none."""
         name = name or "serving_default"
         found = self.servable.signatures.get(name) or self.servable.initializations.get(name)
         if found is None:
@@ -74,7 +74,7 @@ class Version:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """While a request is under way, so that the version is not unloaded under it."""
+        """For the time of a request, so that the version is not unloaded meanwhile."""
         self.requests += 1
         try:
             yield
@@ -84,25 +84,25 @@ class Version:
                 self._idle.set()
 
     async def drained(self) -> None:
-        """When no request is under way."""
+        """Return when no request is under way."""
         while self.requests:
             self._idle.clear()
             await self._idle.wait()
 
 
 class Models:
-    """The models that a server knows.
+    """The models of a server.
 
     Attributes
     ----------
-    observers : each is called with every request's `Observation`, in the event loop; it must be quick.
+    observers : called with every request's `RequestRecord`, in the event loop, so they must be quick.
     """
 
     def __init__(self):
-        self.observers: list[Callable[[Observation], None]] = []
-        #: How many requests were sent away since the server is stopping; None while it is not.
-        self.sent_away: int | None = None
-        #: Whether the first versions are still being loaded; then whoever asks for one may ask again.
+        self.observers: list[Callable[[RequestRecord], None]] = []
+        #: The number of requests refused since the server began to stop; None before.
+        self.refused: int | None = None
+        #: Whether the first versions are still being loaded; requests may then be repeated later.
         self.starting = False
         self._versions: dict[str, list[Version]] = {}
         self._states: dict[str, dict[int, VersionStatus]] = {}
@@ -128,12 +128,12 @@ class Models:
         return list(self._versions.get(name, ()))
 
     def states(self, name: str) -> list[VersionStatus]:
-        """How the versions of a model fare, newest first; none where nothing is known of it."""
+        """The states of a model's versions, newest first; empty for an unknown model."""
         states = self._states.get(name, {})
         return [states[number] for number in sorted(states, reverse=True)]
 
     def labels(self, name: str) -> dict[str, int]:
-        """The labels of a model, and the version that each stands for."""
+        """The labels of a model and their versions."""
         return self._labels.get(name, {})
 
     def configure(self, labels: Mapping[str, dict[str, int]]) -> None:
@@ -141,26 +141,26 @@ class Models:
         self._labels = dict(labels)
 
     def add(self, version: Version) -> None:
-        """A version is loaded and warm: answer with it from now on."""
+        """Answer requests with a loaded version from now on."""
         versions = self._versions.setdefault(version.name, [])
         versions.append(version)
         versions.sort(key=lambda each: each.number)
-        self.tell(version.name, VersionStatus(version.number, "AVAILABLE"))
+        self.set_state(version.name, VersionStatus(version.number, "AVAILABLE"))
 
     def remove(self, version: Version) -> None:
         """Send no more requests to a version."""
         self._versions[version.name].remove(version)
-        self.tell(version.name, VersionStatus(version.number, "UNLOADING"))
+        self.set_state(version.name, VersionStatus(version.number, "UNLOADING"))
 
-    def tell(self, name: str, status: VersionStatus) -> None:
-        """A version fares differently now."""
+    def set_state(self, name: str, status: VersionStatus) -> None:
+        """Set the state of a version."""
         self._states.setdefault(name, {})[status.version] = status
 
     def find(self, spec: Spec) -> Version:
-        """The version that a request means. Refused, as TensorFlow Serving words it, where there is none; and
+        """The version that answers a request. StatusError, with TensorFlow Serving's message, where there is none, and
         where the server is starting or stopping."""
-        if self.sent_away is not None:
-            self.sent_away += 1
+        if self.refused is not None:
+            self.refused += 1
             raise StatusError("UNAVAILABLE", "The server is stopping.")
         if not spec.name:
             raise StatusError("INVALID_ARGUMENT", "ModelSpec has no name specified.")
@@ -178,8 +178,8 @@ class Models:
         raise StatusError("NOT_FOUND", f"Servable not found for request: {asked}")
 
     def status(self, spec: Spec) -> list[VersionStatus]:
-        """How the versions of a model fare, newest first; or the one whose number `spec` gives. As in TensorFlow
-        Serving a label is not looked at. Refused where there is no such model or version."""
+        """The states of a model's versions, newest first, or that of the version in `spec`. As in TensorFlow Serving a
+        label is ignored. StatusError where there is no such model or version."""
         states = self.states(spec.name)
         if spec.version is not None:
             states = [status for status in states if status.version == spec.version]
@@ -190,10 +190,10 @@ class Models:
         return states
 
     @contextmanager
-    def under_way(self, spec: Spec, entrypoint: str = "GRPC") -> Iterator["Request"]:
-        """A request for the model that `spec` names, from its arrival to its answer. The observers are told at its
-        end how it went; whatever goes wrong within comes out as StatusError. `entrypoint` is GRPC or REST."""
-        request, status = Request(spec, time.monotonic()), "OK"
+    def track(self, spec: Spec, entrypoint: str = "GRPC") -> Iterator["PendingRequest"]:
+        """Follow a request for the model of `spec` from its arrival to its answer, and call the observers at its end.
+        Any error within becomes a StatusError. `entrypoint` is GRPC or REST."""
+        request, status = PendingRequest(spec, time.monotonic()), "OK"
         try:
             yield request
         except Exception as error:
@@ -207,30 +207,33 @@ class Models:
             raise
         finally:
             if self.observers:
-                seen = request.observation(status, entrypoint)
+                seen = request.record(status, entrypoint)
                 for observer in self.observers:
                     observer(seen)
 
-    async def ask(
+    async def predict(
         self,
-        request: "Request",
+        request: "PendingRequest",
         read: Callable[[Signature], Mapping[str, np.ndarray]],
         wanted: Sequence[str] = (),
         deadline: float | None = None,
     ) -> tuple[Version, tuple[str, ...], Part]:
-        """What the model says to a request that is `under_way`.
+        """The model's answer to a request that `track` follows.
 
         Parameters
         ----------
-        read : the inputs, name -> array [n, ...], once the signature that takes them is known.
+        request : what `track` returned; its version and rows are filled in here.
+        read : returns the inputs for a signature, name -> array [n, ...].
         wanted : the outputs to send; all if empty.
-        deadline : when nobody waits for the answer any more, on `time.monotonic`'s clock.
+        deadline : when the client stops waiting, on `time.monotonic`'s clock.
 
         Returns
         -------
         The version, the names of the outputs wanted, and the request's part of its pass through the network.
 
-        Raises Refused, QueueFull, TooLate or ValueError where there is no answer.
+        Raises
+        ------
+        StatusError, QueueFull, DeadlineExceeded, ValueError : where there is no answer.
         """
         version = request.version = self.find(request.spec)
         signature = version.signature(request.spec.signature)
@@ -243,8 +246,8 @@ class Models:
 
 
 @dataclass(eq=False, slots=True)
-class Request:
-    """One request on its way: what is known of it so far; `begun` is on `time.monotonic`'s clock."""
+class PendingRequest:
+    """A request under way, with what is known so far; `begun` is on `time.monotonic`'s clock."""
 
     spec: Spec
     begun: float
@@ -252,17 +255,17 @@ class Request:
     rows: int = 0
     part: Part | None = None
 
-    def observation(self, status: str, entrypoint: str) -> Observation:
-        """How it went, when it is over."""
+    def record(self, status: str, entrypoint: str) -> RequestRecord:
+        """The record of the request at its end."""
         total = time.monotonic() - self.begun
         queue, compute = (self.part.queue, self.part.compute) if self.part else (total, 0.0)
         number = self.version.number if self.version else None
         spec = self.spec
-        return Observation(spec.name, number, spec.signature, status, self.rows, queue, compute, total, entrypoint)
+        return RequestRecord(spec.name, number, spec.signature, status, self.rows, queue, compute, total, entrypoint)
 
 
 def _refusal(error: Exception) -> StatusError:
-    """What a client is told of what went wrong with its request."""
+    """The error of a request in the form in which a client gets it."""
     match error:
         case StatusError():
             return error

@@ -1,13 +1,15 @@
-"""TensorFlow Serving's gRPC services: what each call answers, and how it is refused."""
+"""gRPC services of the server: TensorFlow Serving's prediction and model services, and gRPC's health protocol."""
 
 import asyncio
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import NoReturn
 
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -21,7 +23,7 @@ from tensorflow_serving.apis import (
 
 from serving.protocol.messages import PredictRequest
 from serving.savedmodel.servable import Signature, StatusError
-from serving.server import wire
+from serving.server import predict_response
 from serving.server.batcher import Threads
 from serving.server.configuration import models_of
 from serving.server.models import FULL, Models, Spec, Version
@@ -33,26 +35,31 @@ MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _CLASSIFY, _REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 
 
-#: How many requests of Predict are received at once: as many messages, at most, are in memory besides those that wait.
+#: How many requests of Predict are received at once, and so how many messages are in memory besides the queue.
 RECEIVED_AT_ONCE = 32
 
-#: Seconds after which a request that is still being received no longer counts among them, so that slow lines hold up
-#: nobody else; and after which it is given up. The former is long enough for as many full batches at once on a busy
-#: machine: were it not, ever more would be received at once, and ever more slowly.
+#: Seconds after which a request that is still being received no longer counts among them, so that slow connections do
+#: not delay others; and after which it is refused. The former is enough for as many full batches on a busy machine:
+#: with less, ever more would be received at once, and ever more slowly.
 SLOW, ARRIVING = 1.0, 60.0
 
 
 def add_services(
     server: grpc.aio.Server, models: Models, manager: VersionManager, *, as_content: bool = False, admin: bool = False
 ) -> None:
-    """Let `server` answer PredictionService and ModelService.
+    """Add PredictionService and ModelService to a server.
 
-    `as_content` sends the numbers of answers in `tensor_content`; `admin` lets clients change what is served.
+    Parameters
+    ----------
+    server : the gRPC server.
+    models, manager : the models that answer, and their version manager.
+    as_content : send the numbers of answers in `tensor_content`.
+    admin : let clients change which models are served.
     """
     prediction = PredictionService(models, manager.threads, as_content)
     model = ModelService(models, manager, admin)
     handlers = {
-        # Taken as a stream of one request, which is the same on the wire, it can be refused before it is received.
+        # Taken as a stream of one request, which has the same bytes, it can be refused before it is received.
         "Predict": grpc.stream_unary_rpc_method_handler(prediction.predict),
         "GetModelMetadata": _handler(prediction.metadata, get_model_metadata_pb2.GetModelMetadataRequest),
         "Classify": _handler(prediction.classify, classification_pb2.ClassificationRequest),
@@ -82,7 +89,7 @@ def _handler(call: Callable, request_type) -> grpc.RpcMethodHandler:
 
 
 def _cut(sentence: str) -> str:
-    """What a status says: 1,024 bytes at most, as TensorFlow Serving has it."""
+    """A status's message, cut to 1,024 bytes as in TensorFlow Serving."""
     text = sentence.encode()
     return sentence if len(text) <= 1024 else text[:1024].decode(errors="ignore") + "...TRUNCATED"
 
@@ -91,11 +98,11 @@ def _parse(kind, content: bytes):
     try:
         return kind.FromString(content)
     except DecodeError:
-        raise StatusError("INTERNAL", f"The request is no {kind.DESCRIPTOR.full_name}.") from None
+        raise StatusError("INTERNAL", f"The request is not a {kind.DESCRIPTOR.full_name}.") from None
 
 
 def spec_of(request) -> Spec:
-    """Which model a request means. Refused where it does not say."""
+    """The model of a request. StatusError where it has none."""
     if not request.HasField("model_spec"):
         raise StatusError("INVALID_ARGUMENT", "Missing ModelSpec")
     return _spec(request.model_spec)
@@ -112,7 +119,7 @@ def _spec(message) -> Spec:
 
 
 class _Inputs:
-    """The inputs of a request, read once and then forgotten."""
+    """The inputs of a request, read once, so that the message is freed."""
 
     def __init__(self, request):
         self._request = request
@@ -123,7 +130,7 @@ class _Inputs:
 
 
 class PredictionService:
-    """The calls that ask a model something."""
+    """The calls for a model's answers."""
 
     def __init__(self, models: Models, threads: Threads | None = None, as_content: bool = False):
         self._models, self._threads, self._as_content = models, threads, as_content
@@ -135,16 +142,18 @@ class PredictionService:
         deadline = None if left is None else time.monotonic() + left
         try:
             # One that is refused unread is meant for the only model, where there is only one.
-            with self._models.under_way(Spec(self._models.only)) as asked:
+            with self._models.track(Spec(self._models.only)) as asked:
                 request = await self._receive(context)
                 asked.spec, asked.begun = spec_of(request), time.monotonic()
                 wanted, inputs = tuple(request.output_filter), _Inputs(request)
                 # Of what waits in the queue there is one copy, the arrays.
                 del request
-                version, names, part = await self._models.ask(asked, inputs.read, wanted, deadline)
+                version, names, part = await self._models.predict(asked, inputs.read, wanted, deadline)
         except StatusError as refusal:
             await context.abort(grpc.StatusCode[refusal.status], _cut(refusal.sentence))
-        return wire.write(version.name, version.number, asked.spec.signature, names, part, self._as_content)
+        return predict_response.write(
+            version.name, version.number, asked.spec.signature, names, part, self._as_content
+        )
 
     async def _receive(self, context):
         """The request, unless so much waits already that it would be refused anyway."""
@@ -177,12 +186,12 @@ class PredictionService:
         response.metadata["signature_def"].Pack(signatures_of(version))
         return response
 
-    async def classify(self, request):
+    async def classify(self, request) -> NoReturn:
         """Classify, which no signature of the contract answers."""
         spec = spec_of(request)
         raise _wrong_method(self._models.find(spec), spec, "classification", _CLASSIFY)
 
-    async def regress(self, request):
+    async def regress(self, request) -> NoReturn:
         """Regress, which no signature of the contract answers."""
         spec = spec_of(request)
         raise _wrong_method(self._models.find(spec), spec, "regression", _REGRESS)
@@ -209,19 +218,19 @@ def signatures_of(version: Version) -> get_model_metadata_pb2.SignatureDefMap:
 
 
 def status_of(models: Models, spec: Spec) -> get_model_status_pb2.GetModelStatusResponse:
-    """How the versions of a model fare, as GetModelStatus sends it. Refused where there is none such."""
+    """The states of a model's versions, as GetModelStatus sends them. StatusError where there is no such model."""
     response = get_model_status_pb2.GetModelStatusResponse()
     states = get_model_status_pb2.ModelVersionStatus.State
     for status in models.status(spec):
-        told = response.model_version_status.add(version=status.version, state=states.Value(status.state))
-        told.status.error_code = grpc.StatusCode[status.status].value[0]
-        told.status.error_message = status.sentence
-        told.status.SetInParent()
+        state = response.model_version_status.add(version=status.version, state=states.Value(status.state))
+        state.status.error_code = grpc.StatusCode[status.status].value[0]
+        state.status.error_message = status.sentence
+        state.status.SetInParent()
     return response
 
 
 def _wrong_method(version: Version, spec: Spec, kind: str, method: str) -> StatusError:
-    """What TensorFlow Serving says where a signature is not of the method that is called."""
+    """TensorFlow Serving's error where a signature is not of the method that is called."""
     definition = version.servable.definitions.get(spec.signature)
     if definition is None:
         return StatusError("INVALID_ARGUMENT", f"No signature was found with the name: {spec.signature}")
@@ -235,21 +244,96 @@ class ModelService:
     """The calls about the models themselves."""
 
     def __init__(self, models: Models, manager: VersionManager, admin: bool):
-        self._models, self._keeper, self._admin = models, manager, admin
+        self._models, self._manager, self._admin = models, manager, admin
 
     async def status(self, request):
         """GetModelStatus."""
         return status_of(self._models, spec_of(request))
 
     async def reload(self, request):
-        """HandleReloadConfigRequest: other models, versions or labels. Refused unless the server allows it: whoever
-        reaches the port could unload the model, or load a program of their own."""
+        """HandleReloadConfigRequest: other models, versions or labels. Refused unless the server allows it: otherwise
+        anyone who reaches the port could unload the model, or load a program of their own."""
         if not self._admin:
             raise StatusError(
                 "PERMISSION_DENIED",
                 "HandleReloadConfigRequest is off; start the server with --admin, or change its models.config.",
             )
-        await self._keeper.replace(models_of(request.config))
+        await self._manager.replace(models_of(request.config))
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()
         return response
+
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class _Servicer(health.aio.HealthServicer):
+    """The protocol's own, with an end for its watches, for which a stopping server would wait all of its grace."""
+
+    def __init__(self):
+        super().__init__()
+        self._watches: set[asyncio.Task] = set()
+        self._ended = False
+
+    async def Watch(self, request, context) -> None:
+        """Send a service's state, and every change of it, until the client disconnects or `end_watches` is called."""
+        if self._ended:
+            return
+        watch = asyncio.create_task(super().Watch(request, context))
+        self._watches.add(watch)
+        try:
+            await asyncio.wait([watch])
+        finally:
+            self._watches.discard(watch)
+            watch.cancel()
+
+    def end_watches(self) -> None:
+        """End every watch, now and from now on."""
+        self._ended = True
+        for watch in self._watches:
+            watch.cancel()
+
+
+class Health:
+    """Reports what is alive and what is ready, under these names:
+
+    - "" is alive from the moment that the server listens: a model that loads slowly is not a reason to restart it;
+    - PredictionService and ModelService, by their full names, are ready when every model has a version that answers;
+    - a model's own name ("morph") is ready when that model has one.
+
+    `servicer` is what a gRPC server is given.
+    """
+
+    def __init__(self, models: Models):
+        self.servicer = _Servicer()
+        self._models = models
+        self._known: set[str] = set()
+        self._updates: set[asyncio.Task] = set()
+
+    async def update(self) -> None:
+        """Report the present states, to checks and to watches."""
+        ready = is_ready(self._models)
+        states = {"": True, PREDICTION: ready, MODEL: ready}
+        states |= {name: bool(self._models.loaded(name)) for name in self._models.names}
+        states |= dict.fromkeys(self._known - states.keys(), False)
+        self._known |= states.keys()
+        for name, good in states.items():
+            await self.servicer.set(name, _SERVING if good else _NOT_SERVING)
+
+    def changed(self) -> None:
+        """Report that a version was loaded or unloaded, as soon as the event loop has time."""
+        task = asyncio.get_running_loop().create_task(self.update())
+        self._updates.add(task)
+        task.add_done_callback(self._updates.discard)
+
+    async def stop(self) -> None:
+        """Report everything as not ready from now on."""
+        await self.servicer.enter_graceful_shutdown()
+
+
+def is_ready(models: Models) -> bool:
+    """Whether there are models, each with a version that answers."""
+    return bool(models.names) and models.ready

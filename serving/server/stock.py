@@ -1,4 +1,4 @@
-"""TensorFlow Serving's own server, where it is installed, started on one exported model."""
+"""TensorFlow Serving's own program, where it is installed, started on exported models."""
 
 import contextlib
 import math
@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
@@ -43,24 +44,26 @@ def serve(
 ) -> None:
     """Run `tensorflow_model_server` until SIGTERM or Ctrl-C; it listens on every address of the machine.
 
-    One line on standard output says when the model answers, and one where REST does. Its REST port speaks no TLS.
+    When the model answers, standard output gets one line with the address, and one with that of REST, which has no
+    TLS.
 
     Parameters
     ----------
-    model_dir : as for `serving.server.embedded.Server`; None where `models_config` says what to serve.
+    model_dir : as for `serving.server.embedded.Server`; None where `models_config` is given.
     port, rest_port : 0 takes a free one; no REST where `rest_port` is None.
     monitoring, ssl_config : files in its format; without them, the `monitoring.config` beside the model, and no TLS.
     models_config : a file in its format; without it, one for `model_dir` is written.
     batching : a file in its format; without it, the `batching_parameters.txt` beside the model.
-    poll : seconds between two looks for new versions and at `models_config`, rounded up to whole ones.
+    poll : seconds between two polls for new versions and of `models_config`, rounded up to whole ones.
     max_message_mb : larger requests are refused.
     tensor_content : its `--enable_serialization_as_tensor_content`.
 
-    Raises InputError when there is no model, or when the program ends by itself (its own lines, on standard error, say
-    why).
+    Raises
+    ------
+    InputError : when there is no model, or when the program ends by itself (its own messages are on standard error).
     """
     if models_config:
-        # Where they may lie is the program's to say.
+        # The program itself knows whether it can read their folders.
         models = read_message(models_config).model_config_list.config
         expected: dict[str, int | None] = {model.name: None for model in models}
         beside = Path(models_config).parent
@@ -73,44 +76,66 @@ def serve(
         config = Path(models_config or Path(folder) / "models.config")
         if not models_config:
             config.write_text(model_config(location, name))
-        options = command(port, config, Path(batching or configuration_file(beside, "batching_parameters.txt")))
-        options += [
-            f"--file_system_poll_wait_seconds={math.ceil(poll)}",
-            f"--model_config_file_poll_wait_seconds={math.ceil(poll) if models_config else 0}",
-            f"--grpc_channel_arguments=grpc.max_receive_message_length={max_message_mb * 2**20}",
-            "--allow_version_labels_for_unavailable_models=true",
-            f"--enable_serialization_as_tensor_content={str(tensor_content).lower()}",
-        ]
+        options: dict[str, object] = {
+            "file_system_poll_wait_seconds": math.ceil(poll),
+            "model_config_file_poll_wait_seconds": math.ceil(poll) if models_config else 0,
+            "grpc_channel_arguments": f"grpc.max_receive_message_length={max_message_mb * 2**20}",
+            "allow_version_labels_for_unavailable_models": "true",
+            "enable_serialization_as_tensor_content": str(tensor_content).lower(),
+        }
         if rest_port is not None:
-            monitoring = monitoring or configuration_file(beside, "monitoring.config")
-            options += [f"--rest_api_port={rest_port}", f"--monitoring_config_file={monitoring}"]
+            options["rest_api_port"] = rest_port
+            options["monitoring_config_file"] = monitoring or configuration_file(beside, "monitoring.config")
         if ssl_config:
-            options.append(f"--ssl_config_file={ssl_config}")
-        process = subprocess.Popen(options)
+            options["ssl_config_file"] = ssl_config
+        batching = Path(batching or configuration_file(beside, "batching_parameters.txt"))
+        program = [*command(port, config, batching), *(f"--{name}={value}" for name, value in options.items())]
+        # Over TLS, only a client with the right certificates can ask for the versions.
+        _run(
+            program, {} if ssl_config else expected, port, stopped, lambda: _print_addresses(expected, port, rest_port)
+        )
+
+
+def _run(
+    program: list[str], expected: dict[str, int | None], port: int, stopped: Event, ready: Callable[[], None]
+) -> None:
+    """Run the program until `stopped`; call `ready` once it listens and the `expected` versions answer."""
+    process = subprocess.Popen(program)
+    try:
+        for model, version in expected.items():
+            _wait_until_ready(process, f"127.0.0.1:{port}", model, version, stopped)
+        _wait_until_listening(process, port, stopped)
+        if not stopped.is_set():
+            ready()
+        while not stopped.wait(0.2):
+            _require_running(process)
+    finally:
+        process.terminate()
         try:
-            if ssl_config:
-                _wait_until_listening(process, port, stopped)
-            else:
-                for model, version in expected.items():
-                    _wait_until_ready(process, f"127.0.0.1:{port}", model, version, stopped)
-            if not stopped.is_set():
-                told = [model + (f" version {version}" if version else "") for model, version in expected.items()]
-                print(f"Serving {' and '.join(told) or 'no model yet'} on 127.0.0.1:{port}", flush=True)
-                if rest_port is not None:
-                    first = list(expected)[:1]
-                    print("/".join([f"REST on http://127.0.0.1:{rest_port}/v1/models", *first]), flush=True)
-            while not stopped.wait(0.2):
-                _must_live(process)
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOPPING)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            process.wait(STOPPING)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _print_addresses(models: dict[str, int | None], port: int, rest_port: int | None) -> None:
+    served = [model + (f" version {version}" if version else "") for model, version in models.items()]
+    print(f"Serving {' and '.join(served) or 'no model yet'} on 127.0.0.1:{port}", flush=True)
+    if rest_port is not None:
+        print("/".join([f"REST on http://127.0.0.1:{rest_port}/v1/models", *list(models)[:1]]), flush=True)
 
 
 def command(port: int, config: Path, batching: Path) -> list[str]:
-    """The program and its options."""
+    """The program and its first options.
+
+    Parameters
+    ----------
+    port : for gRPC.
+    config, batching : files in its format: the models, and the batching parameters.
+
+    Returns
+    -------
+    The arguments of a process.
+    """
     return [
         PROGRAM,
         f"--port={port}",
@@ -137,11 +162,11 @@ def free_port() -> int:
 
 
 def _wait_until_ready(process: subprocess.Popen, address: str, name: str, version: int | None, stopped: Event) -> None:
-    """Return when the version of a model (or any) answers, or when the user has had enough."""
+    """Return when the version of a model (or any) answers, or when the user stops the program."""
     end = time.monotonic() + LOADING
     with MorphClient(address, name, timeout=2.0) as client:
         while not stopped.wait(0.2):
-            _must_live(process)
+            _require_running(process)
             with contextlib.suppress(ServerError):
                 available = client.available_versions()
                 if version in available or (version is None and available):
@@ -151,11 +176,11 @@ def _wait_until_ready(process: subprocess.Popen, address: str, name: str, versio
 
 
 def _wait_until_listening(process: subprocess.Popen, port: int, stopped: Event) -> None:
-    """Return when the program takes connections, which it does once its models are loaded: under TLS nobody without
-    the right certificates can ask it more."""
+    """Return when the program takes connections, which it does once its models are loaded: over TLS, only a client
+    with the right certificates can ask for more."""
     end = time.monotonic() + LOADING
     while not stopped.wait(0.2):
-        _must_live(process)
+        _require_running(process)
         try:
             socket.create_connection(("127.0.0.1", port), 1.0).close()
             return
@@ -164,6 +189,6 @@ def _wait_until_listening(process: subprocess.Popen, port: int, stopped: Event) 
                 raise InputError(f"{PROGRAM} did not load the model within {LOADING:g} s.") from None
 
 
-def _must_live(process: subprocess.Popen) -> None:
+def _require_running(process: subprocess.Popen) -> None:
     if process.poll() is not None:
-        raise InputError(f"{PROGRAM} stopped with status {process.returncode}; its own lines above say why.")
+        raise InputError(f"{PROGRAM} stopped with status {process.returncode}; its messages above give the reason.")

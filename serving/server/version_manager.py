@@ -1,4 +1,4 @@
-"""Keeps the loaded versions of every model in step with its folder: load beside, warm up, switch, drain, unload."""
+"""Loads and unloads versions as their folders change: load beside the old one, warm up, switch, drain, unload."""
 
 import asyncio
 import logging
@@ -17,34 +17,34 @@ from serving.server.models import Models, Version, VersionStatus
 
 log = logging.getLogger("morph.serving")
 
-#: How often a version that could not be loaded is tried again, and after how many seconds: its disk may have been away
-#: for a moment, or memory short. As TensorFlow Serving does it; files that changed are tried at once.
+#: How often a version that could not be loaded is tried again, and after how many seconds, as in TensorFlow Serving:
+#: its disk may have been unavailable, or memory short. Changed files are tried at once.
 RETRIES, RETRY_AFTER = 5, 60.0
 
-#: What a folder's files look like: path, size and time of change of each.
-Look = tuple[tuple[str, int, int], ...]
+#: Path, size and time of change of each file in a folder.
+Fingerprint = tuple[tuple[str, int, int], ...]
 
 
 @dataclass(frozen=True)
-class _Refusal:
-    """A version whose files, as they looked, could not be loaded so many times, `since` when (`time.monotonic`)."""
+class _Failure:
+    """Failed attempts to load a version: its files then, their number, and the time of the last (`time.monotonic`)."""
 
-    look: Look
+    files: Fingerprint
     times: int
     since: float
 
-    def stands(self, look: Look) -> bool:
-        """Whether it is no use to try files that look like this now."""
-        return look == self.look and (self.times > RETRIES or time.monotonic() < self.since + RETRY_AFTER)
+    def applies(self, files: Fingerprint) -> bool:
+        """Whether another attempt with these files is not yet, or no longer, worth it."""
+        return files == self.files and (self.times > RETRIES or time.monotonic() < self.since + RETRY_AFTER)
 
 
-def look_at(folder: Path) -> Look:
-    """How the files of a version look now; another look means that somebody writes there."""
+def fingerprint(folder: Path) -> Fingerprint:
+    """The files of a version now; they change while they are being copied."""
     found = []
     for path in sorted(folder.rglob("*")):
         try:
             status = path.stat()
-        except OSError:  # it went away meanwhile
+        except OSError:  # deleted meanwhile
             continue
         if not path.is_dir():
             found.append((str(path.relative_to(folder)), status.st_size, status.st_mtime_ns))
@@ -53,7 +53,7 @@ def look_at(folder: Path) -> Look:
 
 @dataclass
 class VersionManager:
-    """Brings `models` to what the configuration and the folders say, and keeps them there.
+    """Keeps the loaded versions of `models` in agreement with the configuration and the folders.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class VersionManager:
     threads : that run the network.
     configs : the models to serve; `replace` gives others.
     changed : called when a version has come or gone.
-    attempted : called with a version's folder when it has been loaded (True), or could not be.
+    attempted : called with a version's folder and whether it could be loaded.
     """
 
     models: Models
@@ -69,12 +69,12 @@ class VersionManager:
     configs: list[ModelConfig]
     changed: Callable[[], None] = lambda: None
     attempted: Callable[[Path, bool], None] = lambda folder, loaded: None
-    _looks: dict[Path, Look] = field(default_factory=dict)
-    _refused: dict[Path, _Refusal] = field(default_factory=dict)
+    _files: dict[Path, Fingerprint] = field(default_factory=dict)
+    _failures: dict[Path, _Failure] = field(default_factory=dict)
     _unloading: set[asyncio.Task] = field(default_factory=set)
 
     def __post_init__(self):
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._loader = ThreadPoolExecutor(1, "morph-loading")
         self._apply(self.configs)
 
@@ -83,32 +83,32 @@ class VersionManager:
         self.models.configure({config.name: config.labels for config in configs})
 
     async def watch(self, seconds: float) -> None:
-        """Look at the folders every so many seconds, until cancelled."""
+        """Poll the folders every so many seconds, until cancelled."""
         while True:
             await asyncio.sleep(seconds)
             try:
-                await self.look()
+                await self.poll()
             except OSError as error:  # a folder on another machine may be away for a while
                 log.warning("The folders of the models cannot be read now: %s", error)
-            except Exception:  # whatever it was, it must not be the last look
-                log.exception("Looking for versions of the models failed; the next look comes as usual.")
+            except Exception:  # polling goes on after any error
+                log.exception("The search for versions of the models failed; the next one follows as usual.")
 
-    async def look(self, at_once: Collection[str] = ()) -> None:
+    async def poll(self, at_once: Collection[str] = ()) -> None:
         """Load and unload what the folders ask for.
 
-        A new version waits until its files look the same on two looks, because they may still be being copied. Those
-        of the models `at_once` do not wait: somebody waits for them.
+        A new version is loaded when two polls find the same files, because they may still be being copied; those of
+        the models `at_once` are loaded now.
         """
-        async with self._turn:
+        async with self._lock:
             for config in self.configs:
-                await self._bring(config, config.name in at_once)
+                await self._update(config, config.name in at_once)
             for name in set(self.models.names) - {config.name for config in self.configs}:
                 for version in self.models.loaded(name):
                     self._retire(version)
 
     async def replace(self, configs: list[ModelConfig]) -> None:
-        """Serve other models. Refused, with the old ones still served as before, where a label cannot be moved;
-        Refused too where a new model has no version that can be loaded."""
+        """Serve other models. StatusError where a label cannot be moved, with the old models served as before, and
+        where a new model has no version that can be loaded."""
         for config in configs:
             for label, number in config.labels.items():
                 old = self.models.labels(config.name).get(label, number)
@@ -119,10 +119,10 @@ class VersionManager:
                         f"Request to assign label to version {number} of model {config.name}, "
                         "which is not currently available for inference",
                     )
-        async with self._turn:
+        async with self._lock:
             new = {config.name for config in configs} - set(self.models.names)
             self._apply(configs)
-        await self.look(at_once=new)
+        await self.poll(at_once=new)
         if missing := sorted(name for name in new if not self.models.loaded(name)):
             named = ", ".join(f"{{name: {name} version: latest}}" for name in missing)
             raise StatusError("UNKNOWN", f"Some models did not become available: {{{named}}}")
@@ -135,10 +135,10 @@ class VersionManager:
         await asyncio.gather(*self._unloading)
         self._loader.shutdown()
 
-    async def _bring(self, config: ModelConfig, at_once: bool) -> None:
+    async def _update(self, config: ModelConfig, at_once: bool) -> None:
         if not await asyncio.to_thread(config.base_path.is_dir):
-            # As in TensorFlow Serving: a folder that is away, because its disk is, takes no version with it.
-            log.warning("The folder of %s is not there: %s", config.name, config.base_path)
+            # As in TensorFlow Serving: while a folder is unavailable, its versions are served on.
+            log.warning("The folder of %s is missing: %s", config.name, config.base_path)
             return
         found = await asyncio.to_thread(versions, config.base_path)
         wanted = config.policy.choose(found)
@@ -148,8 +148,8 @@ class VersionManager:
             if number not in loaded and not await self._load(config, number, at_once):
                 pending.append(number)
         for status in self.models.states(config.name):
-            if status.state == "START" and status.version not in wanted:  # a copy that was given up
-                self.models.tell(config.name, VersionStatus(status.version, "END"))
+            if status.state == "START" and status.version not in wanted:  # an abandoned copy
+                self.models.set_state(config.name, VersionStatus(status.version, "END"))
         # The old version serves until the new one does.
         if not pending or not wanted:
             for version in self.models.loaded(config.name):
@@ -157,31 +157,31 @@ class VersionManager:
                     self._retire(version)
 
     async def _load(self, config: ModelConfig, number: int, at_once: bool) -> bool:
-        """Whether a version that was not loaded is now."""
+        """Load a version; False where it is not to be loaded yet, or cannot be."""
         location = Location(config.base_path, number)
-        look = await asyncio.to_thread(look_at, location.folder)
-        before, self._looks[location.folder] = self._looks.get(location.folder), look
-        refused = self._refused.get(location.folder)
-        if refused and refused.stands(look):
+        files = await asyncio.to_thread(fingerprint, location.folder)
+        before, self._files[location.folder] = self._files.get(location.folder), files
+        failure = self._failures.get(location.folder)
+        if failure and failure.applies(files):
             return False
-        if look != before and not at_once:
-            self.models.tell(config.name, VersionStatus(number, "START"))
+        if files != before and not at_once:
+            self.models.set_state(config.name, VersionStatus(number, "START"))
             return False
-        self.models.tell(config.name, VersionStatus(number, "LOADING"))
+        self.models.set_state(config.name, VersionStatus(number, "LOADING"))
         loop = asyncio.get_running_loop()
         try:
             servable = await loop.run_in_executor(self._loader, self._read, location)
-            self._must_fit(config.name, number, servable)
-        except Exception as error:  # whatever is wrong with the files, the other versions are served on
+            self._require_compatible(config.name, number, servable)
+        except Exception as error:  # the other versions are served on
             status = error.status if isinstance(error, StatusError) else "UNKNOWN"
             sentence = str(error).strip() or type(error).__name__
             log.error("Version %d of %s is refused: %s", number, config.name, sentence.splitlines()[0])
-            times = refused.times if refused and refused.look == look else 0
-            self._refused[location.folder] = _Refusal(look, times + 1, time.monotonic())
-            self.models.tell(config.name, VersionStatus(number, "END", status, sentence))
+            times = failure.times if failure and failure.files == files else 0
+            self._failures[location.folder] = _Failure(files, times + 1, time.monotonic())
+            self.models.set_state(config.name, VersionStatus(number, "END", status, sentence))
             self.attempted(location.folder, False)
             return False
-        self._refused.pop(location.folder, None)
+        self._failures.pop(location.folder, None)
         batchers = {
             name: Batcher(signature.run_together, self.threads) for name, signature in servable.signatures.items()
         }
@@ -199,9 +199,9 @@ class VersionManager:
         servable.warm_up()
         return servable
 
-    def _must_fit(self, name: str, number: int, servable: Servable) -> None:
-        """Refused where clients of the version before it could not use this one. Those of a later one do not count:
-        who goes back to an older version has a reason."""
+    def _require_compatible(self, name: str, number: int, servable: Servable) -> None:
+        """StatusError where clients of the version before could not use this one. A later version does not count:
+        going back to an older one is deliberate."""
         for running in [version for version in self.models.loaded(name) if version.number < number][-1:]:
             for key, signature in running.servable.signatures.items():
                 mine = servable.signatures.get(key)
@@ -213,7 +213,7 @@ class VersionManager:
                     )
 
     def _retire(self, version: Version) -> None:
-        """Send no more requests to a version, and unload it when those that it has are answered."""
+        """Send no more requests to a version, and unload it when its last is answered."""
         self.models.remove(version)
         self.changed()
         task = asyncio.create_task(self._unload(version))
@@ -223,7 +223,7 @@ class VersionManager:
     async def _unload(self, version: Version) -> None:
         await version.drained()
         await asyncio.get_running_loop().run_in_executor(self._loader, version.servable.close)
-        # It may be wanted again, and back, since it was sent no more requests.
+        # It may have been loaded again meanwhile.
         if version.number not in {loaded.number for loaded in self.models.loaded(version.name)}:
-            self.models.tell(version.name, VersionStatus(version.number, "END"))
+            self.models.set_state(version.name, VersionStatus(version.number, "END"))
         log.info("Version %d of %s is unloaded.", version.number, version.name)

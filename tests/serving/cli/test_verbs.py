@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
@@ -20,6 +19,7 @@ from PIL import Image
 from morph.decision_tree import TREE
 from serving.client import MorphClient
 from tests.serving.strange_requests import honest
+from tests.serving.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_the_table_shows_the_way_down_the_tree(morph, server, pictures):
     assert "p = " in output
     assert "Zero points g, r, i: 30.000 by header MAGZERO. (1 of " in output
     given = ("--zero-point", "none", "--server", server.address)
-    assert "Zero points g, r, i: not known by none (option" in morph("classify", pictures / "c_r.fits", *given)[1]
+    assert "Zero points g, r, i: unknown by none (option" in morph("classify", pictures / "c_r.fits", *given)[1]
     assert "morph version 3 (des)" in output
 
 
@@ -101,7 +101,7 @@ def bad(tmp_path, pictures) -> dict[str, Path]:
         ("text.png", "cannot be read as a picture"),
         ("short.fits", "short.fits"),
         ("blank.fits", "has no data where its galaxy should be"),
-        ("missing.jpg", "No image exists at"),
+        ("missing.jpg", "does not exist"),
     ],
 )
 def test_a_bad_image_is_one_sentence_and_the_others_are_classified(morph, server, pictures, bad, name, problem):
@@ -130,7 +130,7 @@ def test_nothing_but_bad_images_is_status_2(morph, server, bad):
 
 def test_an_empty_folder_and_a_glob_without_a_match_are_one_sentence(morph, tmp_path):
     for name, problem in (
-        (tmp_path, "holds no JPEG, PNG or FITS image"),
+        (tmp_path, "contains no JPEG, PNG or FITS image"),
         (tmp_path / "*.png", "No JPEG, PNG or FITS"),
     ):
         status, _, errors = morph("classify", name, "--server", "127.0.0.1:1")
@@ -194,7 +194,7 @@ def rest_of(process: subprocess.Popen) -> str:
     return line.split()[-1]
 
 
-def test_the_server_says_where_it_answers_and_finishes_what_is_under_way(model_dir, composites, tmp_path):
+def test_the_server_prints_its_addresses_and_finishes_requests_under_way(model_dir, composites, tmp_path):
     (tmp_path / "monitoring.config").write_text('prometheus_config { enable: true, path: "/elsewhere" }')
     process, address = serve(model_dir, "--embedded", "--monitoring", str(tmp_path / "monitoring.config"))
     rest = rest_of(process)
@@ -205,25 +205,23 @@ def test_the_server_says_where_it_answers_and_finishes_what_is_under_way(model_d
         assert b'morph_galaxies{model="morph",signature="composite",version="3"} 6.0' in page.read()
     with grpc.insecure_channel(address) as channel:
         predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-        told: Counter = Counter()
+        statuses: Counter = Counter()
 
         def send() -> None:
             predict.future(honest()).add_done_callback(again)
 
         def again(call) -> None:
-            told[call.code().name] += 1
+            statuses[call.code().name] += 1
             if call.code() is grpc.StatusCode.OK:
                 send()
 
         for _ in range(16):
             send()
-        while told["OK"] < 50:
-            time.sleep(0.01)
+        wait_until(lambda: statuses["OK"] >= 50)
         process.terminate()
         assert process.wait(30) == 0
-        while told["UNAVAILABLE"] < 16:
-            time.sleep(0.01)
-    assert set(told) == {"OK", "UNAVAILABLE"}
+        wait_until(lambda: sum(statuses.values()) - statuses["OK"] >= 16)
+    assert set(statuses) == {"OK", "UNAVAILABLE"}
 
 
 STAND_IN = """#!{python}
@@ -300,4 +298,4 @@ def test_a_port_that_is_taken_is_one_sentence(morph, model_dir):
         port = taken.getsockname()[1]
         status, _, errors = morph("serve", model_dir, "--embedded", "--port", port)
     assert status == 2
-    assert f"Port {port} of 127.0.0.1 cannot be had" in errors
+    assert f"Port {port} of 127.0.0.1 is not free" in errors

@@ -282,6 +282,10 @@ BAD = [
     (":predict", '{"inputs": [[1, "a"]]}', 400, NO_FLOAT.format('"a"', "String")),
     ("/versions/9:predict", ROW, 404, "Servable not found for request: Specific(small, 9)"),
     ("/labels/none:predict", ROW, 400, "Unrecognized servable version label: none"),
+    # The body is looked at before the model.
+    ("/versions/9:predict", "{", 400, "JSON Parse error: "),
+    ("/versions/9:predict", '{"signature_name": 1}', 400, "JSON Value: {"),
+    ("/versions/9:predict", "{}", 404, "Servable not found for request: Specific(small, 9)"),
     (":classify", "", 400, "JSON Parse error: The document is empty"),
     (":classify", "[]", 400, "JSON Value: [] Is not object"),
     (":classify", '{"examples": [{"x": 1}]}', 400, "Expected classification signature method_name to be"),

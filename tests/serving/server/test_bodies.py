@@ -1,4 +1,4 @@
-"""Bodies of REST requests: what no model could want is refused after a few megabytes, and before it is read."""
+"""Bodies of REST requests: one that no model could use is refused after a few megabytes, and before it is decoded."""
 
 import gzip
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from serving.savedmodel.servable import StatusError, TensorSpec
 from serving.server import bodies
-from serving.server.bodies import MOST_TEXT, Limits, TooLarge, TooMuch, Unpacking, count
+from serving.server.bodies import MOST_TEXT, Decompression, Limits, TooLarge, TooMuch, count
 
 
 def signature(dtype: str, *shape) -> SimpleNamespace:
@@ -24,7 +24,7 @@ LIMITS = Limits.of(64 << 20, [IMAGES])
 
 
 def unpack(packed: bytes, limits: Limits = LIMITS, encoding: str = "gzip") -> bytes:
-    return Unpacking(packed, encoding, limits).go_on(1 << 30)
+    return Decompression(packed, encoding, limits).advance(1 << 30)
 
 
 def repeated(before: bytes, value: bytes, times: int, after: bytes) -> bytes:
@@ -81,14 +81,16 @@ def test_text_of_any_number_is_limited_by_its_length():
     assert limits.numbers is None
     count(b'{"instances": [[' + b",".join([b"1.0"] * 5_000_000) + b"]]}", limits)
     with pytest.raises(TooMuch):
+        count(b"[" * (bodies.MOST_NUMBERS + 1), limits)
+    with pytest.raises(TooMuch):
         count(b'["' + b"x" * (MOST_TEXT + 1000) + b'"]', limits)
 
 
 def test_a_large_body_is_unpacked_in_two_goes():
     body = b"[" + b",".join([b"123456"] * 500_000) + b"]"
-    unpacking = Unpacking(gzip.compress(body), "gzip", LIMITS)
-    assert unpacking.go_on(bodies._PIECE) is None
-    assert unpacking.go_on(1 << 30) == body
+    content = Decompression(gzip.compress(body), "gzip", LIMITS)
+    assert content.advance(bodies._PIECE) is None
+    assert content.advance(1 << 30) == body
 
 
 def test_bytes_are_limited():

@@ -4,7 +4,6 @@ import gc
 import json
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -18,6 +17,7 @@ from serving.client import CHANNEL_OPTIONS, MorphClient
 from serving.protocol.batching import BatchingParameters
 from serving.savedmodel.export import SCORE_TOLERANCE
 from serving.server.models import Spec
+from tests.serving.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -320,9 +320,8 @@ def test_stopping_finishes_what_is_under_way(model_dir, flux):
         assert next(states).status == health_pb2.HealthCheckResponse.SERVING
         version = server.models.find(Spec("morph"))
         call = official(channel).Predict.future(predict_request(images, output_filter=["anomaly"]))
-        # What has been sent is under way only when it has arrived, which takes a busy machine a while.
-        while not version.requests and not call.done():
-            time.sleep(0.001)
+        # A request is under way once it has arrived, which takes a busy machine a while.
+        wait_until(lambda: version.requests or call.done(), pause=0.001)
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         assert call.result().outputs["anomaly"].tensor_shape.dim[0].size == 120
@@ -346,7 +345,7 @@ def test_no_request_waits_while_what_was_loaded_is_searched_for_garbage(model_di
 def test_a_taken_port_is_bad_input(server):
     from serving.server.embedded import Server
 
-    with pytest.raises(InputError, match=f"Port {server.port} of 127.0.0.1 cannot be had"):
+    with pytest.raises(InputError, match=f"Port {server.port} of 127.0.0.1 is not free"):
         Server(server.location.base_path, port=server.port).start()
 
 

@@ -196,14 +196,14 @@ def test_a_large_body_holds_up_no_small_one(ask, server, flux, monkeypatch, pack
     """However long large ones take to read: here for ever, or nearly so."""
     from serving.server import rest
 
-    read, let_go = rest.read_request, threading.Event()
+    read, let_go = rest.read_document, threading.Event()
 
-    def slowly(body, inputs_of):
+    def slowly(body):
         if len(body) > 1 << 21:
             assert let_go.wait(60)
-        return read(body, inputs_of)
+        return read(body)
 
-    monkeypatch.setattr(rest, "read_request", slowly)
+    monkeypatch.setattr(rest, "read_document", slowly)
     large = json.dumps({"instances": np.repeat(flux, 10, 0).tolist()}).encode()
     small = json.dumps({"instances": flux[:1].tolist()}).encode()
     sent = [(gzip.compress(body, 1) if packed else body) for body in (large, small)]
@@ -361,5 +361,5 @@ def test_what_is_no_http_harms_nobody(server, noise):
 def test_a_taken_port_is_bad_input(server, model_dir):
     from serving.server.embedded import Server
 
-    with pytest.raises(InputError, match=f"Port {server.rest_port} of 127.0.0.1 cannot be had for REST"):
+    with pytest.raises(InputError, match=f"Port {server.rest_port} of 127.0.0.1 is not free for REST"):
         Server(model_dir, rest_port=server.rest_port).start()

@@ -1,4 +1,4 @@
-"""What Prometheus and probes of health learn of the server."""
+"""The server's metrics for Prometheus, and its health probes."""
 
 import asyncio
 import http.client
@@ -11,9 +11,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.server.embedded import GRACE
-from serving.server.health import Health
 from serving.server.metrics import METRICS, PATH, Metrics, page_path
-from serving.server.models import Models, Observation
+from serving.server.models import Models, RequestRecord
+from serving.server.services import Health
 from tests.serving.server.small_models import write_small_model
 
 
@@ -83,16 +83,16 @@ def test_a_histogram_counts_every_value_up_to_its_bins_end():
     page = metrics.page().decode()
     name = ":tensorflow:serving:batching_session:input_batch_size"
     ends = dict(re.findall(name + r'_bucket{le="([^"]+)",thread_pool_name="[^"]+"} (\S+)', page))
-    assert [float(ends[end]) for end in ("1", "2", "4", "8192", "+Inf")] == [1, 2, 3, 3, 4]
+    assert [float(ends[end]) for end in ("1.0", "2.0", "4.0", "8192.0", "+Inf")] == [1, 2, 3, 3, 4]
     assert total(page, f"{name}_sum") == 10**6 + 6
 
 
 def test_a_model_without_versions_and_a_server_that_stops_have_a_page_too():
     models = Models()
     models.configure({"morph": {}})
-    models.sent_away = 0
+    models.refused = 0
     assert Metrics(models).page()
-    assert models.sent_away == 0
+    assert models.refused == 0
 
 
 def test_every_metric_of_the_table_is_on_the_page_and_no_other():
@@ -104,15 +104,15 @@ def test_invented_names_do_not_fill_the_memory():
     metrics = Metrics(Models())
     sizes = set()
     for i in range(100):
-        metrics.observe(Observation(f"m{i}", None, f"s{i}", "NOT_FOUND", 0, 0.0, 0.0, 0.0))
-        metrics.observe(Observation("morph", 3, f"s{i}", "FAILED_PRECONDITION", 0, 0.0, 0.0, 0.0))
+        metrics.observe(RequestRecord(f"m{i}", None, f"s{i}", "NOT_FOUND", 0, 0.0, 0.0, 0.0))
+        metrics.observe(RequestRecord("morph", 3, f"s{i}", "FAILED_PRECONDITION", 0, 0.0, 0.0, 0.0))
         sizes.add(metrics.page().count(b"\n"))
     assert len(sizes) == 1
 
 
 def test_counting_a_request_costs_microseconds():
     metrics = Metrics(Models())
-    seen = Observation("morph", 3, "serving_default", "OK", 1, 1e-3, 5e-3, 7e-3)
+    seen = RequestRecord("morph", 3, "serving_default", "OK", 1, 1e-3, 5e-3, 7e-3)
     best = float("inf")
     for _ in range(5):
         begun = time.perf_counter()
@@ -149,7 +149,7 @@ def test_each_model_has_a_health_of_its_own(server):
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_who_watches_is_told_that_the_server_stops_and_does_not_hold_it_up(tmp_path):
+def test_a_health_watch_gets_not_serving_when_the_server_stops_and_does_not_delay_it(tmp_path):
     from serving.server.embedded import Server
 
     write_small_model(tmp_path / "small" / "1")
@@ -169,7 +169,7 @@ def test_alive_is_not_ready():
         models = Models()
         models.configure({"morph": {}})
         health = Health(models)
-        await health.tell()
+        await health.update()
         names = ("", "morph", "tensorflow.serving.PredictionService")
         return {n: (await health.servicer.Check(health_pb2.HealthCheckRequest(service=n), None)).status for n in names}
 

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient, ServerError
-from serving.server.tls import Tls
+from serving.server.configuration import Tls
 from tests.serving.certificates import Authority
 
 
@@ -158,15 +158,15 @@ def other(text: str) -> str:
     [
         (lambda ca, key, cert: ("", cert), "has no server_key; put the PEM text itself there"),
         (lambda ca, key, cert: (key, ""), "has no server_cert"),
-        (lambda ca, key, cert: (other(key), cert), "The server_key in .* is no private key in PEM."),
-        (lambda ca, key, cert: (key, "server.crt"), "The server_cert in .* is no certificate in PEM."),
+        (lambda ca, key, cert: (other(key), cert), "The server_key in .* is not a private key in PEM."),
+        (lambda ca, key, cert: (key, "server.crt"), "The server_cert in .* is not a certificate in PEM."),
         (
             lambda ca, key, cert: (ca.sign("x").texts[0], cert),
-            "does not fit the server_cert; give a pair made together.",
+            "and the server_cert do not match; give a pair made together.",
         ),
         (lambda ca, key, cert: ca.sign("old", days=-1).texts, "The server_cert in .* expired on .*; have it renewed."),
         (lambda ca, key, cert: ca.sign("x", passphrase=b"secret").texts, "The server_key in .* has a passphrase"),
-        (lambda ca, key, cert: (key, cert, "ca.pem"), "The custom_ca in .* is no certificate in PEM."),
+        (lambda ca, key, cert: (key, cert, "ca.pem"), "The custom_ca in .* is not a certificate in PEM."),
         (lambda ca, key, cert: (key, cert, "", True), "has client_verify but no custom_ca"),
     ],
 )

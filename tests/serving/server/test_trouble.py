@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from serving.protocol.batching import BatchingParameters
 from serving.protocol.messages import PredictRequest, PredictResponse, from_tensor, to_tensor
 from tests.serving.strange_requests import honest, strange_requests
+from tests.serving.waiting import wait_until
 
 #: What a request can be told that is none or a wrong one.
 TOLD = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "INTERNAL"}
@@ -137,6 +138,7 @@ def test_a_machine_that_has_lost_its_power_does_not_hold_its_connection(model_di
 #: Sends a message of galaxies to be redrawn several times at once, and says how many bytes came back.
 READER = """
 import sys, grpc
+from tests.serving.waiting import wait_until
 from tests.serving.strange_requests import honest
 address, rows, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 options = (("grpc.max_receive_message_length", -1),)
@@ -156,10 +158,7 @@ def test_a_client_that_stops_reading_holds_up_nobody_and_may_go_on(server, predi
     try:
         assert reader.stdout
         assert reader.stdout.readline() == "sent\n"
-        end = time.monotonic() + 60
-        while 100 not in answered:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        wait_until(lambda: 100 in answered)
         reader.send_signal(signal.SIGSTOP)
         for _ in range(20):
             predict(honest(), timeout=60)

@@ -106,7 +106,7 @@ def test_a_folder_that_is_away_for_a_while_takes_no_version_with_it(folder, expo
 def test_a_look_that_fails_is_not_the_last(folder, exported, monkeypatch):
     from serving.server import version_manager as manager
 
-    bring, failures = manager.VersionManager._bring, []
+    bring, failures = manager.VersionManager._update, []
 
     async def sometimes(self, *given):
         if len(failures) < 2:
@@ -115,7 +115,7 @@ def test_a_look_that_fails_is_not_the_last(folder, exported, monkeypatch):
         await bring(self, *given)
 
     with Ask(folder) as ask:
-        monkeypatch.setattr(manager.VersionManager, "_bring", sometimes)
+        monkeypatch.setattr(manager.VersionManager, "_update", sometimes)
         shutil.copytree(exported["2"], folder / "small" / "2")
         ask.wait(lambda: ask.version() == 2)
     assert len(failures) == 2

@@ -1,4 +1,4 @@
-"""PredictResponses, written as bytes: what an answer holds besides its numbers is the same for all of its size."""
+"""PredictResponses written as bytes: apart from its numbers, an answer is the same for all of its size."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,10 +12,20 @@ from serving.server.batcher import Part
 def write(
     model: str, version: int, signature: str, names: Sequence[str], part: Part, as_content: bool = False
 ) -> bytes:
-    """The PredictResponse with a part's outputs `names`, serialised.
+    """A serialised PredictResponse.
 
-    The numbers stand in `float_val`, `int_val` and so on, as TensorFlow Serving sends them, or in `tensor_content`
-    if `as_content`, as it does with `--enable_serialization_as_tensor_content`. Text is in `string_val` either way.
+    Parameters
+    ----------
+    model, version, signature : of the model that answered.
+    names : the outputs to send.
+    part : the request's part of a pass through the network.
+    as_content : send numbers in `tensor_content`, as TensorFlow Serving does with
+        `--enable_serialization_as_tensor_content`, instead of in `float_val`, `int_val` and so on. Text is in
+        `string_val` either way.
+
+    Returns
+    -------
+    The message's bytes.
     """
     outputs = [part.outputs[name] for name in names]
     if any(output.dtype.kind == "O" for output in outputs):
@@ -50,7 +60,7 @@ def _message(model: str, version: int, signature: str, outputs, part: Part):
 
 
 def _values(array: np.ndarray) -> bytes | memoryview:
-    """An array's values as a packed field of protobuf: floating numbers as they are in memory, others as varints."""
+    """An array's values as a packed field of protobuf: floating numbers as in memory, others as varints."""
     if array.dtype.kind == "f":
         return array.data.cast("B") if array.size else b""
     numbers = array.ravel()
@@ -89,7 +99,7 @@ def _frame(
 
 
 def _varint(number: int) -> bytes:
-    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    """A number in protobuf's encoding: seven bits a byte, the lowest first."""
     written = bytearray()
     while number > 127:
         written.append(number & 127 | 128)
