@@ -1,6 +1,6 @@
-"""Figures, all in one style: arrays in, matplotlib figures out.
+"""Plots in one style: arrays in, matplotlib figures out.
 
-Figures are drawn without a display and without pyplot's global state, so any thread may draw.
+They are drawn without a display and without pyplot's global state, so any thread may draw.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,18 @@ def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, titles: Se
 
 @mpl.rc_context(STYLE)
 def confusion(matrix: np.ndarray, answers: Sequence[str], title: str = "") -> Figure:
-    """A confusion matrix: rows are the volunteers' answers, columns the model's; shades are shares of a row."""
+    """A confusion matrix; shades are shares of a row.
+
+    Parameters
+    ----------
+    matrix : int [k, k], rows the volunteers' answers, columns the model's.
+    answers : their k names.
+    title : of the plot.
+
+    Returns
+    -------
+    The figure.
+    """
     k = len(answers)
     figure, axes = _figure(1.9 + 0.75 * k, 1.3 + 0.62 * k)
     axis = axes[0, 0]
@@ -66,7 +77,7 @@ def confusion(matrix: np.ndarray, answers: Sequence[str], title: str = "") -> Fi
 
 @mpl.rc_context(STYLE)
 def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Every figure of a training against its epoch; ``val_x`` is drawn in the panel of ``x``."""
+    """Every metric of a training against its epoch; ``val_x`` is drawn in the panel of ``x``."""
     names = [name for name in history if not name.startswith("val_")]
     columns = min(3, max(1, len(names)))
     rows = -(-len(names) // columns)
@@ -90,6 +101,11 @@ def comparison(figures: Mapping[str, Mapping[str, tuple[float, float, float]]], 
     Parameters
     ----------
     figures : {group: {run: (value, low, high)}}, as fractions; a group is a question. Each run keeps its colour.
+    label : of the axis.
+
+    Returns
+    -------
+    The figure.
     """
     runs = list(dict.fromkeys(run for group in figures.values() for run in group))
     height = 0.26 * len(runs) + 0.25
@@ -122,7 +138,19 @@ def comparison(figures: Mapping[str, Mapping[str, tuple[float, float, float]]], 
 
 @mpl.rc_context(STYLE)
 def contact_sheet(pictures: np.ndarray, captions: Sequence[str] = (), columns: int = 8, title: str = "") -> Figure:
-    """Galaxies in rows, uint8 [n, s, s, 3], each with a caption."""
+    """Galaxies in rows, each with a caption.
+
+    Parameters
+    ----------
+    pictures : uint8 [n, s, s, 3].
+    captions : one each, or fewer.
+    columns : galaxies in a row.
+    title : of the sheet.
+
+    Returns
+    -------
+    The figure.
+    """
     rows = max(1, -(-len(pictures) // columns))
     figure, axes = _figure(1.25 * columns, 1.45 * rows + (0.3 if title else 0), rows, columns)
     for i, axis in enumerate(axes.ravel()):
@@ -144,7 +172,12 @@ def embedding_map(embedding: np.ndarray, pictures: np.ndarray, thumbnails: int =
     ----------
     embedding : [n, d].
     pictures : uint8 [n, s, s, 3].
-    thumbnails : how many galaxies to draw at most; no two overlap.
+    thumbnails : how many galaxies to show at most; no two overlap.
+    seed : of their order.
+
+    Returns
+    -------
+    The figure.
     """
     place = principal_components(embedding)
     figure, axes = _figure(7.6, 6.4)

@@ -1,4 +1,4 @@
-"""What figures are logged to, whoever keeps it."""
+"""The interface of a run that training and evaluation log to."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Run(Protocol):
-    """A run of an experiment: `training.experiments.tracking.Run` keeps it in MLflow."""
+    """A run of an experiment; `training.experiments.tracking.Run` is MLflow's."""
 
     id: str
 

@@ -56,10 +56,10 @@ def test_the_area_is_that_of_scikit_learn():
     from sklearn.metrics import roc_auc_score
 
     random = np.random.default_rng(0)
-    normal, strange = random.normal(0, 1, 300).round(1), random.normal(1, 1, 80).round(1)
-    figure = auroc(normal, strange)
+    normal, anomalous = random.normal(0, 1, 300).round(1), random.normal(1, 1, 80).round(1)
+    figure = auroc(normal, anomalous)
     truth = np.repeat([0, 1], [300, 80])
-    assert figure.value == pytest.approx(roc_auc_score(truth, np.concatenate([normal, strange])))
+    assert figure.value == pytest.approx(roc_auc_score(truth, np.concatenate([normal, anomalous])))
     assert figure.low < figure.value < figure.high
     assert (figure.low, figure.high) == pytest.approx((figure.value - 0.05, figure.value + 0.05), abs=0.03)
 
@@ -124,10 +124,10 @@ def test_the_verb_prints_and_records_the_anomalies(tracked, fitted, sample):
     from training.cli.evaluate import command
 
     fitted.save(tracked / "model.keras")
-    arguments = ["model.keras", sample.about["path"], "--split", "all", "--run", "strange"]
+    arguments = ["model.keras", sample.about["path"], "--split", "all", "--run", "anomalies"]
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert "satellite trail" in done.output
-    run = mlflow.MlflowClient().get_run(tracking.find_run("strange"))
+    run = mlflow.MlflowClient().get_run(tracking.find_run("anomalies"))
     assert "anomaly/auroc/all-injected/anomaly-score" in run.data.metrics
     with pytest.raises(InputError, match="between 0 and 1"):
         CliRunner().invoke(command, [*arguments, "--alpha", "1.5"], catch_exceptions=False, standalone_mode=False)

@@ -137,7 +137,7 @@ def test_galaxy10_file(morph, draw, tmp_path):
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/none.csv"], "No table of labels exists"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/others.csv"], "No label in"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/twice.csv"], "'0101' occurs twice"),
-        (["{pictures}", "--survey", "sdss", "--labels", "{folder}/strange.csv"], "--mapping"),
+        (["{pictures}", "--survey", "sdss", "--labels", "{folder}/other.csv"], "--mapping"),
         (["{pictures}", "--survey", "sdss", "--mapping", "{folder}/map.json"], "--labels"),
         (["{pictures}", "{folder}/again", "--survey", "sdss"], "both called '0101'"),
         (["{pictures}", "--survey", "sdss", "--bands", "gri"], "--bands, --zero-point and --unit are for FITS"),
@@ -151,7 +151,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(morph, pictures, tmp_path,
     write("bad.h5", "not HDF5")
     write("others.csv", "id,label", "58770,elliptical")
     write("twice.csv", "id,label", "0101,elliptical", "0101,merger")
-    write("strange.csv", "id,temperature", "0101,high")
+    write("other.csv", "id,temperature", "0101,high")
     write("map.json", '{"E": "smooth-or-featured_smooth"}')
     Image.fromarray(draw()).save(tmp_path / "again" / "0101.jpg")
     filled = [argument.format(pictures=pictures, folder=tmp_path) for argument in arguments]
