@@ -166,18 +166,10 @@ def read_cutouts(
     scale = next((one for one in (pixel_scale, scale, known.pixel_scale) if one is not None), np.nan)
     if len(flux) == 1:
         return [Cutout(name, known.name, flux[0], scale, ra, dec, saturated[0], zero_points, notes)]
-    digits = len(str(len(flux) - 1))
+    digits, nowhere = len(str(len(flux) - 1)), (np.nan, np.nan)
     return [
-        Cutout(
-            f"{name}-{i:0{digits}d}",
-            known.name,
-            flux[i],
-            scale,
-            saturated=saturated[i],
-            zero_points=zero_points,
-            notes=notes,
-        )
-        for i in range(len(flux))
+        Cutout(f"{name}-{i:0{digits}d}", known.name, image, scale, *nowhere, saturated[i], zero_points, notes)
+        for i, image in enumerate(flux)
     ]
 
 

@@ -47,18 +47,16 @@ def stream_stamps(
     readers: Readers | None = None,
     look: Callable[[Strip], None] | None = None,
 ) -> Iterator[StampBatch]:
-    """Cut galaxies at the given places, each once, in an order of their own but always in the same one.
+    """Cut galaxies at the given places, each once, in the order of their rows.
 
-    No more of the tile is in memory than the rows around the galaxies that are being cut; rows on which there are
-    none are not read.
+    Only the rows around the galaxies that are being cut are in memory; rows without galaxies are not read.
 
     Parameters
     ----------
     x, y : [n], the galaxies' places in the tile, pixels, 0-based.
     radius : [n], half-light radii, pixels; NaN where they are to be measured on the image.
     size : pixels on a side of the stamps.
-    threads : that read rows, see `morph.tiles.strip_reader.read_strips`. One takes the least CPU time, and is right
-        where a model keeps all cores busy.
+    threads : that read rows, see `read_strips`; one takes the least CPU time, where a model keeps all cores busy.
     readers : processes that read rows instead.
     look : called with every strip before its galaxies are yielded.
 
