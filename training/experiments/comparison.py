@@ -27,8 +27,6 @@ REPORTED = ("accuracy", "balanced-accuracy", "log-likelihood", "calibration-erro
 LESS_IS_BETTER = ("calibration-error", "rms")
 #: The figures that are reported in percent: shares of galaxies, and the error of vote fractions.
 SHARES = ("accuracy", "balanced-accuracy", "rms")
-#: An evaluation's parameters that describe its galaxies.
-_OF_GALAXIES = ("split", "galaxies")
 #: With fewer galaxies than this, no difference counts as significant: their bootstrap is no guide to other galaxies.
 FEWEST = 10
 
@@ -189,25 +187,6 @@ class Comparison:
         }
 
 
-def differing_params(runs: Sequence[Compared]) -> dict[str, list[str]]:
-    """Parameters that are not the same in all runs: {name: one value a run, "" where it has none}.
-
-    How the models were trained counts where that is tracked; which galaxies they were evaluated on does not.
-    """
-    # A version's evaluations may have called it by any of its aliases.
-    left_out = {*_OF_GALAXIES} | ({"model"} if all(run.group for run in runs) else set())
-    own = [{name: value for name, value in run.params.items() if name not in left_out} for run in runs]
-    return _differing(own) | _differing([run.trained.params or None for run in runs])
-
-
-def _differing(each: Sequence[dict[str, str] | None]) -> dict[str, list[str]]:
-    """The rows in which the known sets of parameters differ."""
-    known = [params for params in each if params is not None]
-    names = sorted({name for params in known for name in params})
-    differ = [name for name in names if len({params.get(name, "") for params in known}) > 1]
-    return {name: [(params or {}).get(name, "") for params in each] for name in differ}
-
-
 def is_reported(name: str) -> bool:
     """Whether a figure is one of the few to compare runs by, not one answer's."""
     parts = name.split("/")
@@ -244,6 +223,10 @@ def compare(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: 
     ----------
     runs : with their evaluations.
     resamples, seed : of the bootstrap.
+
+    Returns
+    -------
+    Comparison
 
     Raises
     ------
@@ -292,6 +275,10 @@ def compare_all(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, se
     ----------
     runs : with their evaluations, as `training.experiments.run_selection.find` returns them.
     resamples, seed : of the bootstrap.
+
+    Returns
+    -------
+    One comparison for each set of galaxies.
 
     Raises
     ------

@@ -19,7 +19,6 @@ from training.experiments.comparison import (
     Compared,
     Comparison,
     compare_all,
-    differing_params,
     figure_in_words,
     is_less_better,
     is_significant,
@@ -321,3 +320,26 @@ def _panel(axis: Axes, comparison: Comparison, questions: Sequence[str], figure:
     axis.tick_params(axis="y", length=0)
     axis.set_axisbelow(True)
     axis.yaxis.grid(True, color="#f1f3f5", linewidth=1)
+
+
+#: An evaluation's parameters that describe its galaxies.
+_OF_GALAXIES = ("split", "galaxies")
+
+
+def differing_params(runs: Sequence[Compared]) -> dict[str, list[str]]:
+    """Parameters that are not the same in all runs: {name: one value a run, "" where it has none}.
+
+    How the models were trained counts where that is tracked; which galaxies they were evaluated on does not.
+    """
+    # A version's evaluations may have called it by any of its aliases.
+    left_out = {*_OF_GALAXIES} | ({"model"} if all(run.group for run in runs) else set())
+    own = [{name: value for name, value in run.params.items() if name not in left_out} for run in runs]
+    return _differing(own) | _differing([run.trained.params or None for run in runs])
+
+
+def _differing(each: Sequence[dict[str, str] | None]) -> dict[str, list[str]]:
+    """The rows in which the known sets of parameters differ."""
+    known = [params for params in each if params is not None]
+    names = sorted({name for params in known for name in params})
+    differ = [name for name in names if len({params.get(name, "") for params in known}) > 1]
+    return {name: [(params or {}).get(name, "") for params in each] for name in differ}

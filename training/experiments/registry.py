@@ -124,7 +124,7 @@ def adopt(run_id: str, version: int) -> None:
 
 
 def note(version: int, name: str, text: str) -> None:
-    """Tag a version with a sentence."""
+    """Tag a `version` with a sentence, `text`, under a `name`."""
     import mlflow
 
     mlflow.MlflowClient().set_model_version_tag(MODEL_NAME, str(version), name, text)

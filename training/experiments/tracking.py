@@ -278,7 +278,13 @@ def list_runs(experiment: str | None = None) -> list:
 
 
 def set_alias(alias: str, version: int, name: str = MODEL_NAME) -> None:
-    """Give an alias to a version: ``models:/<name>@<alias>``."""
+    """Give an alias to a version: ``models:/<name>@<alias>``.
+
+    Parameters
+    ----------
+    alias, version : the alias and its new version.
+    name : of the registered model.
+    """
     import mlflow
 
     mlflow.MlflowClient().set_registered_model_alias(name, alias, str(version))

@@ -93,7 +93,7 @@ def _digest(path: Path) -> str:
 def train(
     classifier, task: Task, recipe, to: Path, alias: str | None, parent: str | None = None, parent_votes: str = ""
 ) -> Path:
-    """Train, save, track and register a model, in this order; returns the path of the model.
+    """Train, save, track and register a model, in this order.
 
     An interrupted run leaves its state in a folder of its own (see `Unfinished`); the same command resumes it, under
     the same MLflow run.
@@ -105,6 +105,10 @@ def train(
     to, alias : the `.keras` file to write, and an alias for the registered version.
     parent, parent_votes : the model whose weights `classifier` starts from, and whether it predicts raw or debiased
         votes (see `morph.votes`).
+
+    Returns
+    -------
+    The path `to`.
 
     Raises
     ------

@@ -55,6 +55,16 @@ def import_galaxies(
     Raises
     ------
     InputError : images, labels or options are missing, unknown or contradictory.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> Image.radial_gradient("L").convert("RGB").save(folder / "a.png")
+    >>> lines = import_galaxies([str(folder)], folder / "galaxies", "sdss")
+    >>> len(Galaxies.open(folder / "galaxies"))
+    1
     """
     check_target(to)
     survey, report = get_survey(survey).name, Report()

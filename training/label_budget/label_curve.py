@@ -63,7 +63,7 @@ def labels_needed(labels: np.ndarray, values: np.ndarray, wanted: np.ndarray) ->
 
 
 def gain(labels: np.ndarray, values: np.ndarray, spread: np.ndarray, more: float = 100.0) -> np.ndarray:
-    """What `more` labels after the last budget are expected to add to a curve: [...].
+    """The expected gain of a curve from `more` labels after the last budget.
 
     With three budgets or more the error follows a + b n^-c, fitted by weighted least squares over `EXPONENTS`; with
     two, the slope in the logarithm of the labels goes on. One budget gives NaN.
@@ -73,6 +73,11 @@ def gain(labels: np.ndarray, values: np.ndarray, spread: np.ndarray, more: float
     labels : [n], increasing and positive.
     values : [..., n], the curve, as fractions.
     spread : [n], the standard error of each point.
+    more : labels.
+
+    Returns
+    -------
+    [...], as fractions.
     """
     labels, values = np.asarray(labels, dtype=float), np.asarray(values, dtype=float)
     last, after = labels[-1], labels[-1] + more

@@ -53,6 +53,11 @@ def verbs(data: Path, work: Path, extent: Extent = Extent()) -> list[list[str]]:
     ----------
     data : the folder of survey images and labels.
     work : the folder for datasets and models; the last verb makes ``sdss.keras`` in it.
+    extent : the part of the recipe to run.
+
+    Returns
+    -------
+    One list of words a verb.
     """
     steps = [
         _import(data / folder, extent.limit, work / name, "--labels", f"{data / folder / labels}")

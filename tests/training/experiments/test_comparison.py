@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from morph.errors import InputError
 from training.evaluation.evaluate import Evaluation, log, record
 from training.experiments import tracking
-from training.experiments.comparison import Compared, compare, compare_all, differing_params
-from training.experiments.comparison_report import difference_lines
+from training.experiments.comparison import Compared, compare, compare_all
+from training.experiments.comparison_report import difference_lines, differing_params
 from training.experiments.run_selection import find
 
 
