@@ -92,7 +92,7 @@ def _digest(path: Path) -> str:
 
 def train(
     classifier, task: Task, recipe, to: Path, alias: str | None, parent: str | None = None, parent_votes: str = ""
-) -> Path:
+) -> None:
     """Train, save, track and register a model, in this order.
 
     An interrupted run leaves its state in a folder of its own (see `Unfinished`); the same command resumes it, under
@@ -105,10 +105,6 @@ def train(
     to, alias : the `.keras` file to write, and an alias for the registered version.
     parent, parent_votes : the model whose weights `classifier` starts from, and whether it predicts raw or debiased
         votes (see `morph.votes`).
-
-    Returns
-    -------
-    The path `to`.
 
     Raises
     ------
@@ -155,7 +151,6 @@ def train(
         ) from error
     click.echo(f"Saved {to}; registered as models:/{tracking.MODEL_NAME}/{version}.", err=True)
     unfinished.remove()
-    return to
 
 
 def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Unfinished, resume: str | None) -> None:

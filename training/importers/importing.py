@@ -1,4 +1,13 @@
-"""`import_galaxies`: images and labels, or tiles and a catalogue, become a galaxies dataset."""
+"""`import_galaxies`: images and labels, or tiles and a catalogue, become a galaxies dataset.
+
+>>> import tempfile
+>>> from PIL import Image
+>>> folder = Path(tempfile.mkdtemp())
+>>> Image.radial_gradient("L").convert("RGB").save(folder / "a.png")
+>>> lines = import_galaxies([str(folder)], folder / "galaxies", "sdss")
+>>> len(Galaxies.open(folder / "galaxies"))
+1
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,16 +64,6 @@ def import_galaxies(
     Raises
     ------
     InputError : images, labels or options are missing, unknown or contradictory.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from PIL import Image
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> Image.radial_gradient("L").convert("RGB").save(folder / "a.png")
-    >>> lines = import_galaxies([str(folder)], folder / "galaxies", "sdss")
-    >>> len(Galaxies.open(folder / "galaxies"))
-    1
     """
     check_target(to)
     survey, report = get_survey(survey).name, Report()

@@ -65,11 +65,9 @@ def transfer(
     ------
     InputError : the target has too few labels, or no question with two answers.
     """
-    galaxies = Galaxies.open(dataset)
-    target = Target.of(galaxies)
+    galaxies, source = Galaxies.open(dataset), load_model(model)
+    target, name = Target.of(galaxies), dataset_name(galaxies)
     budgets, notes = fitting_budgets(budgets, target)
-    source = load_model(model)
-    name = dataset_name(galaxies)
     title = f"{model if ':/' in model else Path(model).stem} to {name}"
     for sentence in (*notes, *_beforehand(source, model, target, name)):
         click.echo(sentence, err=True)
@@ -89,12 +87,17 @@ def transfer(
             report = _Report(display, costs)
             evaluations = run_trials(plan, source, model, target, setting, experiment, report, answer)
         summary = summarise(evaluations)
-        for (method, labels), figures in summary.points.items():
-            metrics = {f"{method}/{figure}": point.value for figure, point in figures.items()}
-            run.log_metrics({name: value for name, value in metrics.items() if np.isfinite(value)}, step=labels)
+        _log_metrics(run, summary)
         save(summary, to, f"{title}{', simulated' if summary.simulated else ''}")
         run.log_folder(to, "transfer")
     return summary
+
+
+def _log_metrics(run: tracking.Run, summary: Summary) -> None:
+    """Log every figure as a metric, with the number of labels as the step."""
+    for (method, labels), figures in summary.points.items():
+        metrics = {f"{method}/{figure}": point.value for figure, point in figures.items()}
+        run.log_metrics({name: value for name, value in metrics.items() if np.isfinite(value)}, step=labels)
 
 
 def _beforehand(source, model: str, target: Target, name: str) -> list[str]:
