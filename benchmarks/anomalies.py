@@ -53,7 +53,7 @@ def teach(layer: anomaly.Anomaly, sets: list[Evidence], kinds: list[str]) -> Non
     what = np.concatenate(
         [np.zeros(0, int), *(np.full(len(anomaly_features), place) for place, anomaly_features in injected)]
     )
-    layer.learn(normal, strange, what)
+    layer.fit(normal, strange, what)
 
 
 def area(layer: anomaly.Anomaly, each: Evidence, strange: np.ndarray) -> float:

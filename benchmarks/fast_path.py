@@ -30,7 +30,7 @@ from morph.surveys import get_survey
 from serving.openvino.cache import converted
 from serving.openvino.model import FastModel
 from serving.openvino.parity import LIMITS, Parity
-from serving.protocol.outputs import OUTPUTS
+from serving.protocol import OUTPUTS
 
 #: Galaxies that are simulated, in one turn of every engine, and in one batch of those that run in TensorFlow.
 SIMULATED, TURN, BATCH = 256, 512, 128

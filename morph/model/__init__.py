@@ -1,4 +1,4 @@
-"""The model: a shared encoder, a decoder, heads for the decision tree, and an anomaly score.
+"""The model: a shared encoder, a decoder, experts, heads for the decision tree, and an anomaly score.
 
 Backend-free Keras 3: nothing here imports TensorFlow.
 """

@@ -1,15 +1,14 @@
-"""Is this galaxy unlike anything the model knows?
+"""The anomaly score: a p-value of a galaxy among normal galaxies.
 
-Reconstruction error alone ranks galaxies by brightness and noise as much as by strangeness. The score asks two
-questions of the evidence (`morph.model.anomaly_features`). How far does it lie from that of normal galaxies
-(Mahalanobis distance)? That finds what nobody thought of, and overlooks what is small. And does it look more like that
-of galaxies with something planted on them (trails, arcs, a shifted band) than like that of normal ones? That finds the
-small and known: a softmax regression over the kinds. The two are joined by Fisher's method, and the sum becomes a
-p-value on held-out normal galaxies of the same survey, kind of image and set of bands (conformal: Vovk et al. 2005). A
-flag at 1 % then flags 1 % of normal galaxies.
+Reconstruction error alone ranks galaxies by brightness and noise as much as by anomaly. The score joins two statistics
+of the anomaly features (`morph.model.anomaly_features`) by Fisher's method. The Mahalanobis distance from normal
+galaxies finds anomalies of any kind, and overlooks small ones. The likelihood ratio against galaxies with injected
+anomalies (trails, arcs, a shifted band), from a softmax regression over the kinds, finds small anomalies of known
+kinds. Held-out normal galaxies of the same survey, kind of image and set of bands turn the sum into a p-value
+(conformal: Vovk et al. 2005), so that a flag at 1 % flags 1 % of normal galaxies.
 
-A band without data changes most of the evidence, and is no anomaly: what is normal, what is strange and how strange
-normal galaxies are is learned for each set of bands by itself.
+A band without data changes most of the features, and is not an anomaly. Each set of bands therefore has parameters and
+a reference of its own.
 """
 
 import warnings
@@ -23,35 +22,35 @@ from scipy.special import log_softmax
 
 from morph.dataset import KINDS
 
-#: How many quantiles of the normal galaxies' statistics are kept.
+#: Quantiles that are kept of the normal galaxies' statistics.
 QUANTILES = 1024
-#: How many kinds of strangeness there is room for.
-PLACES = 16
-#: How many sets of bands there are: all of g, r, i but none of them; and the place of all three (see `band_set`).
+#: The most kinds of injected anomalies.
+MOST_KINDS = 16
+#: The sets of bands of g, r, i, without the empty one; and the index of all three (see `band_set`).
 BAND_SETS = 7
 ALL_BANDS = BAND_SETS - 1
-#: Weight of the distance in the sum. At 0 planted anomalies are found best and real artefacts worst; at 1 the other
-#: way round (docs/explanation/methods.md).
+#: Weight of the distance in the sum. At 0 injected anomalies are found best and real artefacts worst; at 1 the
+#: reverse (docs/explanation/methods.md).
 DISTANCE_WEIGHT = 0.5
-#: Standard deviations beyond which evidence grows as a logarithm: one wild number must not drown all others.
-STRAIGHT = 5.0
-#: Strength of the softmax regression's prior: squares of the weights count as much as this many galaxies.
+#: Standard deviations beyond which a feature grows as a logarithm, so that one outlier does not dominate the others.
+LINEAR = 5.0
+#: Strength of the softmax regression's prior, in galaxies.
 PRIOR = 10.0
 
 _INFINITE = 3e38
 #: Exponent of the smallest factor of an extrapolated p-value: float32 holds no more than 1e-38.
 _SMALLEST = 70.0
-#: What stands for evidence that is not a number: far beyond all others, and its square is still finite.
-_WILD = 1e9
+#: Replaces a feature that is not a number: far beyond all others, and its square is finite.
+_OUTLIER = 1e9
 
 
 @keras.saving.register_keras_serializable(package="morph")
 class Anomaly(keras.layers.Layer):
-    """Evidence [n, e] and sets of bands [n] to the p-value [n].
+    """Anomaly features [n, e] and sets of bands [n] to p-values [n].
 
-    Fresh from the constructor it knows no normal galaxies and answers 1 for every galaxy. `learn` teaches it what
-    strange is, on galaxies that the network may have been trained on, `calibrate` how strange normal ones are, both
-    for one set of bands (`band_set`).
+    A new layer answers 1 for every galaxy. `fit` fits both statistics, on galaxies that the network may have been
+    trained on; `calibrate` then sets the p-value on held-out normal galaxies. Both do so for one set of bands
+    (`band_set`).
     """
 
     def __init__(self, size: int, **options):
@@ -60,8 +59,8 @@ class Anomaly(keras.layers.Layer):
         self.centre = self._weight("centre", (BAND_SETS, size), "zeros")
         self.spread = self._weight("spread", (BAND_SETS, size), "ones")
         self.whitening = self._weight("whitening", (BAND_SETS, size, size), "zeros")
-        self.kernel = self._weight("kernel", (BAND_SETS, size, PLACES), "zeros")
-        self.bias = self._weight("bias", (BAND_SETS, PLACES), "zeros")
+        self.kernel = self._weight("kernel", (BAND_SETS, size, MOST_KINDS), "zeros")
+        self.bias = self._weight("bias", (BAND_SETS, MOST_KINDS), "zeros")
         self.ratios = self._weight("ratios", (BAND_SETS, QUANTILES), _infinite)
         self.distances = self._weight("distances", (BAND_SETS, QUANTILES), _infinite)
         self.joint = self._weight("joint", (len(KINDS), BAND_SETS, QUANTILES), _infinite)
@@ -74,8 +73,8 @@ class Anomaly(keras.layers.Layer):
         return {**super().get_config(), "size": self.size}
 
     def load_own_variables(self, store):
-        """As Keras does it. Where the file knows nothing of sets of bands, each of them takes what was learned of all
-        bands; what another version of morph learned about other evidence is left out, with a warning."""
+        """Load the weights. A file without sets of bands gives each of them the parameters of all bands; parameters
+        for other features, of another version of morph, are left out with a warning."""
         saved = [np.asarray(store[str(i)]) if str(i) in store else np.zeros(0) for i in range(len(self.weights))]
         shapes = [tuple(weight.shape) for weight in self.weights]
         if [value.shape for value in saved] == [_without_sets(shape) for shape in shapes]:
@@ -86,37 +85,37 @@ class Anomaly(keras.layers.Layer):
                 weight.assign(value)
             return
         warnings.warn(
-            "This model was saved by another version of morph, whose anomaly score does not fit: every galaxy will "
-            "count as normal (anomaly_score 1) until `morph finetune` teaches it anew.",
+            "This model was saved by another version of morph, whose anomaly score cannot be used: every galaxy gets "
+            "anomaly_score 1 until `morph finetune` fits the score again.",
             stacklevel=2,
         )
 
     @property
-    def learned(self) -> bool:
-        """Whether it knows what strange is."""
+    def fitted(self) -> bool:
+        """Whether `fit` was called, for all bands."""
         return bool(ops.convert_to_numpy(self.ratios)[ALL_BANDS, 0] < _INFINITE)
 
     def call(self, anomaly_features, bands, kind: str = "flux"):
-        """The p-values, [n], of evidence from images of the given kind (see `morph.dataset.KINDS`).
+        """The p-values, [n], of features from images of one `kind` (see `morph.dataset.KINDS`).
 
-        `bands` is the set of bands that each shows, int [n] (see `band_set`).
+        `bands` is the set of bands of each galaxy, int [n] (see `band_set`).
         """
         reference, value = self.joint[list(KINDS).index(kind)], self._statistic(anomaly_features, bands)
         top, mean = _tail(reference)
         beyond = (value - ops.take(top, bands)) / ops.take(mean, bands)
         return _exceeded(ops.take(reference, bands, axis=0), value) * ops.exp(-ops.clip(beyond, 0.0, _SMALLEST))
 
-    def learn(self, normal: np.ndarray, strange: np.ndarray, what: np.ndarray, bands: int = ALL_BANDS) -> None:
-        """Learn what is strange.
+    def fit(self, normal: np.ndarray, anomalous: np.ndarray, kinds: np.ndarray, bands: int = ALL_BANDS) -> None:
+        """Fit the distance and the likelihood ratio.
 
         Parameters
         ----------
-        normal : [n, e], evidence of normal galaxies.
-        strange : [m, e], that of galaxies with an anomaly; may be empty, and then only the distance counts.
-        what : int [m], which kind of anomaly, 0 to `PLACES` - 1.
-        bands : the set of bands that all of them show. Sets of which nothing has been learned yet take the same.
+        normal : [n, e], features of normal galaxies.
+        anomalous : [m, e], those of galaxies with an anomaly; may be empty, and then only the distance counts.
+        kinds : int [m], the kind of each anomaly, 0 to `MOST_KINDS` - 1.
+        bands : the set of bands of all of them. Sets that are not fitted yet take the same parameters.
         """
-        normal, strange = _finite(normal), _finite(strange)
+        normal, anomalous = _finite(normal), _finite(anomalous)
         places = ops.convert_to_numpy(self.ratios)[:, 0] == np.float32(_INFINITE)
         places[bands] = True
         self._put(places, centre=normal.mean(axis=0), spread=normal.std(axis=0) + 1e-3)
@@ -128,7 +127,7 @@ class Anomaly(keras.layers.Layer):
         covariance += 1e-6 * np.trace(covariance) / self.size * np.eye(self.size)
         whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
         kernel, bias = _softmax_regression(
-            scaled, self._numpy(self._scaled, strange, bands), np.asarray(what, dtype=int)
+            scaled, self._numpy(self._scaled, anomalous, bands), np.asarray(kinds, dtype=int)
         )
         self._put(places, whitening=whitening, kernel=kernel, bias=bias)
         grid = (np.arange(QUANTILES) + 0.5) / QUANTILES
@@ -141,15 +140,14 @@ class Anomaly(keras.layers.Layer):
     def calibrate(self, normal: Mapping[str, np.ndarray], bands: int = ALL_BANDS) -> None:
         """Set the p-value on held-out normal galaxies.
 
-        Nothing that `learn` saw may be among them: what is strange was settled without them, which makes the p-value
-        exact down to one in n + 1, where nothing in the reference is as strange; so fewer than 100 galaxies can flag
-        nothing at 1 %, unless it lies beyond all of them. Below that it is extrapolated (`_tail`).
+        None of them may have been given to `fit`. The p-value is then exact down to 1 / (n + 1), so fewer than 100
+        galaxies flag nothing at 1 % that does not lie beyond all of them; below that it is extrapolated (`_tail`).
 
         Parameters
         ----------
-        normal : evidence [n, e] by kind of image. A kind that was never given takes the reference of one that is:
-            closer than no reference, and exact only for galaxies that look alike in both.
-        bands : the set of bands that all of them show. Sets that have no reference yet take the same.
+        normal : features [n, e] by kind of image. A kind without a reference takes that of another: better than none,
+            and exact only for galaxies that look alike in both.
+        bands : the set of bands of all of them. Sets without a reference take the same.
         """
         steps = {kind: _steps(self._numpy(self._statistic, _finite(each), bands)) for kind, each in normal.items()}
         joint = ops.convert_to_numpy(self.joint).copy()
@@ -174,28 +172,28 @@ class Anomaly(keras.layers.Layer):
 
     def _scaled(self, anomaly_features, bands):
         z = (anomaly_features - ops.take(self.centre, bands, axis=0)) / ops.take(self.spread, bands, axis=0)
-        z = ops.where(ops.isfinite(z), ops.clip(z, -_WILD, _WILD), _WILD)
+        z = ops.where(ops.isfinite(z), ops.clip(z, -_OUTLIER, _OUTLIER), _OUTLIER)
         size = ops.abs(z)
-        return ops.sign(z) * (ops.minimum(size, STRAIGHT) + ops.log1p(ops.maximum(size - STRAIGHT, 0.0)))
+        return ops.sign(z) * (ops.minimum(size, LINEAR) + ops.log1p(ops.maximum(size - LINEAR, 0.0)))
 
     def _distance(self, scaled, bands):
         return ops.sum(ops.square(self._multiplied(scaled, bands, self.whitening)), axis=-1)
 
     def _ratio(self, scaled, bands):
-        """How much likelier any of the known kinds of strangeness is than a normal galaxy."""
+        """Likelihood ratio of the injected anomalies to normal galaxies, [n]."""
         odds = self._multiplied(scaled, bands, self.kernel) + ops.take(self.bias, bands, axis=0)
         return ops.exp(ops.clip(ops.logsumexp(odds, axis=-1), -60.0, 60.0))
 
     def _multiplied(self, scaled, bands, matrices):
-        """Each row [n, e] by the matrix [e, k] of its set of bands. One product with all of them below each other, of
-        rows that are zero but at their own: matrices picked for each galaxy would fill the memory."""
+        """Multiply each row [n, e] by the matrix [e, k] of its set of bands, as one product with all matrices stacked;
+        one matrix a galaxy would fill the memory."""
         own = ops.one_hot(bands, BAND_SETS, dtype="float32")
         placed = ops.reshape(own[:, :, None] * scaled[:, None, :], (-1, BAND_SETS * self.size))
         return ops.matmul(placed, ops.reshape(matrices, (BAND_SETS * self.size, matrices.shape[-1])))
 
     def _statistic(self, anomaly_features, bands):
-        """Fisher's combination; beyond the reference's range it goes on growing, so that the strangest
-        galaxies keep their order."""
+        """Fisher's combination; it grows beyond the reference's range, so that the most anomalous galaxies keep their
+        order."""
         scaled = self._scaled(anomaly_features, bands)
         ratio, distance = self._ratio(scaled, bands), self._distance(scaled, bands)
         ratios, distances = ops.take(self.ratios, bands, axis=0), ops.take(self.distances, bands, axis=0)
@@ -208,34 +206,42 @@ class Anomaly(keras.layers.Layer):
 
 
 def band_set(present):
-    """The place of each set of bands, int32 [n], from which bands of g, r, i there are, bool [n, 3].
+    """The index of each set of bands, int32 [n], from the bands of g, r, i that are present, bool [n, 3].
 
-    g counts 1, r 2 and i 4, less one for the set of none, which nothing is learned of: it takes the place of g alone.
+    g counts 1, r 2 and i 4, less one for the empty set, which has no index of its own and takes that of g alone.
+
+    >>> np.asarray(band_set(np.array([[True, False, False], [True, True, True]]))).tolist()
+    [0, 6]
     """
     count = ops.sum(ops.cast(present, "int32") * np.array([1, 2, 4], "int32"), axis=-1)
     return ops.maximum(count - 1, 0)
 
 
 def bands_of(place: int) -> np.ndarray:
-    """Which bands of g, r, i the set at this place holds, bool [3]: the inverse of `band_set`."""
+    """The bands of g, r, i in the set with this index, bool [3]: the inverse of `band_set`.
+
+    >>> bands_of(2).tolist()
+    [True, True, False]
+    """
     return (place + 1) >> np.arange(3) & 1 > 0
 
 
 def _without_sets(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that a weight had before there was a place for each set of bands."""
+    """The shape of a weight in a file without sets of bands."""
     axis = shape.index(BAND_SETS)
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-def _softmax_regression(normal: np.ndarray, strange: np.ndarray, what: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [e, `PLACES`] and biases [`PLACES`] of the log-odds of each kind of strangeness against normal.
+def _softmax_regression(normal: np.ndarray, anomalous: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [e, `MOST_KINDS`] and biases [`MOST_KINDS`] of the log-odds of each kind of anomaly against normal.
 
     Maximum likelihood with a Gaussian prior on the weights (Hastie et al. 2009, section 4.4).
     """
-    size, kinds = normal.shape[1], np.unique(what)
-    x = np.concatenate([normal, strange]).astype(float)
-    truth = np.zeros((len(x), len(kinds) + 1))
-    truth[np.arange(len(x)), np.concatenate([np.zeros(len(normal), int), 1 + np.searchsorted(kinds, what)])] = 1
+    size = normal.shape[1]
+    found, index = np.unique(kinds, return_inverse=True)
+    x = np.concatenate([normal, anomalous]).astype(float)
+    truth = np.zeros((len(x), len(found) + 1))
+    truth[np.arange(len(x)), np.concatenate([np.zeros(len(normal), int), 1 + index])] = 1
     x = np.column_stack([x, np.ones(len(x))])
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -245,12 +251,12 @@ def _softmax_regression(normal: np.ndarray, strange: np.ndarray, what: np.ndarra
         gradient = x.T @ (np.exp(log) - truth) + prior
         return float(-(truth * log).sum() + 0.5 * (prior * weights).sum()), gradient.ravel()
 
-    start = np.zeros((size + 1) * (len(kinds) + 1))
+    start = np.zeros((size + 1) * (len(found) + 1))
     weights = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300}).x.reshape(size + 1, -1)
     odds = weights[:, 1:] - weights[:, :1]
-    # A place that no kind takes must never win.
-    kernel, bias = np.zeros((size, PLACES)), np.full(PLACES, -100.0)
-    kernel[:, kinds], bias[kinds] = odds[:-1], odds[-1]
+    # A kind without examples must never win.
+    kernel, bias = np.zeros((size, MOST_KINDS)), np.full(MOST_KINDS, -100.0)
+    kernel[:, found], bias[found] = odds[:-1], odds[-1]
     return kernel, bias
 
 
@@ -264,8 +270,8 @@ def _exceeded(reference, value):
 def _tail(reference):
     """Where each reference [s, q] ends and how its tail falls from there, [s] each.
 
-    The p-value of galaxies beyond the whole reference would be the same otherwise. It goes on by the exponential tail
-    that fits the reference's strangest tenth (its mean excess; Pickands 1975).
+    Galaxies beyond the whole reference would otherwise share one p-value. It is extrapolated by the exponential tail
+    that fits the reference's most anomalous tenth (its mean excess; Pickands 1975).
     """
     known = reference < 0.5 * _INFINITE
     finite = ops.where(known, reference, 0.0)

@@ -1,8 +1,8 @@
-"""What about a galaxy could be strange: everything that the anomaly score judges it by.
+"""The features of a galaxy from which the anomaly score is computed.
 
-The encoder's pooled features say what the galaxy looks like, but a network taught to answer questions about galaxies
-learns to overlook what no question asks about: a band out of place, a trail, a thin arc. So a few dozen plain
-statistics of the stretched image and of what the decoder missed stand beside them. All but the errors are taken on
+The encoder's pooled features describe what the galaxy looks like, but a network trained to answer questions about
+galaxies ignores what no question asks about: a band out of place, a trail, a thin arc. A few dozen plain statistics of
+the stretched image and of the residual are therefore added. All but the errors are taken on
 patches of `PATCH` x `PATCH` pixels: a smoothing that costs next to nothing and lifts faint structure above the noise.
 """
 
@@ -17,31 +17,35 @@ BORDER = 2.25
 STATISTICS = 32
 
 
-def anomaly_features(way_in: dict, residual, features, window: np.ndarray):
-    """All that the anomaly score looks at, [n, features + `STATISTICS`].
+def anomaly_features(inputs: dict, residual, features, window: np.ndarray):
+    """The input of the anomaly score.
 
     Parameters
     ----------
-    way_in : what `morph.model.preprocessing.Preprocessing` returns.
-    residual : [n, size, size, 3], what the decoder missed in units of the expected noise.
+    inputs : the output of `morph.model.preprocessing.Preprocessing`.
+    residual : [n, size, size, 3], the image less its reconstruction in units of the expected noise.
     features : [n, features], the encoder's pooled features, none negative.
-    window : [1, size, size, 3], how much each pixel counts, the same in every band.
+    window : [1, size, size, 3], the weight of each pixel, the same in every band.
+
+    Returns
+    -------
+    float32 [n, features + `STATISTICS`].
     """
     # Pooled activations spread over orders of magnitude; their logarithms are nearly Gaussian.
-    return ops.concatenate([ops.log(ops.abs(features) + 0.05), statistics(way_in, residual, window)], axis=-1)
+    return ops.concatenate([ops.log(ops.abs(features) + 0.05), statistics(inputs, residual, window)], axis=-1)
 
 
-def statistics(way_in: dict, residual, window: np.ndarray):
+def statistics(inputs: dict, residual, window: np.ndarray):
     """Plain statistics of the image and the residual, [n, `STATISTICS`]; parameters as for `anomaly_features`."""
-    image, valid = way_in["image"], way_in["valid"]
-    missed, light, seen = _patches(residual * valid), _patches(image), _patches(valid)
+    image, valid = inputs["image"], inputs["valid"]
+    residual_patches, light, seen = _patches(residual * valid), _patches(image), _patches(valid)
     size = image.shape[1]
     side = size // PATCH
     near = window.reshape(side, PATCH, side, PATCH, 3).mean(axis=(1, 3)).astype("float32")[None]
     return ops.concatenate(
         [
             _errors(residual, valid, window),
-            _missed(missed * near),
+            _residual_light(residual_patches * near),
             _moments(light * near),
             _light(light, near),
             1.0 - ops.mean(seen, axis=(1, 2)),
@@ -65,7 +69,7 @@ def _errors(residual, valid, window):
     return ops.log(total / ops.maximum(ops.sum(weight, axis=(1, 2)), 1e-6) + 1e-3)
 
 
-def _missed(patches):
+def _residual_light(patches):
     """Residual light where there is most and least of it, its colour, and how lopsided it is, [n, 13]."""
     grey = ops.mean(patches, axis=-1, keepdims=True)
     colour = patches - grey
@@ -88,7 +92,7 @@ def _missed(patches):
 
 
 def _moments(patches):
-    """Where the light is: its distance from the centre, each band's distance from the other bands, the colour and
+    """Where the light lies: its distance from the centre, each band's distance from the other bands, the colour and
     the amount, [n, 8]. Lengths in units of the half-width."""
     side = patches.shape[1]
     offset = ((np.arange(side) - (side - 1) / 2) / (side / 2)).astype("float32")
@@ -140,5 +144,5 @@ def _power(patches, floor: float):
 
 
 def _log(value):
-    """A logarithm that takes either sign: straight near zero."""
+    """A logarithm for values of either sign, linear near zero."""
     return ops.sign(value) * ops.log1p(ops.abs(value))

@@ -1,33 +1,32 @@
-"""Answers that mean what they say: what is left to correct between the heads and the volunteers.
+"""Calibration: a correction of the heads' concentrations, fitted to held-out votes.
 
-A network's probabilities are too sure or too shy, and lean towards the answers that training drew more often; how
-many votes they claim to be worth is learned where votes are many and guessed where they are one. Held-out galaxies
-tell by how much. The correction is small, and never more than a few numbers a question, so that few galaxies can
-settle it (`training.fitting.calibrate`).
+A network's probabilities are over- or under-confident, and biased towards the answers that training draws more often;
+the number of votes that they are worth is learned only where votes are many. The correction has a few parameters a
+question, so that few galaxies are enough to fit it (`training.fitting.calibrate`).
 """
 
 import keras
 from keras import ops
 
 from morph.decision_tree import ANSWERS, TREE
-from morph.model.tree_arithmetic import per_answer, per_question
+from morph.model.heads import per_answer, per_question
 
-#: No answer is given less than this share of a question, as in the heads: one vote for it must not be impossible.
+#: The least share of an answer, as in the heads: one vote for it must be possible.
 LEAST_SHARE = 1e-4
-#: Pseudo-votes that a corrected answer is worth, at least and at most.
+#: The least and the most pseudo-votes that a corrected question is worth.
 FEWEST, MOST = 0.5, 1000.0
 
 
 @keras.saving.register_keras_serializable(package="morph")
 class Calibration(keras.layers.Layer):
-    """Dirichlet concentrations to corrected ones, [n, answers] both; fresh from the constructor, the same.
+    """Dirichlet concentrations [n, answers] to corrected ones; a new layer is the identity.
 
     With f a question's expected fractions and A its total concentration,
 
         f' = softmax(ln f / temperature + offset),    ln A' = slope ln A + shift.
 
-    The first is vector scaling with one temperature a question (Guo et al. 2017), the second makes intervals as wide
-    as votes scatter. `training.fitting.calibrate` fits both; no gradient reaches them in training.
+    The first is vector scaling with one temperature a question (Guo et al. 2017), the second gives intervals the
+    width of the votes' scatter. `training.fitting.calibrate` fits both; no gradient reaches them in training.
     """
 
     def __init__(self, **options):
@@ -49,11 +48,11 @@ class Calibration(keras.layers.Layer):
 
     @property
     def fresh(self) -> bool:
-        """Whether it corrects nothing yet."""
+        """Whether it is still the identity."""
         neutral = zip((1, 0, 1, 0), (self.temperature, self.offset, self.slope, self.shift), strict=True)
         return all(bool(ops.all(weight == value)) for value, weight in neutral)
 
     def load_own_variables(self, store):
-        """A file from before there was a calibration has none, and stays as it was."""
+        """Load the weights; a file without calibration leaves the identity."""
         if len(store.keys()):
             super().load_own_variables(store)

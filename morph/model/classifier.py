@@ -13,14 +13,12 @@ from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
 from morph.model.anomaly import Anomaly, band_set
 from morph.model.anomaly_features import STATISTICS, anomaly_features
+from morph.model.autoencoder import build_decoder, build_encoder
 from morph.model.calibration import Calibration
-from morph.model.decoder import build_decoder
-from morph.model.encoder import build_encoder
 from morph.model.experts import Experts, bounded
-from morph.model.heads import build_heads, probabilities
+from morph.model.heads import build_heads, probabilities, tree_probabilities
 from morph.model.preprocessing import Preprocessing
 from morph.model.reference_sample import ReferenceSample
-from morph.model.tree_arithmetic import down_the_tree
 from morph.sizes import NETWORK_SIZE
 from morph.stamps.stretch import relative_flux
 from morph.surveys import CHANNELS, get_survey
@@ -28,7 +26,7 @@ from morph.surveys import CHANNELS, get_survey
 #: Weight of a pixel in the reconstruction error, as a Gaussian around the centre with this sigma in units of
 #: the half-width: neighbours at the edge are not the galaxy's fault.
 WINDOW = 0.5
-#: What the decoder is not expected to redraw better than, in units of the stretched image.
+#: The decoder's expected error beside the noise, in units of the stretched image.
 DECODER_FLOOR = 0.05
 #: Galaxies with a p-value below this are flagged.
 THRESHOLD = 0.01
@@ -40,12 +38,12 @@ class Classifier(keras.Model):
 
     Parameters
     ----------
-    survey : the survey whose galaxies it was last taught.
+    survey : the survey that it was last trained on.
     size : pixels on a side of its input.
     latent : dimensions of the embedding.
-    about : anything worth keeping with the model: data, dates, the MLflow run that made it.
+    about : free metadata: training sets, dates, the MLflow run that made it.
     seen : the record of its training galaxies (see `training.experiments.training_record`); empty if there is none.
-    precision : dtype policy of the convolutions; a loaded model computes in float32 unless told otherwise.
+    precision : dtype policy of the convolutions; float32 unless given.
 
     It saves to one `.keras` file. `call` is `from_flux`.
     """
@@ -70,7 +68,7 @@ class Classifier(keras.Model):
         self.decoder = build_decoder(size, latent, precision)
         features = self.encoder.output["features"].shape[-1]
         self.heads = build_heads((features, latent))
-        # Composites carry volunteers' votes, flux in several bands mostly simulated ones: each errs in its own way.
+        # Composites carry volunteers' votes, flux in several bands mostly simulated ones: each has errors of its own.
         self.calibrations = {kind: Calibration(name=f"calibration_{kind}") for kind in KINDS}
         self.experts = Experts(latent)
         self.anomaly = Anomaly(features + STATISTICS)
@@ -103,7 +101,7 @@ class Classifier(keras.Model):
         return model
 
     def build(self, input_shape=None):
-        """Nothing is left to build: every part is made with its weights."""
+        """Do nothing: every part is made with its weights."""
 
     @property
     def embedding_size(self) -> int:
@@ -119,43 +117,48 @@ class Classifier(keras.Model):
         return self.from_flux(image, training=training)
 
     def from_flux(self, image, training=False, kind="flux"):
-        """Everything about galaxies given as calibrated flux.
+        """Answer for galaxies given as calibrated flux.
 
         Parameters
         ----------
         image : float32 [n, size, size, 3], nanomaggies per pixel in g, r, i; NaN where there is no data.
-        kind : whose calibration corrects the answers, and which normal galaxies the p-value compares with: those of
-            ``flux``, or of ``composite`` pictures.
+        training : whether dropout and batch statistics are those of training.
+        kind : selects the calibration and the normal galaxies behind the p-value: those of ``flux``, or of
+            ``composite`` pictures.
 
         Returns
         -------
         dict: ``probabilities`` and ``concentration`` [n, 42], ``tree_probabilities`` [n, 42] (multiplied down the
         tree), ``embedding`` [n, d], ``reconstruction_error`` [n] (noise-weighted chi-square per pixel),
-        ``anomaly_score`` [n] (p-value, small is strange), ``anomaly`` [n].
+        ``anomaly_score`` [n] (p-value, small is anomalous), ``anomaly`` [n].
         """
-        way_in = self.preprocessing(image)
-        encoded = self.encoder(way_in["image"], training=training)
+        inputs = self.preprocessing(image)
+        encoded = self.encoder(inputs["image"], training=training)
         mean = self.embed(encoded)
-        drawn = self.decoder(mean, training=training)
-        said = self.say(encoded["features"], mean, training=training, kind=kind)
-        return {**said, "embedding": mean, **self.judge(way_in, drawn, encoded["features"], kind=kind)}
+        reconstruction = self.decoder(mean, training=training)
+        votes = self.vote_outputs(encoded["features"], mean, training=training, kind=kind)
+        anomaly = self.anomaly_outputs(inputs, reconstruction, encoded["features"], kind=kind)
+        return {**votes, "embedding": mean, **anomaly}
 
-    def say(self, features, mean, training=False, kind="flux"):
-        """The part of `from_flux` that answers the questions, given the encoder's features and the embedding."""
+    def vote_outputs(self, features, mean, training=False, kind="flux"):
+        """The outputs of `from_flux` that answer the questions, from the encoder's features and the embedding."""
         concentration = self.calibrations[kind](self.heads([features, mean], training=training))
         fractions = probabilities(concentration)
-        tree = down_the_tree(fractions)
-        return {"probabilities": fractions, "tree_probabilities": tree, "concentration": concentration}
+        return {
+            "probabilities": fractions,
+            "tree_probabilities": tree_probabilities(fractions),
+            "concentration": concentration,
+        }
 
-    def judge(self, way_in: dict, drawn, features, kind="flux"):
-        """The part of `from_flux` that compares the image with what the decoder drew."""
-        present = ops.sum(way_in["valid"], axis=(1, 2)) > 0
-        judged = anomaly_features(way_in, self.residual(way_in, drawn), features, self._window)
-        score = self.anomaly(judged, band_set(present), kind=kind)
-        # Where there is nothing to see there is nothing normal either.
+    def anomaly_outputs(self, inputs: dict, reconstruction, features, kind="flux"):
+        """The outputs of `from_flux` that compare the image with its reconstruction."""
+        present = ops.sum(inputs["valid"], axis=(1, 2)) > 0
+        features = anomaly_features(inputs, self.residual(inputs, reconstruction), features, self._window)
+        score = self.anomaly(features, band_set(present), kind=kind)
+        # A galaxy without any data is not normal.
         score = ops.where(ops.any(present, axis=-1), score, 0.0)
         return {
-            "reconstruction_error": self.reconstruction_error(way_in, drawn),
+            "reconstruction_error": self.reconstruction_error(inputs, reconstruction),
             "anomaly_score": score,
             "anomaly": score < THRESHOLD,
         }
@@ -165,10 +168,10 @@ class Classifier(keras.Model):
         return self.from_flux(self.linear(image), kind="composite")
 
     def reconstruct(self, image):
-        """The galaxies as the decoder redraws them, in the units of the input, sky included."""
-        way_in = self.preprocessing(image)
-        drawn = self.decoder(self.embed(self.encoder(way_in["image"], training=False)), training=False)
-        return {"reconstruction": self.preprocessing.restore(drawn, way_in["sky"], way_in["scale"])}
+        """Reconstruct the galaxies, in the units of the input, sky included."""
+        inputs = self.preprocessing(image)
+        reconstruction = self.decoder(self.embed(self.encoder(inputs["image"], training=False)), training=False)
+        return {"reconstruction": self.preprocessing.restore(reconstruction, inputs["sky"], inputs["scale"])}
 
     @staticmethod
     def embed(encoded):
@@ -177,58 +180,64 @@ class Classifier(keras.Model):
 
     @staticmethod
     def linear(composite):
-        """Colour pictures as relative flux, so that they enter by the same door."""
+        """Colour pictures as relative flux, the input of the same preprocessing."""
         return relative_flux(ops.cast(composite, "float32"), xp=ops)
 
-    def reconstruction_error(self, way_in: dict, drawn):
-        """Noise-weighted mean square of what the decoder missed, per galaxy: 1 where it missed only noise."""
-        weight = way_in["valid"] * self._window
-        missed = ops.square(self.residual(way_in, drawn))
-        return ops.sum(weight * missed, axis=(1, 2, 3)) / ops.maximum(ops.sum(weight, axis=(1, 2, 3)), 1e-6)
+    def reconstruction_error(self, inputs: dict, reconstruction):
+        """Noise-weighted mean square residual of each galaxy, [n]: 1 where only noise is left."""
+        weight = inputs["valid"] * self._window
+        squared = ops.square(self.residual(inputs, reconstruction))
+        return ops.sum(weight * squared, axis=(1, 2, 3)) / ops.maximum(ops.sum(weight, axis=(1, 2, 3)), 1e-6)
 
     @staticmethod
-    def residual(way_in: dict, drawn):
-        """What the decoder missed, in units of the noise: float32 [n, size, size, 3]."""
-        return (way_in["image"] - drawn) * ops.rsqrt(ops.square(way_in["sigma"]) + DECODER_FLOOR**2)
+    def residual(inputs: dict, reconstruction):
+        """The image less its reconstruction, in units of the noise: float32 [n, size, size, 3]."""
+        return (inputs["image"] - reconstruction) * ops.rsqrt(ops.square(inputs["sigma"]) + DECODER_FLOOR**2)
 
     # --- NumPy in, NumPy out --------------------------------------------------------------------------
 
     def answer(self, images: np.ndarray, batch_size: int = 128) -> dict[str, np.ndarray]:
-        """Everything about a set of stamps, in batches.
+        """Answer for a set of stamps, in batches.
 
         Parameters
         ----------
-        images : uint8 composites or float flux, [n, s, s, 3] with s >= size; a larger stamp's margin is cut off.
+        images : uint8 composites or float flux, [n, s, s, 3] with s >= size; the margin of a larger stamp is cut off.
+        batch_size : stamps in one pass.
+
+        Returns
+        -------
+        dict of arrays of n rows, as `from_flux` names them.
         """
         images = self.central(images)
-        way = self.from_composite if images.dtype == np.uint8 else self.from_flux
-        return _in_batches(self._compiled(way), images, batch_size)
+        function = self.from_composite if images.dtype == np.uint8 else self.from_flux
+        return _in_batches(self._compiled(function), images, batch_size)
 
     def anomaly_features(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
-        """What the anomaly score judges stamps (as `answer` takes them) by: float32 [n, features + statistics]."""
+        """The features behind the anomaly score of stamps (as `answer` takes them): float32 [n, e]."""
         images = self.central(images)
-        way = self._evidence_of_composite if images.dtype == np.uint8 else self._evidence_of_flux
-        return _in_batches(self._compiled(way), images, batch_size)["evidence"]
+        function = self._anomaly_features_of_composite if images.dtype == np.uint8 else self._anomaly_features_of_flux
+        return _in_batches(self._compiled(function), images, batch_size)["features"]
 
-    def _evidence_of_flux(self, image):
-        way_in = self.preprocessing(image)
-        encoded = self.encoder(way_in["image"], training=False)
-        missed = self.residual(way_in, self.decoder(self.embed(encoded), training=False))
-        return {"evidence": anomaly_features(way_in, missed, encoded["features"], self._window)}
+    def _anomaly_features_of_flux(self, image):
+        inputs = self.preprocessing(image)
+        encoded = self.encoder(inputs["image"], training=False)
+        residual = self.residual(inputs, self.decoder(self.embed(encoded), training=False))
+        return {"features": anomaly_features(inputs, residual, encoded["features"], self._window)}
 
-    def _evidence_of_composite(self, image):
-        return self._evidence_of_flux(self.linear(image))
+    def _anomaly_features_of_composite(self, image):
+        return self._anomaly_features_of_flux(self.linear(image))
 
     def reconstruct_images(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
-        """The decoder's version of stamps (as `answer` takes them): float32 [n, size, size, 3].
+        """Reconstruct stamps (as `answer` takes them): float32 [n, size, size, 3].
 
         Flux comes back as flux; a composite comes back as relative flux in the order g, r, i.
         """
         images = self.central(images)
-        return _in_batches(self._compiled(self._reconstruct_any(images.dtype)), images, batch_size)["reconstruction"]
+        function = self._reconstruct_composite if images.dtype == np.uint8 else self.reconstruct
+        return _in_batches(self._compiled(function), images, batch_size)["reconstruction"]
 
     def image_expert(self, images: np.ndarray, batch_size: int = 128) -> dict[str, np.ndarray]:
-        """What the image alone says of z (see `morph.model.experts`), the prior left out.
+        """The image's expert of z (see `morph.model.experts`), without the prior.
 
         Parameters
         ----------
@@ -239,26 +248,23 @@ class Classifier(keras.Model):
         dict: ``mean`` and ``log_variance`` [n, d]; ``seen`` [n, 1], 0 where a stamp holds no data.
         """
         images = self.central(images)
-        way = self._expert_of_composite if images.dtype == np.uint8 else self._expert_of_flux
-        return _in_batches(self._compiled(way), images, batch_size)
+        function = self._expert_of_composite if images.dtype == np.uint8 else self._expert_of_flux
+        return _in_batches(self._compiled(function), images, batch_size)
 
     def _expert_of_flux(self, image):
-        way_in = self.preprocessing(image)
-        encoded = self.encoder(way_in["image"], training=False)
-        seen = ops.cast(ops.any(way_in["valid"] > 0, axis=(1, 2, 3)), "float32")
+        inputs = self.preprocessing(image)
+        encoded = self.encoder(inputs["image"], training=False)
+        seen = ops.cast(ops.any(inputs["valid"] > 0, axis=(1, 2, 3)), "float32")
         return {"mean": encoded["mean"], "log_variance": encoded["log_variance"], "seen": seen[:, None]}
 
     def _expert_of_composite(self, image):
         return self._expert_of_flux(self.linear(image))
 
-    def _reconstruct_any(self, dtype):
-        return self._reconstruct_composite if dtype == np.uint8 else self.reconstruct
-
     def _reconstruct_composite(self, image):
         return self.reconstruct(self.linear(image))
 
     def central(self, images: np.ndarray) -> np.ndarray:
-        """The network's view of stamps with a margin; InputError when they are too small."""
+        """Cut the margin off stamps; InputError when they are too small."""
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             raise InputError(f"Images have shape {images.shape}; the model takes (n, size, size, 3).")
@@ -277,7 +283,7 @@ class Classifier(keras.Model):
         return cache[function.__name__]
 
     def describe(self) -> dict[str, Any]:
-        """What a client needs to know to use the model: one JSON-able dict."""
+        """Describe the model to a client, in one dict that JSON can hold."""
         return {
             "name": self.name,
             "survey": self.survey,
@@ -292,7 +298,7 @@ class Classifier(keras.Model):
             ],
             "answers": list(ANSWERS),
             "anomaly_threshold": THRESHOLD,
-            # A plain copy: Keras wraps a model's dicts in containers that know the whole model.
+            # A plain copy: Keras wraps a model's dicts in containers that refer to the whole model.
             "about": json.loads(json.dumps(self.about)),
         }
 

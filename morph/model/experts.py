@@ -1,13 +1,13 @@
-"""A product of experts: what each kind of measurement says of the latent vector, and what the vector says of each.
+"""A product of experts: the posterior of the latent vector z given any modalities, and the modalities given z.
 
-Every modality has an expert, a Gaussian over z whose precision says how much it knows; the prior N(0, 1) is one more.
+Every modality has an expert, a Gaussian over z whose precision is its information; the prior N(0, 1) is one more.
 Their product is again a Gaussian (Wu & Goodman 2018, eq. 5),
 
     1 / v = 1 + sum_m 1 / v_m,    mu / v = sum_m mu_m / v_m,
 
-so whatever is missing is simply left out of the sums. The image's expert is the encoder; those of the votes, the
-photometry, the size and the redshift are here, with the networks that infer each of them back from z. The image's way
-back is the decoder.
+so a missing modality is left out of the sums. The image's expert is the encoder; those of the votes, the photometry,
+the size and the redshift are here, with the decoders from z to each of them. The image's decoder is in
+`morph.model.autoencoder`.
 """
 
 from typing import Any
@@ -29,14 +29,17 @@ COMPONENTS = 3
 #: Middle and spread of the transformed measurements (see `transform`), of bright galaxies in SDSS and DES alike.
 CENTRE = np.array([16.9, 0.7, 0.4, 0.55, -2.3], dtype="float32")
 SPREAD = np.array([1.3, 0.25, 0.12, 0.25, 0.6], dtype="float32")
-#: Votes beyond this many in a question say nothing new.
+#: Votes of a question beyond this number are not counted.
 ENOUGH_VOTES = 40.0
 
 
 def transform(measurements):
-    """Measurements as the experts read them: r, g - r, r - i, log10 of the radius, ln of the redshift, standardised.
+    """Transform measurements for the experts: r, g - r, r - i, log10 of the radius, ln of the redshift, standardised.
 
-    [n, 5] to [n, 5]; NaN stays NaN, and so does what has no logarithm.
+    [n, 5] to [n, 5]; NaN stays NaN, and a value without a logarithm becomes NaN.
+
+    >>> transform([[17.6, 16.9, 16.5, 10**0.55, float("nan")]]).round(2) + 0.0
+    array([[ 0.,  0.,  0.,  0., nan]], dtype=float32)
     """
     m = np.asarray(measurements, dtype="float32")
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -52,7 +55,11 @@ def restore(values: np.ndarray) -> np.ndarray:
 
 
 def columns_of(modality: str) -> slice:
-    """Where a measured modality's columns stand among `MEASUREMENTS`."""
+    """The columns of a measured modality among `MEASUREMENTS`.
+
+    >>> columns_of("radius")
+    slice(3, 4, None)
+    """
     start = 0
     for name, width in MEASURED.items():
         if name == modality:
@@ -72,7 +79,7 @@ def product(means, log_variances, present):
     Parameters
     ----------
     means, log_variances : lists of [n, d], one entry an expert.
-    present : [n, experts] of zeros and ones; an absent expert has no say.
+    present : [n, experts] of zeros and ones; an absent expert is left out.
 
     Returns
     -------
@@ -88,7 +95,7 @@ def product(means, log_variances, present):
 
 @keras.saving.register_keras_serializable(package="morph")
 class Experts(keras.layers.Layer):
-    """The experts beside the image's, and the ways back from z to what they read.
+    """The experts of all modalities but the image, and the decoders from z to each of them.
 
     Parameters
     ----------
@@ -112,11 +119,11 @@ class Experts(keras.layers.Layer):
         return {**super().get_config(), "latent": self.latent, "width": self.width}
 
     def call(self, votes, measurements):
-        """What every expert beside the image's says.
+        """The Gaussians of all experts but the image's.
 
         Parameters
         ----------
-        votes : [n, vote columns], 0 where nobody answered.
+        votes : [n, vote columns], 0 where not asked.
         measurements : [n, 5] as `transform` gives them, NaN where unknown.
 
         Returns
@@ -126,18 +133,18 @@ class Experts(keras.layers.Layer):
         """
         known = ops.isfinite(measurements)
         values = ops.where(known, measurements, 0.0)
-        said = [self.experts["votes"](_shares(votes))]
+        gaussians = [self.experts["votes"](_shares(votes))]
         present = [ops.cast(ops.sum(votes, axis=1) > 0, "float32")]
         for name in MEASURED:
             part = columns_of(name)
-            said.append(self.experts[name](ops.clip(values[:, part], -6.0, 6.0)))
+            gaussians.append(self.experts[name](ops.clip(values[:, part], -6.0, 6.0)))
             present.append(ops.cast(ops.all(known[:, part], axis=1), "float32"))
-        means = [each[:, : self.latent] for each in said]
-        log_variances = [bounded(each[:, self.latent :]) for each in said]
+        means = [each[:, : self.latent] for each in gaussians]
+        log_variances = [bounded(each[:, self.latent :]) for each in gaussians]
         return means, log_variances, ops.stack(present, axis=1)
 
     def votes_from(self, z):
-        """Dirichlet concentrations [n, answers] of the votes that z would get."""
+        """Dirichlet concentrations [n, answers] of the votes given z."""
         return self.votes_decoder([z])
 
     def measurements_from(self, z) -> dict[str, tuple]:
@@ -163,7 +170,7 @@ def log_density(mixture: tuple, values):
 
 
 def _shares(votes):
-    """What the votes' expert reads: each column's share of its question's votes, and how many votes there were."""
+    """Input of the votes' expert: each column's share of its question's votes, and the number of votes."""
     of = question_membership()
     total = ops.matmul(votes, of)
     shares = votes / ops.maximum(ops.matmul(total, of.T), 1.0)
@@ -175,7 +182,7 @@ def _expert(name: str, size: int, latent: int, width: int) -> keras.Model:
     given = keras.Input((size,))
     x = layers.Dense(width, activation="gelu")(given)
     x = layers.Dense(width, activation="gelu")(x)
-    # At first an expert knows about as much as the prior.
+    # An untrained expert is about as wide as the prior.
     return keras.Model(given, layers.Dense(2 * latent)(x), name=f"{name}-expert")
 
 

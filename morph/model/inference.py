@@ -1,4 +1,4 @@
-"""Any modality from any other: the posterior of z given what is known, and what it says of the rest."""
+"""Any modality from any other: the posterior of z given some modalities, and predictions of the others."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ _ROWS = 65536
 
 @dataclass(frozen=True)
 class Inferred:
-    """The posterior of z of every galaxy, and what can be drawn from it.
+    """The posterior of z of every galaxy, and samples from it.
 
     Attributes
     ----------
     mean, variance : of the Gaussian posterior, [n, d].
-    classifier : whose z this is.
-    draws, seed : how many values are drawn of every quantity, and from which seed.
+    classifier : the model that z belongs to.
+    draws, seed : the number of samples of every quantity, and their random seed.
     """
 
     mean: np.ndarray
@@ -45,26 +45,26 @@ class Inferred:
 
     @property
     def redshift(self) -> np.ndarray:
-        """Draws from the posterior predictive distribution, [n, draws]."""
+        """Samples of the redshift from the posterior predictive distribution, [n, draws]."""
         return self._measurements[..., MEASUREMENTS.index("redshift")]
 
     @property
     def radius(self) -> np.ndarray:
-        """Draws of the half-light radius in arcsec, [n, draws]."""
+        """Samples of the half-light radius in arcsec, [n, draws]."""
         return self._measurements[..., MEASUREMENTS.index("radius")]
 
     @property
     def photometry(self) -> np.ndarray:
-        """Draws of the magnitudes in g, r, i, [n, draws, 3]."""
+        """Samples of the magnitudes in g, r, i, [n, draws, 3]."""
         return self._measurements[..., columns_of("photometry")]
 
     @cached_property
     def concentration(self) -> np.ndarray:
         """Dirichlet concentrations of the votes, [n, answers].
 
-        The Dirichlet has the mean of those at every draw of z and, summed over a question's answers, their variance.
+        The Dirichlet has the mean of those at every sample of z and, summed over a question's answers, their variance.
         """
-        each = self._drawn(self.classifier.experts.votes_from)
+        each = self._sampled(self.classifier.experts.votes_from)
         total = each @ _OF_QUESTION
         fractions = each / total
         mean = fractions.mean(axis=1)
@@ -73,7 +73,7 @@ class Inferred:
         return (mean * np.maximum(room / np.maximum(spread, 1e-9) - 1.0, 1e-3)).astype("float32")
 
     def image(self) -> np.ndarray:
-        """The galaxies as the decoder draws them from the posterior's mean: float32 [n, size, size, 3], stretched, the
+        """The galaxies reconstructed from the posterior's mean: float32 [n, size, size, 3], stretched, the
         sky at 0 and the central brightness at 1."""
         parts = [
             ops.convert_to_numpy(self.classifier.decoder(self.mean[rows], training=False))
@@ -83,10 +83,10 @@ class Inferred:
 
     @cached_property
     def _measurements(self) -> np.ndarray:
-        """Draws of everything that can be measured, [n, draws, 5]."""
+        """Samples of all measurements, [n, draws, 5]."""
         random = np.random.default_rng([self.seed, 1])
 
-        def draw(z) -> np.ndarray:
+        def sample(z) -> np.ndarray:
             found = []
             for mixture in self.classifier.experts.measurements_from(z).values():
                 log_weight, mean, log_sigma = (ops.convert_to_numpy(part) for part in mixture)
@@ -97,10 +97,10 @@ class Inferred:
                 found.append(mean + sigma * random.standard_normal(mean.shape))
             return np.concatenate(found, axis=1)
 
-        return restore(self._drawn(draw))
+        return restore(self._sampled(sample))
 
-    def _drawn(self, function: Callable) -> np.ndarray:
-        """`function` of every draw of z: [n, draws, ...]."""
+    def _sampled(self, function: Callable) -> np.ndarray:
+        """`function` of every sample of z: [n, draws, ...]."""
         random = np.random.default_rng(self.seed)
         parts = []
         for rows in _chunks(len(self.mean), max(1, _ROWS // self.draws)):
@@ -112,24 +112,30 @@ class Inferred:
 
 
 def infer(classifier: Classifier, given: Mapping[str, np.ndarray], draws: int = 256, seed: int = 0) -> Inferred:
-    """What is known of z given any of the modalities.
+    """Infer z from any of the modalities.
 
     Parameters
     ----------
     given : any of ``image`` (stamps as `Classifier.answer` takes them; one without data is missing), ``votes``
         [n, vote columns] (NaN = not asked), ``photometry`` [n, 3] (magnitudes in g, r, i), ``radius`` [n] (arcsec) and
         ``redshift`` [n]. A row with NaN lacks that modality; one that lacks all has the prior.
-    draws, seed : of what is drawn from the posterior.
+    draws, seed : the number of samples from the posterior, and their random seed.
 
-    Raises InputError when nothing is given, on an unknown modality, and when the modalities differ in length.
+    Returns
+    -------
+    `Inferred`, one row a galaxy.
+
+    Raises
+    ------
+    InputError : nothing is given, a modality is unknown, or the modalities differ in length.
     """
     unknown = [name for name in given if name not in MODALITIES]
     if unknown or not given:
-        what = f"'{unknown[0]}' is no modality" if unknown else "Nothing is given"
+        what = f"'{unknown[0]}' is not a modality" if unknown else "Nothing is given"
         raise InputError(f"{what}; give any of {', '.join(MODALITIES)}.")
     lengths = {len(values) for values in given.values()}
     if len(lengths) != 1:
-        raise InputError(f"The modalities are of {sorted(lengths)} galaxies; give all of the same galaxies.")
+        raise InputError(f"The modalities hold {sorted(lengths)} galaxies; give the same galaxies to each.")
     (n,) = lengths
     votes = np.nan_to_num(np.asarray(given.get("votes", np.zeros((n, len(VOTE_COLUMNS)))), dtype="float32"))
     measured = np.full((n, len(MEASUREMENTS)), np.nan, dtype="float32")

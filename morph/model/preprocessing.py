@@ -1,8 +1,8 @@
-"""The one way into the network: sky, noise, brightness and stretch.
+"""Preprocessing: sky subtraction, brightness scale and stretch.
 
-Whatever arrives, nanomaggies of any depth or the linearised pixels of a colour picture, leaves as the same kind
-of image: sky at zero, the galaxy's central brightness at one, compressed by an asinh. It is part of the exported
-model, so no caller can get it wrong, and training passes through the same code.
+Nanomaggies of any depth and the linearised pixels of a colour picture become the same kind of image: sky at zero, the
+galaxy's central brightness at one, compressed by an asinh. The layer is part of the exported model, so that no caller
+can do it differently, and training uses the same layer.
 """
 
 import keras
@@ -16,19 +16,19 @@ APERTURE = 6.0
 #: Softening of the asinh, in units of 1 / central brightness. At 4 a tenth of the central brightness comes out
 #: at 0.19 and ten times the central brightness (a nucleus) at 2.1: faint arms and bright cores both fit.
 SOFTENING = 4.0
-#: The scale never falls below this many times the sky noise: pure noise must not be blown up into a galaxy.
+#: The scale never falls below this many times the sky noise: pure noise must not be scaled up to a galaxy.
 FAINTEST = 2.0
 #: No pixel falls below the sky by more than this, in units of the central brightness over the softening.
 DEEPEST = -30.0
-#: No pixel is trusted better than this share of the central brightness: 8-bit pictures have no visible noise.
+#: The least noise of a pixel, in units of the central brightness: 8-bit pictures have no visible noise.
 NOISE_FLOOR = 0.004
 
 
 @keras.saving.register_keras_serializable(package="morph")
 class Preprocessing(keras.layers.Layer):
-    """Sky-subtracted, scaled and stretched images, and what is needed to go back.
+    """Sky-subtracted, scaled and stretched images, and the terms of the inverse.
 
-    Call it with float32 [n, size, size, 3], any linear brightness, NaN where there is no data. It returns a dict:
+    The input is float32 [n, size, size, 3], any linear brightness, NaN where there is no data; the output a dict:
 
     - ``image``: float32 [n, size, size, 3], the stretched image, 0 where there is no data;
     - ``sigma``: float32 [n, size, size, 3], the sky noise after the stretch;
@@ -67,8 +67,8 @@ class Preprocessing(keras.layers.Layer):
 
     @staticmethod
     def _along(value, image):
-        """A value a band or one for all, [n, 1, 1, 3 or 1], for every pixel of a row, [n, 1, size, 3]: left to
-        broadcast along the bands, it would be computed with three numbers at a time."""
+        """Repeat a value, [n, 1, 1, 3 or 1], for every pixel of a row, [n, 1, size, 3]: broadcasting along the bands
+        would compute three numbers at a time."""
         return ops.tile(value, (1, 1, image.shape[2], 3 // value.shape[3]))
 
     @staticmethod

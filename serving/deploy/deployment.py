@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from morph.errors import InputError
-from serving.protocol.protos import message, parse
+from serving.protocol.configuration import new_configuration, parse_configuration
 
 
 @dataclass(frozen=True)
@@ -74,18 +74,22 @@ class Deployment:
         """models.config, a ModelServerConfig."""
         from tensorflow_serving.config import model_server_config_pb2
 
-        return parse(self.text("models.config"), model_server_config_pb2.ModelServerConfig(), "models.config")
+        return parse_configuration(
+            self.text("models.config"), model_server_config_pb2.ModelServerConfig(), "models.config"
+        )
 
     @cached_property
     def batching(self):
         """batching_parameters.txt, a BatchingParameters."""
         file = "batching_parameters.txt"
-        return parse(self.text(file), message("BatchingParameters"), file)
+        return parse_configuration(self.text(file), new_configuration("BatchingParameters"), file)
 
     @cached_property
     def monitoring(self):
         """monitoring.config, a MonitoringConfig."""
-        return parse(self.text("monitoring.config"), message("MonitoringConfig"), "monitoring.config")
+        return parse_configuration(
+            self.text("monitoring.config"), new_configuration("MonitoringConfig"), "monitoring.config"
+        )
 
     # === The model ===
 

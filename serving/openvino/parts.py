@@ -6,7 +6,7 @@ from pathlib import Path
 
 #: The parts in the order in which a galaxy goes through them; `serving.openvino.model` says in which precision each
 #: computes.
-PARTS = ("way-in", "network", "answers", "decoder", "judgement")
+PARTS = ("preprocessing", "network", "answers", "decoder", "anomaly")
 ABOUT = "about.json"
 
 
@@ -42,7 +42,7 @@ def _parts(classifier) -> dict[str, tuple[Callable, dict[str, tuple[int, ...]]]]
     posterior = keras.Model(features, {name: encoder.output[name] for name in ("mean", "log_variance")})
     decoder = _without_upsampling(classifier.decoder)
 
-    def way_in(image, sky, noise):
+    def preprocessing(image, sky, noise):
         seen = classifier.preprocessing.stretch(image, sky, noise)
         inner = first(seen["image"], training=False)
         return {"stretched": seen["image"], "sigma": seen["sigma"], "valid": seen["valid"], "first": inner}
@@ -52,22 +52,23 @@ def _parts(classifier) -> dict[str, tuple[Callable, dict[str, tuple[int, ...]]]]
 
     def answers(features):
         embedding = classifier.embed(posterior(features, training=False))
-        return {"embedding": embedding, **classifier.say(features, embedding)}
+        return {"embedding": embedding, **classifier.vote_outputs(features, embedding)}
 
-    def drawing(embedding):
-        return {"drawn": decoder(embedding, training=False)}
+    def reconstructing(embedding):
+        return {"reconstruction": decoder(embedding, training=False)}
 
-    def judgement(stretched, sigma, valid, drawn, features):
-        return classifier.judge({"image": stretched, "sigma": sigma, "valid": valid}, drawn, features)
+    def anomaly(stretched, sigma, valid, reconstruction, features):
+        inputs = {"image": stretched, "sigma": sigma, "valid": valid}
+        return classifier.anomaly_outputs(inputs, reconstruction, features)
 
     stamp, band = (classifier.size, classifier.size, 3), (1, 1, 3)
-    given = dict.fromkeys(("stretched", "sigma", "valid", "drawn"), stamp)
+    given = dict.fromkeys(("stretched", "sigma", "valid", "reconstruction"), stamp)
     return {
-        "way-in": (way_in, {"image": stamp, "sky": band, "noise": band}),
+        "preprocessing": (preprocessing, {"image": stamp, "sky": band, "noise": band}),
         "network": (network, {"first": between.shape[1:]}),
         "answers": (answers, {"features": features.shape[1:]}),
-        "decoder": (drawing, {"embedding": (classifier.latent,)}),
-        "judgement": (judgement, {**given, "features": features.shape[1:]}),
+        "decoder": (reconstructing, {"embedding": (classifier.latent,)}),
+        "anomaly": (anomaly, {**given, "features": features.shape[1:]}),
     }
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from morph.atomic import atomic
 from morph.errors import InputError
-from serving.protocol.batching import BatchingParameters
+from serving.protocol.configuration import BatchingParameters
 from serving.savedmodel.configurations import TEMPLATES, must_be_name, write_configurations
 from serving.savedmodel.remote import Remote, is_url, local
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from morph.domain_shift.sample import Sample
 from morph.errors import InputError
-from serving.protocol.outputs import OUTPUTS
+from serving.protocol import OUTPUTS
 
 #: Galaxies in one batch of Keras. Fewer are filled up with blanks: a batch of another size would be compiled
 #: anew, which takes longer than the blanks do.

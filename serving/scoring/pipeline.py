@@ -26,7 +26,7 @@ from morph.stamps.stamp_stream import StampBatch, stream_stamps
 from morph.tiles.overlaps import area
 from morph.tiles.prefetch import Readers
 from morph.tiles.tile import Tile, tile_name
-from serving.protocol.outputs import OUTPUTS
+from serving.protocol import OUTPUTS
 from serving.scores.schema import PROPERTIES, Scores, masked_part, write_scores
 from serving.scores.summary import Elsewhere, Failed, Result, Scored, summarise
 from serving.scores.thumbnails import MostAnomalous

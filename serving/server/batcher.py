@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serving.protocol.batching import BatchingParameters
+from serving.protocol.configuration import BatchingParameters
 
 Tensors = Mapping[str, np.ndarray]
 

@@ -21,7 +21,7 @@ from grpc_reflection.v1alpha import reflection
 
 from morph.errors import InputError
 from morph.signals import until_stopped
-from serving.protocol.batching import BatchingParameters
+from serving.protocol.configuration import BatchingParameters
 from serving.savedmodel.servable import StatusError, configuration_file, locate
 from serving.server.batcher import Threads
 from serving.server.configuration import ModelConfig, Tls, read_config

@@ -220,7 +220,7 @@ def log_model(run: Run, classifier) -> tuple[str, str]:
         # Saved and then logged, because MLflow's own `log_model` would load the model once more to try the example.
         mlflow.pyfunc.save_model(
             str(whole),
-            loader_module="morph.model.registered",
+            loader_module="morph.model.store",
             data_path=str(path),
             code_paths=[str(code)],
             mlflow_model=Model(model_id=made.model_id, run_id=run.id),

@@ -14,7 +14,7 @@ from keras import ops
 from morph.dataset import Galaxies
 from morph.decision_tree import ANSWERS, VOTE_COLUMNS, tree_probabilities
 from morph.model.classifier import Classifier
-from morph.model.vote_likelihood import log_likelihood
+from morph.model.heads import log_likelihood
 from morph.votes import has_votes, vote_counts
 from training.fitting.batches import linear, rarity
 

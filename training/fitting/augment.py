@@ -75,10 +75,10 @@ class Disturb(keras.layers.Layer):
         self.strength = strength
         self.generator = keras.random.SeedGenerator(seed)
 
-    def call(self, way_in, training=False):
-        image, valid = way_in["image"], way_in["valid"]
+    def call(self, inputs, training=False):
+        image, valid = inputs["image"], inputs["valid"]
         if not training:
-            return {**way_in, "clean": image}
+            return {**inputs, "clean": image}
         n, s = ops.shape(image)[0], self.strength
 
         def uniform(low, high, channels=1):
@@ -103,6 +103,6 @@ class Disturb(keras.layers.Layer):
         noise = level * keras.random.normal(ops.shape(image), seed=self.generator)
         # A share of the galaxies keeps its own colours and sharpness, so that the network learns from these too.
         touched = uniform(0, 1) >= s.untouched
-        image = ops.where(touched, (clean + noise) * valid, way_in["image"])
-        clean, valid = ops.where(touched, clean, way_in["image"]), ops.where(touched, valid, way_in["valid"])
-        return {**way_in, "clean": clean, "image": image, "valid": valid}
+        image = ops.where(touched, (clean + noise) * valid, inputs["image"])
+        clean, valid = ops.where(touched, clean, inputs["image"]), ops.where(touched, valid, inputs["valid"])
+        return {**inputs, "clean": clean, "image": image, "valid": valid}

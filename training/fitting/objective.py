@@ -14,7 +14,7 @@ from keras import ops
 
 from morph.model.classifier import Classifier
 from morph.model.experts import MODALITIES, bounded, columns_of, log_density, product
-from morph.model.vote_likelihood import log_likelihood
+from morph.model.heads import log_likelihood
 from training.fitting.adaptation import STRENGTH
 from training.fitting.augment import Disturb, Strength, Turn
 from training.fitting.batches import mostly_artifact

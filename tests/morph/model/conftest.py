@@ -32,6 +32,6 @@ def classifier():
     keras.utils.set_random_seed(1)
     model = Classifier(survey="des", about={"made": "for a test"})
     normal = model.anomaly_features(draw(128, seed=1))
-    model.anomaly.learn(normal[::2], normal[:0], np.zeros(0))
+    model.anomaly.fit(normal[::2], normal[:0], np.zeros(0))
     model.anomaly.calibrate({"flux": normal[1::2]})
     return model

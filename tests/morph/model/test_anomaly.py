@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from morph.model.anomaly import ALL_BANDS, BAND_SETS, PLACES, Anomaly, band_set, bands_of
+from morph.model.anomaly import ALL_BANDS, BAND_SETS, MOST_KINDS, Anomaly, band_set, bands_of
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from morph.registry import SHIPPED
@@ -33,7 +33,7 @@ def planted(count: int, seed: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def taught() -> Anomaly:
     layer = Anomaly(SIZE)
-    layer.learn(toy(2000, seed=0), planted(2000, seed=5), np.zeros(2000))
+    layer.fit(toy(2000, seed=0), planted(2000, seed=5), np.zeros(2000))
     layer.calibrate({"flux": toy(2000, seed=6)})
     return layer
 
@@ -67,7 +67,7 @@ def test_what_was_planted_is_found_and_so_is_what_nobody_planted(taught):
 
 def test_further_from_normal_is_never_less_anomalous():
     layer = Anomaly(SIZE)
-    layer.learn(toy(2000, seed=0), toy(0, seed=0), np.zeros(0))
+    layer.fit(toy(2000, seed=0), toy(0, seed=0), np.zeros(0))
     layer.calibrate({"flux": toy(2000, seed=6)})
     direction = toy(1, seed=3) - 3
     further = 3 + direction * np.geomspace(0.1, 1e6, 40)[:, None].astype("float32")
@@ -94,7 +94,7 @@ def test_the_extrapolated_tail_is_right():
     rates = []
     for seed in range(20):
         layer = Anomaly(SIZE)
-        layer.learn(toy(2000, seed=0), toy(0, seed=0), np.zeros(0))
+        layer.fit(toy(2000, seed=0), toy(0, seed=0), np.zeros(0))
         layer.calibrate({"flux": toy(250, seed=200 + seed)})
         rates.append(np.mean(p_values(layer, toy(20_000, seed=300 + seed)) < 0.001))
     assert 0.0003 < np.mean(rates) < 0.003
@@ -120,13 +120,13 @@ def test_each_kind_of_image_has_its_own_reference(taught):
 
 
 def test_before_it_was_taught_nothing_is_strange():
-    assert not Anomaly(SIZE).learned
+    assert not Anomaly(SIZE).fitted
     np.testing.assert_array_equal(p_values(Anomaly(SIZE), toy(5, seed=5)), 1)
 
 
 def test_kinds_may_take_any_places(taught):
     layer = Anomaly(SIZE)
-    layer.learn(toy(2000, seed=0), planted(2000, seed=5), np.full(2000, PLACES - 1))
+    layer.fit(toy(2000, seed=0), planted(2000, seed=5), np.full(2000, MOST_KINDS - 1))
     layer.calibrate({"flux": toy(300, seed=6)})
     assert np.mean(p_values(layer, planted(300, seed=2)) < 0.05) > 0.5
 
@@ -146,7 +146,7 @@ def test_each_set_of_bands_is_compared_with_its_own_galaxies(taught):
     elsewhere = [20 - 3 * toy(count, seed) for count, seed in ((2000, 10), (2000, 11), (5000, 12))]
     assert np.mean(p_values(layer, elsewhere[2], bands=1) < 0.01) > 0.9
     before = p_values(layer, toy(500, seed=1))
-    layer.learn(elsewhere[0], elsewhere[0][:0], np.zeros(0), bands=1)
+    layer.fit(elsewhere[0], elsewhere[0][:0], np.zeros(0), bands=1)
     layer.calibrate({"flux": elsewhere[1]}, bands=1)
     assert np.mean(p_values(layer, elsewhere[2], bands=1) < 0.01) == pytest.approx(0.01, abs=0.005)
     assert np.mean(p_values(layer, toy(500, seed=1), bands=1) < 0.01) > 0.5
@@ -156,7 +156,7 @@ def test_each_set_of_bands_is_compared_with_its_own_galaxies(taught):
 def test_galaxies_with_different_bands_may_stand_in_one_batch(taught):
     layer = Anomaly(SIZE)
     layer.set_weights(taught.get_weights())
-    layer.learn(20 - 3 * toy(2000, seed=10), toy(0, seed=0), np.zeros(0), bands=1)
+    layer.fit(20 - 3 * toy(2000, seed=10), toy(0, seed=0), np.zeros(0), bands=1)
     layer.calibrate({"flux": 20 - 3 * toy(2000, seed=11)}, bands=1)
     anomaly_features, bands = toy(BAND_SETS, seed=1), np.arange(BAND_SETS, dtype="int32")
     mixed = ops.convert_to_numpy(layer(ops.convert_to_tensor(anomaly_features), ops.convert_to_tensor(bands)))
@@ -200,7 +200,7 @@ def test_weights_of_another_version_are_told_and_left_out(taught):
     np.testing.assert_array_equal(p_values(same, anomaly_features), p_values(taught, anomaly_features))
     with pytest.warns(UserWarning, match="another version of morph"):
         other.load_own_variables(stored(taught))
-    assert not other.learned
+    assert not other.fitted
 
 
 def test_a_galaxy_without_data_is_strange_and_one_without_a_band_is_judged(classifier: Classifier, galaxies):

@@ -66,7 +66,7 @@ def test_the_same_seed_draws_the_same(classifier, given):
 def test_the_votes_inferred_are_spread_as_the_draws_are(classifier, given):
     """The variance of a Dirichlet with the inferred concentrations is that of the draws', question by question."""
     found = infer(classifier, {"votes": given["votes"]}, draws=64)
-    each = found._drawn(classifier.experts.votes_from)
+    each = found._sampled(classifier.experts.votes_from)
     for part in TREE.slices.values():
         a, drawn = found.concentration[:, part], each[..., part]
         total, totals = a.sum(axis=1, keepdims=True), drawn.sum(axis=2, keepdims=True)
@@ -81,7 +81,7 @@ def test_the_votes_inferred_are_spread_as_the_draws_are(classifier, given):
     ("wrong", "says"),
     [
         ({}, "Nothing is given"),
-        ({"colour": np.zeros(3)}, "'colour' is no modality"),
+        ({"colour": np.zeros(3)}, "'colour' is not a modality"),
         ({"radius": np.ones(3), "redshift": np.ones(2)}, "give all of the same galaxies"),
     ],
 )

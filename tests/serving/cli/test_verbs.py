@@ -229,7 +229,7 @@ STAND_IN = """#!{python}
 import argparse
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
-from serving.protocol.batching import BatchingParameters
+from serving.protocol.configuration import BatchingParameters
 from serving.server.embedded import Server
 from morph.signals import until_stopped
 

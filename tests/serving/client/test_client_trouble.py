@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from serving.client import AsyncMorphClient, MorphClient, Retries, ServerError
 from serving.protocol import messages
-from serving.protocol.batching import BatchingParameters
+from serving.protocol.configuration import BatchingParameters
 from tests.serving.client.stand_in import DESCRIPTION, StandIn, numbered
 
 BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, "The server's queue is full; try again later.")

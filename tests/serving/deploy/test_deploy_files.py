@@ -10,7 +10,7 @@ from tests.serving.deploy.making import make
 #: The check; the file, what stands there and what is put in its place; what the check says then.
 MISTAKES = [
     ("models.config", "models.config", 'name: "morph"', 'name: "other"', "has no model 'morph' (it has other)"),
-    ("models.config", "models.config", "base_path:", "base_pth:", "'models.config' is no ModelServerConfig"),
+    ("models.config", "models.config", "base_path:", "base_pth:", "'models.config' is not a ModelServerConfig"),
     ("models.config", "models.config", '"/models', '"s3://models', "reads no s3:// since 2.7"),
     ("models.config", "models.config", '"/models/morph"', '"models/morph"', "must be absolute"),
     ("models.config", "models.config", '"tensorflow"', '"torch"', "model_platform is 'torch'"),
@@ -40,7 +40,7 @@ MISTAKES = [
         "batching_parameters.txt",
         "max_batch_size { value: 128 }",
         "max_batch_size: 128",
-        "'batching_parameters.txt' is no BatchingParameters",
+        "'batching_parameters.txt' is not a BatchingParameters",
     ),
     ("batching_parameters.txt", "batching_parameters.txt", "sizes: 4\n", "sizes: 2\n", "must rise"),
     ("monitoring.config", "monitoring.config", "enable: true", "enable: false", "needs `enable: true`"),

@@ -14,7 +14,7 @@ from morph.registry import SHIPPED
 from serving.openvino import cache, engine
 from serving.openvino.model import CHUNK, FastModel
 from serving.openvino.parity import LIMITS, Parity
-from serving.protocol.outputs import OUTPUTS
+from serving.protocol import OUTPUTS
 from serving.scoring.backends import LocalModel
 
 

@@ -1,5 +1,8 @@
 """The messages are TensorFlow Serving's, byte for byte, and live beside the official ones."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,7 +21,7 @@ TEXT = arrays_of.arrays("object", SHAPES, elements=st.binary(max_size=8), fill=s
 def official():
     """The official request and its tensors, which bring TensorFlow."""
     import tensorflow as tf
-    from tensorflow_serving.apis import predict_pb2
+    from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2  # noqa: F401  (both register their messages)
 
     return tf, predict_pb2
 
@@ -101,3 +104,53 @@ def test_a_value_too_large_for_its_type_is_a_value_error():
 def test_nothing_is_converted_silently():
     with pytest.raises(TypeError, match="float64"):
         messages.to_tensor(np.ones(3))
+
+
+@pytest.mark.parametrize("name", ["TensorProto", "PredictRequest", "PredictResponse", "GetModelMetadataResponse"])
+def test_fields_are_those_of_the_official_messages(official, name):
+    from google.protobuf import descriptor_pool
+
+    ours = getattr(messages, name).DESCRIPTOR
+    theirs = descriptor_pool.Default().FindMessageTypeByName(ours.full_name)
+    for field in ours.fields:
+        same = theirs.fields_by_name[field.name]
+        assert (field.number, field.type) == (same.number, same.type), field.full_name
+
+
+def test_the_compiled_descriptors_are_those_of_the_proto_files():
+    folder = Path(messages.__file__).parent
+    for file in ("tensorflow", "serving"):
+        package = {"tensorflow": "tensorflow", "serving": "tensorflow.serving"}[file]
+        declared = re.findall(r"(\w+) = (\d+);", (folder / f"{file}.proto").read_text())
+        compiled = messages._POOL.FindFileByName(f"{file}.proto")
+        assert compiled.package == package
+        assert sorted(declared) == sorted(_numbers(compiled.message_types_by_name, compiled.enum_types_by_name))
+
+
+def _numbers(kinds, enums) -> list[tuple[str, str]]:
+    found = [(value.name, str(value.number)) for enum in enums.values() for value in enum.values]
+    for kind in kinds.values():
+        if not kind.GetOptions().map_entry:
+            found += [(field.name, str(field.number)) for field in kind.fields]
+            found += _numbers(kind.nested_types_by_name, kind.enum_types_by_name)
+    return found
+
+
+@pytest.mark.parametrize("as_content", [False, True])
+def test_a_response_is_read_by_the_official_classes(official, as_content):
+    tf, predict_pb2 = official
+    random = np.random.default_rng(0)
+    outputs = {
+        "embedding": random.normal(size=(3, 500)).astype("float32"),
+        "empty": np.zeros((0, 4), "float32"),
+        "anomaly": np.array([True, False, True]),
+        "description": np.array([b"a", b"b"], object),
+    }
+    written = messages.predict_response("morph", 7, "serving_default", outputs, as_content).SerializeToString()
+    theirs = predict_pb2.PredictResponse.FromString(written)
+    spec = theirs.model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == ("morph", 7, "serving_default")
+    assert set(theirs.outputs) == set(outputs)
+    for name, array in outputs.items():
+        np.testing.assert_array_equal(tf.make_ndarray(theirs.outputs[name]), array)
+    assert bool(theirs.outputs["embedding"].tensor_content) == as_content

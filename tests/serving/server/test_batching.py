@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from morph.errors import InputError
-from serving.protocol.batching import BatchingParameters
+from serving.protocol.configuration import BatchingParameters
 from serving.savedmodel.configurations import TEMPLATES
 from serving.server.batcher import Batcher, DeadlineExceeded, QueueFull, Threads
 
@@ -280,12 +280,12 @@ def test_the_file_that_ships_is_read_as_tensorflow_serving_reads_it():
     ("text", "problem"),
     [
         ("max_batch_sise { value: 8 }", 'has no field named "max_batch_sise"'),
-        ("max_batch_size { value: many }", "is no BatchingParameters: 1:25"),
+        ("max_batch_size { value: many }", "is not a BatchingParameters: 1:25"),
         ("batch_timeout_micros { value: -1 }", "batch_timeout_micros must be at least 0; it is -1"),
         ("enable_large_batch_splitting { value: true }", "only TensorFlow Serving's program has it"),
         ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "must rise to max_batch_size"),
         ("num_batch_threads { value: 0 }", "at least 1"),
-        ("\udcff", "it is no text"),
+        ("\udcff", "it is not text"),
     ],
 )
 def test_a_wrong_file_is_bad_input(tmp_path, text, problem):

@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from morph.errors import InputError
 from serving.client import CHANNEL_OPTIONS, MorphClient
-from serving.protocol.batching import BatchingParameters
+from serving.protocol.configuration import BatchingParameters
 from serving.savedmodel.export import SCORE_TOLERANCE
 from serving.server.models import Spec
 from tests.serving.waiting import wait_until

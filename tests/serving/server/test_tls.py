@@ -182,7 +182,7 @@ def test_a_file_that_is_none_is_one_sentence(morph, model_dir, tmp_path):
     (tmp_path / "wrong").write_text("server_kee: 1")
     status, _, errors = morph("serve", model_dir, "--embedded", "--ssl-config", tmp_path / "wrong")
     assert status == 2
-    assert "is no SSLConfig" in errors
+    assert "is not a SSLConfig" in errors
 
 
 def test_the_key_is_not_shown(ours, pair, tmp_path):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from serving.protocol.batching import BatchingParameters
+from serving.protocol.configuration import BatchingParameters
 from serving.protocol.messages import PredictRequest, PredictResponse, from_tensor, to_tensor
 from tests.serving.strange_requests import honest, strange_requests
 from tests.serving.waiting import wait_until

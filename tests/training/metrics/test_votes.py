@@ -107,7 +107,7 @@ def test_likelihood_of_all_possible_votes_is_one(n, concentration):
 def test_likelihood_is_the_one_that_training_maximises(bar, random_probabilities):
     from keras import ops
 
-    from morph.model.vote_likelihood import log_likelihood
+    from morph.model.heads import log_likelihood
 
     votes = votes_of(bar)
     concentration = 5 * random_probabilities(1).astype("float32")

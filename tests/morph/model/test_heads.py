@@ -1,10 +1,12 @@
+"""Arithmetic along the decision tree, and the likelihood of votes."""
+
 import numpy as np
 import pytest
 from keras import ops
 from scipy.special import gammaln
 
 from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
-from morph.model.vote_likelihood import log_gamma, log_likelihood
+from morph.model.heads import log_gamma, log_likelihood, tree_probabilities
 from morph.votes import empty_votes, set_votes
 
 QUESTIONS = [question.name for question in TREE]
@@ -43,7 +45,7 @@ def test_likelihood_is_the_dirichlet_multinomials(counts):
     assert result[0, QUESTIONS.index("smooth-or-featured")] == pytest.approx(direct(alpha, counts), rel=1e-4, abs=1e-3)
 
 
-def test_questions_that_nobody_was_asked_add_nothing():
+def test_questions_that_were_not_asked_add_nothing():
     result = likelihood({}, {"disk-edge-on_no": 3.0})[0]
     others = np.delete(result, QUESTIONS.index("disk-edge-on"))
     np.testing.assert_allclose(others, 0, atol=1e-4)
@@ -82,3 +84,39 @@ def test_the_right_expectation_is_the_likeliest():
         for p in (0.25, 0.5, 0.75, 0.9)
     ]
     assert int(np.argmax(at)) == 2
+
+
+def random_probabilities(n: int) -> np.ndarray:
+    random = np.random.default_rng(n)
+    return np.concatenate([random.dirichlet(np.ones(len(q.answers)), n) for q in TREE], axis=1).astype("float32")
+
+
+def test_tree_probabilities_of_one_galaxy_by_hand():
+    p = random_probabilities(1)
+    given = {
+        "smooth-or-featured_smooth": 0.3,
+        "smooth-or-featured_featured-or-disk": 0.6,
+        "smooth-or-featured_artifact": 0.1,
+        "disk-edge-on_yes": 0.25,
+        "disk-edge-on_no": 0.75,
+        "has-spiral-arms_yes": 0.8,
+        "has-spiral-arms_no": 0.2,
+        "spiral-winding_tight": 0.5,
+        "merging_none": 0.9,
+        "how-rounded_round": 0.4,
+    }
+    for name, value in given.items():
+        p[0, ANSWERS.index(name)] = value
+    tree = dict(zip(ANSWERS, ops.convert_to_numpy(tree_probabilities(p))[0], strict=True))
+    assert tree["smooth-or-featured_artifact"] == pytest.approx(0.1)
+    assert tree["disk-edge-on_no"] == pytest.approx(0.6 * 0.75)
+    assert tree["spiral-winding_tight"] == pytest.approx(0.6 * 0.75 * 0.8 * 0.5)
+    assert tree["how-rounded_round"] == pytest.approx(0.3 * 0.4)
+    # Asked of all who saw a galaxy, smooth or not.
+    assert tree["merging_none"] == pytest.approx((0.3 + 0.6) * 0.9)
+
+
+def test_tree_probabilities_on_tensors_are_those_in_numpy():
+    p = random_probabilities(50)
+    p[0, TREE.slices["smooth-or-featured"]] = [0, 0, 1]
+    np.testing.assert_allclose(ops.convert_to_numpy(tree_probabilities(p)), tree_probabilities(p), atol=1e-6)

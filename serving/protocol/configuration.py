@@ -1,21 +1,68 @@
-"""How requests that arrive together are put into one pass through the network.
+"""TensorFlow Serving's configuration files, in protobuf's text format, and its batching parameters.
 
-The parameters mean what they mean in TensorFlow Serving and come from the same file
-(`deploy/batching_parameters.txt`).
+`BatchingParameters` says how requests that arrive together become one pass through the network. Its parameters mean
+what they mean in TensorFlow Serving and come from the same file (`batching_parameters.txt`).
 """
 
 import bisect
 from dataclasses import dataclass
 from pathlib import Path
 
-from morph.errors import InputError
-from serving.protocol import protos
+from google.protobuf import text_format
+from google.protobuf.message import Message
 
-#: A pass has a cost of its own, whatever its size: about that of so many galaxies.
+from morph.errors import InputError
+from serving.protocol.messages import message_class
+
+#: The fixed cost of a pass, in galaxies.
 WORTH_A_PASS = 5
 
 #: The parameters that are one number, and the least that each may be.
 _LEAST = {"max_batch_size": 1, "batch_timeout_micros": 0, "max_enqueued_batches": 1, "num_batch_threads": 1}
+
+
+def new_configuration(name: str) -> Message:
+    """An empty configuration message: MonitoringConfig, SSLConfig or BatchingParameters."""
+    return message_class(f"tensorflow.serving.{name}")()
+
+
+def parse_configuration(text: str, into: Message, file: str) -> Message:
+    """Parse a configuration.
+
+    Parameters
+    ----------
+    text : in protobuf's text format.
+    into : the message to fill, this package's or TensorFlow Serving's.
+    file : the file's name, for the error.
+
+    Returns
+    -------
+    The message `into`.
+
+    Raises
+    ------
+    InputError : the text is not such a message; the error names file, line and column.
+
+    Examples
+    --------
+    >>> text = "prometheus_config { enable: true }"
+    >>> parse_configuration(text, new_configuration("MonitoringConfig"), "monitoring.config").prometheus_config.enable
+    True
+    """
+    try:
+        return text_format.Parse(text, into)
+    except text_format.ParseError as error:
+        raise InputError(f"'{file}' is not a {into.DESCRIPTOR.name}: {str(error).rstrip('.')}.") from None
+
+
+def read_configuration(path: str | Path, name: str) -> Message:
+    """Read a configuration from a file; InputError where there is no such file, or `parse_configuration` raises it."""
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise InputError(f"'{path}' cannot be read ({reason}); give a {name} in protobuf's text format.") from None
+    return parse_configuration(text, new_configuration(name), str(path))
 
 
 @dataclass(frozen=True)
@@ -53,7 +100,7 @@ class BatchingParameters:
         """The parameters in a file in TensorFlow Serving's format; those that it leaves out take the values
         above, and those without an effect here (the name of the threads) are passed over. InputError when the file is
         missing or says something else, or asks that large requests be split."""
-        given = protos.read(path, "BatchingParameters")
+        given = read_configuration(path, "BatchingParameters")
         if given.enable_large_batch_splitting.value:
             raise InputError(
                 f"'{path}' asks for enable_large_batch_splitting; only TensorFlow Serving's program has it."

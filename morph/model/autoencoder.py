@@ -1,4 +1,4 @@
-"""The shared image encoder: a small residual network."""
+"""The image encoder, a small residual network, and the decoder from its latent space back to the image."""
 
 import keras
 from keras import layers
@@ -7,10 +7,12 @@ from keras import layers
 STEM = 32
 #: Channels and residual blocks of each stage; every stage halves the side.
 STAGES = ((64, 1), (128, 2), (256, 1))
+#: Channels of the decoder at an eighth and at a quarter of the image's resolution.
+DECODER_WIDTHS = (96, 64)
 
 
 def build_encoder(size: int, latent: int, precision: str = "float32") -> keras.Model:
-    """Image to features and the Gaussian expert over the latent space.
+    """Build the network from an image to its features and the image's Gaussian expert over the latent space.
 
     Parameters
     ----------
@@ -41,6 +43,34 @@ def build_encoder(size: int, latent: int, precision: str = "float32") -> keras.M
     return keras.Model(image, {"features": features, "mean": mean, "log_variance": log_variance}, name="encoder")
 
 
+def build_decoder(size: int, latent: int, precision: str = "float32") -> keras.Model:
+    """Build the network from a latent vector to the galaxy's stretched image, without noise.
+
+    It is kept cheap, since every classification runs it: nothing is convolved at more than a quarter of the
+    resolution, and the last layer's channels are rearranged into four by four pixels each (sub-pixel convolution,
+    Shi et al. 2016).
+
+    Parameters
+    ----------
+    size, latent, precision : as for `build_encoder`.
+
+    Returns
+    -------
+    A functional model from float32 [n, latent] to float32 [n, size, size, 3].
+    """
+    z = keras.Input((latent,), name="z")
+    side = size // 16
+    x = layers.Dense(side * side * 128, use_bias=False)(z)
+    x = _normalise(layers.Reshape((side, side, 128))(x), precision)
+    for width in DECODER_WIDTHS:
+        x = layers.UpSampling2D(2, dtype=precision)(x)
+        x = _convolve(x, width, 3, 1, precision)
+    x = layers.Conv2D(48, 3, padding="same", dtype=precision)(x)
+    x = layers.Reshape((size // 4, size // 4, 4, 12), dtype="float32")(x)
+    x = layers.Permute((1, 3, 2, 4))(x)
+    return keras.Model(z, layers.Reshape((size, size, 3), name="reconstruction")(x), name="decoder")
+
+
 def _narrow(shape, dtype=None):
     return keras.ops.full(shape, -3.0, dtype=dtype)
 
@@ -48,6 +78,10 @@ def _narrow(shape, dtype=None):
 def _convolve(x, width: int, kernel: int, stride: int, precision: str, activate: bool = True):
     """Convolution, batch normalisation and ReLU in this order, which inference fuses into one step."""
     x = layers.Conv2D(width, kernel, strides=stride, padding="same", use_bias=False, dtype=precision)(x)
+    return _normalise(x, precision, activate)
+
+
+def _normalise(x, precision: str, activate: bool = True):
     x = layers.BatchNormalization(momentum=0.95, dtype=precision)(x)
     return layers.Activation("relu", dtype=precision)(x) if activate else x
 
