@@ -27,9 +27,9 @@ from morph.model.store import load_model
 from morph.registry import SHIPPED_NAME, find_model
 from morph.simulation.sample import simulate_galaxy
 from morph.surveys import get_survey
-from serving.openvino.cache import converted
+from serving.openvino.conversion import LIMITS, Parity
+from serving.openvino.engine import converted
 from serving.openvino.model import FastModel
-from serving.openvino.parity import LIMITS, Parity
 from serving.protocol import OUTPUTS
 
 #: Galaxies that are simulated, in one turn of every engine, and in one batch of those that run in TensorFlow.

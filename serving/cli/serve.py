@@ -99,7 +99,7 @@ def command(
         curl http://127.0.0.1:8501/v1/models/morph
     """
     from morph.console import import_quietly
-    from serving.protocol.batching import BatchingParameters
+    from serving.protocol.configuration import BatchingParameters
     from serving.server import stock
     from serving.server.configuration import Tls
 

@@ -22,8 +22,7 @@ from serving.client.answers import PER_ANSWER, Answers
 from serving.client.chunks import NO_VERSION, Chunk, Item, Reply
 from serving.client.connection import Connection
 from serving.client.errors import Retries, ServerError, changed, explain, most_rows, unreadable
-from serving.protocol import messages
-from serving.protocol.outputs import OUTPUTS
+from serving.protocol import OUTPUTS, messages
 
 if TYPE_CHECKING:
     from morph.domain_shift.sample import Sample

@@ -43,6 +43,8 @@ class ClientBuildHook(BuildHookInterface):
             text = '"""The modules of morph that read images."""\n' if module == "morph" else source.read_text()
             target.write_text(rewritten(text))
             build_data["force_include"][str(target)] = str(target.relative_to(folder))
+        descriptors = str(ROOT / "serving" / "protocol" / "serving.binpb")
+        build_data["force_include"][descriptors] = "morph_client/tensorflow_serving/serving.binpb"
         marker = folder / "morph_client" / "py.typed"
         marker.touch()
         build_data["force_include"][str(marker)] = "morph_client/py.typed"

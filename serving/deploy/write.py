@@ -8,8 +8,8 @@ from google.protobuf import text_format
 
 from morph.atomic import atomic
 from morph.errors import InputError
-from serving.protocol.protos import message
-from serving.savedmodel.configurations import write_configurations, write_templates
+from serving.protocol.configuration import new_configuration
+from serving.savedmodel.export import write_configurations, write_templates
 from serving.server.configuration import Tls
 
 TEMPLATES = Path(__file__).parent
@@ -80,7 +80,7 @@ def write_ssl_config(to: Path, certificate: Path, key: Path, clients: Path | Non
     """
     tls = Tls(_read(key), _read(certificate), _read(clients) if clients else b"", bool(clients))
     tls.check(to)
-    config = message("SSLConfig")
+    config = new_configuration("SSLConfig")
     config.server_key, config.server_cert, config.custom_ca = tls.key, tls.certificate, tls.authority
     config.client_verify = tls.client_verify
     with atomic(to) as building:

@@ -1,8 +1,6 @@
-"""Bulk inference on processors by OpenVINO: what `Classifier.from_flux` answers, several times faster.
+"""Bulk inference on CPUs with OpenVINO: the answers of `Classifier.from_flux`, several times faster.
 
-- `serving.openvino.engine`: whether it is used;
-- `serving.openvino.parts`: a model's parts, converted;
-- `serving.openvino.cache`: conversions on disk;
-- `serving.openvino.model`: a converted model at work;
-- `serving.openvino.parity`: how far its answers may be from Keras's.
+- `serving.openvino.engine`: the choice of an engine, and conversions in the cache;
+- `serving.openvino.conversion`: a model's parts, converted, and the differences that are allowed;
+- `serving.openvino.model`: a converted model that runs.
 """

@@ -1,10 +1,9 @@
-"""A converted model at work.
+"""A converted model that runs.
 
-The model runs in parts (`serving.openvino.parts`), each in the precision that it bears: the convolutions beyond the
-first block and the decoder in bfloat16 where the processor computes in it, all else in float32. What one part makes
-lies where the next one reads it, and a chunk of galaxies is small enough to stay near the processor on its way. More
-chunks are on their way at once than there are threads that compute, for between two parts of one its thread would be
-idle.
+The model runs in parts (`serving.openvino.conversion`), each in a precision of its own: the convolutions beyond the
+first block and the decoder in bfloat16 where the processor computes in it, all others in float32. A part writes its
+output where the next one reads it, and a chunk of galaxies fits into the processor's cache. More chunks run at once
+than there are threads, because a thread would be idle between two parts of one chunk.
 """
 
 import json
@@ -19,12 +18,12 @@ import numpy as np
 from morph.domain_shift.sample import Sample
 from morph.parallel import threads_allowed
 from morph.stamps.signal_to_noise import border
-from serving.openvino.parts import ABOUT, PARTS
+from serving.openvino.conversion import ABOUT, PARTS
 
-#: Galaxies that go through the parts together.
+#: Galaxies of a chunk.
 CHUNK = 32
 
-#: Chunks that are on their way for each of several threads.
+#: Chunks that run at once for each of several threads.
 LANES = 3
 
 #: The parts that are rounded to bfloat16. The first convolutions look for small differences between large values:
@@ -37,8 +36,8 @@ class FastModel:
 
     Parameters
     ----------
-    folder : the conversion (`serving.openvino.cache.converted`).
-    threads : how many to compute with; `threads_allowed` if not given.
+    folder : the conversion (`serving.openvino.engine.converted`).
+    threads : number of threads; `threads_allowed` if not given.
 
     Attributes
     ----------
@@ -90,7 +89,7 @@ class FastModel:
 
 
 class _Lane:
-    """One chunk's way through all parts, with the memory that it needs."""
+    """The parts for one chunk at a time, with the memory that they need."""
 
     def __init__(self, parts: Sequence):
         self._requests = [part.create_infer_request() for part in parts]

@@ -5,11 +5,13 @@
       morph/
         1/  saved_model.pb, variables/, assets.extra/tf_serving_warmup_requests
 
-The way into the network (sky, scale, stretch) is inside, so a client sends what the survey measured. Only
-TensorFlow's own operations are used.
+Preprocessing (sky, scale, stretch) is part of it, so a client sends what the survey measured. Only TensorFlow's own
+operations are used.
 """
 
 import json
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,18 +21,17 @@ import numpy as np
 from morph.atomic import atomic
 from morph.errors import InputError
 from serving.protocol.configuration import BatchingParameters
-from serving.savedmodel.configurations import TEMPLATES, must_be_name, write_configurations
 from serving.savedmodel.remote import Remote, is_url, local
 
 #: The largest difference between the exported model and the Keras model, relative to the value where it is
 #: above one: float32 arithmetic in another order differs by 1e-6 to 1e-5.
 TOLERANCE = 1e-4
 
-#: The anomaly score counts how many of 1,024 normal galaxies are stranger, so a difference of 1e-6 in what it
-#: counts can move it by a few steps.
+#: The anomaly score counts how many of 1,024 normal galaxies are more anomalous, so a difference of 1e-6 in the
+#: statistic can change it by a few steps.
 SCORE_TOLERANCE = 4 / 1024
 
-#: The same for a model that rounds to bfloat16's three digits, wherever the server's kernels round.
+#: The tolerance for a model that computes in bfloat16, which has three digits.
 ROUNDED = 0.1
 
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
@@ -39,7 +40,7 @@ WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 def export_model(
     classifier, to: str | Path, version: int | None = None, name: str = "morph", run: str | None = None
 ) -> Path | str:
-    """Write `classifier` as version `version` of the model `name` in the folder `to`.
+    """Export `classifier` as version `version` of the model `name` in the folder `to`.
 
     The version appears whole or not at all: a server that watches `to` never sees half of it. Files for
     deployment stand beside the model's folder and are left alone where they exist already.
@@ -47,16 +48,19 @@ def export_model(
     Parameters
     ----------
     classifier : a `morph.model.classifier.Classifier`.
-    to : the folder for the model, made when it is not there; or a URL that fsspec knows (s3://, gs://, ...).
+    to : the folder for the model, made where it does not exist; or a URL that fsspec knows (s3://, gs://, ...).
     version : its number; one more than the highest in the folder if not given.
-    run : the MLflow run that made the model, for `describe`; what the model itself says if not given.
+    name : of the model, as requests ask for it.
+    run : the MLflow run that made the model, for `describe`; the run of the model's metadata if not given.
 
     Returns
     -------
     The version's folder, ``to/name/version``: a Path, or a URL where `to` is one.
 
-    Raises InputError when the version exists, Keras runs on another backend than TensorFlow or the URL cannot be
-    written, and RuntimeError when the exported model does not give the numbers of the Keras model.
+    Raises
+    ------
+    InputError : the version exists, Keras runs on another backend than TensorFlow, or the URL cannot be written.
+    RuntimeError : the exported model does not give the numbers of the Keras model.
     """
     import keras
 
@@ -77,7 +81,7 @@ def export_model(
         try:
             return _export(classifier, to, number, name, run)
         except FileExistsError:
-            # Another export was faster. This one goes on to the next number, unless it was asked for this one.
+            # Another export took this number; the next one is tried, unless this one was asked for.
             continue
 
 
@@ -88,23 +92,23 @@ def _free_version(taken: list[int], version: int | None, where: str | Path) -> i
     if version in taken:
         raise InputError(f"'{where}/{version}' exists; choose a version above {highest}.")
     if version < 1:
-        raise InputError(f"{version} is no version; versions are numbered from 1.")
+        raise InputError(f"{version} is not a version; versions are numbered from 1.")
     return version
 
 
 def _export(classifier, to: Path, version: int, name: str, run: str | None) -> Path:
-    """Build, check and put in its place, on this machine."""
+    """Write and check the model on this machine, and put it into its place."""
     model_dir = to / name
     folder = model_dir / str(version)
     if folder.exists():
-        raise InputError(f"'{folder}' exists and holds no model; remove it or choose another version.")
+        raise InputError(f"'{folder}' exists and does not hold a model; remove it or choose another version.")
     here = to / "batching_parameters.txt"
     batching = here if here.exists() else TEMPLATES / here.name
     with atomic(folder, f"Version {version}", replace=False) as building:
         _write_saved_model(classifier, building, description(classifier, name, version, run))
         _write_warmup(building / WARMUP, name, classifier.size, batching)
         check(classifier, building)
-        # Last, so that nothing is beside a model that could not be written.
+        # Last, so that a model that could not be written leaves no files.
         write_configurations(to, name)
     return folder
 
@@ -116,7 +120,7 @@ def versions(model_dir: Path) -> list[int]:
 
 def version_number(name: str) -> int | None:
     """The version that a folder's name stands for, as TensorFlow Serving reads it: `7` and `00000123` are versions.
-    None where it is no number, or none of 64 bits."""
+    None where it is not a number of 64 bits."""
     if not (name.isascii() and name.isdigit()) or int(name) >= 1 << 63:
         return None
     return int(name)
@@ -139,7 +143,7 @@ def next_version(model_dir: Path) -> int:
 
 
 def description(classifier, name: str, version: int, run: str | None) -> dict[str, Any]:
-    """What the signature `describe` answers: the classifier's own account, and what it is served as."""
+    """The document of the signature `describe`: the classifier's own, with the name and version of the export."""
     return {**classifier.describe(), "name": name, "version": version, "run": run or classifier.about.get("run")}
 
 
@@ -173,7 +177,7 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
 
 
 def _write_warmup(path: Path, name: str, size: int, batching: Path) -> None:
-    """Requests that a server answers before it calls itself ready: one galaxy and a full batch, for every
+    """Write the requests that a server answers before it reports itself ready: one galaxy and a full batch, for every
     signature that runs the network. A single value stands for a whole image, which keeps the file small."""
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
@@ -228,3 +232,46 @@ def check(classifier, folder: Path) -> None:
                 raise RuntimeError(
                     f"The exported model's {output} ({name}) differs from the Keras model's by {difference.max():.2g}."
                 )
+
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+#: What every server reads, TensorFlow Serving's or morph's own.
+CONFIGURATIONS = ("models.config", "batching_parameters.txt", "monitoring.config")
+
+
+def must_be_name(name: str) -> None:
+    """Raise InputError unless a model's name can stand in models.config and name a Service of Kubernetes (RFC 1123),
+    with the ten characters of `-dashboard` behind it."""
+    if not re.fullmatch("[a-z]([-a-z0-9]{0,51}[a-z0-9])?", name):
+        raise InputError(
+            f"The name '{name}' does not do; use up to 53 of a-z, 0-9 and '-', beginning with a letter, such as morph."
+        )
+
+
+def write_configurations(to: Path, name: str) -> list[Path]:
+    """Write the three configurations for the model `name` into the folder `to`; a file that exists is left alone.
+
+    Returns the files written. Raises InputError where the name does not do.
+    """
+    must_be_name(name)
+    return write_templates(((TEMPLATES / file, to / file) for file in CONFIGURATIONS), {"{name}": name})
+
+
+def write_templates(pairs: Iterable[tuple[Path, Path]], fields: Mapping[str, str]) -> list[Path]:
+    """Write files from templates, each of them a pair of a template and a target, with `fields` filled in.
+
+    A target that exists is left alone: it may hold what the user changed. Returns the files written.
+    """
+    written = []
+    for source, target in pairs:
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            text = source.read_text()
+            for field, value in fields.items():
+                text = text.replace(field, value)
+            target.write_text(text)
+            target.chmod(target.stat().st_mode | (source.stat().st_mode & 0o111))
+            written.append(target)
+    return written

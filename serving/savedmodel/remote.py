@@ -10,14 +10,14 @@ SAVED_MODEL = "saved_model.pb"
 
 
 def is_url(place: str | Path) -> bool:
-    """Whether `place` is somewhere else than in a local folder."""
+    """Whether `place` is a URL of another place than a local folder."""
     return "://" in str(place) and not str(place).startswith("file://")
 
 
 def local(place: str | Path) -> Path:
     """The folder that a path or a file:// URL means. InputError for any other URL."""
     if is_url(place):
-        raise InputError(f"'{place}' is no folder on this machine; give one.")
+        raise InputError(f"'{place}' is not a folder on this machine; give one.")
     return Path(str(place).removeprefix("file://"))
 
 
@@ -45,27 +45,27 @@ class Remote:
         return self.url
 
     def versions(self, name: str) -> list[int]:
-        """The versions of the model `name` that are there whole, in rising order."""
+        """The complete versions of the model `name`, in rising order."""
         from serving.savedmodel.export import version_number
 
-        with self._said_plainly():
+        with self._errors_reported():
             found = self._files.glob(f"{self._root}/{name}/*/{SAVED_MODEL}")
         names = [PurePosixPath(path).parent.name for path in found]
         return sorted(number for name in names if (number := version_number(name)) is not None)
 
     def upload(self, folder: Path, name: str, version: int) -> str:
-        """Bring the model `name`, version `version`, and the files beside it, from the local `folder`.
+        """Upload the model `name`, version `version`, and the files beside it, from the local `folder`.
 
-        A store has no rename: everything goes under a name that is no version first, and is then copied inside the
-        store, `saved_model.pb` last. A server that looks in between finds no model, or one without its main file,
-        which it refuses and tries again; it never takes half a model for a whole one. Files beside the model that
+        A store has no rename: everything is uploaded under a name that is not a version, and then copied inside the
+        store, `saved_model.pb` last. A server that polls in between finds no model, or one without its main file,
+        which it refuses and tries again; it never loads half a model. Files beside the model that
         exist are left alone. Returns the version's URL.
         """
         source, final = folder / name / str(version), f"{self._root}/{name}/{version}"
         staging = f"{self._root}/{name}/.{version}.uploading"
         files = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
         files.sort(key=lambda file: file == SAVED_MODEL)
-        with self._said_plainly():
+        with self._errors_reported():
             try:
                 for file in files:
                     self._put(source / file, f"{staging}/{file}")
@@ -82,9 +82,9 @@ class Remote:
 
     @contextmanager
     def downloaded(self):
-        """A local copy of everything, for as long as the context lasts."""
+        """Download everything to a local folder that exists while the context lasts."""
         with TemporaryDirectory() as folder:
-            with self._said_plainly():
+            with self._errors_reported():
                 if not self._files.exists(self._root):
                     raise InputError(f"There is nothing at '{self.url}'.")
                 self._files.get(f"{self._root}/", f"{folder}/", recursive=True)
@@ -95,12 +95,12 @@ class Remote:
         self._files.put_file(str(source), target)
 
     @contextmanager
-    def _said_plainly(self):
-        """What the store refuses is the user's to mend: a wrong bucket, no right to write."""
+    def _errors_reported(self):
+        """Raise what the store reports (a wrong bucket, no right to write) as InputError: the user can correct it."""
         try:
             yield
         except InputError:
             raise
-        except Exception as error:  # every store's library has errors of its own
+        except Exception as error:  # every store's library raises its own errors
             first = first_line(error)
             raise InputError(f"'{self.url}' cannot be read or written ({first}).") from error

@@ -1,4 +1,4 @@
-"""An exported model on disk and in memory: where it lies, what it takes, and how it runs."""
+"""An exported model on disk and in memory: its location, its signatures, and how it runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,7 @@ import numpy as np
 from morph.errors import InputError, first_line
 from serving.protocol.messages import from_tensor
 from serving.savedmodel.c_api import SavedModel, Tensor, dtype_of
-from serving.savedmodel.configurations import TEMPLATES
-from serving.savedmodel.export import WARMUP, version_folders, version_number, versions
+from serving.savedmodel.export import TEMPLATES, WARMUP, version_folders, version_number, versions
 from serving.savedmodel.remote import local
 
 NO_MODEL = "export one with `morph export MODEL --to DIR`."
@@ -50,14 +49,14 @@ def locate(folder: str | Path, name: str = "morph") -> Location:
 
 
 def configuration_file(folder: Path, name: str) -> Path:
-    """A server's configuration, such as `batching_parameters.txt`, in the folder that holds the models' folders; the
-    one that comes with morph where there is none."""
+    """A server's configuration, such as `batching_parameters.txt`, in the folder that holds the models' folders;
+    morph's own where there is none."""
     own = folder / name
     return own if own.is_file() else TEMPLATES / name
 
 
 class StatusError(Exception):
-    """A request that cannot be answered: gRPC's name for the reason, and one sentence."""
+    """A request that cannot be answered: gRPC's status code, and one sentence."""
 
     def __init__(self, status: str, sentence: str):
         super().__init__(sentence)
@@ -66,7 +65,7 @@ class StatusError(Exception):
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What one input of a signature must be. `shape` has None where any length will do."""
+    """The type and shape of one input of a signature; `shape` has None where any length is accepted."""
 
     dtype: np.dtype
     shape: tuple[int | None, ...]
@@ -92,8 +91,11 @@ class Signature:
 
     Attributes
     ----------
-    name : as requests ask for it; definition : TensorFlow's SignatureDef.
-    inputs : name -> `TensorSpec`; outputs : names; max_rows : the most galaxies in one request.
+    name : as requests ask for it.
+    definition : TensorFlow's SignatureDef.
+    inputs : name -> `TensorSpec`.
+    outputs : names.
+    max_rows : the most galaxies in one request.
     """
 
     def __init__(self, name: str, definition, model: SavedModel, max_rows: int):
@@ -111,9 +113,9 @@ class Signature:
         )
 
     def read(self, tensors) -> dict[str, np.ndarray]:
-        """The arrays of a request's inputs, TensorProtos by name. Refused unless they are what this signature takes.
+        """Read the arrays of a request's inputs, TensorProtos by name; StatusError unless this signature takes them.
 
-        Shapes are judged before anything is unpacked: a few bytes may claim to be a terabyte.
+        Shapes are checked before anything is unpacked: a few bytes may claim to be a terabyte.
         """
         self._check_names(tensors)
         self._check({key: _kind(tensors[key]) for key in self.inputs})
@@ -126,7 +128,7 @@ class Signature:
         return arrays
 
     def check(self, inputs: Mapping[str, np.ndarray]) -> int:
-        """The number of rows of a request's arrays. Refused unless they are what this signature takes."""
+        """Return the number of rows of a request's arrays; StatusError unless this signature takes them."""
         self._check_names(inputs)
         return self._check({key: (array.dtype, array.shape) for key, array in inputs.items()})
 
@@ -160,7 +162,7 @@ class Signature:
         return shape[0]
 
     def wanted(self, output_filter: Sequence[str]) -> tuple[str, ...]:
-        """The outputs that a request asks for: all if it names none. Refused where there is no such output."""
+        """The outputs that a request asks for, all if it names none; StatusError where there is no such output."""
         for name in output_filter:
             if name not in self.outputs:
                 raise StatusError(
@@ -174,18 +176,18 @@ class Signature:
         return tuple(output_filter) or self.outputs
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The model's answer to arrays of n rows each."""
+        """Run the model on arrays of n rows each."""
         return self.run_together([inputs])
 
     def run_together(self, parts: Sequence[Mapping[str, np.ndarray]], padding: int = 0) -> dict[str, np.ndarray]:
-        """The model's answer to the rows of several requests, one after the other, and some rows of padding.
+        """Run the model on the rows of several requests, one after the other, and some rows of padding.
 
         The pixels are copied once, from the request into the tensor that the network reads.
         """
         tensors = []
         for key, spec in self.inputs.items():
             arrays = [part[key] for part in parts]
-            # Any galaxy does for padding; a copy of one is sure to be a valid input.
+            # A copy of a galaxy is a valid input.
             arrays += [np.repeat(arrays[-1][-1:], padding, axis=0)] if padding else []
             if spec.dtype.kind == "O":
                 tensors.append(Tensor.of(np.concatenate(arrays)))
@@ -196,7 +198,7 @@ class Signature:
         return dict(zip(self.outputs, self._function(tensors), strict=True))
 
     def covers(self, other: "Signature") -> bool:
-        """Whether whoever calls `other` can call this one instead."""
+        """Whether a request for `other` can be sent to this one instead."""
         mine, theirs = self.definition.outputs, other.definition.outputs
         return self.inputs == other.inputs and all(
             name in mine and mine[name].dtype == theirs[name].dtype for name in other.outputs
@@ -204,8 +206,7 @@ class Signature:
 
 
 class Initialization(Signature):
-    """What is among the signatures because it sets a model up: it takes nothing and answers nothing, and whoever asks
-    for it is told so in TensorFlow's words."""
+    """A signature that initialises a model: it has no input and no output. A request gets TensorFlow's error."""
 
     def __init__(self, name: str, definition):
         self.name, self.definition, self.max_rows = name, definition, 0
@@ -231,7 +232,7 @@ def _listed(names) -> str:
 
 
 def _kind(proto) -> tuple[np.dtype, tuple[int, ...]]:
-    """What a tensor message says that it is."""
+    """The dtype and shape that a tensor message declares."""
     try:
         dtype = dtype_of(proto.dtype)
     except KeyError:
@@ -258,7 +259,9 @@ class Servable:
 
     Attributes
     ----------
-    version : its number; signatures : name -> `Signature`; initializations : those that only set it up.
+    version : its number.
+    signatures : name -> `Signature`.
+    initializations : name -> `Initialization`.
 
     `threads` compute within one operation, as `SavedModel` has it. Raises InputError when the folder's model is
     damaged.
@@ -273,7 +276,7 @@ class Servable:
         try:
             saved = saved_model_pb2.SavedModel.FromString((location.folder / "saved_model.pb").read_bytes())
             self._model = SavedModel(location.folder, threads=threads)
-            #: Everything that the model says of its signatures, that of its initialization among them.
+            #: The SignatureDefs of all signatures, initialization included.
             self.definitions = dict(saved.meta_graphs[0].signature_def)
             self.signatures = {
                 name: Signature(name, definition, self._model, max_rows)
@@ -292,14 +295,14 @@ class Servable:
             ) from None
 
     def close(self) -> None:
-        """Give its memory back. It must not be run any more."""
+        """Free its memory. It must not be run any more."""
         self._model.close()
 
     def warm_up(self) -> None:
-        """Answer the requests that were exported with the model, so that no user pays for the first pass."""
+        """Answer the requests that were exported with the model, so that no user waits for the first, slow pass."""
         for request in self._warmup_requests():
             signature = self.signatures[request.model_spec.signature_name]
-            # A batch larger than the server allows will never come.
+            # The server accepts no batch larger than that.
             if all(tensor.tensor_shape.dim[0].size <= signature.max_rows for tensor in request.inputs.values()):
                 signature.run(signature.read(request.inputs))
 

@@ -60,7 +60,7 @@ class LocalModel:
 
     Its version is the beginning of its file's SHA-256: the same weights have the same version whatever they are
     called, and a retrained model at the same path has another. `engine` is what computes (`serving.openvino.engine`);
-    all give the same answers, within `serving.openvino.parity.LIMITS`, and the description says which one it was.
+    all give the same answers, within `serving.openvino.conversion.LIMITS`, and the description says which one it was.
     """
 
     name: str

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from morph.errors import InputError, first_line
-from serving.protocol import protos
+from serving.protocol.configuration import read_configuration
 from serving.savedmodel.servable import Location, StatusError
 
 
@@ -138,7 +138,7 @@ class Tls:
 
         InputError where something is missing, is not PEM, does not belong together, or has expired.
         """
-        config = protos.read(file, "SSLConfig")
+        config = read_configuration(file, "SSLConfig")
         tls = cls(
             config.server_key.encode(), config.server_cert.encode(), config.custom_ca.encode(), config.client_verify
         )

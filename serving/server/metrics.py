@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from serving.protocol import protos
+from serving.protocol.configuration import read_configuration
 from serving.server.models import Models, RequestRecord
 
 #: Where TensorFlow Serving has its metrics unless monitoring.config sets another path.
@@ -142,5 +142,5 @@ def _gauge(name: str, labels: tuple[str, ...]) -> GaugeMetricFamily:
 def page_path(file: str | Path) -> str | None:
     """The path of the metrics in a file of TensorFlow Serving's format (MonitoringConfig); None where it disables
     them. InputError where the file cannot be read."""
-    config = protos.read(file, "MonitoringConfig").prometheus_config
+    config = read_configuration(file, "MonitoringConfig").prometheus_config
     return (config.path or PATH) if config.enable else None

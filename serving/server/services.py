@@ -21,9 +21,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.protocol.messages import PredictRequest
+from serving.protocol.messages import PredictRequest, predict_response
 from serving.savedmodel.servable import Signature, StatusError
-from serving.server import predict_response
 from serving.server.batcher import Threads
 from serving.server.configuration import models_of
 from serving.server.models import FULL, Models, Spec, Version
@@ -151,9 +150,9 @@ class PredictionService:
                 version, names, part = await self._models.predict(asked, inputs.read, wanted, deadline)
         except StatusError as refusal:
             await context.abort(grpc.StatusCode[refusal.status], _cut(refusal.sentence))
-        return predict_response.write(
-            version.name, version.number, asked.spec.signature, names, part, self._as_content
-        )
+        outputs = part.cut(names)
+        response = predict_response(version.name, version.number, asked.spec.signature, outputs, self._as_content)
+        return response.SerializeToString()
 
     async def _receive(self, context):
         """The request, unless so much waits already that it would be refused anyway."""

@@ -92,7 +92,7 @@ def test_votes_set_later_do_not_erase_earlier_ones():
     assert row[VOTE_COLUMNS.index("bar_no")] == 4
 
 
-def test_chain_multiplies_down_the_tree():
+def test_tree_probabilities_multiply_down_the_tree():
     """A galaxy that 60 of 100 volunteers find featured, three quarters of those face on, 0.8 of those spiral."""
     fractions = np.concatenate([np.full(len(question.answers), 1 / len(question.answers)) for question in TREE])
 

@@ -49,7 +49,7 @@ def learn_reference(
         return count
     if sum(len(galaxies) for galaxies in hosts.values()) < FEWEST_NORMAL:
         hosts = {}
-        if not classifier.anomaly.learned:
+        if not classifier.anomaly.fitted:
             hosts = {kind: galaxies.select(np.arange(len(galaxies)) % 2 == 0) for kind, galaxies in normal.items()}
             normal = {kind: galaxies.select(np.arange(len(galaxies)) % 2 == 1) for kind, galaxies in normal.items()}
     # A few galaxies of a second kind would only be noise; it takes the reference of the first.
@@ -83,7 +83,7 @@ def learn_band_sets(
         if sum(_has_bands(galaxies, bands).sum() for galaxies in hosts) >= FEWEST_NORMAL:
             parts = [each[bands] for each in features_by_bands if bands in each]
             examples, anomalous, kinds = (np.concatenate(part) for part in zip(*parts, strict=True))
-            classifier.anomaly.learn(examples, anomalous, kinds, bands)
+            classifier.anomaly.fit(examples, anomalous, kinds, bands)
         held_out = [galaxies.select(_has_bands(galaxies, bands)) for galaxies in normal]
         features = {
             galaxies.kind: classifier.anomaly_features(_only(galaxies.images, bands))

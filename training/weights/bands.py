@@ -1,9 +1,9 @@
-"""The shipped weights' anomaly score, taught what galaxies look like in fewer bands.
+"""The anomaly score of the shipped weights, fitted to galaxies in fewer than three bands.
 
 `python -m training.weights.bands DATA`, where DATA is the folder of the recipe's datasets (see
-`training.weights.recipe`), puts it into the weights that ship, which were trained before the score knew of bands. What
-they say of galaxies in three bands stays as it is, to the bit, and so does the network. What `pretrain` and `finetune`
-make has learned it already.
+`training.weights.recipe`), stores it in the shipped weights, which were trained before the score had sets of bands.
+All other weights, and the answers for galaxies in three bands, stay the same to the bit. Models of `pretrain` and
+`finetune` are fitted already.
 """
 
 import json
@@ -19,20 +19,21 @@ from morph.model.store import RECORD
 from morph.registry import SHIPPED
 from training.weights.recipe import SIMULATED
 
-#: More galaxies like those of the recipe's simulated sets, by other seeds: the network has seen none. With the sets'
-#: validation splits, so many settle a rate of 1 % to 0.2 points.
+#: More galaxies like those of the recipe's simulated sets, from other random seeds: the network was trained on none of
+#: them. With the sets' validation splits, they determine a rate of 1 % to 0.2 points.
 HELD_OUT = {
     "held-out-sdss": (1000, "--survey sdss --mix balanced --seed 12"),
     "held-out-des": (1000, "--survey des --mix survey --seed 22"),
 }
 
 
-def teach_bands(classifier, hosts: list[Galaxies], held_out: list[Galaxies]) -> None:
-    """Teach the score every set of fewer than three bands, of galaxies given as flux in all three.
+def fit_bands(classifier, hosts: list[Galaxies], held_out: list[Galaxies]) -> None:
+    """Fit the score to every set of fewer than three bands, with galaxies given as flux in all three.
 
     Parameters
     ----------
-    hosts : galaxies that the network was trained on, to plant anomalies on.
+    classifier : the model, changed in place.
+    hosts : galaxies that the network was trained on, to inject anomalies into.
     held_out : galaxies that it was not trained on, to set the p-value on.
     """
     from morph.model.anomaly import ALL_BANDS
@@ -44,7 +45,7 @@ def teach_bands(classifier, hosts: list[Galaxies], held_out: list[Galaxies]) -> 
 
 
 def check_the_rest(before, after) -> None:
-    """InputError if two models differ in any weight but the anomaly score's."""
+    """Raise InputError if two models differ in any weight but the anomaly score's."""
     for old, new in zip(_but_the_score(before), _but_the_score(after), strict=True):
         if not np.array_equal(np.asarray(old), np.asarray(new), equal_nan=True):
             raise InputError(f"The weights '{old.path}' changed, and only those of the anomaly score should.")
@@ -58,7 +59,7 @@ def _but_the_score(classifier) -> list:
 @click.command()
 @click.argument("work", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def command(work: Path) -> None:
-    """Teach the weights that ship sets of bands, by the recipe's simulated datasets in the folder WORK."""
+    """Fit the shipped weights' anomaly score to sets of bands, with the simulated datasets in the folder WORK."""
     from morph.model.store import load_model
     from training.weights.card import digest
     from training.weights.recipe import run_verbs
@@ -71,7 +72,7 @@ def command(work: Path) -> None:
     classifier = load_model(SHIPPED)
     parts = [Galaxies.open(work / name).split() for name in SIMULATED]
     held_out = [part["validation"] for part in parts] + [Galaxies.open(work / name) for name in HELD_OUT]
-    teach_bands(classifier, [part["train"] for part in parts], held_out)
+    fit_bands(classifier, [part["train"] for part in parts], held_out)
     check_the_rest(load_model(SHIPPED), classifier)
     record = json.loads(RECORD.read_text())
     # The record stands beside the weights.

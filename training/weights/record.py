@@ -1,7 +1,7 @@
-"""The record of the galaxies that weights were trained on, for those that were trained before models kept one.
+"""The record of the galaxies that the shipped weights were trained on, which were trained before models held one.
 
 `python -m training.weights.record DATA`, where DATA is the folder of the recipe's datasets (see
-`training.weights.recipe`), writes it beside the weights that ship.
+`training.weights.recipe`), writes it beside the weights.
 """
 
 import json
@@ -15,7 +15,7 @@ from morph.votes import RAW
 
 
 def record(weights: Path, work: Path) -> dict[str, str]:
-    """What `morph.model.store` reads: the weights' digest, the kind of votes they were trained on, and the galaxies.
+    """Make the record that `morph.model.store` reads: the digest of the weights, the kind of votes, and the galaxies.
 
     Parameters
     ----------

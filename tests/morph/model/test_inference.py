@@ -82,7 +82,7 @@ def test_the_votes_inferred_are_spread_as_the_draws_are(classifier, given):
     [
         ({}, "Nothing is given"),
         ({"colour": np.zeros(3)}, "'colour' is not a modality"),
-        ({"radius": np.ones(3), "redshift": np.ones(2)}, "give all of the same galaxies"),
+        ({"radius": np.ones(3), "redshift": np.ones(2)}, "give the same galaxies to each"),
     ],
 )
 def test_what_cannot_be_inferred_from(classifier, wrong, says):

@@ -170,7 +170,7 @@ def test_serving_a_folder_without_a_model_is_one_sentence(morph, tmp_path, kind)
 @pytest.mark.parametrize("verb", [("serve",), ("deploy", "write")])
 def test_only_what_is_on_this_machine_is_served_and_written_to(morph, verb):
     status, _, errors = morph(*verb, "s3://bucket/models")
-    assert (status, errors) == (2, "morph: 's3://bucket/models' is no folder on this machine; give one.\n")
+    assert (status, errors) == (2, "morph: 's3://bucket/models' is not a folder on this machine; give one.\n")
 
 
 def serve(model_dir: Path, *options: str, path: Path | None = None) -> tuple[subprocess.Popen, str]:

@@ -11,9 +11,9 @@ import pytest
 
 from morph.errors import InputError
 from morph.registry import SHIPPED
-from serving.openvino import cache, engine
+from serving.openvino import engine
+from serving.openvino.conversion import LIMITS, Parity
 from serving.openvino.model import CHUNK, FastModel
-from serving.openvino.parity import LIMITS, Parity
 from serving.protocol import OUTPUTS
 from serving.scoring.backends import LocalModel
 
@@ -22,7 +22,7 @@ from serving.scoring.backends import LocalModel
 def home(tmp_path_factory):
     """A user's cache with the conversion of the weights that ship."""
     folder = tmp_path_factory.mktemp("home")
-    cache.converted(SHIPPED, folder / "morph" / "openvino")
+    engine.converted(SHIPPED, folder / "morph" / "openvino")
     return folder
 
 
@@ -34,7 +34,7 @@ def at_home(home, monkeypatch):
 
 @pytest.fixture(scope="module")
 def fast(home):
-    with FastModel(cache.converted(SHIPPED, home / "morph" / "openvino"), threads=2) as model:
+    with FastModel(engine.converted(SHIPPED, home / "morph" / "openvino"), threads=2) as model:
         yield model
 
 
@@ -98,28 +98,28 @@ with FastModel(Path(sys.argv[1]), threads=2) as model:
 
 
 def test_threads_that_begin_at_once_do_not_wait_for_each_other(home):
-    folder = cache.converted(SHIPPED, home / "morph" / "openvino")
+    folder = engine.converted(SHIPPED, home / "morph" / "openvino")
     done = subprocess.run([sys.executable, "-c", AT_ONCE, folder], capture_output=True, text=True)
     assert done.stdout == "2\n", done.stderr
 
 
 def test_a_conversion_is_made_once(home, monkeypatch):
-    monkeypatch.setattr(cache, "convert", None)
+    monkeypatch.setattr(engine, "convert", None)
     folder = home / "morph" / "openvino"
-    assert cache.converted(SHIPPED, folder).parent == folder
+    assert engine.converted(SHIPPED, folder).parent == folder
 
 
 def test_whatever_changes_the_answers_changes_the_name(tmp_path, monkeypatch):
     weights = tmp_path / "model.keras"
     weights.write_bytes(b"weights")
-    names = {cache._key(weights)}
+    names = {engine._key(weights)}
     monkeypatch.setattr("openvino.__version__", "2030.1")
-    names.add(cache._key(weights))
+    names.add(engine._key(weights))
     weights.write_bytes(b"other weights")
-    names.add(cache._key(weights))
+    names.add(engine._key(weights))
     assert len(names) == 3
     # The same weights under another name are the same.
-    assert cache._key(shutil.copy(weights, tmp_path / "copy.keras")) in names
+    assert engine._key(shutil.copy(weights, tmp_path / "copy.keras")) in names
 
 
 def test_a_stopped_conversion_leaves_nothing(tmp_path, monkeypatch):
@@ -127,25 +127,25 @@ def test_a_stopped_conversion_leaves_nothing(tmp_path, monkeypatch):
         (folder / "way-in.xml").write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache, "convert", stopped)
+    monkeypatch.setattr(engine, "convert", stopped)
     with pytest.raises(KeyboardInterrupt):
-        cache.converted(SHIPPED, tmp_path / "openvino")
+        engine.converted(SHIPPED, tmp_path / "openvino")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_cache_that_cannot_be_written_to_is_done_without(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    monkeypatch.setattr(cache, "_make", lambda _, folder: (folder / "part").touch())
-    folder = cache.converted(SHIPPED, tmp_path / "file" / "openvino")
+    monkeypatch.setattr(engine, "_make", lambda _, folder: (folder / "part").touch())
+    folder = engine.converted(SHIPPED, tmp_path / "file" / "openvino")
     assert (folder / "part").is_file()
     assert tmp_path not in folder.parents
 
 
 def test_old_conversions_make_room(tmp_path):
-    for index in range(cache.KEPT + 3):
+    for index in range(engine.KEPT + 3):
         (tmp_path / f"{index}").mkdir()
-    cache._tidy(tmp_path / f"{index}")
-    assert len(list(tmp_path.iterdir())) == cache.KEPT
+    engine._tidy(tmp_path / f"{index}")
+    assert len(list(tmp_path.iterdir())) == engine.KEPT
     assert (tmp_path / f"{index}").is_dir()
 
 
@@ -170,7 +170,7 @@ def test_keras_answers_where_openvino_cannot(at_home, monkeypatch):
     def broken(path):
         raise RuntimeError("no such operation\nand more")
 
-    monkeypatch.setattr(cache, "converted", broken)
+    monkeypatch.setattr(engine, "converted", broken)
     with pytest.warns(UserWarning, match="no such operation"), engine.opened(SHIPPED) as model:
         assert model is None
     with pytest.raises(InputError, match="use the engine keras"), engine.opened(SHIPPED, "openvino"):

@@ -89,5 +89,5 @@ def test_a_file_url_is_a_local_folder(tmp_path):
     assert not is_url(f"file://{tmp_path}")
     assert local(f"file://{tmp_path}") == tmp_path
     assert is_url("s3://bucket")
-    with pytest.raises(InputError, match="'s3://bucket' is no folder on this machine"):
+    with pytest.raises(InputError, match="'s3://bucket' is not a folder on this machine"):
         local("s3://bucket")

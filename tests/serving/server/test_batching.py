@@ -8,7 +8,7 @@ import pytest
 
 from morph.errors import InputError
 from serving.protocol.configuration import BatchingParameters
-from serving.savedmodel.configurations import TEMPLATES
+from serving.savedmodel.export import TEMPLATES
 from serving.server.batcher import Batcher, DeadlineExceeded, QueueFull, Threads
 
 

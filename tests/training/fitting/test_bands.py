@@ -13,7 +13,7 @@ from morph.registry import SHIPPED
 from morph.votes import empty_votes
 from training.fitting.anomaly_reference import learn_reference
 from training.fitting.injected import KINDS, inject, kinds_for
-from training.weights.bands import check_the_rest, teach_bands
+from training.weights.bands import check_the_rest, fit_bands
 
 RED = 1
 
@@ -113,7 +113,7 @@ def test_an_older_model_learns_bands_and_is_the_same_in_all_else(fitted, sets):
         value, axis = keras.ops.convert_to_numpy(weight), 1 if weight is old.anomaly.joint else 0
         weight.assign(np.stack([value.take(ALL_BANDS, axis)] * BAND_SETS, axis))
     new = copy_of(old)
-    teach_bands(new, sets[:1], sets[1:])
+    fit_bands(new, sets[:1], sets[1:])
     check_the_rest(old, new)
     red = only(draw(60, seed=3), RED)
     assert np.mean(p_values(old, red) < 0.05) > 0.9

@@ -1,17 +1,19 @@
-"""A model's parts for OpenVINO, made from its Keras layers."""
+"""Conversion of a model to OpenVINO: its parts, made from the Keras layers, and how far the answers may differ."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-#: The parts in the order in which a galaxy goes through them; `serving.openvino.model` says in which precision each
-#: computes.
+import numpy as np
+
+#: The parts in the order of computation; `serving.openvino.model` sets the precision of each.
 PARTS = ("preprocessing", "network", "answers", "decoder", "anomaly")
 ABOUT = "about.json"
 
 
 def convert(classifier, folder: Path) -> None:
-    """Write every part of a `Classifier` into `folder` as OpenVINO reads it, and what the model says of itself."""
+    """Write every part of a `Classifier` into `folder` as OpenVINO reads it, and the model's description."""
     import openvino
     import tensorflow as tf
 
@@ -115,3 +117,50 @@ def _without_upsampling(decoder):
         else:
             x = layer(x)
     return keras.Model(given, x)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The largest differences between two sets of answers for the same galaxies.
+
+    Attributes
+    ----------
+    probability : between probabilities, down the tree or not.
+    embedding : between coordinates of the embedding, which scatter by about one half.
+    error : between reconstruction errors, relative to the larger.
+    flags : share of galaxies that only one of them flags as anomalies.
+    """
+
+    probability: float
+    embedding: float
+    error: float
+    flags: float
+
+    @classmethod
+    def of(cls, answers: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> "Parity":
+        """Compare two sets of answers (as `Classifier.from_flux` names them)."""
+
+        def largest(name: str) -> float:
+            return float(np.max(np.abs(answers[name] - others[name])))
+
+        errors = answers["reconstruction_error"], others["reconstruction_error"]
+        return cls(
+            probability=max(largest("probabilities"), largest("tree_probabilities")),
+            embedding=largest("embedding"),
+            error=float(np.max(np.abs(errors[0] - errors[1]) / np.maximum(np.maximum(*errors), 1e-6))),
+            flags=float(np.mean(answers["anomaly"] != others["anomaly"])),
+        )
+
+    def within(self, limits: "Parity") -> bool:
+        """Whether no difference is larger than `limits`, and none is NaN."""
+        return all(value <= limit for value, limit in zip(astuple(self), astuple(limits), strict=True))
+
+    def __str__(self) -> str:
+        return (
+            f"probabilities differ by at most {self.probability:.4f}, embeddings by {self.embedding:.3f}, "
+            f"reconstruction errors by {100 * self.error:.1f} %, {100 * self.flags:.2f} % of the flags differ"
+        )
+
+
+#: How far the fast path's answers may be from TensorFlow's.
+LIMITS = Parity(probability=0.01, embedding=0.05, error=0.1, flags=0.001)
