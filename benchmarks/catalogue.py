@@ -2,11 +2,11 @@
 
     python benchmarks/catalogue.py [MODEL] [--tiles N]
 
-CPU time a galaxy of everything that is written in every run (score files with pictures of the strangest, the friendly
-table, the report's sums), as a share of reading, cutting and answering in the same process; what is drawn once a run;
-then HATS and FITS. MODEL is named as everywhere [models:/morph@sdss]. Rows are invented; the tile is simulated, with
-as many galaxies as lie on so much sky of the Dark Energy Survey. The last line is the verdict. Ends by itself in about
-three minutes.
+CPU time a galaxy of everything that is written in every run (score files with thumbnails, the value-added table, the
+report's aggregate), as a share of reading, cutting and answering in the same process; the report's figures, once a
+run; then HATS and FITS. MODEL is named as everywhere [models:/morph@sdss]. Rows are invented; the tile is simulated,
+with as many galaxies as lie on so much sky of the Dark Energy Survey. The last line is the verdict. Ends by itself in
+about three minutes.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from morph.stamps.signal_to_noise import signal_to_noise
 from serving.scores.fits_table import write_fits
 from serving.scores.hats import write_hats
 from serving.scores.publish import publish
-from serving.scores.schema import Scores, masked_part, write_scores
+from serving.scores.schema import TileScores, write_scores
 from serving.scores.score_files import ScoreFiles
-from serving.scores.thumbnails import MostAnomalous
+from serving.scoring.measurements import Thumbnails, masked_part
 from tests.serving.scores.invented import ABOUT, DESCRIPTION, invented_scores, summary_of
 
 #: Galaxies of a tile of the Dark Energy Survey of which 27 million were classified, and its side in degrees.
@@ -56,9 +56,9 @@ def answering(name: str) -> float:
     from serving.scoring.backends import LocalModel
 
     stamps = np.random.default_rng(0).normal(0.02, 0.02, (512, 64, 64, 3)).astype("float32")
-    with LocalModel(name).open() as answerer:
-        answerer.answer(stamps)
-        return min(cpu(lambda: answerer.answer(stamps)) for _ in range(ROUNDS)) / len(stamps)
+    with LocalModel(name).open() as backend:
+        backend.answer(stamps)
+        return min(cpu(lambda: backend.answer(stamps)) for _ in range(ROUNDS)) / len(stamps)
 
 
 def cutting(folder: Path) -> float:
@@ -81,30 +81,31 @@ def cutting(folder: Path) -> float:
     return min(cpu(cut) for _ in range(ROUNDS)) / cut()
 
 
-def tile(number: int, stamps: np.ndarray) -> tuple[str, Scores]:
+def tile(number: int, stamps: np.ndarray) -> tuple[str, TileScores]:
     random = np.random.default_rng(number)
     ra, dec = (SIDE * (place + random.random(GALAXIES)) for place in (number % 8, number // 8))
     return f"DES{number:04d}-0000", invented_scores(f"T{number}", ra, dec, stamps)
 
 
 def keeping(folder: Path, tiles: int) -> float:
-    """CPU seconds a galaxy of all that is done while a tile is scored: pictures, what its pixels say, its file."""
+    """CPU seconds a galaxy of all that is done while a tile is scored: thumbnails, measurements, its file."""
     stamps, radius = np.random.default_rng(0).random((256, 64, 64, 3), "float32"), np.full(256, 4.0)
     folder.mkdir()
     spent = []
     for number in range(tiles):
         name, scores = tile(number, stamps[:4])
-        told = {key: scores.outputs[key] for key in ("anomaly_score", "reconstruction_error")}
+        outputs = {key: scores.outputs[key] for key in ("anomaly_score", "reconstruction_error")}
 
-        def work(name=name, scores=scores, told=told) -> None:
-            strangest = MostAnomalous()
+        def work(name=name, scores=scores, outputs=outputs) -> None:
+            thumbnails = Thumbnails()
             for start in range(0, GALAXIES, len(stamps)):
-                piece = slice(start, start + len(stamps))
-                count = len(scores.flags[piece])
-                strangest.add(stamps[:count], scores.flags[piece], {key: each[piece] for key, each in told.items()})
+                rows = np.arange(start, min(start + len(stamps), GALAXIES))
+                count = len(rows)
+                some = {key: each[rows] for key, each in outputs.items()}
+                thumbnails.add(rows, stamps[:count], scores.flags[rows], some)
                 masked_part(stamps[:count])
                 signal_to_noise(stamps[:count], radius[:count])
-            strangest.column()
+            thumbnails.files()
             write_scores(folder / f"{name}.parquet", name, scores, DESCRIPTION, {**ABOUT, "tile": name})
 
         spent.append(cpu(work))
@@ -112,7 +113,7 @@ def keeping(folder: Path, tiles: int) -> float:
 
 
 def publishing(folder: Path, few: Path) -> tuple[float, float]:
-    """CPU seconds a galaxy, and once a run, of the friendly table and the report: from folders of two sizes."""
+    """CPU seconds a galaxy, and once a run, of the value-added table and the report: from folders of two sizes."""
     spent = []
     for out in (few, folder):
         publish(summary_of(out), out)
@@ -164,7 +165,7 @@ def main() -> None:
         print(f"reading and cutting:       {1e6 * cut:8.1f} us of CPU a galaxy")
         print(f"the model answers:         {1e6 * answered:8.1f}")
         print(f"score files, pictures:     {1e6 * kept:8.1f}")
-        print(f"friendly table, sums:      {1e6 * made:8.1f}   and {once:.1f} s once a run, for the report's figures")
+        print(f"value-added table, sums:   {1e6 * made:8.1f}   and {once:.1f} s once a run, for the report's figures")
         flat = True
         for work in ("HATS", "FITS"):
             (_, small), (spent, large) = apart(work, few), apart(work, many)

@@ -37,9 +37,9 @@ from morph.stamps.measurements import COLUMNS
 from morph.stamps.stamp_stream import StampBatch, stream_stamps
 from morph.tiles.strip_reader import Strip
 from morph.tiles.tile import Tile
-from serving.scoring import pipeline
+from serving.scoring import measurements, pipeline
 from serving.scoring.backends import LocalModel, ModelRef
-from serving.scoring.light import Light
+from serving.scoring.measurements import Photometry
 from serving.scoring.run import score
 
 #: The marks: wall time over what cannot be done without, the catalogue's part of it, the time with measures over that
@@ -57,7 +57,7 @@ Verdict = tuple[bool, str]
 
 
 class Watch:
-    """The times at which tiles were finished, as `score` tells them."""
+    """The times at which tiles were finished, as `score` reports them."""
 
     def __init__(self, then: Callable[[], None] = lambda: None):
         self.begun, self.tiles = 0.0, []
@@ -84,7 +84,7 @@ def whole(made: SimulatedTile, source: ModelRef, repeats: int, out: Path) -> Ver
     """Reading, the model's passes and the whole job, in turns."""
     cores = len(os.sched_getaffinity(0))
     galaxies = read_catalog(made.catalogue, "des")
-    ratios, parts, told = [], [], []
+    ratios, parts, lines = [], [], []
     with source.open() as answerer, Tile.open(list(made.paths)) as tile:
         x, y = tile.wcs.wcs_world2pix(galaxies["ra"], galaxies["dec"], 0)
         radius = np.asarray(galaxies["radius"]) / tile.pixel_scale
@@ -102,11 +102,11 @@ def whole(made: SimulatedTile, source: ModelRef, repeats: int, out: Path) -> Ver
                 cpu = time.process_time() - begun
             ratios.append(watch.seconds * cores / (reading + passes))
             parts.append(writing[0] / watch.seconds)
-            told.append(f"{watch.seconds:.1f} s for {reading:.1f} + {passes:.1f} CPU s (all: {cpu:.1f})")
+            lines.append(f"{watch.seconds:.1f} s for {reading:.1f} + {passes:.1f} CPU s (all: {cpu:.1f})")
     ratio, part = float(np.median(ratios)), float(np.median(parts))
     return ratio <= WHOLE and part <= WRITING, (
         f"{len(prepared)} galaxies, {cores} cores: {ratio:.2f} of reading and passes (at most {WHOLE}); writing "
-        f"{100 * part:.1f} % (at most {100 * WRITING:.0f} %); {'; '.join(told)}"
+        f"{100 * part:.1f} % (at most {100 * WRITING:.0f} %); {'; '.join(lines)}"
     )
 
 
@@ -205,13 +205,13 @@ def _scored(made: SimulatedTile, source: ModelRef, out: Path) -> None:
         sys.exit(summary.failed[0].reason)
 
 
-class _Dark(Light):
-    """Measures nothing."""
+class _NoPhotometry(Photometry):
+    """Measurements nothing."""
 
-    def look(self, strip: Strip) -> None:
+    def observe(self, strip: Strip) -> None:
         pass
 
-    def note(self, cut: StampBatch, signal: np.ndarray) -> np.ndarray:
+    def add(self, cut: StampBatch, signal: np.ndarray) -> np.ndarray:
         return np.zeros(len(cut.rows), dtype="int32")
 
     def flags(self, signal: np.ndarray, radius: np.ndarray, flags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -223,11 +223,11 @@ class _Dark(Light):
 
 @contextmanager
 def _nothing_measured() -> Iterator[None]:
-    light, pipeline.Light = pipeline.Light, _Dark
+    photometry, measurements.Photometry = measurements.Photometry, _NoPhotometry
     try:
         yield
     finally:
-        pipeline.Light = light
+        measurements.Photometry = photometry
 
 
 @contextmanager

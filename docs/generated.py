@@ -13,7 +13,7 @@ from morph.dataset import _schema as galaxies_schema
 from morph.model.store import load_model
 from morph.sizes import STAMP_SIZE
 from serving.scores.schema import schema as scores_schema
-from serving.scores.value_added import friendly
+from serving.scores.value_added import value_added
 
 #: Characters across which `--help` is wrapped.
 WIDTH = 100
@@ -32,7 +32,7 @@ def write(docs: Path) -> None:
     tables = {
         "dataset": galaxies_schema(STAMP_SIZE, "flux", {}),
         "scores": scores,
-        "summary": friendly(scores.empty_table()).schema,
+        "summary": value_added(scores.empty_table()).schema,
     }
     for name, columns in tables.items():
         _put(reference / f"_{name}.md", "\n".join(_table(columns)))

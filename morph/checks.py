@@ -10,8 +10,9 @@ from morph.signals import held_back
 
 #: Versions of the formats of datasets (`morph.dataset`), models (`morph.model.store`) and score files
 #: (`serving.scores.schema`). A version rises when earlier versions of morph can no longer read what is written. What
-#: has none was written before there were versions, and is read as version 1.
-DATASET_FORMAT, MODEL_FORMAT, SCORES_FORMAT = 1, 1, 1
+#: has none was written before there were versions, and is read as version 1. Score files of version 1 have fluxes in
+#: nanomaggies, later ones in nanojansky.
+DATASET_FORMAT, MODEL_FORMAT, SCORES_FORMAT = 1, 1, 2
 
 #: The key of the version in each.
 FORMAT = "format"

@@ -27,7 +27,7 @@ def main(field: str, scores: str) -> None:
     """Draw docs/images/scoring.png from a field's images and the folder of its scores."""
     with Tile.open(field) as tile:
         rows = pq.read_table(Path(scores) / f"{tile.name}.parquet").to_pandas()
-        value_added = pq.read_table(Path(scores).with_name(f"{Path(scores).name}-catalogue") / "friendly.parquet")
+        value_added = pq.read_table(Path(scores).with_name(f"{Path(scores).name}-catalogue") / "value_added.parquet")
         radius = rows.radius.to_numpy() / tile.pixel_scale
         stamps, _ = cut(tile, rows.x.to_numpy(), rows.y.to_numpy(), radius)
         flux = np.nan_to_num(np.stack([tile.plane(band) for band in tile.channels], axis=-1))

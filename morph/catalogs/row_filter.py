@@ -49,6 +49,9 @@ class Where:
     value: pc.Expression
     columns: tuple[str, ...]
 
+    def __and__(self, other: "Where") -> "Where":
+        return Where(self.value & other.value, tuple(dict.fromkeys((*self.columns, *other.columns))))
+
 
 @dataclass(frozen=True)
 class _Part:

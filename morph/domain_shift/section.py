@@ -1,37 +1,26 @@
-"""The section of a report on the domain shift."""
+"""The section of a report on the domain shift: what the template macro ``domain_shift`` shows."""
 
-import base64
 import json
 from pathlib import Path
+from typing import Any
 
 from morph.domain_shift.compare import Shift
 from morph.domain_shift.report import lines, plot
-from morph.reports.html import Section, escape
+from morph.reports.html import png
 from morph.reports.style import svg
 
-TITLE = "Is this survey too different?"
 
-
-def shift_section(shift: Shift, name: str) -> Section:
+def shift_section(shift: Shift, name: str) -> dict[str, Any]:
     """A comparison made now; `name` is what to call the galaxies."""
-    shown = f'<div class="plot" style="max-width:none">{svg(plot(shift, name))}</div>'
-    return Section(TITLE, shown + _paragraphs(lines(shift)))
+    return {"figure": svg(plot(shift, name)), "lines": lines(shift)}
 
 
-def section_of_scores(scores: str | Path) -> Section | None:
-    """What `morph score` left beside its score files; None where there is nothing."""
+def section_of_scores(scores: str | Path) -> dict[str, Any] | None:
+    """The comparison that `morph score` left beside its score files; None where there is none."""
     folder = Path(scores) if Path(scores).is_dir() else Path(scores).parent
     try:
         sentences = json.loads((folder / "_domain-shift.json").read_text())["lines"]
     except (OSError, ValueError, KeyError):
         return None
     drawn = folder / "_domain-shift.png"
-    shown = ""
-    if drawn.is_file():
-        data = base64.b64encode(drawn.read_bytes()).decode()
-        shown = f'<figure class="pixels"><img src="data:image/png;base64,{data}" alt="{escape(TITLE)}"></figure>'
-    return Section(TITLE, shown + _paragraphs(sentences))
-
-
-def _paragraphs(sentences: list[str]) -> str:
-    return "".join(f"<p>{escape(line)}</p>" for line in sentences)
+    return {"figure": None, "picture": png(drawn.read_bytes()) if drawn.is_file() else None, "lines": sentences}

@@ -1,4 +1,4 @@
-"""The style of all figures.
+"""The style of figures.
 
 Colours are those of Okabe & Ito (2008), which colour-blind readers can distinguish.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from cycler import cycler
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c8c8c")
@@ -44,7 +45,7 @@ def style():
     return mpl.rc_context(STYLE)
 
 
-def svg(figure: Figure) -> str:
+def svg(figure: Figure) -> Markup:
     """A figure as an SVG element that takes its font and text colour from the page and has no background."""
     buffer = io.StringIO()
     with style():
@@ -52,4 +53,4 @@ def svg(figure: Figure) -> str:
     text = buffer.getvalue()
     # Laid out for DejaVu Sans, which is as wide as any font a page may use.
     text = text[text.index("<svg") :].replace(INK, "currentColor").replace("'DejaVu Sans'", "system-ui")
-    return re.sub(r"\s*\n\s*", "\n", text)
+    return Markup(re.sub(r"\s*\n\s*", "\n", text))

@@ -1,4 +1,4 @@
-"""What a survey's scores add up to, tile by tile: counts, shares by brightness and size, a map, the strangest."""
+"""Aggregates of a survey's scores, tile by tile: counts, shares by brightness and size, a map, the most anomalous."""
 
 import heapq
 from collections import Counter
@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from morph.decision_tree import ANSWER_COLUMNS, TREE
-from morph.stamps.cutting import Flag
-from morph.stamps.flags import is_clean
-from serving.scores.partitions import CELLS, FINEST, number
+from morph.stamps.flags import Flag, is_clean
+from serving.scores.hats import CELLS, FINEST, healpix_29
 from serving.scores.value_added import columns_of, reach
 
 #: Galaxies whose pictures a report shows.
-STRANGEST = 24
+MOST_ANOMALOUS = 24
 
 #: Fewer galaxies than this are drawn as dots on the sky, more as a map of their density.
 DOTS = 20_000
@@ -46,30 +45,29 @@ CURVES = (
 #: Edges of the bins in which curves are followed: half magnitudes, and quarters more of the radius.
 EDGES = {"mag_r": np.arange(10, 28.5, 0.5), "radius": 0.5 * 1.25 ** np.arange(22)}
 
-#: What a tally needs of a score file.
+#: Columns that `Aggregate.add` needs.
 NEEDED = (
     *("id", "ra", "dec", "tile", "mag_r", "radius", *ANSWER_COLUMNS),
-    *("reconstruction_error", "anomaly_score", "anomaly", "flags"),
+    *("reconstruction_error", "anomaly_score", "anomaly", "flags", "picture"),
 )
 
 
 @dataclass(frozen=True)
-class Strange:
-    """One of the strangest galaxies; `file` and `row` are its place in the score files."""
+class AnomalousGalaxy:
+    """One of the most anomalous galaxies; `picture` is a JPEG file, None where the score file keeps none."""
 
     score: float
     error: float
     id: str
     tile: str
-    file: int
-    row: int
+    picture: bytes | None
 
 
 @dataclass
 class Aggregate:
     """Sums over galaxies, to which tables are added one after the other.
 
-    Morphology is that of galaxies with nothing wrong (`clean`; a band may be missing), p-values and the strangest
+    Morphology is that of galaxies with nothing wrong (`clean`; a band may be missing), p-values and the most anomalous
     those of such galaxies with all bands, as in the p-value's reference; counts are of all.
 
     Attributes
@@ -79,7 +77,7 @@ class Aggregate:
         is given, [answers].
     galaxies_in, asked_in, chosen_in : {column of `EDGES`: galaxies [bins], and as above for `CURVES`, [curves, bins]}.
     p_values : [STEPS].
-    cells : HEALPix cells of order `serving.scores.partitions.CELLS`, each once per table; counts : of galaxies,
+    cells : HEALPix cells of order `serving.scores.hats.CELLS`, each once per table; counts : of galaxies,
         those with all bands and nothing wrong, and anomalies among those, [3, n] each.
     dots : ra, dec and featured probability, [3, n] each; empty once there are more than `DOTS` galaxies.
     """
@@ -97,29 +95,29 @@ class Aggregate:
     cells: list[np.ndarray] = field(default_factory=list)
     counts: list[np.ndarray] = field(default_factory=list)
     dots: list[np.ndarray] = field(default_factory=list)
-    _strangest: list[tuple[tuple[float, float], int, int, Strange]] = field(default_factory=list)
+    _most_anomalous: list[tuple[tuple[float, float], int, AnomalousGalaxy]] = field(default_factory=list)
 
-    def add(self, scores: pa.Table, file: int) -> None:
-        """Add the rows of a score file, with the columns `NEEDED`; `file` is its number."""
+    def add(self, scores: pa.Table) -> None:
+        """Add the rows of a score file, with the columns `NEEDED`."""
         flags = scores["flags"].to_numpy()
         p = columns_of(scores, ANSWER_COLUMNS)
         score, error = columns_of(scores, ("anomaly_score", "reconstruction_error"))
         clean = is_clean(flags) & np.isfinite(p).all(axis=0)
         judged = clean & (flags == 0)
         anomaly = scores["anomaly"].fill_null(False).to_numpy()
-        self.galaxies += len(flags)
         self.clean += int(clean.sum())
         self.anomalies += int((anomaly & clean).sum())
         self.flags += Counter({flag: int(((flags & flag) != 0).sum()) for flag in Flag})
+        self._add_most_anomalous(scores, score, error, np.flatnonzero(judged))
+        self.galaxies += len(flags)
         self.p_values += np.histogram(score[judged], STEPS, (0, 1))[0]
         self._add_morphology(p[:, clean], *columns_of(scores, tuple(EDGES))[:, clean])
         self._add_places(scores, p, clean, judged, anomaly)
-        self._add_strangest(scores, score, error, np.flatnonzero(judged), file)
 
     @property
-    def strangest(self) -> list[Strange]:
-        """The strangest first."""
-        return [entry[-1] for entry in sorted(self._strangest, reverse=True)]
+    def most_anomalous(self) -> list[AnomalousGalaxy]:
+        """The most anomalous first."""
+        return [entry[-1] for entry in sorted(self._most_anomalous, reverse=True, key=lambda entry: entry[:2])]
 
     def sky(self) -> tuple[np.ndarray, np.ndarray]:
         """The cells, each once, and their counts [3, cells]."""
@@ -149,7 +147,7 @@ class Aggregate:
         self, scores: pa.Table, p: np.ndarray, clean: np.ndarray, judged: np.ndarray, anomaly: np.ndarray
     ) -> None:
         ra, dec = scores["ra"].to_numpy(), scores["dec"].to_numpy()
-        place = number(ra, dec)
+        place = healpix_29(ra, dec)
         known = place >= 0
         weights = np.stack([np.ones(len(ra)), judged, judged & anomaly])[:, known]
         cells, counts = merge(place[known] >> 2 * (FINEST - CELLS), weights)
@@ -158,21 +156,19 @@ class Aggregate:
         featured = np.where(clean, p[TREE.columns.index("smooth-or-featured_featured-or-disk")], np.nan)
         self.dots = [*self.dots, np.stack([ra, dec, featured])] if self.galaxies <= DOTS else []
 
-    def _add_strangest(
-        self, scores: pa.Table, score: np.ndarray, error: np.ndarray, rows: np.ndarray, file: int
-    ) -> None:
-        for i in rows[np.lexsort((-error[rows], score[rows]))[:STRANGEST]]:
-            row = int(i)
-            names = scores["id"][row].as_py(), scores["tile"][row].as_py()
-            found = Strange(float(score[i]), float(error[i]), *names, file, row)
-            # A heap has its smallest entry on top; here that is the least strange.
-            entry = ((-found.score, found.error), -file, -row, found)
-            if len(self._strangest) < STRANGEST:
-                heapq.heappush(self._strangest, entry)
-            elif entry > self._strangest[0]:
-                heapq.heapreplace(self._strangest, entry)
-            else:
+    def _add_most_anomalous(self, scores: pa.Table, score: np.ndarray, error: np.ndarray, rows: np.ndarray) -> None:
+        for i in rows[np.lexsort((-error[rows], score[rows]))[:MOST_ANOMALOUS]].tolist():
+            # A heap has its smallest entry on top: here the least anomalous, and of equals the last.
+            rank = (-float(score[i]), float(error[i])), -(self.galaxies + i)
+            heap = self._most_anomalous
+            if len(heap) == MOST_ANOMALOUS and rank < heap[0][:2]:
                 break
+            id_, tile, picture = (scores[name][i].as_py() for name in ("id", "tile", "picture"))
+            entry = (*rank, AnomalousGalaxy(float(score[i]), float(error[i]), id_, tile, picture))
+            if len(heap) < MOST_ANOMALOUS:
+                heapq.heappush(heap, entry)
+            else:
+                heapq.heapreplace(heap, entry)
 
 
 def merge(cells: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The catalogue as one FITS binary table, for TOPCAT and whatever else reads FITS; of any length, a tile at a time."""
+"""The catalogue as one FITS binary table, for TOPCAT and other readers of FITS; of any length, a tile at a time."""
 
 import json
 import re
@@ -14,9 +14,6 @@ from astropy.io import fits
 from morph.atomic import atomic
 from serving.scores.score_files import ScoreFiles, when
 
-#: What a table is not for.
-LEFT_OUT = ("picture",)
-
 #: FITS files come in blocks of so many bytes.
 BLOCK = 2880
 
@@ -28,8 +25,8 @@ NUMBERS = {
     pa.int64(): (">i8", "K"),
 }
 
-#: What stands for a cell that is not known in columns of whole numbers, and of yes or no. Readers take FITS's own
-#: logical NULL for no, so that yes, no and unknown are 1, 0 and this.
+#: The value of an unknown cell in columns of whole numbers, and of yes or no. Readers take FITS's own logical NULL for
+#: no, so that yes, no and unknown are 1, 0 and this.
 UNKNOWN = {pa.bool_(): -1, pa.int32(): -(2**31), pa.int64(): -(2**63)}
 
 #: Values of a provenance entry that the header lists at most; entries that name each tile have more.
@@ -38,7 +35,7 @@ MOST = 8
 
 @dataclass(frozen=True)
 class _Column:
-    """A column: where it comes from, how a cell is stored, and what the header says of it."""
+    """A column: its name, how a cell is stored, its TFORM, and its entries in the header."""
 
     name: str
     stored: tuple
@@ -48,19 +45,16 @@ class _Column:
 
 
 def write_fits(scores: ScoreFiles, path: Path) -> None:
-    """Write all rows into one binary table, whole or not at all.
+    """Write all rows into one binary table, atomically.
 
-    A list is a vector column, and text is as wide as its longest value needs. A number that is not known is NaN. Yes
-    and no are 1 and 0; what is not known of them, or of a whole number, is the header's TNULL. Units, UCDs (TUCD) and
-    descriptions (TCOMM) stand in the header, what was run on what as its history, and every entry of the score files'
-    provenance on a card of its own, in JSON where it is no plain value.
+    A list is a vector column, and text is as wide as its longest value needs. An unknown number is NaN. Yes and no are
+    1 and 0; unknown, they are the header's TNULL, as are unknown whole numbers. Units, UCDs (TUCD) and descriptions
+    (TCOMM) stand in the header, the runs as its history, and every entry of the score files' provenance on a card of
+    its own, in JSON where it is not a plain value.
 
     Raises InputError when a score file cannot be read or the table not be written.
     """
-    fields = [field for field in scores.schema if field.name not in LEFT_OUT]
-    texts = [field.name for field in fields if pa.types.is_string(field.type)]
-    widths = scores.widths(texts)
-    columns = [_column(field, widths) for field in fields]
+    columns = [_column(field, scores.widths) for field in scores.schema_of(scores.tabular)]
     kind = np.dtype([(column.name, *column.stored) for column in columns])
     with atomic(path) as building, building.open("wb") as file:
         file.write(_primary().tostring().encode("ascii"))
@@ -98,7 +92,7 @@ def _header(columns: list[_Column], width: int, scores: ScoreFiles) -> fits.Head
     header["BITPIX"], header["NAXIS"] = 8, 2
     header["NAXIS1"], header["NAXIS2"] = (width, "bytes a row"), (scores.galaxies, "rows")
     header["PCOUNT"], header["GCOUNT"], header["TFIELDS"] = 0, 1, len(columns)
-    header["EXTNAME"] = "SCORES"
+    header["EXTNAME"] = "SCORES_FORMAT"
     for number, column in enumerate(columns, 1):
         header[f"TTYPE{number}"] = column.name
         header[f"TFORM{number}"] = column.form

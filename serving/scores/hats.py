@@ -3,9 +3,12 @@
 A collection of two catalogues: the galaxies in partitions that hold about as many each, sorted by their place on the
 sky, and a margin, which holds for each partition the galaxies just outside it, so that a match across its edge is
 found. The layout is that of HATS 1.0 (https://hats.readthedocs.io), without the optional sky map.
+
+Partitions are HEALPix pixels (Gorski et al. 2005) in the nested scheme, in which a pixel's number is that of its
+parent with two bits more, so that the pixels of any order inside a partition are one range of numbers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +21,17 @@ import pyarrow.parquet as pq
 from morph import __version__
 from morph.atomic import atomic
 from morph.errors import InputError
-from serving.scores.astropy_words import astropy_words, widths
-from serving.scores.partitions import CELLS, FINEST, MARGIN, Partitions, around, number
-from serving.scores.schema import REPEATED
-from serving.scores.score_files import ScoreFiles, with_about
+from serving.scores.schema import REPEATED, astropy_metadata, widths, with_about
+from serving.scores.score_files import ScoreFiles
+
+#: The order at which every place has a number of its own, 0.4 milliarcsec across.
+FINEST = 29
+
+#: The order of the cells in which galaxies are counted, 3.4 arcmin across; no partition is smaller.
+CELLS = 10
+
+#: The order of the cells that a margin is made of. They are 26 arcsec across, at the narrowest more than 10.
+MARGIN = 13
 
 #: Galaxies in a partition at most, unless more lie in one cell: 130 MB in memory.
 ROWS = 150_000
@@ -34,12 +44,83 @@ THRESHOLD = 10.0
 
 INDEX = "_healpix_29"
 
-#: What a catalogue that is matched with others is not for.
-LEFT_OUT = ("picture",)
+
+@dataclass(frozen=True)
+class Partitions:
+    """Pixels of several orders that do not overlap, sorted by where they lie in the nested scheme.
+
+    Attributes
+    ----------
+    order, pixel : int64 [partitions].
+    """
+
+    order: np.ndarray
+    pixel: np.ndarray
+
+    @classmethod
+    def of(cls, cells: np.ndarray, counts: np.ndarray, most: int) -> "Partitions":
+        """The largest pixels with at most `most` galaxies; a cell that has more is a partition all the same.
+
+        Parameters
+        ----------
+        cells : numbers at order `CELLS`, each once; counts : the galaxies in each.
+        """
+        orders, pixels = [], []
+        for order in range(CELLS + 1):
+            parents, which = np.unique(cells >> 2 * (CELLS - order), return_inverse=True)
+            few = (np.bincount(which, counts) <= most) | (order == CELLS)
+            orders.append(np.full(few.sum(), order))
+            pixels.append(parents[few])
+            left = ~few[which]
+            cells, counts = cells[left], counts[left]
+            if not len(cells):
+                break
+        found = cls(np.concatenate(orders), np.concatenate(pixels))
+        first = np.argsort(found.pixel << 2 * (FINEST - found.order))
+        return cls(found.order[first], found.pixel[first])
+
+    def __len__(self) -> int:
+        return len(self.pixel)
+
+    def find(self, pixel: np.ndarray, order: int) -> np.ndarray:
+        """Which partition holds each pixel of an order no coarser than theirs; -1 where none does.
+
+        Parameters
+        ----------
+        pixel : int64, any shape; negative numbers lie nowhere.
+        """
+        place = pixel << 2 * (FINEST - order)
+        begin = self.pixel << 2 * (FINEST - self.order)
+        end = (self.pixel + 1) << 2 * (FINEST - self.order)
+        found = np.searchsorted(begin, place, side="right") - 1
+        return np.where((found >= 0) & (pixel >= 0) & (place < end[found]), found, -1)
+
+    @property
+    def sky(self) -> float:
+        """The part of the sky that they cover."""
+        return float((0.25**self.order).sum() / 12)
+
+
+def healpix_29(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Pixel numbers at order `FINEST` of coordinates in degrees: int64 [n], -1 where one is NaN."""
+    from astropy import units
+    from astropy_healpix import lonlat_to_healpix
+
+    known = np.isfinite(ra) & np.isfinite(dec) & (np.abs(dec) <= 90)
+    found = np.full(len(ra), -1, dtype="int64")
+    found[known] = lonlat_to_healpix(ra[known] * units.deg, dec[known] * units.deg, 1 << FINEST, order="nested")
+    return found
+
+
+def neighbours_of(pixel: np.ndarray, order: int) -> np.ndarray:
+    """The eight pixels around each, -1 where there are only seven: int64 [8, n]."""
+    from astropy_healpix import neighbours
+
+    return neighbours(pixel, 1 << order, order="nested")
 
 
 def write_hats(scores: ScoreFiles, path: Path, about: dict[str, Any], name: str = "morph", rows: int = ROWS) -> int:
-    """Write a HATS collection, whole or not at all; at no time is more than a partition and a tile in memory.
+    """Write a HATS collection, atomically; at most a partition and a tile are in memory.
 
     Parameters
     ----------
@@ -48,23 +129,27 @@ def write_hats(scores: ScoreFiles, path: Path, about: dict[str, Any], name: str 
     name : of the catalogue inside.
     rows : in a partition at most.
 
-    Returns how many galaxies have no place on the sky and are left out.
+    Returns
+    -------
+    How many galaxies have no coordinates and are left out.
 
-    Raises InputError when a score file cannot be read, no galaxy has a place, or the catalogue cannot be written.
+    Raises
+    ------
+    InputError : a score file cannot be read, no galaxy has coordinates, or the catalogue cannot be written.
     """
-    tiles = [_cells(table) for table in scores.tables(["ra", "dec"])]
-    if not any(len(tile.cells) for tile in tiles):
+    tiles, galaxies = zip(*(_cells(table) for table in scores.tables(["ra", "dec"])), strict=True)
+    if not any(map(len, tiles)):
         raise InputError(
-            "None of the galaxies has a place on the sky, so there is no HATS catalogue; leave out --hats."
+            "None of the galaxies has coordinates, so that there is no HATS catalogue to write; leave out --hats."
         )
-    cells, which = np.unique(np.concatenate([tile.cells for tile in tiles]), return_inverse=True)
-    counts = np.bincount(which, np.concatenate([tile.counts for tile in tiles]), minlength=len(cells))
+    cells, which = np.unique(np.concatenate(tiles), return_inverse=True)
+    counts = np.bincount(which, np.concatenate(galaxies), minlength=len(cells))
     partitions = Partitions.of(cells, counts, rows)
-    fields = [field for field in scores.schema if field.name not in LEFT_OUT]
+    fields = list(scores.schema_of(scores.tabular))
     margin_name = f"{name}_{THRESHOLD:g}arcs"
     with atomic(path) as building:
-        main = _Catalogue(building / name, fields, about)
-        margin = _Catalogue(building / margin_name, fields, about)
+        main = _CatalogueWriter(building / name, fields, about)
+        margin = _CatalogueWriter(building / margin_name, fields, about)
         for k, (inside, beside) in enumerate(_rows_of(partitions, tiles, scores, fields)):
             main.add(partitions, k, inside)
             if len(beside):
@@ -79,36 +164,29 @@ def write_hats(scores: ScoreFiles, path: Path, about: dict[str, Any], name: str 
     return scores.galaxies - main.rows
 
 
-@dataclass(frozen=True)
-class _Cells:
+def _cells(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """The cells that a tile's galaxies lie in, and how many in each."""
-
-    cells: np.ndarray
-    counts: np.ndarray
-
-
-def _cells(table: pa.Table) -> _Cells:
     place = _places(table)
-    return _Cells(*np.unique(place[place >= 0] >> 2 * (FINEST - CELLS), return_counts=True))
+    return np.unique(place[place >= 0] >> 2 * (FINEST - CELLS), return_counts=True)
 
 
 def _places(table: pa.Table) -> np.ndarray:
-    return number(table["ra"].to_numpy(), table["dec"].to_numpy())
+    return healpix_29(table["ra"].to_numpy(), table["dec"].to_numpy())
 
 
 def _rows_of(
-    partitions: Partitions, tiles: list[_Cells], scores: ScoreFiles, fields: list[pa.Field]
+    partitions: Partitions, tiles: Sequence[np.ndarray], scores: ScoreFiles, fields: list[pa.Field]
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     """The galaxies inside each partition and those in its margin, in the partitions' order.
 
     A tile is read again for every partition that it touches: a few times, which costs less than keeping its rows.
     """
     touching: list[list[int]] = [[] for _ in range(len(partitions))]
-    for number_, tile in enumerate(tiles):
-        near = np.concatenate([tile.cells, around(tile.cells, CELLS).ravel()])
+    for which, own in enumerate(tiles):
+        near = np.concatenate([own, neighbours_of(own, CELLS).ravel()])
         for k in np.unique(partitions.find(near, CELLS)):
             if k >= 0:
-                touching[k].append(number_)
+                touching[k].append(which)
     names = [field.name for field in fields]
     for k, numbers in enumerate(touching):
         inside, beside = [], []
@@ -119,7 +197,7 @@ def _rows_of(
             table = table.add_column(0, _index(), pa.array(place))
             inside.append(table.filter(pa.array(own == k)))
             outside = np.flatnonzero((own != k) & (place >= 0))
-            near = partitions.find(around(place[outside] >> 2 * (FINEST - MARGIN), MARGIN), MARGIN)
+            near = partitions.find(neighbours_of(place[outside] >> 2 * (FINEST - MARGIN), MARGIN), MARGIN)
             beside.append(table.take(pa.array(outside[(near == k).any(axis=0)])))
         yield _sorted(inside), _sorted(beside)
 
@@ -133,7 +211,7 @@ def _index() -> pa.Field:
     return pa.field(INDEX, pa.int64(), metadata=words)
 
 
-class _Catalogue:
+class _CatalogueWriter:
     """One catalogue of the collection, partition by partition."""
 
     def __init__(self, folder: Path, fields: list[pa.Field], about: dict[str, Any]):
@@ -149,7 +227,7 @@ class _Catalogue:
             self._folder / "dataset" / f"Norder={order}" / f"Dir={pixel // 10_000 * 10_000}" / f"Npix={pixel}.parquet"
         )
         path.parent.mkdir(parents=True, exist_ok=True)
-        words = astropy_words(self._schema, widths(table), self._about)
+        words = astropy_metadata(self._schema, widths(table), self._about)
         table = table.replace_schema_metadata({**self._schema.metadata, **words})
         pq.write_table(table, path, compression="zstd", use_dictionary=REPEATED, row_group_size=GROUP)
         self._pixels.append((order, pixel))
@@ -157,7 +235,7 @@ class _Catalogue:
         self.rows += len(table)
 
     def close(self, properties: dict[str, str]) -> None:
-        """Write what stands beside the partitions. Their `_metadata` is left out: it would be 50 kB a row group."""
+        """Write the files beside the partitions. Their `_metadata` is left out: it would be 50 kB a row group."""
         pq.write_metadata(self._schema, self._folder / "dataset" / "_common_metadata")
         lines = ["Norder,Npix", *(f"{order},{pixel}" for order, pixel in self._pixels)]
         (self._folder / "partition_info.csv").write_text("\n".join(lines) + "\n")

@@ -1,36 +1,26 @@
-"""`report.html`: one page of pictures that says what a scoring run found, and whether to believe it."""
+"""What people read of a scoring run: the page ``report.html``, and ``README.md`` with every column."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+import pyarrow as pa
 from PIL import Image
 
 from morph import __version__
 from morph.atomic import atomic
 from morph.decision_tree import TREE, phrase
 from morph.domain_shift.section import section_of_scores
-from morph.reports.html import (
-    Section,
-    commands,
-    escape,
-    facts,
-    page,
-    pairs_table,
-    picture,
-    short,
-    simulated_mark,
-    table,
-)
+from morph.reports.html import jpeg, render
 from morph.reports.style import svg
-from morph.stamps.cutting import Flag
+from morph.stamps.flags import Flag
 from serving.scores import report_figures
-from serving.scores.aggregate import Aggregate, Strange
+from serving.scores.aggregate import Aggregate
 from serving.scores.score_files import ScoreFiles, chosen_from, when
 from serving.scores.summary import Failed
+from serving.scores.value_added import value_added
 
 #: Tiles that could not be scored are listed up to this number.
 FAILURES = 40
@@ -41,166 +31,199 @@ _FLAGS = {
     Flag.MISSING_BAND: "a band is missing (answered from the others)",
     Flag.SATURATED: "pixels of the galaxy itself are saturated",
     Flag.TOO_SMALL: "too small to show any structure",
-    Flag.NO_DATA: "nothing to look at; it has no answers",
+    Flag.NO_DATA: "no data; it has no answers",
     Flag.UNRESOLVED: "too faint, or too small for the seeing, to be classified",
     Flag.PIECE: "within the light of a much brighter source",
 }
 
 
-def write_report(path: Path, scores: ScoreFiles, tally: Aggregate, folder: Path, failed: Sequence[Failed]) -> None:
-    """Write the page, whole or not at all.
+def write_report(path: Path, scores: ScoreFiles, found: Aggregate, folder: Path, failed: Sequence[Failed]) -> None:
+    """Write the page, atomically.
 
     Parameters
     ----------
-    tally : of all the scores' rows.
-    folder : of the score files; what `morph score` left there of the distance to the training galaxies is shown.
+    path : the page's file.
+    found : the aggregate of all the scores' rows.
+    folder : of the score files, with the domain shift that `morph score` left there.
     failed : tiles that could not be scored.
+
+    Raises
+    ------
+    InputError : the page cannot be written.
     """
-    sections = [_sky(tally), _answers(tally, scores.simulated), _against(tally), _strangest(tally, scores)]
-    distance = section_of_scores(folder)
-    sections += [distance, _wrong(tally, failed), _reading(scores), _provenance(scores)]
-    lead = _lead(scores, tally, failed)
-    title = f"Galaxies of {_surveys(scores)}, scored"
+    footprint, morphology = report_figures.footprint(found), report_figures.morphology(found)
+    surveys = sorted({str(run.get("survey", "")).upper() for run in scores.runs})
+    anomalous = {"shown": _most_anomalous(found)} if found.most_anomalous else None
+    text = render(
+        "scores.html",
+        title=f"Galaxies of {' and '.join(surveys)}, scored",
+        models=", ".join(sorted({f"{run['model']} {run['model_version']}" for run in scores.runs})),
+        simulated=scores.simulated,
+        facts=list(_facts(scores, found, failed)),
+        footprint=footprint and svg(footprint),
+        few=bool(found.dots),
+        clean=f"{found.clean:,}",
+        answers=svg(report_figures.answers(found)),
+        shares=list(_shares(found)),
+        morphology=morphology and svg(morphology),
+        enough=report_figures.ENOUGH,
+        anomalous=anomalous,
+        p_values=svg(report_figures.p_values(found)) if anomalous else None,
+        shift=section_of_scores(folder),
+        flags=list(_flags(found)),
+        failed=[(tile.tile, tile.reason) for tile in failed[:FAILURES]],
+        more_failed=f"{len(failed) - FAILURES:,}" if len(failed) > FAILURES else "",
+        provenance=list(_provenance(scores)),
+    )
     with atomic(path) as building:
-        building.write_text(page(title, lead, [section for section in sections if section]), encoding="utf-8")
+        building.write_text(text, encoding="utf-8")
 
 
-def _surveys(scores: ScoreFiles) -> str:
-    return " and ".join(sorted({str(run.get("survey", "")).upper() for run in scores.runs}))
-
-
-def _lead(scores: ScoreFiles, tally: Aggregate, failed: Sequence[Failed]) -> str:
-    models = sorted({f"{run['model']} {run['model_version']}" for run in scores.runs})
-    numbers = [
-        (f"{tally.galaxies:,}", "galaxies"),
-        (f"{len(scores):,}", "tile" if len(scores) == 1 else "tiles"),
-        *([(f"{scores.area:,.3g}", "square degrees")] if np.isfinite(scores.area) else []),
-        (f"{100 * tally.clean / max(tally.galaxies, 1):.1f} %", "with nothing wrong"),
-        (f"{tally.anomalies:,}", "of these anomalous"),
-    ]
+def _facts(scores: ScoreFiles, found: Aggregate, failed: Sequence[Failed]) -> Iterator[tuple[str, str]]:
+    yield f"{found.galaxies:,}", "galaxies"
+    yield f"{len(scores):,}", "tile" if len(scores) == 1 else "tiles"
+    if np.isfinite(scores.area):
+        yield f"{scores.area:,.3g}", "square degrees"
+    yield f"{100 * found.clean / max(found.galaxies, 1):.1f} %", "with nothing wrong"
+    yield f"{found.anomalies:,}", "of these anomalous"
     if failed:
-        numbers.append((f"{len(failed):,}", "tiles not scored" if len(failed) > 1 else "tile not scored"))
-    warning = f"<p>{simulated_mark(True)} Some of these tiles are simulated.</p>" if scores.simulated else ""
-    return f'<p class="lead">By model <b>{escape(", ".join(models))}</b>.</p>{warning}{facts(numbers)}'
+        yield f"{len(failed):,}", "tiles not scored" if len(failed) > 1 else "tile not scored"
 
 
-def _sky(tally: Aggregate) -> Section | None:
-    return _figure_section("Where they lie", report_figures.footprint(tally), width="40rem" if tally.dots else "none")
+def _shares(found: Aggregate) -> Iterator[list[str]]:
+    for question, asked in zip(TREE, found.asked, strict=True):
+        chosen = found.chosen[TREE.slices[question.name]]
+        for answer, count in zip(question.answers, chosen, strict=True) if asked > 0 else ():
+            yield [question.name, phrase(question.name, answer), f"{100 * count / asked:.1f}", f"{count:,.0f}"]
 
 
-def _answers(tally: Aggregate, simulated: bool) -> Section:
-    rows = [
-        [question.name, phrase(question.name, answer), f"{100 * chosen / asked:.1f}", f"{chosen:,.0f}"]
-        for question, asked in zip(TREE, tally.asked, strict=True)
-        for answer, chosen in zip(question.answers, tally.chosen[TREE.slices[question.name]], strict=True)
-        if asked > 0
+def _most_anomalous(found: Aggregate) -> list[dict[str, object]]:
+    return [
+        {
+            "id": galaxy.id,
+            "picture": jpeg(np.asarray(Image.open(io.BytesIO(galaxy.picture))), 112),
+            "caption": f"p = {galaxy.score:.3g}, {galaxy.tile}",
+        }
+        for galaxy in found.most_anomalous
+        if galaxy.picture
     ]
-    text = (
-        f"Expected shares of the {tally.clean:,} galaxies{simulated_mark(simulated)} with nothing wrong: their "
-        "probabilities added up, each question weighted by the chance that a volunteer is asked it."
-    )
-    listed = table(["question", "answer", "share (%)", "galaxies"], rows)
-    body = (
-        f"<p>{text}</p>{_plot(report_figures.answers(tally))}<details><summary>As numbers</summary>{listed}</details>"
-    )
-    return Section("What they look like", body)
 
 
-def _against(tally: Aggregate) -> Section | None:
-    text = (
-        "Bands are standard errors of the mean. A survey's own limits show here too: towards faint and small galaxies "
-        "features are lost in the noise and the seeing, and what is called smooth grows. "
-        f"Points rest on {report_figures.ENOUGH} galaxies or more that are asked the question."
-    )
-    return _figure_section("Morphology against magnitude and size", report_figures.morphology(tally), text)
+def _flags(found: Aggregate) -> Iterator[list[str]]:
+    rows = {"nothing, or a missing band at most": found.clean, **{_FLAGS[flag]: found.flags[flag] for flag in _FLAGS}}
+    for text, count in rows.items():
+        yield [text, f"{count:,}", f"{100 * count / max(found.galaxies, 1):.2f}"]
 
 
-def _strangest(tally: Aggregate, scores: ScoreFiles) -> Section | None:
-    if not tally.strangest:
-        return None
-    shown = _pictures(tally.strangest, scores)
-    figures = "".join(
-        f'<figure class="pixels">{image}<figcaption>{short(found.id)}p = {found.score:.3g}, {escape(found.tile)}'
-        "</figcaption></figure>"
-        for found, image in zip(tally.strangest, shown, strict=True)
-        if image
-    )
-    text = (
-        "A p-value says how many of the normal galaxies that the model knows look as strange. Where this survey's "
-        "galaxies are like those, every step has as many; a pile at the left says that the survey as a whole differs, "
-        "and then a small p-value is not rare."
-    )
-    sheet = (
-        f"<p>The strangest{simulated_mark(scores.simulated)} whose stamps have all bands and no flag, each at its own "
-        f'scale and brightness:</p><div class="sheet">{figures}</div>'
-    )
-    body = f"<p>{text}</p>{_plot(report_figures.p_values(tally), '30rem')}{sheet if figures else ''}"
-    return Section("The strangest objects", body)
-
-
-def _pictures(strangest: Sequence[Strange], scores: ScoreFiles) -> list[str]:
-    """Their pictures as the score files keep them, empty where one does not."""
-    columns = {}
-    for number in {found.file for found in strangest}:
-        columns[number] = scores.read(number, ["picture"])["picture"] if "picture" in scores.schema.names else None
-    shown = []
-    for found in strangest:
-        column = columns[found.file]
-        file = column[found.row].as_py() if column is not None else None
-        shown.append(picture(np.asarray(Image.open(io.BytesIO(file))), f"galaxy {found.id}", 112) if file else "")
-    return shown
-
-
-def _wrong(tally: Aggregate, failed: Sequence[Failed]) -> Section:
-    def row(what: str, count: int) -> list[str]:
-        return [what, f"{count:,}", f"{100 * count / max(tally.galaxies, 1):.2f}"]
-
-    rows = [
-        row("nothing, or a missing band at most", tally.clean),
-        *(row(text, tally.flags[flag]) for flag, text in _FLAGS.items()),
-    ]
-    body = table(["what is wrong with the stamp", "galaxies", "%"], rows)
-    if failed:
-        more = f"<p>And {len(failed) - FAILURES:,} more.</p>" if len(failed) > FAILURES else ""
-        listed = pairs_table([(tile.tile, tile.reason) for tile in failed[:FAILURES]])
-        body += f"<p>Tiles that could not be scored:</p>{listed}{more}"
-    return Section("What went wrong", body)
-
-
-def _reading(scores: ScoreFiles) -> Section:
-    text = (
-        "<code>friendly.parquet</code> has one row a galaxy with its most likely answers; the score files beside this "
-        "folder have every probability, embeddings and more, one file a tile. <code>README.md</code> explains every "
-        "column."
-    )
-    lines = [
-        "import pandas",
-        'galaxies = pandas.read_parquet("friendly.parquet")',
-        "barred = galaxies.query(\"clean and bar == 'strong' and bar_probability > 0.7\")",
-    ]
-    return Section("How to use it", f"<p>{text}</p>{commands(lines)}")
-
-
-def _provenance(scores: ScoreFiles) -> Section:
-    rows: list[tuple[str, str]] = []
+def _provenance(scores: ScoreFiles) -> Iterator[tuple[str, str]]:
     for run in scores.runs:
-        rows.append(("model", f"{run['model']} {run['model_version']}, taught on {run.get('model_survey')}"))
+        yield "model", f"{run['model']} {run['model_version']}, trained on {run.get('model_survey')}"
         if run.get("engine"):
-            rows.append(("run by", str(run["engine"])))
+            yield "run by", str(run["engine"])
         if run.get("run"):
-            rows.append(("its MLflow run", str(run["run"])))
-        rows.append(("galaxies", chosen_from(run)))
-        rows.append(("scored", f"{run['galaxies']:,} galaxies of {run['tiles']:,} tiles, {when(run)}"))
-        rows.append(("software", str(run.get("software"))))
-    rows.append(("report", f"morph {__version__}, {datetime.now(UTC).strftime('%Y-%m-%d %H:%M UTC')}"))
-    return Section("Where this comes from", pairs_table(rows))
+            yield "its MLflow run", str(run["run"])
+        yield "galaxies", chosen_from(run)
+        yield "scored", f"{run['galaxies']:,} galaxies of {run['tiles']:,} tiles, {when(run)}"
+        yield "software", str(run.get("software"))
+    yield "report", f"morph {__version__}, {datetime.now(UTC).strftime('%Y-%m-%d %H:%M UTC')}"
 
 
-def _plot(figure: Figure, width: str = "none") -> str:
-    return f'<div class="plot" style="max-width:{width}">{svg(figure)}</div>'
+# --- README.md -------------------------------------------------------------------------------------------
+
+_FILES = {
+    "report.html": "the results as one page of pictures",
+    "value_added.parquet": "one row a galaxy: its most likely answers, their probabilities and errors",
+    "scores.fits": "all columns as one FITS binary table, for TOPCAT",
+    "hats": "all columns as a HATS collection, for LSDB",
+    "about.json": "models, catalogues and software, for programs",
+}
+
+_READING = {
+    "value_added.parquet": 'pandas.read_parquet("value_added.parquet")',
+    "scores.fits": 'astropy.table.Table.read("scores.fits")',
+    "hats": 'lsdb.open_catalog("hats").cone_search(ra=53.1, dec=-27.8, radius_arcsec=60).compute()',
+}
+
+_README = """\
+# {galaxies:,} galaxies, tile by tile
+
+{runs}
+
+The scores themselves are in `../{folder}`, one Parquet file a tile, with units, descriptions and UCDs in their schema.
+These files were made from them:
+
+{files}
+
+```python
+{reading}
+```
+
+## What to keep in mind
+
+- `flags` is 0 where nothing is wrong with a galaxy's stamp; `clean` is true there, and also where a band is missing
+  (flag 4): one band is enough to answer. The p-value's reference has all three bands, so a galaxy that lacks one has a
+  small p-value for that alone.
+- A probability is the share of volunteers expected to give that answer, given that they are asked the question. In the
+  value-added catalogue a question has an answer where at least half of them would be asked it.
+- A concentration n is the number of votes that a question's probabilities are worth: p is uncertain by
+  sqrt(p (1 - p) / (1 + n)), which are the value-added catalogue's errors.
+- A source with flag 64 (unresolved) is too faint or too small to classify: its answers describe noise and seeing, and
+  `anomaly` may only mean that it is faint. The report counts anomalies among clean galaxies.
+- `anomaly_score` is a p-value among galaxies like those of the training set. The report compares these with them.
+
+## Columns of the value-added catalogue
+
+{plain}
+
+## Columns of the scores
+
+{full}
+"""
 
 
-def _figure_section(title: str, figure: Figure | None, text: str = "", width: str = "none") -> Section | None:
-    if figure is None:
-        return None
-    return Section(title, _plot(figure, width) + (f'<p class="note">{text}</p>' if text else ""))
+def readme(scores: ScoreFiles, folder: str, made: Sequence[str]) -> str:
+    """The text of ``README.md`` beside a catalogue: each file, how to read it, and every column.
+
+    Parameters
+    ----------
+    folder : the name of the score files' folder, which lies beside.
+    made : the names of the catalogue's files.
+
+    Returns
+    -------
+    Markdown.
+    """
+    there = [*made, "about.json"]
+    reading = [
+        f'morph.open_scores("../{folder}").where("flags == 0").to_table()',
+        f'pandas.read_parquet("../{folder}")  # or pyarrow.dataset.dataset',
+        f'polars.scan_parquet("../{folder}/*.parquet")',
+        f'dask.dataframe.read_parquet("../{folder}/*.parquet")',
+        *(line for name, line in _READING.items() if name in there),
+    ]
+    simulated = ["- Some of the tiles are simulated."] if scores.simulated else []
+    return _README.format(
+        galaxies=scores.galaxies,
+        runs="\n".join([*simulated, *(f"- {line}" for line in _runs(scores))]),
+        folder=folder,
+        files="\n".join(f"- `{name}`: {text}" for name, text in _FILES.items() if name in there),
+        reading="\n".join(reading),
+        plain="\n".join(_columns(value_added(scores.schema.empty_table()).schema)),
+        full="\n".join(_columns(scores.schema)),
+    )
+
+
+def _runs(scores: ScoreFiles) -> Iterable[str]:
+    for run in scores.runs:
+        yield (
+            f"{run['galaxies']:,} galaxies {chosen_from(run)}; survey {run.get('survey')}, tiles: {run['tiles']:,}; "
+            f"scored by {run['model']} {run['model_version']} with {run.get('software')}, {when(run)}"
+        )
+
+
+def _columns(schema: pa.Schema) -> Iterable[str]:
+    yield "| column | type | unit | what it is |"
+    yield "|---|---|---|---|"
+    for field in schema:
+        words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+        yield f"| `{field.name}` | {field.type} | {words.get('unit', '')} | {words.get('description', '')} |"

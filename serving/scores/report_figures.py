@@ -1,4 +1,4 @@
-"""The figures of a scoring run's report: a tally in, matplotlib figures out."""
+"""The figures of a scoring run's report: an `Aggregate` in, matplotlib figures out."""
 
 import matplotlib as mpl
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from morph.decision_tree import TREE, phrase
 from morph.reports.style import COLOURS, FAINT, INK, STYLE
 from serving.scores.aggregate import CURVES, EDGES, STEPS, Aggregate, merge
-from serving.scores.partitions import CELLS
+from serving.scores.hats import CELLS
 
 #: A point of a curve rests on at least so many galaxies that are asked the question.
 ENOUGH = 10
@@ -18,8 +18,8 @@ ENOUGH = 10
 #: The places of the dark ones among the colours.
 _DARK = (0, 2, 3)
 
-#: A map's cells have so many galaxies on average, those of what is strange more: with fewer, maps show chance.
-CROWD, STRANGE_CROWD = 30, 150
+#: Galaxies in a map's cell on average, and in a cell of the map of anomalies: with fewer, maps show chance.
+CROWD, ANOMALY_CROWD = 30, 150
 
 #: Cells that a map shows at most; beyond, four are drawn as one.
 MOST_CELLS = 8_000
@@ -27,13 +27,13 @@ MOST_CELLS = 8_000
 _AXES = {"mag_r": "magnitude in r", "radius": "half-light radius (arcsec)"}
 _RADII = (0.5, 1, 2, 5, 10, 20, 50)
 _DENSITY = LinearSegmentedColormap.from_list("density", ["#d4e8f4", "#56b4e9", "#0072b2", "#003a5c"])
-_STRANGE = LinearSegmentedColormap.from_list("strange", ["#f3efe8", "#e69f00", "#d55e00", "#7a2f00"])
+_ANOMALOUS = LinearSegmentedColormap.from_list("anomalous", ["#f3efe8", "#e69f00", "#d55e00", "#7a2f00"])
 
 
 @mpl.rc_context(STYLE)
-def morphology(tally: Aggregate) -> Figure | None:
+def morphology(found: Aggregate) -> Figure | None:
     """Shares of galaxies against magnitude and radius, whichever is known; None where too few galaxies have either."""
-    known = [name for name in _AXES if tally.galaxies_in[name].max() >= ENOUGH]
+    known = [name for name in _AXES if found.galaxies_in[name].max() >= ENOUGH]
     if not known:
         return None
     figure = Figure(figsize=(4.6 * len(known) + 0.6, 6.6), layout="constrained")
@@ -41,9 +41,9 @@ def morphology(tally: Aggregate) -> Figure | None:
     for axes, name in zip(grid.T, known, strict=True):
         for axis, curves in ((axes[0], range(3)), (axes[1], range(3, len(CURVES)))):
             for k in curves:
-                _curve(axis, tally, name, k)
+                _curve(axis, found, name, k)
             axis.set_ylim(0, 1)
-        axes[2].stairs(tally.galaxies_in[name], EDGES[name], fill=True, color=FAINT)
+        axes[2].stairs(found.galaxies_in[name], EDGES[name], fill=True, color=FAINT)
         axes[2].set_yscale("log")
         axes[2].set_ylim(0.7)
         axes[2].set_xlabel(_AXES[name])
@@ -51,7 +51,7 @@ def morphology(tally: Aggregate) -> Figure | None:
             axes[2].set_xscale("log")
             axes[2].set_xticks(_RADII, [f"{radius:g}" for radius in _RADII])
             axes[2].xaxis.set_minor_locator(mpl.ticker.NullLocator())
-        filled = np.flatnonzero(tally.galaxies_in[name])
+        filled = np.flatnonzero(found.galaxies_in[name])
         axes[2].set_xlim(EDGES[name][filled[0]], EDGES[name][filled[-1] + 1])
     for axis, label in zip(grid[:, 0], ("share", "share of those asked", "galaxies"), strict=True):
         axis.set_ylabel(label)
@@ -60,9 +60,9 @@ def morphology(tally: Aggregate) -> Figure | None:
     return figure
 
 
-def _curve(axis: Axes, tally: Aggregate, name: str, k: int) -> None:
+def _curve(axis: Axes, found: Aggregate, name: str, k: int) -> None:
     """A curve with its standard error, where enough galaxies stand behind it."""
-    asked, chosen = tally.asked_in[name][k], tally.chosen_in[name][k]
+    asked, chosen = found.asked_in[name][k], found.chosen_in[name][k]
     enough = asked >= ENOUGH
     share = np.divide(chosen, asked, out=np.full_like(asked, np.nan), where=enough)
     error = np.sqrt(share * (1 - share) / np.maximum(asked, 1))
@@ -74,14 +74,14 @@ def _curve(axis: Axes, tally: Aggregate, name: str, k: int) -> None:
 
 
 @mpl.rc_context(STYLE)
-def answers(tally: Aggregate) -> Figure:
+def answers(found: Aggregate) -> Figure:
     """For every question how its answers share those galaxies that are asked it."""
     figure = Figure(figsize=(9.2, 5.2), layout="constrained")
     axis = figure.subplots()
     for row, question in enumerate(TREE):
-        if tally.asked[row] <= 0:
+        if found.asked[row] <= 0:
             continue
-        share = tally.chosen[TREE.slices[question.name]] / tally.asked[row]
+        share = found.chosen[TREE.slices[question.name]] / found.asked[row]
         left = 0.0
         for k, (answer, part) in enumerate(zip(question.answers, share, strict=True)):
             # The last of Okabe and Ito's colours is a grey; eight answers need one more.
@@ -92,7 +92,7 @@ def answers(tally: Aggregate) -> Figure:
                 ink = "white" if k in _DARK else "#14171a"
                 axis.text(left + part / 2, row, text, ha="center", va="center", fontsize=7.5, color=ink)
             left += part
-    labels = [f"{question.name} ({n:,.0f})" for question, n in zip(TREE, tally.asked, strict=True)]
+    labels = [f"{question.name} ({n:,.0f})" for question, n in zip(TREE, found.asked, strict=True)]
     axis.set_yticks(range(len(TREE)), labels)
     axis.invert_yaxis()
     axis.set_xlim(0, 1)
@@ -101,27 +101,27 @@ def answers(tally: Aggregate) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def p_values(tally: Aggregate) -> Figure:
-    """How strange the galaxies are: flat where they are like those that the p-values were made on."""
+def p_values(found: Aggregate) -> Figure:
+    """The distribution of p-values: flat where the galaxies are like those of the reference sample."""
     figure = Figure(figsize=(5.4, 2.6), layout="constrained")
     axis = figure.subplots()
-    axis.stairs(tally.p_values, np.linspace(0, 1, STEPS + 1), fill=True, color=COLOURS[5])
-    axis.axhline(tally.p_values.sum() / STEPS, color=COLOURS[3], linewidth=1.2, label="as many in every step")
+    axis.stairs(found.p_values, np.linspace(0, 1, STEPS + 1), fill=True, color=COLOURS[5])
+    axis.axhline(found.p_values.sum() / STEPS, color=COLOURS[3], linewidth=1.2, label="as many in every step")
     axis.set_xlim(0, 1)
-    axis.set_ylim(0, 1.3 * max(tally.p_values.max(), 1))
-    axis.set_xlabel("p-value (small is strange)")
+    axis.set_ylim(0, 1.3 * max(found.p_values.max(), 1))
+    axis.set_xlabel("p-value (small is anomalous)")
     axis.set_ylabel("galaxies")
     axis.legend(loc="upper right", fontsize=8)
     return figure
 
 
 @mpl.rc_context(STYLE)
-def footprint(tally: Aggregate) -> Figure | None:
+def footprint(found: Aggregate) -> Figure | None:
     """Where the galaxies lie: dots by morphology where they are few, else maps of their density and of the share that
-    is strange. None where no galaxy has a place."""
-    if tally.dots:
-        return _dots(*np.concatenate(tally.dots, axis=1))
-    cells, counts = tally.sky()
+    is anomalous. None where no galaxy has a place."""
+    if found.dots:
+        return _dots(*np.concatenate(found.dots, axis=1))
+    cells, counts = found.sky()
     if not len(cells):
         return None
     order = CELLS
@@ -132,13 +132,13 @@ def footprint(tally: Aggregate) -> Figure | None:
     left, right = figure.subplots(1, 2)
     square = 4 * np.pi * np.rad2deg(1) ** 2 / (12 * 4**order)
     _map(left, _corners(cells, order), counts[0] / square, _DENSITY, "galaxies per square degree")
-    while order > 0 and counts[1].mean() < STRANGE_CROWD:
+    while order > 0 and counts[1].mean() < ANOMALY_CROWD:
         order, cells, counts = order - 1, *merge(cells >> 2, counts)
     share = np.divide(100 * counts[2], counts[1], out=np.full(len(cells), np.nan), where=counts[1] >= CROWD)
     if not np.isfinite(share).any():
         right.set_axis_off()
         return figure
-    _map(right, _corners(cells, order), share, _STRANGE, "flagged as strange (%)")
+    _map(right, _corners(cells, order), share, _ANOMALOUS, "flagged as anomalous (%)")
     return figure
 
 

@@ -1,31 +1,35 @@
 """The score catalogue: one Parquet file a tile, one row a galaxy."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from astropy.table import Table
 
 from morph.atomic import atomic
-from morph.checks import FORMAT, SCORES_FORMAT, check_format
+from morph.checks import FORMAT, SCORES_FORMAT
 from morph.decision_tree import column_name
-from morph.errors import InputError, first_line
+from morph.stamps.flags import Flag
 from morph.stamps.image_statistics import NAMES
 from morph.stamps.measurements import COLUMNS
 from morph.surveys import CHANNELS, NANOMAGGY_ZERO_POINT, get_survey
-from serving.scores.astropy_words import astropy_words, widths
+from serving.protocol import OUTPUTS
 
-#: Under which key of the Parquet schema the provenance stands, as JSON.
+#: The key of the Parquet schema's metadata under which the provenance stands, as JSON.
 KEY = b"morph"
 
+#: The keys that astropy uses: for its own header, in YAML, and for the width of a text column.
+ASTROPY_HEADER, ASTROPY_WIDTH = "table_meta_yaml", "table::len::"
 
-#: Columns that say the same again and again, and those that people select by. A dictionary of numbers that are all
-#: different makes a file larger and takes three times as long to write.
+#: Columns of repeated values, which Parquet stores as a dictionary, and columns that people select by, for which it
+#: keeps minima and maxima. A dictionary of distinct numbers makes a file larger and takes three times as long to
+#: write.
 REPEATED = ["tile", "model", "model_version"]
 SOUGHT = ["ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "mag_z", "radius", "snr", "anomaly_score", "flags"]
 
@@ -33,8 +37,8 @@ SOUGHT = ["ra", "dec", "tile", "mag_g", "mag_r", "mag_i", "mag_z", "radius", "sn
 NANOMAGGY, NANOJANSKY = "nanomaggy", "nJy"
 NANOJANSKY_PER_NANOMAGGY = 10 ** ((31.4 - NANOMAGGY_ZERO_POINT) / 2.5)
 
-#: What was measured of a galaxy, or of its stamp, rather than answered: unit, description and UCD. A channel's
-#: column is named after the survey's band in it (`property_columns`).
+#: Measured properties of a galaxy or of its stamp: unit, description and UCD. A channel's column is named after the
+#: survey's band in it (`property_columns`).
 PROPERTIES = {
     "mag_g": ("mag", "magnitude in g (AB), from the catalogue or measured on the tile", "phot.mag;em.opt.B"),
     "mag_r": ("mag", "magnitude in r (AB), from the catalogue or measured on the tile", "phot.mag;em.opt.R"),
@@ -51,39 +55,75 @@ PROPERTIES = {
 }
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The rows of one tile.
+@dataclass
+class TileScores:
+    """The rows of one tile, filled in as its galaxies are cut and answered; NaN is unknown.
 
     Attributes
     ----------
-    ids : [n] text.
+    ids : object [n], text.
     ra, dec : [n], degrees.
     x, y : [n], pixels of the tile, 0-based.
-    flags : int [n], `morph.stamps.cutting.Flag` bits.
-    outputs : what the model said: ``probabilities``, ``tree_probabilities``, ``concentration`` [n, answers],
-        ``embedding`` [n, d], ``reconstruction_error``, ``anomaly_score``, ``anomaly`` [n].
-    appearance : [n, statistics], see `morph.stamps.image_statistics`; NaN where not measured.
-    answered : bool [n]; where it is false nothing was asked, and the answers are written as null.
-    properties : {name: [n]} of `PROPERTIES`, in their units, but fluxes in nanomaggies; NaN where unknown; what is
-        left out is null.
-    pictures : [n] JPEG files of the few strangest galaxies, None for the others; see `serving.scores.thumbnails`.
-        Empty where there are none.
-    bands : [n], the bands that each galaxy has data in; empty where that is not known.
+    flags : int32 [n], `morph.stamps.flags.Flag` bits. Galaxies without data have no answers: they are null.
+    outputs : of the model: ``probabilities``, ``tree_probabilities``, ``concentration`` [n, answers], ``embedding``
+        [n, d], ``reconstruction_error``, ``anomaly_score``, ``anomaly`` [n].
+    image_statistics : [n, statistics], see `morph.stamps.image_statistics`; of some galaxies.
+    properties : {name: [n]} of `PROPERTIES`, in their units, but fluxes in nanomaggies; what is left out is null.
+    pictures : object [n], JPEG files of the most anomalous galaxies, None for the others.
+    bands : object [n], text: the bands that each galaxy has data in; empty where that is unknown.
     """
 
-    ids: Sequence[str]
+    ids: np.ndarray
     ra: np.ndarray
     dec: np.ndarray
     x: np.ndarray
     y: np.ndarray
     flags: np.ndarray
     outputs: dict[str, np.ndarray]
-    appearance: np.ndarray
-    answered: np.ndarray
-    properties: dict[str, np.ndarray] = field(default_factory=dict)
-    pictures: Sequence[bytes | None] = ()
-    bands: Sequence[str] = ()
+    image_statistics: np.ndarray
+    properties: dict[str, np.ndarray]
+    pictures: np.ndarray
+    bands: np.ndarray
+
+    @classmethod
+    def blank(cls, galaxies: Table, description: dict[str, Any]) -> "TileScores":
+        """The rows of located galaxies (`morph.catalogs.catalog`), with nothing measured and nothing answered."""
+        count = len(galaxies)
+        answers = len(answer_columns(description))
+        widths = dict.fromkeys(("probabilities", "tree_probabilities", "concentration"), (answers,))
+        widths["embedding"] = (int(description["embedding_size"]),)
+
+        def unknown(*width: int) -> np.ndarray:
+            return np.full((count, *width), np.nan, dtype="float32")
+
+        columns = {name: np.array(galaxies[name], dtype=float) for name in ("ra", "dec", "x", "y")}
+        known = {name: np.array(galaxies[name], dtype=float) for name in PROPERTIES if name in galaxies.colnames}
+        return cls(
+            ids=np.array([str(name) for name in galaxies["id"]], dtype=object),
+            **columns,
+            flags=np.zeros(count, dtype="int32"),
+            outputs={name: unknown(*widths.get(name, ())) for name in OUTPUTS},
+            image_statistics=unknown(len(NAMES)),
+            properties={name: known.get(name, unknown()) for name in PROPERTIES},
+            pictures=np.full(count, None, dtype=object),
+            bands=np.full(count, "", dtype=object),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def answered(self) -> np.ndarray:
+        """Galaxies that the model was asked about: bool [n]."""
+        return (self.flags & Flag.NO_DATA) == 0
+
+    def select(self, rows: np.ndarray) -> "TileScores":
+        """Some of the rows, by their numbers."""
+
+        def some(value):
+            return {name: each[rows] for name, each in value.items()} if isinstance(value, dict) else value[rows]
+
+        return TileScores(**{each.name: some(getattr(self, each.name)) for each in fields(self)})
 
 
 def property_columns(survey: str) -> dict[str, str]:
@@ -109,7 +149,7 @@ def answer_columns(description: dict[str, Any]) -> list[str]:
 
 
 def concentration_columns(description: dict[str, Any]) -> list[str]:
-    """The columns of what a model's answers are worth, `<question>_concentration`, in the order of its questions."""
+    """The columns of the Dirichlet concentrations, `<question>_concentration`, in the order of a model's questions."""
     return [column_name(f"{question['name']}_concentration") for question in description["questions"]]
 
 
@@ -119,7 +159,7 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
     tree = "the same multiplied down the decision tree: a volunteer who starts at the top gives this answer"
     worth = "votes that the probabilities are worth; with n of them p is uncertain by sqrt(p (1 - p) / (1 + n))"
     chance, size = "stat.probability;src.morph", embedding_size
-    fields = [
+    columns = [
         _field("id", pa.string(), "the galaxy's name in the catalogue, or its tile's name and a number", ucd=_MAIN_ID),
         _field("ra", pa.float64(), "right ascension", "deg", "pos.eq.ra;meta.main"),
         _field("dec", pa.float64(), "declination", "deg", "pos.eq.dec;meta.main"),
@@ -137,37 +177,58 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
             "noise-weighted mean square of what the decoder missed",
             ucd="stat.fit.residual",
         ),
-        _field("anomaly_score", pa.float32(), "p-value among normal galaxies; small: strange", ucd="stat.probability"),
+        _field(
+            "anomaly_score", pa.float32(), "p-value among normal galaxies; small: anomalous", ucd="stat.probability"
+        ),
         _field("anomaly", pa.bool_(), f"anomaly_score below {description['anomaly_threshold']:g}", ucd="meta.code"),
-        _field("appearance", pa.list_(pa.float32(), len(NAMES)), f"of some galaxies' pixels: {', '.join(NAMES)}"),
-        _field("picture", pa.binary(), "a JPEG picture of the tile's few strangest galaxies"),
+        _field("image_statistics", pa.list_(pa.float32(), len(NAMES)), f"of some galaxies: {', '.join(NAMES)}"),
+        _field("picture", pa.binary(), "a JPEG picture, of the tile's most anomalous galaxies alone"),
         _field("bands", pa.string(), "bands with data on the stamp", ucd="instr.bandpass"),
         _field("flags", pa.int32(), _flags_in_words(), ucd="meta.code.qual"),
         _field("model", pa.string(), "name of the model", ucd="meta.software"),
         _field("model_version", pa.string(), "version on a server, or digest of the weights", ucd="meta.version"),
     ]
-    return pa.schema(fields, metadata={KEY: json.dumps(about).encode()})
+    return with_about(pa.schema(columns), about)
 
 
 def write_scores(
-    path: Path, tile: str, scores: Scores, description: dict[str, Any], about: dict[str, Any]
+    path: Path, tile: str, scores: TileScores, description: dict[str, Any], about: dict[str, Any]
 ) -> pa.Table:
-    """Write one tile's scores, whole or not at all; returns what was written.
+    """Write one tile's scores, atomically.
 
     Parameters
     ----------
+    tile : the name in the column of that name.
     description : the model's own (`describe`), with its ``name``, ``version``, ``questions``, ``embedding_size``
         and ``anomaly_threshold``.
-    about : provenance kept in the file's schema.
+    about : provenance kept in the file's schema; the format's number is added.
 
-    Raises InputError when the folder cannot be written to.
+    Returns
+    -------
+    What was written.
+
+    Raises
+    ------
+    InputError : the folder cannot be written to.
     """
-    size, count = int(description["embedding_size"]), len(scores.ids)
-    missing = ~scores.answered
-    worth = _per_question(scores.outputs["concentration"], description)
-    answers = np.concatenate([scores.outputs["probabilities"], scores.outputs["tree_probabilities"], worth], axis=1)
+    columns = _columns(scores, tile, description)
+    about = {FORMAT: SCORES_FORMAT, **about}
+    table = pa.Table.from_arrays(columns, schema=schema(description, int(description["embedding_size"]), about))
+    metadata = astropy_metadata(table.schema, widths(table), about)
+    table = table.replace_schema_metadata({**table.schema.metadata, **metadata})
+    with atomic(path, f"The scores of '{tile}'") as building:
+        pq.write_table(table, building, compression="zstd", use_dictionary=REPEATED, write_statistics=SOUGHT)
+    return table
+
+
+def _columns(scores: TileScores, tile: str, description: dict[str, Any]) -> list[pa.Array]:
+    """The columns of `schema`, in its order."""
+    count, missing = len(scores), ~scores.answered
+    outputs, size = scores.outputs, int(description["embedding_size"])
+    worth = _per_question(outputs["concentration"], description)
+    answers = np.concatenate([outputs["probabilities"], outputs["tree_probabilities"], worth], axis=1)
     unknown = np.full(count, np.nan)
-    columns = [
+    return [
         pa.array(scores.ids, pa.string()),
         _array(scores.ra, pa.float64()),
         _array(scores.dec, pa.float64()),
@@ -178,78 +239,65 @@ def write_scores(
         *(pa.array(answers[:, j], pa.float32(), mask=missing) for j in range(answers.shape[1])),
         # Parquet's readers fail on a fixed-size list that is null itself; its elements are null instead.
         pa.FixedSizeListArray.from_arrays(
-            pa.array(scores.outputs["embedding"].ravel(), pa.float32(), mask=np.repeat(missing, size)), size
+            pa.array(outputs["embedding"].ravel(), pa.float32(), mask=np.repeat(missing, size)), size
         ),
-        pa.array(scores.outputs["reconstruction_error"], pa.float32(), mask=missing),
-        pa.array(scores.outputs["anomaly_score"], pa.float32(), mask=missing),
-        pa.array(scores.outputs["anomaly"] == 1, pa.bool_(), mask=missing),
-        pa.FixedSizeListArray.from_arrays(_array(scores.appearance.ravel(), pa.float32()), len(NAMES)),
-        pa.array(scores.pictures or [None] * count, pa.binary()),
-        pa.array(scores.bands or [""] * count, pa.string()),
+        pa.array(outputs["reconstruction_error"], pa.float32(), mask=missing),
+        pa.array(outputs["anomaly_score"], pa.float32(), mask=missing),
+        pa.array(outputs["anomaly"] == 1, pa.bool_(), mask=missing),
+        pa.FixedSizeListArray.from_arrays(_array(scores.image_statistics.ravel(), pa.float32()), len(NAMES)),
+        pa.array(scores.pictures, pa.binary()),
+        pa.array(scores.bands, pa.string()),
         pa.array(scores.flags, pa.int32()),
         pa.array([description["name"]] * count, pa.string()),
         pa.array([str(description["version"])] * count, pa.string()),
     ]
-    table = pa.Table.from_arrays(columns, schema=schema(description, size, about))
-    words = astropy_words(table.schema, widths(table), about)
-    table = table.replace_schema_metadata({**table.schema.metadata, **words})
-    with atomic(path, f"The scores of '{tile}'") as building:
-        pq.write_table(table, building, compression="zstd", use_dictionary=REPEATED, write_statistics=SOUGHT)
-    return table
 
 
 def _in_its_unit(name: str, values: np.ndarray) -> np.ndarray:
-    """What was measured, in the unit in which it is written."""
+    """Measured values in the unit in which they are written."""
     measured_in_nanomaggies = name in COLUMNS and COLUMNS[name][0] == NANOMAGGY
     return np.asarray(values) * NANOJANSKY_PER_NANOMAGGY if measured_in_nanomaggies else values
 
 
-def masked_part(stamps: np.ndarray) -> np.ndarray:
-    """The share of pixels without data in each stamp's worst band, bands that are missing altogether left out.
+def with_about(schema: pa.Schema, about: dict[str, Any]) -> pa.Schema:
+    """The schema with a provenance, as score files have one."""
+    return schema.with_metadata({KEY: json.dumps(about).encode()})
+
+
+def widths(table: pa.Table) -> dict[str, int]:
+    """The longest value of each column of text (characters) or bytes; at least 1."""
+    kinds = {field.name: field.type for field in table.schema}
+    texts = {name: pc.utf8_length(table[name]) for name, kind in kinds.items() if pa.types.is_string(kind)}
+    files = {name: pc.binary_length(table[name]) for name, kind in kinds.items() if pa.types.is_binary(kind)}
+    return {name: max(pc.max(lengths).as_py() or 0, 1) for name, lengths in {**texts, **files}.items()}
+
+
+def astropy_metadata(schema: pa.Schema, widest: Mapping[str, int], about: Mapping[str, Any]) -> dict[str, str]:
+    """A Parquet file's entries for astropy's `Table.read`: units, descriptions, and how wide text is.
+
+    astropy does not read the columns' own metadata, and cannot find the width of a text column that has nulls. The
+    keys are those of `astropy.io.misc.parquet`; other readers ignore them.
 
     Parameters
     ----------
-    stamps : float32 [n, size, size, 3], NaN where there is no data.
+    schema : columns with "unit" and "description" in their metadata, or without.
+    widest : of all columns of text and bytes, as `widths` finds them.
+    about : what becomes the table's `meta`.
 
     Returns
     -------
-    float32 [n]; 1 where no band has data.
+    The entries, by their keys.
+
+    >>> astropy_metadata(pa.schema([pa.field("id", pa.string())]), {"id": 3}, {})
+    {'table_meta_yaml': '{"datatype": [{"name": "id"}], "meta": {}}', 'table::len::id': '3'}
     """
-    found = np.zeros(len(stamps), dtype="float32")
-    # Most stamps are whole, and a sum says so in a tenth of the time that counting takes.
-    for i in np.flatnonzero(np.isnan(stamps.reshape(len(stamps), -1).sum(axis=1))):
-        empty = np.isnan(stamps[i]).mean(axis=(0, 1))
-        found[i] = max(empty[empty < 1], default=1)
-    return found
-
-
-@contextmanager
-def readable(path: str | Path) -> Iterator[None]:
-    """InputError where a score file that is read in this context turns out to be damaged."""
-    try:
-        yield
-    except (pa.ArrowInvalid, OSError) as error:
-        reason = first_line(error)
-        raise InputError(f"The scores in '{path}' cannot be read ({reason}); make them again.") from None
-
-
-def read_about(path: str | Path) -> dict[str, Any]:
-    """The provenance of a score file. InputError when the file is damaged, no score file, or of an earlier version
-    whose answers have columns of other names: read together with today's, they would be null."""
-    with readable(path):
-        schema = pq.read_schema(path)
-    metadata = schema.metadata or {}
-    about = json.loads(metadata[KEY]) if KEY in metadata else {}
-    if "model_version" not in about:
-        raise InputError(f"'{path}' is not a score file of `morph score`.")
-    check_format(about.get(FORMAT), SCORES_FORMAT, "score file", path)
-    old = [name for name in schema.names if name != column_name(name)]
-    if old:
-        raise InputError(
-            f"'{path}' is of an earlier version of morph, with columns like '{old[0]}' (now '{column_name(old[0])}'); "
-            "choose another --out, or score its tile again with --overwrite."
-        )
-    return about
+    columns = []
+    for field in schema:
+        words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+        columns.append({"name": field.name, **{key: words[key] for key in ("unit", "description") if key in words}})
+    # JSON is YAML, too, and is written in a hundredth of the time.
+    header = json.dumps({"datatype": columns, "meta": dict(about)})
+    return {ASTROPY_HEADER: header, **{f"{ASTROPY_WIDTH}{name}": str(width) for name, width in widest.items()}}
 
 
 _MAIN_ID = "meta.id;meta.main"
@@ -273,6 +321,4 @@ def _array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 
 
 def _flags_in_words() -> str:
-    from morph.stamps.cutting import Flag
-
     return "bits: " + ", ".join(f"{flag.value} {str(flag.name).lower().replace('_', ' ')}" for flag in Flag)

@@ -1,4 +1,4 @@
-"""The friendly catalogue: the columns that most people want, with plain names and one answer a question."""
+"""The value-added catalogue: the columns that most people want, with plain names and one answer a question."""
 
 import re
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ import pyarrow.compute as pc
 from morph.decision_tree import ABSENCES, ANSWER_COLUMNS, TREE, Question, column_name, phrase
 from morph.stamps.flags import Flag, is_clean
 
-#: What is said of a source that shows too little to be classified: its most likely answers would be those of noise.
+#: The summary of a source that is too faint or too small: its most likely answers would be those of noise.
 UNRESOLVED = "too faint or too small to classify"
 
 #: A question has an answer where at least half of the volunteers would have been asked it: who looks for bars wants
 #: the face-on disks, not the chance of a bar in an elliptical.
 ASKED = 0.5
 
-#: Columns that are taken over as they are.
+#: Columns that are copied.
 KEPT = ("id", "ra", "dec", "tile", "radius", "snr")
 AFTER = ("anomaly_score", "anomaly", "flags")
 
-#: What `friendly` needs of a score file, beside its magnitudes (`magnitudes`).
+#: Columns that `value_added` needs, beside the magnitudes (`magnitudes`).
 NEEDED = (
     *KEPT,
     *ANSWER_COLUMNS,
@@ -35,8 +35,8 @@ def magnitudes(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if re.fullmatch("mag_[a-z]", name)]
 
 
-def friendly(scores: pa.Table) -> pa.Table:
-    """The friendly rows of some scores.
+def value_added(scores: pa.Table) -> pa.Table:
+    """The value-added catalogue of some scores.
 
     Parameters
     ----------
@@ -69,12 +69,12 @@ def friendly(scores: pa.Table) -> pa.Table:
             (_field(f"{name}_probability", pa.float32(), "of that answer"), _known(chance)),
             (_field(f"{name}_error", pa.float32(), "standard error of that probability"), _known(error)),
         ]
-    told = _field(
+    summary = _field(
         "summary",
         pa.string(),
         f"the answers to the questions that most volunteers would be asked, in words; with flag 64 '{UNRESOLVED}'",
     )
-    fields += [told, *(field for field, _ in answers), *(scores.schema.field(name) for name in AFTER)]
+    fields += [summary, *(field for field, _ in answers), *(scores.schema.field(name) for name in AFTER)]
     flags = scores["flags"].to_numpy()
     unresolved = pa.array((flags & Flag.UNRESOLVED) != 0)
     columns["summary"] = pc.if_else(unresolved, UNRESOLVED, _in_words(chosen))
@@ -86,7 +86,7 @@ def friendly(scores: pa.Table) -> pa.Table:
 
 
 def text_widths() -> dict[str, int]:
-    """How long the texts that `friendly` adds can become, by column."""
+    """How long the texts that `value_added` adds can become, by column."""
     widths = {column_name(question.name): max(map(len, question.answers)) for question in TREE}
     longest = (max(len(phrase(question.name, answer)) for answer in question.answers) for question in TREE)
     return {**widths, "summary": sum(length + len(", ") for length in longest)}

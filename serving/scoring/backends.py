@@ -1,14 +1,18 @@
-"""Who answers for the galaxies of a tile: a model in this process, or a server.
+"""Backends: a model in this process, or servers, which answer for the galaxies of a tile.
 
-Each is named by a small object that can be sent to another process, and opened there.
+A small object that can be pickled refers to each, and opens it in whichever process needs it. Several servers of one
+model act as one: the load is balanced, and the others take over from a server that dies.
 """
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,18 +20,37 @@ import numpy as np
 
 from morph.domain_shift.sample import Sample
 from morph.errors import InputError
+from serving.client import MorphClient, ServerError
+from serving.client.errors import Retries
 from serving.protocol import OUTPUTS
+
+logger = logging.getLogger(__name__)
 
 #: Galaxies in one batch of Keras. Fewer are filled up with blanks: a batch of another size would be compiled
 #: anew, which takes longer than the blanks do.
 BATCH_SIZE = 128
+
+#: Seconds between attempts when no server answers any more: together enough for one to be started again.
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+
+#: gRPC's names for a server that may be back soon.
+_UNREACHABLE = ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+
+#: Seconds for which a server that did not answer is asked after all others; twice as many each time, to a limit.
+REST, LONGEST_REST = 5.0, 300.0
+
+#: Requests under way at once at each server: it computes one while the next arrives.
+IN_FLIGHT = 2
+
+#: What must agree between the servers' models.
+_IDENTITY = ("name", "version", "run", "size", "answers")
 
 Answers = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Something that answers.
+    """An open model.
 
     Attributes
     ----------
@@ -45,22 +68,22 @@ class Backend:
 
 
 class ModelRef(Protocol):
-    """The name of an answerer."""
+    """A reference to a backend, which can be pickled."""
 
     def open(self) -> AbstractContextManager[Backend]:
-        """The answerer, as long as the context lasts. InputError when there is none."""
+        """The backend, as long as the context lasts. InputError when it cannot be opened."""
 
     def shared(self, folder: Path) -> "ModelRef":
-        """The same for other machines, which see no files but those in `folder`: what is needed is put there."""
+        """A reference for other machines, which see only the files in `folder`: the model is copied there."""
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model by the name that `morph.model.store.load_model` understands.
+    """A model by a name that `morph.model.store.load_model` understands.
 
     Its version is the beginning of its file's SHA-256: the same weights have the same version whatever they are
     called, and a retrained model at the same path has another. `engine` is what computes (`serving.openvino.engine`);
-    all give the same answers, within `serving.openvino.conversion.LIMITS`, and the description says which one it was.
+    all give the same answers, within `serving.openvino.conversion.LIMITS`, and the description names it.
     """
 
     name: str
@@ -78,7 +101,7 @@ class LocalModel:
             if fast is None:
                 backend = _by_keras(path)
             else:
-                # One caller's next galaxies fill the threads that another's last leave idle.
+                # One caller's next galaxies keep the threads busy that another's last leave idle.
                 at_once = 1 if fast.threads == 1 else 2
                 backend = Backend(
                     fast.description, lambda stamps: fast.answer(stamps, OUTPUTS), fast.reference_sample, at_once
@@ -113,8 +136,8 @@ def _by_keras(path: Path) -> Backend:
 class RemoteModel:
     """A model on a server, by the server's HOST:PORT and the model's name there.
 
-    Several addresses, separated by commas, are servers of the same model, between which the load is spread (see
-    `serving.scoring.endpoints`).
+    Several addresses, separated by commas, are servers of the same model, between which the load is balanced
+    (`Endpoints`).
     """
 
     address: str
@@ -122,9 +145,7 @@ class RemoteModel:
 
     @contextmanager
     def open(self) -> Iterator[Backend]:
-        """InputError (`ServerError`) when nobody answers there."""
-        from serving.scoring.endpoints import Endpoints
-
+        """InputError (`ServerError`) when no server answers there."""
         addresses = [address.strip() for address in self.address.split(",") if address.strip()]
         if not addresses:
             raise InputError("--server names no server; give its address as HOST:PORT.")
@@ -137,3 +158,130 @@ class RemoteModel:
 
     def shared(self, folder: Path) -> "RemoteModel":
         return self
+
+
+@dataclass(eq=False)
+class _Server:
+    client: MorphClient
+    checked: bool = False
+    busy: int = 0
+    failures: int = 0
+    rests_until: float = 0.0
+
+
+@dataclass
+class Endpoints:
+    """The servers at some addresses, all with the same model; `described` is its description by the first to answer.
+
+    `answer` may be called by as many threads as `at_once` says.
+    """
+
+    servers: list[_Server]
+    described: dict[str, Any]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @classmethod
+    @contextmanager
+    def open(cls, addresses: Sequence[str], model: str) -> "Iterator[Endpoints]":
+        """Connect. ServerError when none of the servers answers, InputError when their models differ; one that does
+        not answer yet may do so later."""
+        with ExitStack() as stack:
+            described: dict[str, Any] = {}
+            silent: ServerError | None = None
+            for address in addresses:
+                with MorphClient(address, model) as client:
+                    try:
+                        described = client.describe()
+                        break
+                    except ServerError as error:
+                        if error.status not in _UNREACHABLE or address == addresses[-1]:
+                            raise
+                        silent = error
+            version = int(described["version"])
+            # By version, so that the version written beside the answers is right even when a server loads a newer one
+            # meanwhile.
+            retries = Retries(absent=1)
+            servers = [
+                _Server(stack.enter_context(MorphClient(address, model, version, retries=retries)))
+                for address in addresses
+            ]
+            endpoints = cls(servers, described)
+            for server in servers:
+                try:
+                    endpoints._check(server)
+                except ServerError as error:
+                    if error.status not in _UNREACHABLE:
+                        raise
+                    silent = error
+            if silent is not None:
+                logger.warning("%s The other servers take over.", silent)
+            yield endpoints
+
+    @property
+    def at_once(self) -> int:
+        return IN_FLIGHT * len(self.servers)
+
+    def reference_sample(self) -> Sample | None:
+        """The model's sample of its training set (`MorphClient.reference_sample`)."""
+        return self._ask(lambda client: client.reference_sample())
+
+    def answer(self, stamps: np.ndarray, outputs: Sequence[str]) -> dict[str, np.ndarray]:
+        """`outputs` for flux stamps, by the least busy server.
+
+        The others replace a server that does not answer. When none does, this waits for as long as `PAUSES` says.
+        ServerError when they stay unreachable, or when one refuses the request.
+        """
+        return self._ask(lambda client: client.classify(stamps, outputs))
+
+    def _ask(self, question: Callable[[MorphClient], Any]) -> Any:
+        for pause in (*PAUSES, None):
+            tried: list[_Server] = []
+            while len(tried) < len(self.servers):
+                server = self._take(tried)
+                try:
+                    self._check(server)
+                    found = question(server.client)
+                    server.failures = 0
+                    return found
+                except ServerError as error:
+                    if error.status not in _UNREACHABLE:
+                        raise
+                    self._rest(server)
+                    gone = error
+                finally:
+                    with self._lock:
+                        server.busy -= 1
+                tried.append(server)
+            if pause is None:
+                break
+            logger.warning("%s Waiting for %g s.", gone, pause)
+            time.sleep(pause)
+        raise gone
+
+    def _take(self, tried: list[_Server]) -> _Server:
+        """The server to ask next: of those not tried yet, the least busy one that is not resting."""
+        with self._lock:
+            now = time.monotonic()
+            left = [server for server in self.servers if server not in tried]
+            server = min(left, key=lambda each: (each.rests_until > now, each.busy))
+            server.busy += 1
+            return server
+
+    def _rest(self, server: _Server) -> None:
+        if len(self.servers) > 1 and server.rests_until < time.monotonic():
+            logger.warning("The server at %s does not answer; the others take over.", server.client.address)
+        server.rests_until = time.monotonic() + min(REST * 2**server.failures, LONGEST_REST)
+        server.failures += 1
+
+    def _check(self, server: _Server) -> None:
+        """InputError unless a server has the same model as the first one."""
+        if server.checked:
+            return
+        described = server.client.describe()
+        different = [name for name in _IDENTITY if described.get(name) != self.described.get(name)]
+        if different:
+            raise InputError(
+                f"The server at {server.client.address} has another model than that at "
+                f"{self.servers[0].client.address} (other {', '.join(different)}); let all serve the same."
+            )
+        server.checked = True

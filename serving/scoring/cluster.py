@@ -1,8 +1,8 @@
 """Scoring on several processes with Dask, of this machine or of any cluster: one tile, one task.
 
-What all tiles share, the model's weights too, lies in the output folder, which every worker must see anyway: so a
-worker that joins late, or replaces one that died, needs nothing from the others, and a large catalogue does not pass
-the scheduler.
+The data that all tiles share, including the model's weights, lies in the output folder, which every worker must see
+anyway: a worker that joins late, or replaces one that died, needs nothing from the others, and a large catalogue does
+not pass through the scheduler.
 """
 
 import importlib.util
@@ -29,13 +29,13 @@ from serving.scoring.worker import FILE, Unseen, job_folder, score_one, sees
 #: Seconds that a scheduler may take to answer.
 PATIENCE = 20.0
 
-#: Seconds between looks at whether workers are missing.
+#: Seconds between checks for missing workers.
 WATCH = 5.0
 
-#: At how many looks in a row there must be no worker before that is told.
+#: After how many checks in a row without a worker a warning is logged.
 PATIENT = 3
 
-#: How often processes of this machine are started, where one dies while they start.
+#: Attempts to start the processes of this machine.
 STARTS = 3
 
 #: What must be alike on the client, the scheduler and the workers for Dask to work.
@@ -52,10 +52,14 @@ def score_on_cluster(groups: list[list[Path]], job: Job, where: int | str, advan
 
     Parameters
     ----------
+    groups : the tiles' files.
+    job : of these tiles.
     where : how many processes of this machine, or the address of a Dask scheduler.
+    advance : called with the number of tiles and galaxies finished since the last call.
 
-    Raises InputError when there is no such scheduler, its workers cannot do the work, or it goes away; and as
-    `score_tiles`.
+    Raises
+    ------
+    InputError : there is no such scheduler, its workers cannot do the work, or it stops; and as `score_tiles`.
     """
     # Workers on other machines have other working folders. A link keeps its name, which is the tile's.
     groups = [[path.absolute() for path in group] for group in groups]
@@ -64,7 +68,7 @@ def score_on_cluster(groups: list[list[Path]], job: Job, where: int | str, advan
         galaxies = replace(galaxies, kept=galaxies.kept.absolute())
     job = replace(job, out=job.out.absolute(), catalogue=galaxies)
     with job_folder(job) as folder, _connected(where, len(groups)) as client:
-        with _there(where):
+        with _answering(where):
             if link := _dashboard(client, where):
                 logger.info("Dask's dashboard is at %s", link)
             _check(client, where, [folder / FILE, *(groups[0] if groups else [])])
@@ -85,14 +89,14 @@ def score_on_cluster(groups: list[list[Path]], job: Job, where: int | str, advan
 
 
 def _results(client, groups: list[list[Path]], folder: Path, where: int | str) -> Iterator[tuple[list[Path], Any]]:
-    """What came of each tile, in any order; None where it was lost with its workers."""
+    """The result of each tile, in any order; None where it was lost with its workers."""
     from distributed import KilledWorker, as_completed
 
-    with _there(where):
+    with _answering(where):
         futures = {client.submit(score_one, group, folder, pure=False): group for group in groups}
     for future in as_completed(futures):
         group = futures.pop(future)
-        with _there(where):
+        with _answering(where):
             error = future.exception()
             result: Any = None if error else future.result()
         if error is None:
@@ -119,8 +123,8 @@ def _usable(result: Result | Unseen | InputError) -> Result:
 
 
 @contextmanager
-def _there(where: int | str) -> Iterator[None]:
-    """InputError when the scheduler is gone while it is asked something."""
+def _answering(where: int | str) -> Iterator[None]:
+    """InputError when the scheduler does not answer any more."""
     from distributed.client import ClosedClientError
 
     try:
@@ -128,8 +132,8 @@ def _there(where: int | str) -> Iterator[None]:
     # Dask raises the first for what was asked before, one of the others for what is asked then.
     except (CancelledError, ClosedClientError, OSError, RuntimeError):
         raise InputError(
-            f"The Dask scheduler{_at(where)} has gone away. What was finished is kept; start the scheduler again, and "
-            "the same command goes on from there."
+            f"The Dask scheduler{_at(where)} has stopped. Finished tiles are kept; start the scheduler again, and the "
+            "same command resumes."
         ) from None
 
 
@@ -154,8 +158,8 @@ def _connected(where: int | str, tiles: int) -> Iterator[Any]:
                     f"No Dask scheduler answers at {where} ({reason[:120]}); start one with `dask scheduler`, and "
                     "write its address as tcp://HOST:8786."
                 ) from None
-        with _there(where):
-            client.subscribe_topic("morph", _repeat)
+        with _answering(where):
+            client.subscribe_topic("morph", _log_message)
         stack.enter_context(_watched(client, cluster))
         yield client
 
@@ -201,7 +205,7 @@ def _processes(workers: int) -> AbstractContextManager:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Dask tells of every lost connection in tracebacks; what matters of them is said in sentences."""
+    """Silence Dask, which logs every lost connection with a traceback; the errors here say it in a sentence."""
     loggers = [
         log
         for name, log in logging.root.manager.loggerDict.items()
@@ -218,7 +222,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _dashboard(client, where: int | str) -> str:
-    """The address of the scheduler's dashboard; empty where it has none, which it does not tell by itself."""
+    """The address of the scheduler's dashboard; empty where it has none, which it does not report by itself."""
     if "dashboard" not in client.scheduler_info()["services"]:
         return ""
     if isinstance(where, int) and not importlib.util.find_spec("bokeh"):
@@ -232,26 +236,26 @@ def _dashboard(client, where: int | str) -> str:
     return str(client.dashboard_link)
 
 
-def _repeat(event: Any) -> None:
-    """What a worker has to say, said here."""
+def _log_message(event: Any) -> None:
+    """Log a worker's message here."""
     logger.warning("%s", event[1])
 
 
 @contextmanager
 def _watched(client, cluster) -> Iterator[None]:
-    """Say so when no worker is left: the cluster may bring new ones. On this machine (`cluster`) they are started."""
+    """Warn when no worker is left: the cluster may start new ones. On this machine (`cluster`) they are restarted."""
     done = threading.Event()
 
     def watch() -> None:
-        looks = 0
+        checks = 0
         while not done.wait(WATCH):
             if cluster is not None:
                 cluster.scale(len(cluster.worker_spec))
-            # At the end, and without its scheduler, a client can be asked nothing.
+            # At the end, and without its scheduler, a client does not answer.
             with suppress(OSError, RuntimeError):
-                gone = client.status == "running" and not client.scheduler_info()["workers"]
-                looks = looks + 1 if gone else 0
-            if looks == PATIENT:
+                idle = client.status == "running" and not client.scheduler_info()["workers"]
+                checks = checks + 1 if idle else 0
+            if checks == PATIENT:
                 logger.warning("The Dask cluster has no workers at the moment; waiting for some.")
 
     thread = threading.Thread(target=watch, daemon=True)

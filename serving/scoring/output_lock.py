@@ -1,6 +1,5 @@
-"""One job a folder: who writes into it holds it, and lets go of it however the process ends."""
+"""The lock of an output folder: one job at a time writes into it."""
 
-import errno
 import fcntl
 import json
 import logging
@@ -13,29 +12,27 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from morph.atomic import NO_LOCKS
 from morph.errors import InputError
 
-#: The file that the holder of a folder has locked; it says who that is.
-HOLD = ".holder"
+#: The file that is locked; it names the job that holds the lock.
+LOCK_FILE = ".holder"
 
-#: What a job keeps in its folder only as long as it runs.
-PASSING = (".*.building*", ".job-*")
-
-#: How a file system says that it has no locks, as Lustre does where it is mounted without them.
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+#: Files of a job that exist only while it runs.
+TEMPORARY = (".*.building*", ".job-*")
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def hold(out: Path) -> Iterator[str]:
-    """Hold the folder `out`, which is made where there is none; gives the token that others know the holder by.
+def output_lock(out: Path) -> Iterator[str]:
+    """Hold the lock of the folder `out`, which is made if needed; yields the token that identifies this job.
 
-    What a job that was killed left unfinished is removed. The lock is the operating system's (``flock``), so a killed
-    process holds nothing; it works on a shared file system too. A folder that is still empty in the end goes away
-    again if it was made here.
+    Unfinished files of a killed job are removed. The lock is the operating system's (``flock``), which releases it
+    when a process is killed, and works on shared file systems; the lock file names its holder. A folder made here that
+    is still empty in the end is removed.
 
-    Raises InputError when another process holds the folder, or nothing can be written into it.
+    Raises InputError when another process holds the lock, or the folder cannot be written to.
     """
     made = not out.exists()
     try:
@@ -49,7 +46,7 @@ def hold(out: Path) -> Iterator[str]:
         _tidy(out)
         yield _sign(out, file)
     finally:
-        (out / HOLD).unlink(missing_ok=True)
+        (out / LOCK_FILE).unlink(missing_ok=True)
         os.close(file)
         if made:
             with suppress(OSError):  # not empty
@@ -57,13 +54,13 @@ def hold(out: Path) -> Iterator[str]:
 
 
 def held_by(out: Path) -> str:
-    """The token of the job that holds a folder, or of the last that was killed there; empty when there is none."""
+    """The token of the job that holds the lock, or of the last that was killed with it; empty when there is none."""
     return str(_read(out).get("token", ""))
 
 
 def _locked(out: Path) -> int:
-    """The holder's file, open and locked."""
-    path = out / HOLD
+    """The lock file, open and locked."""
+    path = out / LOCK_FILE
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -80,7 +77,7 @@ def _locked(out: Path) -> int:
             ) from None
         except OSError as error:
             if error.errno in NO_LOCKS:
-                logger.warning("'%s' is on a file system without locks; see that no other job writes there.", out)
+                logger.warning("'%s' is on a file system without locks; let no other job write there.", out)
                 return file
             os.close(file)
             raise
@@ -101,13 +98,13 @@ def _sign(out: Path, file: int) -> str:
 
 def _read(out: Path) -> dict:
     try:
-        return json.loads((out / HOLD).read_text())
+        return json.loads((out / LOCK_FILE).read_text())
     except (OSError, ValueError):
         return {}
 
 
 def _tidy(out: Path) -> None:
-    for pattern in PASSING:
+    for pattern in TEMPORARY:
         for path in out.glob(pattern):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)

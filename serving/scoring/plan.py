@@ -1,6 +1,6 @@
-"""What a scoring run will take, before it is run: from rates measured here and now, and simple arithmetic.
+"""The plan of a scoring run: its time, memory and disk, from costs measured on this machine.
 
-Nothing is written but a temporary file. What is assumed and not measured is said in so many words.
+Only temporary files are written. The plan says what is assumed and not measured.
 """
 
 import os
@@ -20,30 +20,29 @@ from morph.tiles.discovery import wanted_bands
 from morph.tiles.layouts import Content, parse_name
 from morph.tiles.tile import Tile, tile_name
 from serving.scoring.backends import ModelRef
-from serving.scoring.capacity import Estimate, in_words
-from serving.scoring.rates import Rates, measure
+from serving.scoring.costs import Costs, Estimate, in_words, measure
 from serving.scoring.tile_list import TileList, example
 
-#: Tiles of many that are opened to see how large they are and how many galaxies they have.
-LOOKED_AT = 24
+#: Tiles that are opened to find their size and number of galaxies.
+SAMPLED = 24
 
-#: Bits a second of the line that feeds a GPU's server; its network keeps up with that
+#: Bits a second of the network link that feeds a GPU's server; its network keeps up with that
 #: (docs/explanation/performance.md, Sizing).
-LINE = 10e9
+LINK = 10e9
 #: Bytes of a message beside its pixels, a galaxy.
 BESIDE = 50
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that is not done yet.
+    """The plan of a run.
 
     Attributes
     ----------
-    tiles : how many; done : how many more have scores already.
-    galaxies : how many; counted : where that number comes from, in words.
+    tiles : their number; done : how many more have scores already.
+    galaxies : their number; counted : the source of that number, in words.
     pixels : of a tile; read : bytes of all tiles' files.
-    rates : measured on `measured`.
+    costs : measured on `measured`.
     workers : processes; gpus : of a cluster, 0 for this machine alone.
     """
 
@@ -53,7 +52,7 @@ class Plan:
     counted: str
     pixels: float
     read: float
-    rates: Rates
+    costs: Costs
     measured: str
     workers: int = 1
     gpus: int = 0
@@ -61,28 +60,28 @@ class Plan:
     @property
     def reading(self) -> float:
         """CPU seconds to read, decompress and, without a catalogue, to detect."""
-        return self.tiles * self.pixels * (self.rates.pixel + self.rates.detection)
+        return self.tiles * self.pixels * (self.costs.pixel + self.costs.detection)
 
     @property
     def cutting(self) -> float:
         """CPU seconds."""
-        return self.galaxies * self.rates.galaxy
+        return self.galaxies * self.costs.galaxy
 
     @property
     def answering(self) -> float:
         """Seconds, on all of this machine's cores or on the servers."""
-        return self.galaxies / self.rates.answers
+        return self.galaxies / self.costs.answers
 
     @property
     def seconds(self) -> float:
-        """Until it is done: the cores share everything, and servers answer while the cores read and cut."""
-        hands = (self.reading + self.cutting) / self.rates.cores
-        return max(hands, self.answering) if self.rates.remote else hands + self.answering
+        """Wall time: the cores share all work, and servers answer while the cores read and cut."""
+        on_cores = (self.reading + self.cutting) / self.costs.cores
+        return max(on_cores, self.answering) if self.costs.remote else on_cores + self.answering
 
     @property
     def gpu_rate(self) -> float:
-        """Galaxies a second that fit through the line to a GPU's server."""
-        return LINE / 8 / (self.rates.size**2 * 3 * 4 + BESIDE)
+        """Galaxies a second that fit through the link to a GPU's server."""
+        return LINK / 8 / (self.costs.size**2 * 3 * 4 + BESIDE)
 
 
 def plan(
@@ -97,7 +96,7 @@ def plan(
     out: Path | None = None,
     calibration: Calibration = HEADERS,
 ) -> Plan:
-    """What scoring tiles will take.
+    """Plan the scoring of tiles.
 
     Parameters
     ----------
@@ -105,10 +104,15 @@ def plan(
     catalogue, source, survey, where, workers, out, calibration : as for `serving.scoring.run.score`; nothing is
         written to `out`.
     per_tile : galaxies on a tile, where no catalogue counts them.
-    gpus : of a cluster for which to work it out.
+    gpus : of a cluster to plan for as well.
 
-    Raises InputError where `score` would before it begins, or when nobody says how many galaxies there are on tiles
-    that are not on disk.
+    Returns
+    -------
+    The plan.
+
+    Raises
+    ------
+    InputError : as `score` before it begins; or the number of galaxies on tiles that are not on disk is not given.
     """
     if catalogue is None and where:
         raise InputError("--where chooses from a catalogue; give one with --catalog.")
@@ -122,30 +126,36 @@ def plan(
         galaxies = None
         if catalogue is not None and per_tile is None:
             galaxies = SpatialIndex.read(catalogue, survey, where, names, Path(folder) / "galaxies.arrow")
-        opened = _look(left, survey, galaxies, calibration)
+        opened = _sample(left, survey, galaxies, calibration)
         middle = opened[len(opened) // 2]
         find = catalogue is None and per_tile is None
-        rates = measure(middle.group, survey, galaxies, source, find, calibration)
-    whole = len(opened) == len(left)
-    if per_tile is not None:
-        each, counted = per_tile, f"{per_tile:,.0f} a tile, as given"
-    elif galaxies is not None:
-        each = float(np.mean([look.galaxies for look in opened]))
-        counted = "in the catalogue" if whole else f"from {len(opened)} of the tiles, by the catalogue"
-    else:
-        each, counted = rates.detected * middle.pixels, f"as many as were detected on '{middle.name}'"
+        costs = measure(middle.group, survey, galaxies, source, find, calibration)
+    each, counted = _count_galaxies(opened, len(left), per_tile, galaxies, costs)
     return Plan(
         tiles=len(left),
         done=len(tiles) - len(left),
         galaxies=each * len(left),
         counted=counted,
-        pixels=float(np.mean([look.pixels for look in opened])),
+        pixels=float(np.mean([tile.pixels for tile in opened])),
         read=float(sum(_size(group, survey) for group in left)),
-        rates=rates,
+        costs=costs,
         measured=f"on tile '{middle.name}'",
         workers=workers,
         gpus=gpus,
     )
+
+
+def _count_galaxies(
+    opened: list["_SampledTile"], tiles: int, per_tile: float | None, galaxies: SpatialIndex | None, costs: Costs
+) -> tuple[float, str]:
+    """Galaxies on a tile, and the source of that number in words."""
+    middle = opened[len(opened) // 2]
+    if per_tile is not None:
+        return per_tile, f"{per_tile:,.0f} a tile, as given"
+    if galaxies is not None:
+        some = f"from {len(opened)} of the tiles, by the catalogue"
+        return float(np.mean([tile.galaxies for tile in opened])), "in the catalogue" if len(opened) == tiles else some
+    return costs.detected * middle.pixels, f"as many as were detected on '{middle.name}'"
 
 
 def _of_list(
@@ -159,17 +169,17 @@ def _of_list(
     gpus: int,
 ) -> Plan:
     if survey == UNKNOWN.name:
-        raise InputError("The survey of a list of tiles is not known; name it with --survey.")
+        raise InputError("The survey of a list of tiles is unknown; name it with --survey.")
     if per_tile is not None:
         galaxies, counted = per_tile * len(tiles), f"{per_tile:,.0f} a tile, as given"
     elif catalogue is not None:
         galaxies = float(sum(len(chunk) for chunk in Catalog(catalogue, survey, where, tiles.names).chunks()))
         counted = "in the catalogue, as if all were on these tiles"
     else:
-        raise InputError("Say how many galaxies there are, by --galaxies-per-tile or --catalog: no tile is on disk.")
+        raise InputError("No tile is on disk to count galaxies on; give --galaxies-per-tile or --catalog.")
     with tempfile.TemporaryDirectory() as folder:
         group, pixels = example(Path(folder), survey)
-        rates = measure(group, survey, None, source)
+        costs = measure(group, survey, None, source)
         read = sum(path.stat().st_size for path in group) / pixels
     return Plan(
         tiles=len(tiles),
@@ -178,7 +188,7 @@ def _of_list(
         counted=counted,
         pixels=tiles.pixels(get_survey(survey)),
         read=len(tiles) * tiles.pixels(get_survey(survey)) * read,
-        rates=rates,
+        costs=costs,
         measured="on simulated rows, which take fewer bytes than real ones",
         workers=workers,
         gpus=gpus,
@@ -186,24 +196,24 @@ def _of_list(
 
 
 @dataclass(frozen=True)
-class _Look:
+class _SampledTile:
     group: list[Path]
     name: str
     pixels: int
     galaxies: int
 
 
-def _look(
+def _sample(
     groups: list[list[Path]], survey: str, galaxies: SpatialIndex | None, calibration: Calibration
-) -> list[_Look]:
+) -> list[_SampledTile]:
     """Some of the tiles, from the first to the last; those that cannot be opened are left out."""
-    chosen = np.unique(np.linspace(0, len(groups) - 1, min(LOOKED_AT, len(groups))).astype(int))
+    chosen = np.unique(np.linspace(0, len(groups) - 1, min(SAMPLED, len(groups))).astype(int))
     opened, problem = [], None
     for group in (groups[i] for i in chosen):
         try:
             with Tile.open(group, survey, calibration=calibration) as tile:
                 count = 0 if galaxies is None else len(galaxies.of(tile))
-                opened.append(_Look(group, tile.name, tile.shape[0] * tile.shape[1], count))
+                opened.append(_SampledTile(group, tile.name, tile.shape[0] * tile.shape[1], count))
         except InputError as error:
             problem = error
     if not opened:
@@ -215,45 +225,45 @@ def _look(
 def _size(group: Sequence[Path], survey: str) -> int:
     """Bytes of a tile's files, other bands than the survey's three left out."""
     wanted = (None, *wanted_bands(get_survey(survey)))
-    told = ((path, parse_name(path)[1]) for path in group)
-    return sum(p.stat().st_size for p, said in told if said.band in wanted and said.content is not Content.OTHER)
+    names = ((path, parse_name(path)[1]) for path in group)
+    return sum(p.stat().st_size for p, name in names if name.band in wanted and name.content is not Content.OTHER)
 
 
 def lines(plan: Plan) -> list[str]:
     """The plan in sentences."""
-    rates, cores = plan.rates, plan.rates.cores
+    costs, cores = plan.costs, plan.costs.cores
     done = f" ({plan.done:,} more have scores already)" if plan.done else ""
-    told = [
+    text = [
         f"Plan, nothing is scored: {_count(plan.tiles, 'tile')}{done}, {plan.galaxies:,.0f} galaxies "
         f"({plan.counted}).",
-        f"Reads {_bytes(plan.read)}, writes about {_bytes(plan.galaxies * rates.stored)} of score files.",
+        f"Reads {_bytes(plan.read)}, writes about {_bytes(plan.galaxies * costs.stored)} of score files.",
         f"Measured {plan.measured}, on {_count(cores, 'core')}, now:",
-        f"  a tile takes {plan.pixels * rates.pixel:.2g} CPU seconds to read",
-        f"  a core cuts {1 / rates.galaxy:,.0f} galaxies a second",
-        f"  {'the servers answer' if rates.remote else 'the model answers on all cores'} for {rates.answers:,.0f} "
+        f"  a tile takes {plan.pixels * costs.pixel:.2g} CPU seconds to read",
+        f"  a core cuts {1 / costs.galaxy:,.0f} galaxies a second",
+        f"  {'the servers answer' if costs.remote else 'the model answers on all cores'} for {costs.answers:,.0f} "
         "galaxies a second",
     ]
-    if rates.detection:
-        told.append(f"  a tile takes {plan.pixels * rates.detection:.2g} CPU seconds to detect galaxies")
+    if costs.detection:
+        text.append(f"  a tile takes {plan.pixels * costs.detection:.2g} CPU seconds to detect galaxies")
     if os.getloadavg()[0] > cores:
-        told.append("  the machine is busy with other things: undisturbed it would be faster")
-    told += [
+        text.append("  the machine is busy with other things: on an idle machine it would be faster")
+    text += [
         f"Time: {in_words(plan.seconds / 3600)}; of it reading {in_words(plan.reading / cores / 3600)}, cutting "
         f"{in_words(plan.cutting / cores / 3600)}, answering {in_words(plan.answering / 3600)}.",
-        f"Memory: about {_bytes(plan.workers * rates.memory)} for {_count(plan.workers, 'process', 'processes')}.",
+        f"Memory: about {_bytes(plan.workers * costs.memory)} for {_count(plan.workers, 'process', 'processes')}.",
     ]
     if plan.workers > cores:
-        told.append(f"More than {cores} workers gain nothing on {_count(cores, 'core')}.")
-    return told + (_on_gpus(plan) if plan.gpus else [])
+        text.append(f"More than {cores} workers gain nothing on {_count(cores, 'core')}.")
+    return text + (_on_gpus(plan) if plan.gpus else [])
 
 
 def _on_gpus(plan: Plan) -> list[str]:
     estimate = Estimate(plan.galaxies, plan.gpu_rate, plan.gpus)
-    hands = (plan.reading + plan.cutting) / (estimate.hours * 3600)
+    on_cores = (plan.reading + plan.cutting) / (estimate.hours * 3600)
+    cores = _count(max(1, round(on_cores)), "core")
     return [
-        f"On {_count(plan.gpus, 'GPU')}: {in_words(estimate.hours)}, if {_count(max(1, round(hands)), 'core')} like "
-        "these read and cut for them.",
-        f"  Assumed, not measured: a line of {LINE / 1e9:.0f} Gbit/s brings each GPU's server {plan.gpu_rate:,.0f} "
+        f"On {_count(plan.gpus, 'GPU')}: {in_words(estimate.hours)}, if {cores} like these read and cut for them.",
+        f"  Assumed, not measured: a link of {LINK / 1e9:.0f} Gbit/s brings each GPU's server {plan.gpu_rate:,.0f} "
         "galaxies a second, and it keeps up with that.",
     ]
 

@@ -1,20 +1,24 @@
 """Scoring: survey tiles in, one catalogue of answers a tile out.
 
-A tile is one task. Its file appears whole or not at all, so a run that is stopped goes on where it was, and a tile
-that cannot be used stops no other. A tile whose images have changed since is scored again, and so is one that overlaps
-with other tiles than before.
+A tile is one task. Its file is written atomically, so that a run that was stopped resumes, and a tile that cannot be
+scored stops no other. A tile whose images have changed since is scored again, and so is one that overlaps with other
+tiles than before.
 """
 
 import csv
+import logging
+import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 from astropy.table import Table
 
+from morph import signals
 from morph.atomic import atomic
 from morph.catalogs.spatial_index import SpatialIndex
 from morph.errors import InputError
@@ -24,14 +28,13 @@ from morph.surveys import UNKNOWN, get_survey
 from morph.tiles.overlaps import find_overlaps
 from morph.tiles.prefetch import Readers
 from morph.tiles.tile import find_tiles, tile_name
-from serving.scores.summary import Elsewhere, Scored, Summary
-from serving.scoring.backends import ModelRef
-from serving.scoring.job import Job
-from serving.scoring.output_lock import hold
+from serving.scores.summary import Scored, Summary
+from serving.scoring.backends import Backend, ModelRef
+from serving.scoring.job import Job, leave_out_done, warn_of_duplicates
+from serving.scoring.output_lock import output_lock
 from serving.scoring.pipeline import Advance, score_tiles
-from serving.scoring.resume import leave_out_done, tell_of_others
 
-#: The table of the tiles that could not be scored, beside the score files; there is none where all could.
+#: The table of the tiles that could not be scored, beside the score files, if there are any.
 FAILED = "_failed.csv"
 #: The table of the catalogue's rows that cannot be used, likewise.
 LEFT_OUT = "_left-out.csv"
@@ -39,7 +42,9 @@ LEFT_OUT = "_left-out.csv"
 #: a process has started.
 READERS = 4
 WORTH_A_PROCESS = 1 << 26
-#: The catalogue's galaxies in the order in which tiles find theirs, as long as the job runs.
+#: Seconds between lines of progress without a terminal.
+REPORT_EVERY = 60.0
+#: The index of the catalogue's galaxies, as long as the job runs.
 GALAXIES = ".job-galaxies.arrow"
 
 
@@ -64,96 +69,107 @@ def score(
     Parameters
     ----------
     tiles : files, folders or globs, or the groups of files that `find_tiles` makes of them.
-    catalogue : the galaxies, by file (whatever `Catalog` takes) or as `read_catalog` makes it; None to detect them
-        on the tiles.
-    source : who answers: `LocalModel` or `RemoteModel`.
-    survey : the tiles' survey; ``unknown`` where nobody knows it.
-    workers : processes; with more than one, tiles are spread over them by Dask.
-    overwrite : score again what is there already.
-    advance : called with the number of tiles and galaxies that have been finished since the last call; first, with
-        zeros, when the model is ready.
+    catalogue : the galaxies, by file (any that `Catalog` reads) or as `read_catalog` makes it; None to detect them.
+    source : the model, `LocalModel` or `RemoteModel`.
+    survey : the tiles' survey, or ``unknown``.
+    workers : processes; with more than one, Dask distributes the tiles.
+    overwrite : score again the tiles that have a score file.
+    advance : called with the number of tiles and galaxies finished since the last call; first, with zeros, when the
+        model is loaded.
     scheduler : address of a Dask scheduler whose workers score the tiles, instead of this machine's processes.
-    token : of the caller's hold on `out` (`serving.scoring.output_lock`); where it has none, the folder is held for as
-    long
-        as this takes.
-    where : which of the catalogue's rows are wanted (see `morph.catalogs.row_filter`); all if not given.
+    token : of the lock on `out` (`serving.scoring.output_lock`) that the caller holds; without one, this holds it.
+    where : a condition on the catalogue's rows (see `morph.catalogs.row_filter`).
     verify : whether each file is compared with its checksums first (`morph.fits.images.verify`).
-    calibration, bands : what the caller says of the images, before their headers are asked; see `Tile.open`.
+    calibration, bands : of the images, in place of their headers'; see `Tile.open`.
+
+    Returns
+    -------
+    The summary. Its `failed` lists tiles that cannot be scored, as does the table `FAILED`; its `left_out` rows of the
+    catalogue that cannot be used, as does `LEFT_OUT`.
 
     Raises
     ------
-    InputError : there is no such tile, catalogue, model, server or scheduler; two tiles have one name; another job
-        scores into `out`; a file there was made by another model, or from another catalogue, selection or survey; no
-        galaxy of the catalogue lies on any tile; the model fails, the scheduler goes away, or a file cannot be
-        written. What is finished by then is kept. What is wrong with single tiles is in the summary's `failed`, and
-        in the table `FAILED`; what is wrong with single rows of the catalogue in `left_out` and `LEFT_OUT`.
+    InputError : a tile, catalogue, model, server or scheduler does not exist; two tiles have one name; another job
+        scores into `out`; a file there is of another model, catalogue, selection or survey; no galaxy of the catalogue
+        lies on any tile; the model fails, the scheduler is lost, or a file cannot be written. Finished tiles are kept.
     """
-    out = Path(out)
-    survey = get_survey(survey).name
-    groups = _groups(tiles)
-    summary = Summary()
-    spread = scheduler or (workers > 1 and len(groups) > 1)
+    out, survey = Path(out), get_survey(survey).name
+    groups = _unique(tiles)
+    cluster = scheduler or (workers if workers > 1 and len(groups) > 1 else None)
     with (
         # They start while the model is loaded.
-        Readers.started(0 if spread else _readers(groups)) as readers,
-        nullcontext(token) if token else hold(out) as holder,
-        _sorted(catalogue, survey, where, groups, out) as galaxies,
+        Readers.started(0 if cluster else _readers(groups)) as readers,
+        nullcontext(token) if token else output_lock(out) as holder,
+        _indexed(catalogue, survey, where, groups, out) as galaxies,
         source.open() as backend,
     ):
-        if galaxies is not None:
-            summary.left_out = galaxies.left_out
-            rows = galaxies.left_out.table().to_pylist()
-            _write_table(out / LEFT_OUT, ("id", "ra", "dec", "reason"), (row.values() for row in rows))
-        summary.reference_sample = backend.reference_sample
-        job = Job(
-            source,
-            backend.description,
-            out,
-            survey,
-            galaxies,
-            find_overlaps(groups, survey),
-            verify,
-            holder,
-            calibration,
-            tuple(bands),
-        )
-        tell_of_others(groups, job)
-        advance(0, 0)
-        if not overwrite:
-            groups = leave_out_done(groups, job, summary, advance)
-        if spread:
-            from serving.scoring.cluster import score_on_cluster
+        overlaps, described = find_overlaps(groups, survey), backend.description
+        job = Job(source, described, out, survey, galaxies, overlaps, verify, holder, calibration, tuple(bands))
+        return _run(groups, job, backend, _Means(cluster, readers, overwrite), advance)
 
-            results = score_on_cluster(groups, job, scheduler or workers, advance)
-        else:
-            results = score_tiles(groups, job, backend, advance, readers)
-        try:
-            for result in results:
-                if not isinstance(result, Scored):
-                    # From before, of other images or other neighbours: nothing that this run would make.
-                    job.path(result.tile).unlink(missing_ok=True)
-                summary.add(result)
-        finally:
-            failed = ((each.tile, each.file, each.reason) for each in summary.failed)
-            _write_table(out / FAILED, ("tile", "file", "reason"), failed)
-    if galaxies is not None:
-        summary.nowhere = len(galaxies) - _distinct(summary)
-    if galaxies is not None and summary.elsewhere and not summary.scored and not summary.failed:
-        raise InputError(
-            f"None of the {len(galaxies):,} galaxies of '{galaxies.source}' lies on "
-            f"{_tiles_in_words(summary.elsewhere)}; check its positions (degrees) and tile names."
-        )
+
+@dataclass(frozen=True)
+class _Means:
+    """How a job is run: the Dask scheduler's address, or how many processes, or None for this process alone, whose
+    `readers` read the tiles; `overwrite` scores again the tiles that are done."""
+
+    cluster: int | str | None
+    readers: Readers | None
+    overwrite: bool
+
+
+def _run(groups: list[list[Path]], job: Job, backend: Backend, means: _Means, advance: Advance) -> Summary:
+    summary = Summary(reference_sample=backend.reference_sample)
+    if job.catalogue is not None:
+        summary.left_out = job.catalogue.left_out
+        rows = job.catalogue.left_out.table().to_pylist()
+        _write_table(job.out / LEFT_OUT, ("id", "ra", "dec", "reason"), (row.values() for row in rows))
+    warn_of_duplicates(groups, job)
+    advance(0, 0)
+    if not means.overwrite:
+        groups = leave_out_done(groups, job, summary, advance)
+    if means.cluster:
+        from serving.scoring.cluster import score_on_cluster
+
+        results = score_on_cluster(groups, job, means.cluster, advance)
+    else:
+        results = score_tiles(groups, job, backend, advance, means.readers)
+    try:
+        for result in results:
+            if not isinstance(result, Scored):
+                # A file of other images or other neighbours, which this run would not make.
+                job.path(result.tile).unlink(missing_ok=True)
+            summary.add(result)
+    finally:
+        failed = ((each.tile, each.file, each.reason) for each in summary.failed)
+        _write_table(job.out / FAILED, ("tile", "file", "reason"), failed)
+    _count_outside(summary, job.catalogue)
     return summary
 
 
+def _count_outside(summary: Summary, galaxies: SpatialIndex | None) -> None:
+    """Count the catalogue's galaxies on no tile. InputError where that is all of them."""
+    if galaxies is None:
+        return
+    summary.outside = len(galaxies) - summary.distinct
+    empty = summary.without_galaxies
+    if empty and not summary.scored and not summary.failed:
+        where = f"tile '{empty[0].tile}'" if len(empty) == 1 else f"any of the {len(empty)} tiles"
+        raise InputError(
+            f"None of the {len(galaxies):,} galaxies of '{galaxies.source}' lies on {where}; check its positions "
+            "(degrees) and tile names."
+        )
+
+
 def _readers(groups: list[list[Path]]) -> int:
-    """How many processes are to read tiles: none where the one core that there is has enough to do."""
+    """How many processes read tiles: none on a single core."""
     cores = threads_allowed()
     size = sum(path.stat().st_size for group in groups for path in group if path.is_file())
     return min(READERS, cores) if cores > 1 and size >= WORTH_A_PROCESS else 0
 
 
-def _groups(tiles) -> list[list[Path]]:
+def _unique(tiles) -> list[list[Path]]:
+    """The tiles' groups of files. InputError when two tiles have one name."""
     if isinstance(tiles, (str, Path)) or not tiles or isinstance(tiles[0], (str, Path)):
         tiles = find_tiles(tiles)
     names = Counter(tile_name(group) for group in tiles)
@@ -165,10 +181,10 @@ def _groups(tiles) -> list[list[Path]]:
 
 
 @contextmanager
-def _sorted(
+def _indexed(
     catalogue: str | Path | Table | None, survey: str, where: str | None, groups: list[list[Path]], out: Path
 ) -> Iterator[SpatialIndex | None]:
-    """The catalogue's galaxies, in a file of `out` that other processes share, as long as the context lasts."""
+    """An index of the catalogue's galaxies, in a file of `out` that other processes share, while the context lasts."""
     if catalogue is None:
         if where:
             raise InputError("--where chooses from a catalogue; give one with --catalog.")
@@ -184,7 +200,7 @@ def _sorted(
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable]) -> None:
-    """A table in CSV, whole or not at all; none where there are no rows, not even an earlier job's."""
+    """Write a table in CSV, atomically; without rows, remove an earlier job's."""
     rows = list(rows)
     if not rows:
         path.unlink(missing_ok=True)
@@ -195,17 +211,83 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable]) ->
         writer.writerows(rows)
 
 
-def _distinct(summary: Summary) -> int:
-    """How many of the catalogue's galaxies have scores; one on two tiles counts once.
+class Progress:
+    """Tiles, galaxies, galaxies a second and the time left, on standard error, as long as the context lasts.
 
-    Ids are kept as hashes of 64 bits, for those of a survey take gigabytes.
+    A bar on a terminal, a line a minute elsewhere; log messages are printed above the bar.
     """
-    found = [np.empty(0, dtype="int64")]
-    for tile in summary.scored:
-        ids = pq.read_table(tile.path, columns=["id"])["id"].to_pylist()
-        found.append(np.fromiter(map(hash, ids), dtype="int64", count=len(ids)))
-    return len(np.unique(np.concatenate(found)))
+
+    def __init__(self, tiles: int):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        self._console = Console(stderr=True)
+        self._bar = Bar(
+            TextColumn("Scoring tiles"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=tiles, rate="")
+        self._tiles, self._done, self._galaxies, self._before = tiles, 0, 0, 0
+        self._started = self._reported = time.monotonic()
+        self._lock = threading.Lock()
+        self._handler = _ConsoleHandler(self._console)
+
+    def __enter__(self) -> "Progress":
+        logger = logging.getLogger("serving")
+        self._level = logger.level
+        logger.addHandler(self._handler)
+        logger.setLevel(logging.INFO)
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.stop()
+        logger = logging.getLogger("serving")
+        logger.removeHandler(self._handler)
+        logger.setLevel(self._level)
+
+    def advance(self, tiles: int, galaxies: int) -> None:
+        """Count tiles and galaxies as finished; the first call, of zeros, starts the clock: the model is loaded."""
+        signals.check()
+        with self._lock:
+            now = time.monotonic()
+            if not tiles and not galaxies:
+                self._started = self._reported = now
+            self._done += tiles
+            self._galaxies += galaxies
+            # Tiles of an earlier run are counted first, without galaxies; they do not enter the rate.
+            if not self._galaxies:
+                self._before = self._done
+            self._bar.update(self._task, advance=tiles, rate=self._rate())
+            if self._bar.disable and now - self._reported >= REPORT_EVERY:
+                self._reported = now
+                self._console.print(f"{self._done:,} of {self._tiles:,} tiles, {self._rate()}", highlight=False)
+
+    def _rate(self) -> str:
+        new = self._done - self._before
+        rate = self._galaxies / self.seconds
+        text = f"{self._galaxies:,} galaxies, {rate:,.{0 if rate >= 10 else 1}f} a second"
+        if new:
+            left = timedelta(seconds=round(self.seconds / new * (self._tiles - self._done)))
+            text += f", {left} left"
+        return text
+
+    @property
+    def seconds(self) -> float:
+        """Since the model was loaded."""
+        return max(time.monotonic() - self._started, 1e-3)
 
 
-def _tiles_in_words(tiles: Sequence[Elsewhere]) -> str:
-    return f"tile '{tiles[0].tile}'" if len(tiles) == 1 else f"any of the {len(tiles)} tiles"
+class _ConsoleHandler(logging.Handler):
+    def __init__(self, console):
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(f"morph: {record.getMessage()}", highlight=False, markup=False, soft_wrap=True)

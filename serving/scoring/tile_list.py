@@ -1,4 +1,4 @@
-"""A list of a survey's tiles, which need not be on disk: enough to plan with."""
+"""A list of a survey's tiles, which need not be on disk, to plan with."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from morph.simulation.coadd_files import Tilename, write_band
 from morph.simulation.tile import TILENAME, simulate_tile
 from morph.surveys import Survey, get_survey
 from morph.tiles.tile import Tile
-from serving.scoring.rates import ROWS
+from serving.scoring.costs import ROWS
 
 #: Columns of a tile's corners, as the tile tables of DES and of the Legacy Surveys call them.
 CORNERS = (
@@ -30,7 +30,7 @@ SIDE = 10_000
 
 @dataclass(frozen=True)
 class TileList:
-    """Tiles by name, and how large each is on the sky: `area`, square degrees, [n], NaN where it is not known."""
+    """Tiles by name, and the `area` of each on the sky, square degrees, [n], NaN where it is unknown."""
 
     names: tuple[str, ...]
     area: np.ndarray
@@ -45,7 +45,7 @@ class TileList:
             name = next((there[column] for column in TILE_COLUMNS if column in there), None)
             if name is None:
                 raise InputError(
-                    f"'{path}' is no list of tiles: it has none of the columns {', '.join(TILE_COLUMNS)}."
+                    f"'{path}' is not a list of tiles: it has none of the columns {', '.join(TILE_COLUMNS)}."
                 )
             corners = next(([there[c] for c in four] for four in CORNERS if there.keys() >= set(four)), [])
             for rows in table.batches([name, *corners]):
@@ -65,7 +65,7 @@ class TileList:
 
 
 def is_list(path: str | Path) -> bool:
-    """Whether a name is that of a table, and not of an image."""
+    """Whether a path is a table, and not an image."""
     if not is_table(Path(path)):
         return False
     if is_fits(path):

@@ -1,4 +1,4 @@
-"""What a Dask worker does: one tile after the other, with an answerer that it keeps."""
+"""The Dask worker: it scores one tile after the other with a backend that it keeps open."""
 
 import logging
 import shutil
@@ -20,13 +20,13 @@ from serving.scoring.pipeline import score_tiles
 #: The job in its folder.
 FILE = "job.pickle"
 
-#: Answerers that a worker keeps: those of jobs that share it.
+#: Backends that a worker keeps open: those of jobs that share it.
 KEPT = 2
 
 
 @dataclass(frozen=True)
 class Unseen:
-    """A tile of which a worker does not see a file."""
+    """A tile with a file that a worker does not see."""
 
     tile: str
     worker: str
@@ -57,13 +57,13 @@ def sees(paths: Sequence[Path]) -> tuple[str, Path | None]:
 
 
 def score_one(group: list[Path], folder: Path) -> Result | Unseen | InputError:
-    """Score one tile of the job in `folder`; a InputError when not the tile but the answerer or the output fails."""
+    """Score one tile of the job in `folder`; an InputError where the backend or the output fails, and not the tile."""
     for path in (folder / FILE, *group):
         if not path.exists():
             return Unseen(tile_name(group), _name(), path)
     try:
         job = _job(folder)
-        (result,) = score_tiles([group], job, _answerer(job), lambda tiles, galaxies: None)
+        (result,) = score_tiles([group], job, _backend(job), lambda tiles, galaxies: None)
     except InputError as error:
         # As it is, an error would count as the task's failure.
         return InputError(str(error))
@@ -74,34 +74,34 @@ def score_one(group: list[Path], folder: Path) -> Result | Unseen | InputError:
 def _job(folder: Path) -> Job:
     import cloudpickle
 
-    logging.getLogger("serving").addHandler(_TELLING)
+    logging.getLogger("serving").addHandler(_FORWARDING)
     return cloudpickle.loads((folder / FILE).read_bytes())
 
 
-#: What is open in this process: {job's token: (answerer, what closes it)}, the job that came last at the end.
+#: The open backends of this process: {job's token: (backend, what closes it)}, the latest job last.
 _OPEN: dict[str, tuple[Backend, ExitStack]] = {}
 _OPENING = threading.Lock()
 
 
-def _answerer(job: Job) -> Backend:
-    """The job's answerer, opened once a job and process."""
+def _backend(job: Job) -> Backend:
+    """The job's backend, opened once a job and process."""
     with _OPENING:
         if job.token not in _OPEN:
             while len(_OPEN) >= KEPT:
                 _OPEN.pop(next(iter(_OPEN)))[1].close()
             stack = ExitStack()
-            _OPEN[job.token] = _in_turn(stack.enter_context(job.source.open())), stack
+            _OPEN[job.token] = _limited(stack.enter_context(job.source.open())), stack
         backend = _OPEN[job.token][0]
     if backend.description["version"] != job.description["version"]:
         raise InputError(
-            f"The worker {_name()} finds version {backend.description['version']} of the model where this machine "
-            f"has {job.description['version']}; start again when both find the same."
+            f"The worker {_name()} has version {backend.description['version']} of the model, and this machine "
+            f"{job.description['version']}; start again when both have the same."
         )
     return backend
 
 
-def _in_turn(backend: Backend) -> Backend:
-    """The answerer, for a worker with several threads, never asked by more of them than it can serve."""
+def _limited(backend: Backend) -> Backend:
+    """The backend, for a worker with several threads, called by no more of them than it can serve."""
     turns = threading.Semaphore(backend.at_once)
 
     def answer(stamps) -> Answers:
@@ -111,17 +111,17 @@ def _in_turn(backend: Backend) -> Backend:
     return replace(backend, answer=answer)
 
 
-class _Telling(logging.Handler):
-    """What is worth telling a person goes to the client of the cluster."""
+class _ForwardingHandler(logging.Handler):
+    """Forwards log messages to the client of the cluster."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from distributed import get_worker
 
-        with suppress(ValueError):  # the worker is going away
+        with suppress(ValueError):  # the worker is closing
             get_worker().log_event("morph", f"{record.getMessage()} (worker {_name()})")
 
 
-_TELLING = _Telling()
+_FORWARDING = _ForwardingHandler()
 
 
 def _name() -> str:

@@ -1,27 +1,31 @@
-"""`report.html`: one page of pictures that says what a model does, and on what.
+"""`report.html`: one page of pictures that shows what a model does, and on what.
 
 Sections appear when their input is given.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
 
 from morph import __version__
 from morph.atomic import atomic
 from morph.dataset import Galaxies, dataset_name
 from morph.domain_shift.section import section_of_scores, shift_section
 from morph.errors import InputError
-from morph.reports.html import Section, commands, escape, page, pairs_table, simulated_mark
+from morph.reports.html import render
 from morph.tiles.tile import Tile
 from training.evaluation.evaluate import ask
 from training.experiments.comparison import Comparison
 from training.fitting.reference_sample import shift_of
 from training.reports.sections import (
+    Answers,
     calibration_section,
     comparison_section,
+    embedding_map,
     galaxies_section,
-    map_section,
     most_anomalous_section,
     reconstruction_section,
 )
@@ -67,59 +71,55 @@ def write_report(
         raise InputError("There is nothing to report on; give galaxies with a model, runs, or scores.")
     # A page is passed on; where a file lay on the machine that wrote it is nobody's business.
     model = model if ":/" in model else Path(model).name
-    sections: list[Section] = []
-    if galaxies is not None:
-        answers = ask(classifier, galaxies.images)
-        sections.append(galaxies_section(galaxies, answers))
-    sections += [comparison_section(comparison) for comparison in comparisons]
-    if galaxies is not None:
-        sections.append(reconstruction_section(galaxies, answers, classifier))
-        sections.append(most_anomalous_section(galaxies, answers, classifier.anomaly_threshold))
-        calibration = calibration_section(galaxies, answers)
-        if calibration is not None:
-            sections.append(calibration)
-        if len(galaxies) >= SMALLEST_MAP:
-            sections.append(map_section(galaxies, answers))
-        shift = shift_of(classifier, galaxies)
-        if not isinstance(shift, str):
-            sections.append(shift_section(shift, dataset_name(galaxies)))
-    table = None
+    asked = ask(classifier, galaxies.images) if galaxies is not None else {}
+    table = None if scores is None else read_scores(scores)
     if tile_simulated is None:
         tile_simulated = tile is not None and tile.simulated
-    if scores is not None:
-        table = read_scores(scores)
-        sections.append(tile_section(table, tile, tile_simulated))
-        distance = section_of_scores(scores)
-        if distance is not None:
-            sections.append(distance)
-    sections.append(
-        Section("Where this comes from", pairs_table(_provenance(classifier, model, galaxies, comparisons, table)))
+    text = render(
+        "model.html",
+        title=title,
+        subjects=_subjects(classifier, model, galaxies, comparisons),
+        simulated=any(each.simulated for each in (*comparisons, galaxies) if each is not None) or tile_simulated,
+        comparisons=[comparison_section(comparison) for comparison in comparisons],
+        **_on_galaxies(galaxies, asked, classifier),
+        tiles=None if table is None else tile_section(table, tile, tile_simulated),
+        scores_shift=None if scores is None else section_of_scores(scores),
+        provenance=list(_provenance(classifier, model, galaxies, comparisons, table)),
+        next_steps=next_steps or _next_steps(galaxies),
     )
-    sections.append(Section("What to try next", _next(next_steps, galaxies)))
-
-    simulated = bool(galaxies is not None and galaxies.simulated) or any(each.simulated for each in comparisons)
-    lead = _lead(classifier, model, galaxies, comparisons, simulated or tile_simulated)
     to = Path(to)
     with atomic(to) as building:
-        building.write_text(page(title, lead, sections), encoding="utf-8")
+        building.write_text(text, encoding="utf-8")
     return to
 
 
-def _lead(
-    classifier, model: str, galaxies: Galaxies | None, comparisons: Sequence[Comparison], simulated: bool
-) -> str:
-    parts = []
+def _on_galaxies(galaxies: Galaxies | None, answers: Answers, classifier) -> dict[str, Any]:
+    """The sections on galaxies, by their names in the template; None where there is nothing to show."""
+    if galaxies is None:
+        return dict.fromkeys(("galaxies", "reconstructions", "anomalous", "calibration", "map", "shift"))
+    shift = shift_of(classifier, galaxies)
+    return {
+        "galaxies": galaxies_section(galaxies, answers),
+        "reconstructions": reconstruction_section(galaxies, answers, classifier),
+        "anomalous": most_anomalous_section(galaxies, answers, classifier.anomaly_threshold),
+        "calibration": calibration_section(galaxies, answers),
+        "map": embedding_map(galaxies, answers) if len(galaxies) >= SMALLEST_MAP else None,
+        "shift": None if isinstance(shift, str) else shift_section(shift, dataset_name(galaxies)),
+    }
+
+
+def _subjects(
+    classifier, model: str, galaxies: Galaxies | None, comparisons: Sequence[Comparison]
+) -> Iterator[Markup | str]:
+    """What the page is about."""
     if classifier is not None:
-        parts.append(
-            f"Model <b>{escape(model or classifier.name)}</b>, last taught on {escape(classifier.survey.upper())}"
-        )
+        name, survey = model or classifier.name, classifier.survey.upper()
+        yield Markup("Model <b>{}</b>, last trained on {}").format(name, survey)
     if galaxies is not None:
-        parts.append(f"{len(galaxies):,} galaxies of <b>{escape(dataset_name(galaxies))}</b>")
+        yield Markup("{:,} galaxies of <b>{}</b>").format(len(galaxies), dataset_name(galaxies))
     runs = {run.id for comparison in comparisons for run in comparison.runs}
     if len(runs) > 1:
-        parts.append(f"{len(runs)} runs compared")
-    warning = f"{simulated_mark(True)} Some of what is shown here is simulated, and marked so." if simulated else ""
-    return f'<p class="lead">{"; ".join(parts)}.</p>' * bool(parts) + f"<p>{warning}</p>" * bool(warning)
+        yield f"{len(runs)} runs compared"
 
 
 def _provenance(classifier, model: str, galaxies: Galaxies | None, comparisons: Sequence[Comparison], scores):
@@ -154,14 +154,13 @@ def _provenance(classifier, model: str, galaxies: Galaxies | None, comparisons: 
     )
 
 
-def _next(steps: Sequence[str], galaxies: Galaxies | None) -> str:
+def _next_steps(galaxies: Galaxies | None) -> list[str]:
     """Commands to go on with."""
     own = galaxies is not None and not galaxies.simulated
-    steps = steps or [
+    return [
         "morph import IMAGES --labels LABELS.csv --survey des --to mine" if not own else "# more labels help most:",
         "morph finetune models:/morph@sdss mine --to mine.keras --alias champion",
         "morph evaluate models:/morph@champion mine",
         "morph compare",
         "morph score 'TILES/*.fits.fz' --model models:/morph@champion --out scores",
     ]
-    return "<p>With your own galaxies:</p>" + commands(steps)

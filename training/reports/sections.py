@@ -1,12 +1,14 @@
-"""The sections of a report about galaxies: arrays in, HTML out."""
+"""The sections of a report about galaxies: arrays in, what the template ``model.html`` shows out."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from morph.dataset import Galaxies
 from morph.decision_tree import ABSENCES, COARSE, VOTE_COLUMNS, most_likely_path, phrase, question_of
-from morph.reports.html import Section, escape, facts, picture, short, simulated_mark, table
+from morph.reports.html import jpeg
 from morph.reports.style import svg
 from morph.sizes import NETWORK_SIZE
 from morph.stamps.stretch import centre_crop, reconstruction_pictures, to_pictures
@@ -21,21 +23,17 @@ from training.metrics.categories import four_classes
 Answers = Mapping[str, np.ndarray]
 
 #: How many galaxies each section shows.
-CARDS, PAIRS, STRANGEST = 12, 12, 24
+CARDS, PAIRS, MOST_ANOMALOUS = 12, 12, 24
 
 
-def galaxies_section(galaxies: Galaxies, answers: Answers) -> Section:
+def galaxies_section(galaxies: Galaxies, answers: Answers) -> dict[str, Any]:
     """Galaxies of every kind with their answers: the likely path through the tree as bars, votes as marks."""
-    cards = [_card(galaxies, answers, i) for i in various(answers["probabilities"], CARDS)]
-    voted = any(n for n in galaxies.answered().values())
-    marks = " An orange mark shows the share of the volunteers who gave that answer." if voted else ""
-    body = (
-        f"<p>A choice of every kind among {len(galaxies):,} galaxies{simulated_mark(galaxies.simulated)}. Bars are "
-        f"the model's probabilities along the most likely path through the questions.{marks} The p-value says how "
-        f"many normal galaxies look as strange or stranger.</p>"
-        f'<div class="cards">{"".join(cards)}</div>'
-    )
-    return Section(_named("Galaxies with their answers", galaxies), body)
+    return {
+        "count": f"{len(galaxies):,}",
+        "simulated": galaxies.simulated,
+        "voted": any(galaxies.answered().values()),
+        "cards": [_card(galaxies, answers, i) for i in various(answers["probabilities"], CARDS)],
+    }
 
 
 def various(probabilities: np.ndarray, n: int) -> list[int]:
@@ -58,22 +56,23 @@ def various(probabilities: np.ndarray, n: int) -> list[int]:
 _SHAPES = ("smooth-or-featured", "disk-edge-on", "has-spiral-arms", "bar", "how-rounded", "merging", "odd-feature")
 
 
-def _card(galaxies: Galaxies, answers: Answers, i: int) -> str:
-    image = to_pictures(centre_crop(galaxies.images[i : i + 1], NETWORK_SIZE))[0]
+def _card(galaxies: Galaxies, answers: Answers, i: int) -> dict[str, Any]:
     path = most_likely_path(answers["probabilities"][i])
-    words = [phrase(q, a) for q, a, _ in path if f"{q}_{a}" not in ABSENCES]
-    bars = "".join(_bar(q, a, p, _share(galaxies.votes[i], q, a)) for q, a, p in path)
-    score = answers["anomaly_score"][i]
-    strange = ", flagged" if answers["anomaly"][i] else ""
-    return (
-        f'<div class="card pixels"><div>{picture(image, f"galaxy {galaxies.ids[i]}", 128)}'
-        f'<p class="id">{escape(galaxies.ids[i])}<br>p = {score:.3f}{strange}</p></div>'
-        f'<div><p class="path">{escape(", ".join(words))}</p>{bars}</div></div>'
-    )
+    return {
+        "id": galaxies.ids[i],
+        "picture": jpeg(to_pictures(centre_crop(galaxies.images[i : i + 1], NETWORK_SIZE))[0], 128),
+        "score": answers["anomaly_score"][i],
+        "flagged": bool(answers["anomaly"][i]),
+        "words": [phrase(q, a) for q, a, _ in path if f"{q}_{a}" not in ABSENCES],
+        "bars": [
+            {"question": q, "answer": a, "word": phrase(q, a), "p": p, "share": _share(galaxies.votes[i], q, a)}
+            for q, a, p in path
+        ],
+    }
 
 
 def _share(votes: np.ndarray, question: str, answer: str) -> float | None:
-    """The share of the volunteers for a fine answer; None where the votes do not tell it."""
+    """The share of the volunteers for a fine answer; None where the votes do not contain it."""
     column = f"{question}_{answer}"
     counts = vote_counts(votes)
     offered = [i for i, name in enumerate(VOTE_COLUMNS) if question_of(name) == question]
@@ -84,70 +83,48 @@ def _share(votes: np.ndarray, question: str, answer: str) -> float | None:
     return float(counts[VOTE_COLUMNS.index(column)] / total)
 
 
-def _bar(question: str, answer: str, p: float, share: float | None) -> str:
-    mark = f'<b style="left:{100 * share:.0f}%"></b>' if share is not None else ""
-    return (
-        f'<div class="answer" title="{escape(question)}: {escape(answer)}">{escape(phrase(question, answer))}'
-        f"<span>{100 * p:.0f} %</span>"
-        f'<div class="track"><i style="width:{100 * p:.0f}%"></i>{mark}</div></div>'
-    )
-
-
-def reconstruction_section(galaxies: Galaxies, answers: Answers, classifier) -> Section:
-    """Galaxies beside what the decoder makes of their embedding."""
+def reconstruction_section(galaxies: Galaxies, answers: Answers, classifier) -> dict[str, Any]:
+    """Galaxies beside their reconstructions."""
     which = various(answers["probabilities"], 2 * PAIRS)[:PAIRS]
     images = classifier.central(galaxies.images[which])
-    originals = to_pictures(images)
-    drawn = reconstruction_pictures(images, classifier.reconstruct_images(images))
-    pairs = []
-    for k, i in enumerate(which):
-        left, right = picture(originals[k], "observed", 112), picture(drawn[k], "redrawn", 112)
-        error = answers["reconstruction_error"][i]
-        pairs.append(
-            f'<figure class="pixels"><div class="pair">{left}{right}</div>'
-            f"<figcaption>{escape(galaxies.ids[i])}, error {error:.2f}</figcaption></figure>"
-        )
-    body = (
-        f"<p>Left as observed{simulated_mark(galaxies.simulated)}, right as the decoder redraws it from "
-        f"{classifier.embedding_size} numbers. The error is the mean square of what was missed in units of the noise; "
-        f"1 means that only noise was missed.</p>"
-        f'<div class="grid">{"".join(pairs)}</div>'
-    )
-    return Section("Reconstructions beside originals", body)
+    shown = to_pictures(images), reconstruction_pictures(images, classifier.reconstruct_images(images))
+    return {
+        "numbers": classifier.embedding_size,
+        "pairs": [
+            {
+                "id": galaxies.ids[i],
+                "observed": jpeg(observed, 112),
+                "reconstructed": jpeg(reconstructed, 112),
+                "error": answers["reconstruction_error"][i],
+            }
+            for i, observed, reconstructed in zip(which, *shown, strict=True)
+        ],
+    }
 
 
-def most_anomalous_section(galaxies: Galaxies, answers: Answers, threshold: float) -> Section:
-    """The galaxies least like those that the model was taught; below `threshold` they are flagged."""
-    order = np.lexsort((-answers["reconstruction_error"], answers["anomaly_score"]))[:STRANGEST]
+def most_anomalous_section(galaxies: Galaxies, answers: Answers, threshold: float) -> dict[str, Any]:
+    """The galaxies least like the training set; those with p-values below `threshold` are flagged."""
+    order = np.lexsort((-answers["reconstruction_error"], answers["anomaly_score"]))[:MOST_ANOMALOUS]
     images = to_pictures(centre_crop(galaxies.images[order], NETWORK_SIZE))
-    figures = "".join(
-        f'<figure class="pixels">{picture(image, f"galaxy {galaxies.ids[i]}", 112)}<figcaption>'
-        f"{short(galaxies.ids[i])}p = {answers['anomaly_score'][i]:.3f}</figcaption></figure>"
-        for i, image in zip(order, images, strict=True)
-    )
     flagged = int(np.sum(answers["anomaly"]))
-    body = (
-        f"<p>{flagged:,} of {len(galaxies):,} galaxies{simulated_mark(galaxies.simulated)} are "
-        f"flagged ({100 * flagged / max(len(galaxies), 1):.1f} %; of normal galaxies {100 * threshold:g} % "
-        f"are). The {len(order)} strangest:</p>"
-        f'<div class="sheet">{figures}</div>'
-    )
-    return Section("The strangest objects", body)
+    return {
+        "flagged": f"{flagged:,}",
+        "percent": 100 * flagged / max(len(galaxies), 1),
+        "normal_percent": 100 * threshold,
+        "shown": [
+            {"id": galaxies.ids[i], "picture": jpeg(image, 112), "caption": f"p = {answers['anomaly_score'][i]:.3f}"}
+            for i, image in zip(order, images, strict=True)
+        ],
+    }
 
 
-def map_section(galaxies: Galaxies, answers: Answers) -> Section:
+def embedding_map(galaxies: Galaxies, answers: Answers) -> Markup:
     """The embedding in two dimensions, with galaxies where they lie."""
     shown = to_pictures(centre_crop(galaxies.images, NETWORK_SIZE))
-    figure = plots.embedding_map(answers["embedding"], shown)
-    body = (
-        f"<p>Galaxies{simulated_mark(galaxies.simulated)} where the model's embedding puts them: neighbours look "
-        f"alike to it. The two axes are the directions in which the embeddings differ most.</p>"
-        f'<div class="plot">{svg(figure)}</div>'
-    )
-    return Section("A map of the embedding", body)
+    return svg(plots.embedding_map(answers["embedding"], shown))
 
 
-def calibration_section(galaxies: Galaxies, answers: Answers) -> Section | None:
+def calibration_section(galaxies: Galaxies, answers: Answers) -> dict[str, Any] | None:
     """Stated probabilities against votes; None where there are no votes."""
     curves = {}
     for question, n in galaxies.answered().items():
@@ -158,23 +135,13 @@ def calibration_section(galaxies: Galaxies, answers: Answers) -> Section | None:
     if not curves:
         return None
     figures = metrics.measure(galaxies.votes, answers["probabilities"], answers.get("concentration"))
-    body = (
-        f"<p>When the model says 70 %, do 70 % of the volunteers agree? On the grey line they do. Measured on "
-        f"{len(galaxies):,} galaxies{simulated_mark(galaxies.simulated)}; bars at the dots are 95 % intervals, those "
-        f"below count the answers. The error is that of the most probable answer, the noise what scatter alone "
-        f"makes of it.</p>"
-        f'<div class="plot">{svg(diagnostic_plots.reliability(curves, figures))}</div>'
-    )
-    if "all/coverage-90" in figures:
-        body += (
-            "<p>The model also says how far the votes will scatter. Of the vote fractions of galaxies with ten votes "
-            "or more, half should lie in its 50 % intervals and nine of ten in its 90 % intervals.</p>"
-            f'<div class="plot">{svg(diagnostic_plots.coverage(figures))}</div>'
-        )
-    return Section("Calibration", body)
+    return {
+        "reliability": svg(diagnostic_plots.reliability(curves, figures)),
+        "coverage": svg(diagnostic_plots.coverage(figures)) if "all/coverage-90" in figures else None,
+    }
 
 
-def comparison_section(comparison: Comparison) -> Section:
+def comparison_section(comparison: Comparison) -> dict[str, Any]:
     """Runs side by side: the sentence that follows from the numbers, a chart, a table."""
     questions = comparison.questions
     names = _distinct([run.name for run in comparison.runs])
@@ -188,21 +155,19 @@ def comparison_section(comparison: Comparison) -> Section:
     }
     main = [f"{q}/{figure}" for q in questions for figure in ("accuracy", "balanced-accuracy")] + ["all/rms"]
     rest = [f"{q}/{figure}" for q in questions for figure in ("log-likelihood", "calibration-error")]
-    body = (
-        f'<p class="lead">{escape(comparison.conclusion())}</p>'
-        + facts([(f"{len(comparison.shared):,}", f"galaxies of {comparison.title}, shown to every run")])
-        + f'<div class="plot">{svg(plots.comparison(chart, "balanced accuracy"))}</div>'
-        + _figures_table(comparison, names, main)
-        + '<p class="note">Intervals are 95 %, from a bootstrap over galaxies. Bold: better than every other run by '
-        "more than the noise of the paired difference.</p>"
-        + f"<details><summary>Likelihoods and calibration</summary>{_figures_table(comparison, names, rest)}</details>"
-    )
-    return Section("The runs compared", body)
+    return {
+        "conclusion": comparison.conclusion(),
+        "shared": f"{len(comparison.shared):,}",
+        "title": comparison.title,
+        "chart": svg(plots.comparison(chart, "balanced accuracy")),
+        "main": _figures_table(comparison, names, main),
+        "rest": _figures_table(comparison, names, rest),
+    }
 
 
-def _figures_table(comparison: Comparison, names: list[str], wanted: list[str]) -> str:
-    """One row a figure, one column a run; in bold what beats every other run by more than the noise."""
-    rows, best = [], []
+def _figures_table(comparison: Comparison, names: list[str], wanted: list[str]) -> dict[str, Any]:
+    """One row a figure, one column a run; in bold what is significantly better than every other run."""
+    rows, bold = [], []
     for name in wanted:
         if name not in comparison.figures[0]:
             continue
@@ -210,15 +175,11 @@ def _figures_table(comparison: Comparison, names: list[str], wanted: list[str]) 
         each = [figures[name] for figures in comparison.figures]
         title = name.replace("/", ": ").replace("-", " ") + (" (%)" if percent else "")
         rows.append([title, f"{each[0].n:,}", *(show(figure, percent) for figure in each)])
-        clear = comparison.clear_leader(name)
-        best.append(None if clear is None else clear + 2)
-    return table(["", "n", *names], rows, best)
+        leader = comparison.clear_leader(name)
+        bold.append(None if leader is None else leader + 2)
+    return {"header": ["", "n", *names], "rows": rows, "bold": bold}
 
 
 def _distinct(names: list[str]) -> list[str]:
     """Names made different where two runs share one."""
     return [name if names.count(name) == 1 else f"{name} ({i + 1})" for i, name in enumerate(names)]
-
-
-def _named(title: str, galaxies: Galaxies) -> str:
-    return f"{title} (simulated)" if galaxies.simulated else title

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 from morph.decision_tree import ANSWER_COLUMNS
 from morph.errors import InputError
-from morph.reports.html import Section, escape, facts, picture, short, simulated_mark, table
+from morph.reports.html import jpeg
 from morph.reports.style import COLOURS, style, svg
 from morph.stamps.cutting import Flag
 from morph.stamps.flags import is_clean
@@ -20,8 +21,8 @@ from training.metrics.categories import FOUR_CLASSES, four_classes
 
 #: Pixels across the picture of a tile, and arcsec across that of one galaxy on it.
 OVERVIEW, STAMP = 1100, 16.0
-#: How many of a tile's strangest galaxies to show.
-STRANGEST = 18
+#: How many of a tile's most anomalous galaxies to show.
+MOST_ANOMALOUS = 18
 
 
 def read_scores(path: str | Path) -> pa.Table:
@@ -42,8 +43,8 @@ def read_scores(path: str | Path) -> pa.Table:
     return pa.concat_tables(tables, promote_options="default")
 
 
-def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = False) -> Section:
-    """What was found on tiles: numbers, a map, and with the tile's images a picture and its strangest galaxies.
+def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = False) -> dict[str, Any]:
+    """What was found on tiles: numbers, a map, and with the tile's images a picture and its most anomalous galaxies.
 
     Parameters
     ----------
@@ -61,27 +62,19 @@ def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = F
     if tile is not None and not {tile.name, tile.tilename} & set(names):
         raise InputError(f"Tile '{tile.name}' was not scored; the scores are of {', '.join(map(str, names[:5]))}.")
     tiles = names[0] if len(names) == 1 else f"{len(names)} tiles"
-    body = [
-        f"<p>Every object on {escape(tiles)}{simulated_mark(simulated)}, scored in one pass.</p>",
-        facts(
-            [
-                (f"{len(flags):,}", "objects"),
-                *((f"{n:,}", name) for n, name in zip(kinds, FOUR_CLASSES, strict=True)),
-                (f"{int((anomaly & usable).sum()):,}", "flagged as strange"),
-            ]
-        ),
-    ]
-    if tile is not None:
-        body.append(_pictures(scores, tile, usable))
-    body.append(f'<div class="plot">{svg(footprint(scores, p, usable, anomaly))}</div>')
     rows = [[_flag_name(flag), f"{int(((flags & flag) > 0).sum()):,}"] for flag in Flag]
-    clean = int(is_clean(flags).sum())
-    body.append(
-        table(
-            ["what is wrong with the stamp", "objects"], [["nothing, or a missing band at most", f"{clean:,}"], *rows]
-        )
-    )
-    return Section("Tiles scored" + (" (simulated)" if simulated else ""), "".join(body))
+    return {
+        "name": tiles,
+        "simulated": simulated,
+        "facts": [
+            (f"{len(flags):,}", "objects"),
+            *((f"{n:,}", name) for n, name in zip(kinds, FOUR_CLASSES, strict=True)),
+            (f"{int((anomaly & usable).sum()):,}", "flagged as anomalous"),
+        ],
+        "pictures": None if tile is None else _pictures(scores, tile, usable),
+        "footprint": svg(footprint(scores, p, usable, anomaly)),
+        "flags": [["nothing, or a missing band at most", f"{int(is_clean(flags).sum()):,}"], *rows],
+    }
 
 
 def _column(scores: pa.Table, name: str) -> np.ndarray:
@@ -93,7 +86,7 @@ def _flag_name(flag: Flag) -> str:
 
 
 def footprint(scores: pa.Table, p: np.ndarray, usable: np.ndarray, anomaly: np.ndarray) -> Figure:
-    """Where the objects lie on the sky, coloured by class, strange ones ringed.
+    """Where the objects lie on the sky, coloured by class, anomalous ones ringed.
 
     Parameters
     ----------
@@ -108,9 +101,9 @@ def footprint(scores: pa.Table, p: np.ndarray, usable: np.ndarray, anomaly: np.n
         for k, name in enumerate(FOUR_CLASSES):
             # Thousands of vector dots would make the page heavy.
             axis.scatter(ra[kind == k], dec[kind == k], size, COLOURS[k], linewidths=0, label=name, rasterized=True)
-        strange = usable & anomaly
-        if strange.any():
-            rings = axis.scatter(ra[strange], dec[strange], 4 * size + 25, label="strange", linewidths=1.2)
+        ringed = usable & anomaly
+        if ringed.any():
+            rings = axis.scatter(ra[ringed], dec[ringed], 4 * size + 25, label="anomalous", linewidths=1.2)
             rings.set(facecolor="none", edgecolor=COLOURS[4])
         axis.invert_xaxis()
         axis.set_aspect(1 / np.cos(np.deg2rad(np.nanmean(dec))) if np.isfinite(dec).any() else "auto")
@@ -121,33 +114,31 @@ def footprint(scores: pa.Table, p: np.ndarray, usable: np.ndarray, anomaly: np.n
     return figure
 
 
-def _pictures(scores: pa.Table, tile: Tile, usable: np.ndarray) -> str:
-    """The tile in colour, and its strangest galaxies cut from it at one angular scale."""
+def _pictures(scores: pa.Table, tile: Tile, usable: np.ndarray) -> dict[str, Any] | None:
+    """The tile in colour, and its most anomalous galaxies cut from it at one angular scale."""
     on_tile = np.array([name in (tile.name, tile.tilename) for name in scores["tile"].to_pylist()])
     rows = np.flatnonzero(on_tile & usable)
     if not len(rows):
-        return ""
+        return None
     planes = colour_planes(tile) * BAND_WEIGHTS
     white = _white(planes)
-    overview = picture(to_composite(shrink(planes, OVERVIEW), white), f"tile {tile.name}", quality=85)
-    score = _column(scores, "anomaly_score")
-    order = rows[np.argsort(score[rows], kind="stable")][:STRANGEST]
+    x, y, score = (_column(scores, name) for name in ("x", "y", "anomaly_score"))
     half = max(8, round(STAMP / tile.pixel_scale / 2))
-    figures = []
-    for i in order:
-        x, y = float(_column(scores, "x")[i]), float(_column(scores, "y")[i])
-        stamp = window(planes, x, y, half)
-        figures.append(
-            f'<figure class="pixels">{picture(to_composite(stamp, white), "strange galaxy", 112)}<figcaption>'
-            f"{short(scores['id'][int(i)].as_py())}p = {score[i]:.3f}</figcaption></figure>"
-        )
-    return (
-        f'<figure class="pixels" style="margin:0 0 1rem">{overview}<figcaption>{escape(tile.name)}, '
-        f"{tile.shape[1]:,} x {tile.shape[0]:,} pixels of {tile.pixel_scale:.3f} arcsec, "
-        f"{', '.join(tile.bands)}</figcaption></figure>"
-        f"<p>Its strangest objects, each {STAMP:.0f} arcsec across:</p>"
-        f'<div class="sheet">{"".join(figures)}</div>'
-    )
+    return {
+        "name": tile.name,
+        "overview": jpeg(to_composite(shrink(planes, OVERVIEW), white), quality=85),
+        "caption": f"{tile.name}, {tile.shape[1]:,} x {tile.shape[0]:,} pixels of {tile.pixel_scale:.3f} arcsec, "
+        f"{', '.join(tile.bands)}",
+        "arcsec": f"{STAMP:.0f}",
+        "shown": [
+            {
+                "id": scores["id"][int(i)].as_py(),
+                "picture": jpeg(to_composite(window(planes, x[i], y[i], half), white), 112),
+                "caption": f"p = {score[i]:.3f}",
+            }
+            for i in rows[np.argsort(score[rows], kind="stable")][:MOST_ANOMALOUS]
+        ],
+    }
 
 
 def colour_planes(tile: Tile) -> np.ndarray:

@@ -7,9 +7,9 @@ import numpy as np
 
 from morph.decision_tree import ANSWERS, TREE, tree_probabilities
 from morph.stamps.image_statistics import NAMES
-from serving.scores.schema import Scores, write_scores
+from serving.scores.schema import TileScores, write_scores
 from serving.scores.summary import Failed, Scored, Summary
-from serving.scores.thumbnails import MostAnomalous
+from serving.scoring.measurements import Thumbnails
 
 DESCRIPTION = {
     "name": "morph",
@@ -31,40 +31,43 @@ ABOUT = {
 }
 
 
-def invented_scores(name: str, ra: np.ndarray, dec: np.ndarray, stamps: np.ndarray) -> Scores:
-    """A tile's galaxies at these places (degrees); every tenth has no answers, the first is the strangest and has a
-    picture. `stamps` are shown to what keeps pictures, again and again."""
+def invented_scores(name: str, ra: np.ndarray, dec: np.ndarray, stamps: np.ndarray) -> TileScores:
+    """A tile's galaxies at these places (degrees); every tenth has no answers, the first is the most anomalous and
+    has a picture, one of `stamps`."""
     count, random = len(ra), np.random.default_rng(len(ra))
     worth = random.uniform(0.2, 9, (count, len(ANSWERS))).astype("float32")
     p = worth.copy()
     for part in TREE.slices.values():
         p[:, part] /= p[:, part].sum(axis=1, keepdims=True)
-    strange = np.linspace(0.001, 1, count).astype("float32")
+    score = np.linspace(0.001, 1, count).astype("float32")
     outputs = {
         "probabilities": p,
         "tree_probabilities": tree_probabilities(p).astype("float32"),
         "concentration": worth,
         "embedding": random.normal(size=(count, 64)).astype("float32"),
         "reconstruction_error": np.ones(count, "float32"),
-        "anomaly_score": strange,
-        "anomaly": (strange < 0.01).astype("float32"),
+        "anomaly_score": score,
+        "anomaly": (score < 0.01).astype("float32"),
     }
     answered = np.arange(count) % 10 != 9
     flags = np.where(answered, 0, 32).astype("int32")
-    strangest = MostAnomalous(most=1)
-    strangest.add(stamps[np.arange(count) % len(stamps)], flags, outputs)
-    return Scores(
-        ids=[f"{name}-{i}" for i in range(count)],
+    thumbnails = Thumbnails(most=1)
+    thumbnails.add(np.arange(count), stamps[np.arange(count) % len(stamps)], flags, outputs)
+    pictures = np.full(count, None, dtype=object)
+    for row, picture in thumbnails.files().items():
+        pictures[row] = picture
+    return TileScores(
+        ids=np.array([f"{name}-{i}" for i in range(count)], dtype=object),
         ra=ra,
         dec=dec,
         x=np.arange(count) + 0.5,
         y=np.arange(count) + 1.5,
         flags=flags,
         outputs=outputs,
-        appearance=np.full((count, len(NAMES)), np.nan),
-        answered=answered,
+        image_statistics=np.full((count, len(NAMES)), np.nan),
         properties={"mag_r": 22 - np.arange(count) / max(count, 1), "radius": np.full(count, 1.5)},
-        pictures=strangest.column(),
+        pictures=pictures,
+        bands=np.full(count, "gri", dtype=object),
     )
 
 

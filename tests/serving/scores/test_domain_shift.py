@@ -11,9 +11,9 @@ from morph.domain_shift import compare
 from morph.domain_shift.report import lines
 from morph.stamps.image_statistics import NAMES
 from serving.client import MorphClient, ServerError
-from serving.scores.domain_shift import NUMBERS, PICTURE, report_domain_shift, sample_of_scores
+from serving.scores.publish import SHIFT_NUMBERS, SHIFT_PICTURE, report_domain_shift, sample_of_scores
 from serving.scores.summary import Summary
-from serving.scoring import pipeline
+from serving.scoring import measurements
 from serving.scoring.backends import LocalModel, RemoteModel
 from serving.scoring.run import score
 
@@ -64,8 +64,8 @@ def test_numbers_and_a_picture_stand_beside_the_scores(scored, tiles_folder, ser
     one, other = report_domain_shift(near, out, "des"), report_domain_shift(far, tmp_path, "des")
     assert one.embedding.auc == pytest.approx(other.embedding.auc, abs=0.02)
     assert one.embedding.low > 0.5, "tiles look like no drawn disks"
-    assert Image.open(tmp_path / PICTURE).width > 1000
-    written = json.loads((tmp_path / NUMBERS).read_text())
+    assert Image.open(tmp_path / SHIFT_PICTURE).width > 1000
+    written = json.loads((tmp_path / SHIFT_NUMBERS).read_text())
     assert written["lines"] == lines(other)
     assert written["embedding"]["auc"] == other.embedding.auc
     assert not list(tmp_path.glob(".*"))
@@ -73,24 +73,15 @@ def test_numbers_and_a_picture_stand_beside_the_scores(scored, tiles_folder, ser
 
 def test_too_few_galaxies_are_a_sentence_and_no_picture(scored, tmp_path):
     _, summary = scored
-    (tmp_path / PICTURE).write_bytes(b"of an earlier run")
+    (tmp_path / SHIFT_PICTURE).write_bytes(b"of an earlier run")
     assert "are needed" in report_domain_shift(summary, tmp_path, "des")
-    assert not (tmp_path / PICTURE).exists()
-    assert "are needed" in json.loads((tmp_path / NUMBERS).read_text())["lines"][0]
+    assert not (tmp_path / SHIFT_PICTURE).exists()
+    assert "are needed" in json.loads((tmp_path / SHIFT_NUMBERS).read_text())["lines"][0]
 
 
 def test_a_model_without_a_reference_sample_is_a_sentence(scored, tmp_path):
     _, summary = scored
     assert report_domain_shift(Summary(summary.scored), tmp_path, "des") == compare.NO_REFERENCE_SAMPLE
-
-
-def test_score_files_from_before_are_compared_without_pixels(scored, tmp_path):
-    _, summary = scored
-    table = pq.read_table(summary.scored[0].path)
-    pq.write_table(table.drop_columns(["appearance"]), tmp_path / "old.parquet")
-    sample = sample_of_scores([tmp_path / "old.parquet"], "des")
-    assert len(sample)
-    assert np.isnan(sample.statistics).all()
 
 
 def test_the_verb_says_it(morph, tiles_folder, weights, tmp_path):
@@ -100,11 +91,11 @@ def test_the_verb_says_it(morph, tiles_folder, weights, tmp_path):
 
 
 def test_only_some_galaxies_of_a_tile_are_measured(tiles_folder, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "MEASURED", 2)
+    monkeypatch.setattr(measurements, "MEASURED", 2)
     summary = score(tiles_folder, None, LocalModel(str(weights)), tmp_path)
-    measured = [np.isfinite(np.array(row.as_py(), dtype=float)).any() for row in _appearance(summary)]
+    measured = [np.isfinite(np.array(row.as_py(), dtype=float)).any() for row in _statistics(summary)]
     assert 0 < sum(measured) < len(measured) / 2
 
 
-def _appearance(summary):
-    return pq.read_table(max(summary.scored, key=lambda tile: tile.galaxies).path)["appearance"]
+def _statistics(summary):
+    return pq.read_table(max(summary.scored, key=lambda tile: tile.galaxies).path)["image_statistics"]

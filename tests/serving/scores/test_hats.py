@@ -9,8 +9,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from morph.errors import InputError
-from serving.scores.hats import THRESHOLD, write_hats
-from serving.scores.partitions import CELLS, FINEST, Partitions, number
+from serving.scores.hats import CELLS, FINEST, THRESHOLD, Partitions, healpix_29, write_hats
 from serving.scores.score_files import ScoreFiles
 from tests.serving.scores.invented import write_tile, write_tiles
 
@@ -47,7 +46,7 @@ def test_every_galaxy_with_a_place_is_in_the_partition_of_its_place(collection):
         index = table["_healpix_29"].to_numpy()
         assert (np.diff(index) >= 0).all()
         assert (index >> 2 * (FINEST - order) == pixel).all()
-        np.testing.assert_array_equal(index, number(table["ra"].to_numpy(), table["dec"].to_numpy()))
+        np.testing.assert_array_equal(index, healpix_29(table["ra"].to_numpy(), table["dec"].to_numpy()))
     rows = pa.concat_tables(found.values()).drop_columns("_healpix_29").sort_by("id")
     scores = pq.read_table(folder).filter(pa.compute.field("tile") != "nowhere").sort_by("id")
     assert rows.equals(scores.select(rows.column_names))
@@ -128,7 +127,7 @@ def test_a_damaged_score_file_leaves_the_old_catalogue_as_it_was(tmp_path):
 def test_galaxies_that_lie_nowhere_make_no_catalogue(tmp_path):
     nowhere = np.full(3, np.nan)
     write_tile(tmp_path / "scores", "DES0000-0000", nowhere, nowhere)
-    with pytest.raises(InputError, match=r"None of the galaxies has a place on the sky.* leave out --hats"):
+    with pytest.raises(InputError, match=r"None of the galaxies has coordinates.* leave out --hats"):
         write_hats(ScoreFiles.open(tmp_path / "scores"), tmp_path / "hats", {})
     assert not (tmp_path / "hats").exists()
 

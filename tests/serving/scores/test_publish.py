@@ -21,7 +21,7 @@ from serving.scores.score_files import ScoreFiles
 from serving.scores.summary import Failed, Summary
 from tests.serving.scores.invented import summary_of, write_tile, write_tiles
 
-ALL = {"report.html", "friendly.parquet", "scores.fits", "hats", "README.md", "about.json"}
+ALL = {"report.html", "value_added.parquet", "scores.fits", "hats", "README.md", "about.json"}
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def test_everything_that_was_asked_for_is_there(published):
     out, made = published
     assert {path.name for path in made} == ALL
     assert {path.name for path in catalogue_folder(out).iterdir()} == ALL
-    friendly = pq.read_table(out.parent / "scores-catalogue" / "friendly.parquet")
-    assert friendly["id"].to_pylist() == pq.read_table(out, columns=["id"])["id"].to_pylist()
-    assert friendly.schema.field("mag_r").metadata[b"unit"] == b"mag"
+    table = pq.read_table(out.parent / "scores-catalogue" / "value_added.parquet")
+    assert table["id"].to_pylist() == pq.read_table(out, columns=["id"])["id"].to_pylist()
+    assert table.schema.field("mag_r").metadata[b"unit"] == b"mag"
 
 
 def test_the_score_folder_reads_as_one_dataset(published):
@@ -54,7 +54,7 @@ def test_astropy_reads_every_table_with_units_descriptions_and_provenance(publis
     out, _ = published
     folder = catalogue_folder(out)
     partition = next(path for path in folder.glob("hats/morph/dataset/**/*.parquet"))
-    gaps = {out / "DES0000-0000.parquet": ["picture"], folder / "friendly.parquet": ["bar"], partition: []}
+    gaps = {out / "DES0000-0000.parquet": ["picture"], folder / "value_added.parquet": ["bar"], partition: []}
     for path, names in gaps.items():
         rows, table = pq.read_table(path), Table.read(path)
         assert all(rows[name].null_count for name in names)
@@ -66,7 +66,7 @@ def test_astropy_reads_every_table_with_units_descriptions_and_provenance(publis
         assert table.meta == json.loads(rows.schema.metadata[b"morph"])
 
 
-def test_what_was_run_on_what_and_when_is_told(published):
+def test_the_provenance_is_in_every_file(published):
     out, _ = published
     folder = catalogue_folder(out)
     about = json.loads((folder / "about.json").read_text())
@@ -94,7 +94,7 @@ def test_the_report_shows_numbers_pictures_failures_and_loads_nothing(published)
 def test_what_has_not_changed_is_not_made_again(published):
     out, made = published
     failed = Failed("DES0009-0000", "'DES0009-0000_r.fits.fz' is cut short; fetch it again.")
-    data = [path for path in made if path.name in ("report.html", "friendly.parquet", "scores.fits", "hats")]
+    data = [path for path in made if path.name in ("report.html", "value_added.parquet", "scores.fits", "hats")]
     before = [path.stat().st_mtime_ns for path in data]
     # Not asked for this time, but there: kept, and kept up to date.
     assert publish(summary_of(out, failed), out) == made
@@ -107,7 +107,7 @@ def test_a_new_tile_makes_everything_anew(tmp_path):
     size = (tmp_path / "scores-catalogue" / "scores.fits").stat().st_size
     write_tile(out, "DES0200-0000", np.full(200, 30.0), np.linspace(0, 1, 200))
     publish(summary_of(out), out)
-    assert pq.read_metadata(tmp_path / "scores-catalogue" / "friendly.parquet").num_rows == 240
+    assert pq.read_metadata(tmp_path / "scores-catalogue" / "value_added.parquet").num_rows == 240
     assert (tmp_path / "scores-catalogue" / "scores.fits").stat().st_size > size
 
 
@@ -121,7 +121,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_goes_on(tmp_path, monkeyp
     folder = tmp_path / "scores-catalogue"
     folder.mkdir()
     # What a kill -9 leaves: no `finally` was run.
-    (folder / ".friendly.parquet.building").write_bytes(b"PAR1")
+    (folder / ".value_added.parquet.building").write_bytes(b"PAR1")
     (folder / ".hats.building" / "morph").mkdir(parents=True)
     (folder / ".hats.building" / ".hats.old").mkdir()
 
@@ -131,7 +131,7 @@ def test_a_killed_run_leaves_no_half_file_and_the_next_goes_on(tmp_path, monkeyp
     monkeypatch.setattr(publishing, "write_fits", killed)
     with pytest.raises(KeyboardInterrupt):
         publish(summary_of(out), out, hats=True, fits=True)
-    assert {path.name for path in folder.iterdir() if path.name[0] != "."} == {"report.html", "friendly.parquet"}
+    assert {path.name for path in folder.iterdir() if path.name[0] != "."} == {"report.html", "value_added.parquet"}
     monkeypatch.undo()
     publish(summary_of(out), out, hats=True, fits=True)
     assert {path.name for path in folder.iterdir()} == ALL
@@ -148,23 +148,23 @@ def test_score_files_of_an_earlier_version_are_told_from_damage(tmp_path):
     path = out / "DES0000-0000.parquet"
     table = pq.read_table(path).drop_columns("mag_r")
     pq.write_table(table, path)
-    with pytest.raises(InputError, match="no column 'mag_r'; --overwrite"):
+    with pytest.raises(InputError, match="no column 'mag_r'; choose others"):
         publish(summary_of(out), out)
 
 
-def test_a_tally_of_parts_is_that_of_the_whole(published):
+def test_an_aggregate_of_parts_is_that_of_the_whole(published):
     scores = ScoreFiles.open(published[0])
     whole_table = pq.read_table(published[0], columns=list(NEEDED))
     parts, at_once = Aggregate(), Aggregate()
-    for number, table in enumerate(scores.tables(NEEDED)):
-        parts.add(table, number)
-    at_once.add(whole_table, 0)
+    for table in scores.tables(NEEDED):
+        parts.add(table)
+    at_once.add(whole_table)
     assert (parts.galaxies, parts.clean, parts.flags) == (at_once.galaxies, at_once.clean, at_once.flags)
     clean = is_clean(whole_table["flags"].to_numpy())
     assert parts.anomalies == (whole_table["anomaly"].fill_null(False).to_numpy() & clean).sum() > 0
     np.testing.assert_allclose(parts.chosen, at_once.chosen, rtol=1e-5)
     np.testing.assert_allclose(parts.chosen_in["mag_r"], at_once.chosen_in["mag_r"], rtol=1e-5)
-    assert [found.score for found in parts.strangest] == [found.score for found in at_once.strangest]
+    assert [found.score for found in parts.most_anomalous] == [found.score for found in at_once.most_anomalous]
     for one, other in zip(parts.sky(), at_once.sky(), strict=True):
         np.testing.assert_array_equal(one, other)
     # Every galaxy that is clean gives one answer to the first question.
@@ -179,12 +179,12 @@ def test_a_survey_in_one_band_is_in_the_report(tmp_path):
     flags = pa.array(table["flags"].to_numpy() | int(Flag.MISSING_BAND), pa.int32())
     pq.write_table(table.set_column(place, table.schema.field(place), flags), path)
     found = Aggregate()
-    found.add(pq.read_table(path, columns=list(NEEDED)), 0)
+    found.add(pq.read_table(path, columns=list(NEEDED)))
     assert found.clean == 36, "every tenth has no data"
     assert found.asked[0] == 36
-    assert (found.p_values.sum(), found.strangest) == (0, []), "the reference of p-values has three bands"
+    assert (found.p_values.sum(), found.most_anomalous) == (0, []), "the reference of p-values has three bands"
     publish(summary_of(out), out)
-    assert pq.read_table(catalogue_folder(out) / "friendly.parquet")["clean"].to_pylist().count(True) == 36
+    assert pq.read_table(catalogue_folder(out) / "value_added.parquet")["clean"].to_pylist().count(True) == 36
     page = (catalogue_folder(out) / "report.html").read_text()
     assert "36 galaxies" in re.sub("<[^>]*>", "", page)
     assert "90.0 %" in page
@@ -195,7 +195,7 @@ def test_scores_of_surveys_with_other_bands_keep_each_magnitude(tmp_path):
     write_tile(out, "brick", np.full(5, 10.0), np.zeros(5), {"survey": "decals"})
     publish(summary_of(out), out, fits=True)
     folder = catalogue_folder(out)
-    for table in (pq.read_table(folder / "friendly.parquet"), Table.read(folder / "scores.fits")):
+    for table in (pq.read_table(folder / "value_added.parquet"), Table.read(folder / "scores.fits")):
         names = table.column_names if hasattr(table, "column_names") else table.colnames
         assert [name for name in names if name.startswith("mag_")].count("mag_z") == 1
         assert {"mag_g", "mag_r", "mag_i", "mag_z"} <= set(names)

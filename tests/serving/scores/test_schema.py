@@ -1,5 +1,6 @@
 """The score file: the contract's columns, what stands beside them, and nothing where writing fails."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -10,11 +11,13 @@ import pytest
 from astropy import units
 from astropy.table import Table
 
+from morph.checks import SCORES_FORMAT
 from morph.decision_tree import ANSWER_COLUMNS, ANSWERS, TREE, column_name
 from morph.errors import InputError
 from morph.stamps.image_statistics import NAMES
 from morph.stamps.measurements import COLUMNS
-from serving.scores.schema import PROPERTIES, Scores, masked_part, read_about, write_scores
+from serving.scores.schema import PROPERTIES, TileScores, write_scores
+from serving.scores.score_files import ScoreFiles, read_about
 
 WORTH = [column_name(f"{question.name}_concentration") for question in TREE]
 ABOUT = {"model": "morph", "model_version": "7", "survey": "des"}
@@ -25,7 +28,7 @@ def description(classifier) -> dict:
     return {**classifier.describe(), "version": 7}
 
 
-def scores(count: int = 3, width: int = 64) -> Scores:
+def scores(count: int = 3, width: int = 64) -> TileScores:
     random = np.random.default_rng(0)
     answered = np.arange(count) != 1
     outputs = {
@@ -37,12 +40,13 @@ def scores(count: int = 3, width: int = 64) -> Scores:
         "anomaly_score": np.array([0.5, 0.5, 0.001], "float32")[:count],
         "anomaly": np.array([0, np.nan, 1], "float32")[:count],
     }
-    appearance = np.where(answered[:, None], random.random((count, len(NAMES))), np.nan)
+    statistics = np.where(answered[:, None], random.random((count, len(NAMES))), np.nan)
     place = np.arange(count, dtype=float)
     flags = np.where(answered, 1, 32).astype("int32")
-    ids = [f"g{i}" for i in range(count)]
+    ids = np.array([f"g{i}" for i in range(count)], dtype=object)
     measured = dict.fromkeys(PROPERTIES, 20 + place)
-    return Scores(ids, place, -place, place, place, flags, outputs, appearance, answered, measured)
+    pictures, bands = np.full(count, None, dtype=object), np.full(count, "gri", dtype=object)
+    return TileScores(ids, place, -place, place, place, flags, outputs, statistics, measured, pictures, bands)
 
 
 def test_the_columns_are_the_contracts(tmp_path, description):
@@ -59,7 +63,7 @@ def test_the_columns_are_the_contracts(tmp_path, description):
         *WORTH,
         *after,
         "anomaly",
-        "appearance",
+        "image_statistics",
         "picture",
         "bands",
         "flags",
@@ -75,13 +79,13 @@ def test_what_is_written_is_read(tmp_path, description):
     given = scores()
     write_scores(tmp_path / "a.parquet", "DES0356-5248", given, description, ABOUT)
     table = pq.read_table(tmp_path / "a.parquet")
-    assert table["id"].to_pylist() == given.ids
+    assert table["id"].to_pylist() == given.ids.tolist()
     assert table["tile"].to_pylist() == ["DES0356-5248"] * 3
     assert table["flags"].to_pylist() == [1, 32, 1]
     assert table["model_version"].to_pylist() == ["7"] * 3
     for row in (0, 2):
         np.testing.assert_array_equal(table["embedding"][row].as_py(), given.outputs["embedding"][row])
-        np.testing.assert_allclose(table["appearance"][row].as_py(), given.appearance[row], rtol=1e-6)
+        np.testing.assert_allclose(table["image_statistics"][row].as_py(), given.image_statistics[row], rtol=1e-6)
         written = [table[name][row].as_py() for name in ANSWER_COLUMNS]
         np.testing.assert_array_equal(written, given.outputs["probabilities"][row])
         down = [table[f"{name}_tree"][row].as_py() for name in ANSWER_COLUMNS]
@@ -92,14 +96,6 @@ def test_what_is_written_is_read(tmp_path, description):
     np.testing.assert_allclose(
         table["bar_concentration"][0].as_py(), given.outputs["concentration"][0, shape].sum(), 1e-6
     )
-
-
-def test_the_worst_of_the_bands_that_are_there_says_how_much_is_masked():
-    stamps = np.zeros((4, 10, 10, 3), "float32")
-    stamps[1, :5, :, 1] = np.nan
-    stamps[2, ..., 2] = np.nan
-    stamps[3] = np.nan
-    np.testing.assert_array_equal(masked_part(stamps), np.array([0, 0.5, 0, 1], "float32"))
 
 
 def test_a_galaxy_that_was_not_asked_about_has_null_answers(tmp_path, description):
@@ -118,7 +114,7 @@ def test_units_descriptions_and_provenance_stand_in_the_schema(tmp_path, descrip
     assert schema.field("ra").metadata == words
     assert all(field.metadata[b"description"] for field in schema)
     assert b"32 no data" in schema.field("flags").metadata[b"description"]
-    assert read_about(tmp_path / "a.parquet") == {**ABOUT, "catalogue": None}
+    assert read_about(tmp_path / "a.parquet") == {**ABOUT, "catalogue": None, "format": SCORES_FORMAT}
 
 
 def test_a_tile_without_galaxies_has_a_file_of_the_same_columns(tmp_path, description):
@@ -156,9 +152,21 @@ def test_a_file_that_is_no_score_file_is_said(tmp_path):
 
 
 def test_a_score_file_of_a_newer_morph_is_refused(tmp_path, description):
-    write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "format": 2})
-    with pytest.raises(InputError, match=r"score file '.*a\.parquet' has format 2"):
+    write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "format": 3})
+    with pytest.raises(InputError, match=r"score file '.*a\.parquet' has format 3"):
         read_about(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("number", [None, 1])
+def test_a_score_file_with_fluxes_in_nanomaggies_is_refused(tmp_path, description, number):
+    path = tmp_path / "a.parquet"
+    write_scores(path, "a", scores(), description, ABOUT)
+    table = pq.read_table(path)
+    about = {**ABOUT, "format": number} if number else ABOUT
+    pq.write_table(table.replace_schema_metadata({"morph": json.dumps(about)}), path)
+    for read in (read_about, lambda path: ScoreFiles.open(path.parent)):
+        with pytest.raises(InputError, match=r"has format 1, .*fluxes in nanomaggies instead of nJy.*--overwrite"):
+            read(path)
 
 
 def test_fluxes_are_written_in_a_unit_that_fits_has(tmp_path, description):

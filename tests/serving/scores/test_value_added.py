@@ -1,4 +1,4 @@
-"""The friendly catalogue: one answer a question, only where it is asked, with its error."""
+"""The value-added catalogue: one answer a question, only where it is asked, with its error."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,13 +7,13 @@ import pytest
 
 from morph.decision_tree import ANSWER_COLUMNS, TREE, column_name, tree_probabilities
 from morph.stamps.flags import Flag
-from serving.scores.value_added import NEEDED, UNRESOLVED, columns_of, friendly, reach
+from serving.scores.value_added import NEEDED, UNRESOLVED, columns_of, reach, value_added
 from tests.serving.scores.invented import write_tile
 
 
 @pytest.fixture(scope="module")
 def scores(tmp_path_factory) -> pa.Table:
-    folder = tmp_path_factory.mktemp("friendly")
+    folder = tmp_path_factory.mktemp("scores")
     write_tile(folder, "DES0000-0000", np.linspace(10, 11, 60), np.linspace(-1, 1, 60))
     return pq.read_table(folder / "DES0000-0000.parquet", columns=[*NEEDED, "mag_g", "mag_r", "mag_i"])
 
@@ -50,18 +50,18 @@ def test_a_certain_galaxy_in_words(scores):
         merging="none",
         odd_feature="ring",
     )
-    row = friendly(given).slice(0, 1).to_pylist()[0]
+    row = value_added(given).slice(0, 1).to_pylist()[0]
     assert row["summary"] == "featured, face-on, spiral arms, strong bar, small bulge, tight winding, 2 arms, ring"
     assert (row["bar"], row["bar_probability"], row["bar_error"]) == ("strong", 1.0, 0.0)
     assert row["merging"] == "none"
-    # Nobody is asked how round a galaxy with features is.
+    # No volunteer is asked how round a galaxy with features is.
     assert row["how_rounded"] is None
     assert row["how_rounded_probability"] is None
     assert row["clean"] is True
 
 
 def test_the_error_is_the_dirichlets(scores):
-    table = friendly(scores)
+    table = value_added(scores)
     p, error = (table[f"smooth_or_featured{name}"].to_numpy() for name in ("_probability", "_error"))
     worth = scores["smooth_or_featured_concentration"].to_numpy()
     answered = np.isfinite(p)
@@ -77,13 +77,13 @@ def test_what_is_unresolved_is_not_called_anything(scores):
     flags[:2] = [Flag.UNRESOLVED, Flag.MISSING_BAND]
     place = scores.column_names.index("flags")
     given = certain(scores, smooth_or_featured="artifact").set_column(place, scores.field("flags"), pa.array(flags))
-    rows = friendly(given).slice(0, 2).to_pylist()
+    rows = value_added(given).slice(0, 2).to_pylist()
     assert [row["summary"] == UNRESOLVED for row in rows] == [True, False]
     assert [row["clean"] for row in rows] == [False, True]
 
 
 def test_a_galaxy_without_answers_has_none(scores):
-    row = friendly(scores).slice(9, 1).to_pylist()[0]
+    row = value_added(scores).slice(9, 1).to_pylist()[0]
     assert row["summary"] is None
     assert all(row[column_name(question.name)] is None for question in TREE)
     assert row["clean"] is False
@@ -91,4 +91,4 @@ def test_a_galaxy_without_answers_has_none(scores):
 
 
 def test_an_empty_table_has_the_same_columns(scores):
-    assert friendly(scores.slice(0, 0)).schema == friendly(scores).schema
+    assert value_added(scores.slice(0, 0)).schema == value_added(scores).schema

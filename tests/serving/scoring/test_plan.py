@@ -8,11 +8,11 @@ import pytest
 
 from morph.errors import InputError
 from morph.surveys import get_survey
+from serving.scoring.costs import Costs
 from serving.scoring.plan import Plan, lines
-from serving.scoring.rates import Rates
 from serving.scoring.tile_list import TileList
 
-RATES = Rates(
+COSTS = Costs(
     cores=2,
     pixel=3e-8,
     galaxy=1 / 3000,
@@ -30,7 +30,7 @@ PLAN = Plan(
     counted="in the catalogue",
     pixels=1e8,
     read=5e10,
-    rates=RATES,
+    costs=COSTS,
     measured="on a tile",
 )
 
@@ -38,14 +38,14 @@ PLAN = Plan(
 def test_the_arithmetic():
     # 100 tiles of 3 CPU s and 500,000 galaxies at 3,000 a second on 2 cores, and 500 answers a second on both.
     assert PLAN.seconds == pytest.approx((100 * 3 + 500_000 / 3000) / 2 + 500_000 / 500)
-    told = "\n".join(lines(PLAN))
-    assert "100 tiles, 500,000 galaxies (in the catalogue)" in told
-    assert "Reads 50.0 GB, writes about 300.0 MB" in told
-    assert "Time: 21 minutes" in told
+    text = "\n".join(lines(PLAN))
+    assert "100 tiles, 500,000 galaxies (in the catalogue)" in text
+    assert "Reads 50.0 GB, writes about 300.0 MB" in text
+    assert "Time: 21 minutes" in text
 
 
 def test_servers_answer_while_the_cores_read_and_cut():
-    remote = Plan(**{**vars(PLAN), "rates": Rates(**{**vars(RATES), "remote": True, "answers": 1e5})})
+    remote = Plan(**{**vars(PLAN), "costs": Costs(**{**vars(COSTS), "remote": True, "answers": 1e5})})
     assert remote.seconds == pytest.approx((100 * 3 + 500_000 / 3000) / 2)
 
 
@@ -78,7 +78,7 @@ def test_a_list_of_tiles_is_read_with_its_sizes(tmp_path):
     assert tiles.names == ("DES0001-0541",)
     assert np.sqrt(tiles.pixels(get_survey("des"))) == pytest.approx(10_000, rel=0.001)
     path.write_text("name,ra\na,1\n")
-    with pytest.raises(InputError, match="no list of tiles"):
+    with pytest.raises(InputError, match="not a list of tiles"):
         TileList.read(path)
 
 
@@ -86,7 +86,7 @@ def test_a_list_of_tiles_is_read_with_its_sizes(tmp_path):
     ("words", "reason"),
     [
         (("--gpus", "4", "--out", "x"), "add --dry-run"),
-        ((), "Say where the scores go"),
+        ((), "add --out DIR"),
         (("--dry-run", "--where", "a < 1"), "give one with --catalog"),
         (("--dry-run", "--catalog", "none.csv"), "no catalogue at"),
     ],

@@ -19,12 +19,10 @@ from morph.stamps.cutting import cut
 from morph.stamps.flags import Flag, is_clean
 from morph.stamps.signal_to_noise import signal_to_noise
 from morph.tiles.tile import Tile, find_tiles, tile_name
-from serving.cli.score import _print as tell
-from serving.scores.schema import read_about
-from serving.scores.summary import Scored, Summary
-from serving.scoring import endpoints, pipeline
-from serving.scoring.backends import Backend, LocalModel, RemoteModel
-from serving.scoring.endpoints import Endpoints
+from serving.scores.score_files import read_about
+from serving.scores.summary import Scored, Summary, lines
+from serving.scoring import backends, pipeline
+from serving.scoring.backends import Backend, Endpoints, LocalModel, RemoteModel
 from serving.scoring.run import score
 from serving.server.embedded import Server
 
@@ -149,12 +147,12 @@ def test_galaxies_without_data_have_their_flag_and_no_answers(tiles, local, tmp_
     assert np.isfinite(answers_of(table.take([0, 2]))).all()
 
 
-def test_the_summary_names_the_strangest_with_nothing_wrong(scored):
+def test_the_summary_names_the_most_anomalous_with_nothing_wrong(scored):
     out, summary = scored
     columns = ["anomaly_score", "id", "tile", "anomaly", "flags"]
     tables = [pq.read_table(out / f"{name}.parquet", columns=columns) for name in NAMES]
     rows = sorted(tuple(row.values()) for table in tables for row in table.to_pylist() if is_clean(row["flags"]))
-    assert summary.strangest == [row[:3] for row in rows[:5]]
+    assert summary.most_anomalous == [row[:3] for row in rows[:5]]
     assert (summary.clean, summary.anomalies) == (len(rows), sum(row[3] for row in rows))
     assert 0 < len(rows) < summary.galaxies
 
@@ -172,7 +170,7 @@ def test_a_stopped_run_goes_on_where_it_was(scored, tiles_folder, catalogue, loc
     assert {tile.tile: tile.before for tile in summary.scored} == {NAMES[0]: True, NAMES[1]: False}
     assert (tmp_path / f"{NAMES[0]}.parquet").stat().st_mtime_ns == kept
     assert summary.galaxies == first.galaxies
-    assert summary.strangest == first.strangest
+    assert summary.most_anomalous == first.most_anomalous
 
 
 def test_a_tile_whose_images_changed_is_scored_again(tiles_folder, catalogue, local, tmp_path):
@@ -215,7 +213,7 @@ def damaged(tiles_folder, folder):
 
 def test_a_tile_without_galaxies_of_the_catalogue_has_no_file(tiles, tiles_folder, local, tmp_path):
     summary = score(tiles_folder, tiles[0].catalogue, local, tmp_path)
-    assert [tile.tile for tile in summary.elsewhere] == [NAMES[1]]
+    assert [tile.tile for tile in summary.without_galaxies] == [NAMES[1]]
     assert [path.stem for path in tmp_path.iterdir()] == [NAMES[0]]
 
 
@@ -258,7 +256,7 @@ def test_when_the_model_fails_what_is_finished_is_kept(tiles_folder, catalogue, 
 
 
 def test_a_server_that_is_gone_is_waited_for_and_then_said(model_dir, monkeypatch):
-    monkeypatch.setattr(endpoints, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(backends, "PAUSES", (0.01, 0.01))
     server = Server(model_dir)
     server.start()
     with RemoteModel(server.address).open() as backend:
@@ -279,7 +277,7 @@ def test_servers_share_the_work_and_one_that_dies_is_done_without(model_dir, ser
         mortal.stop()
         for _ in range(4):
             np.testing.assert_array_equal(backend.answer(stamps)["embedding"], first["embedding"])
-    assert f"The server at {mortal.address} does not answer; the others do its work." in caplog.text
+    assert f"The server at {mortal.address} does not answer; the others take over." in caplog.text
 
 
 def test_one_server_that_is_not_there_is_no_reason_not_to_begin(server):
@@ -313,10 +311,10 @@ def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, catalogue,
     assert "2 tiles had been scored before" in output
 
 
-def test_no_strangest_are_announced_where_no_galaxy_has_an_answer(capsys):
+def test_no_anomalies_are_announced_where_no_galaxy_has_an_answer():
     lost = Scored("a", Path("a.parquet"), 2, 2, 0, 0, {Flag.NO_DATA: 2}, [])
-    tell(Summary(scored=[lost]), Path("scores"), 1.0)
-    assert capsys.readouterr().out.endswith("With a flag: 2 of 2 galaxies (2 no data).\n")
+    (*_, last) = lines(Summary(scored=[lost]), Path("scores"), 1.0)
+    assert last == "With a flag: 2 of 2 galaxies (2 no data)."
 
 
 def test_the_command_ends_with_1_where_some_tiles_failed(morph, tiles_folder, catalogue, weights, tmp_path):
@@ -330,7 +328,7 @@ def test_the_command_ends_with_1_where_some_tiles_failed(morph, tiles_folder, ca
     assert "1 of 3 tiles were not scored" in errors
 
 
-def test_a_catalogue_that_lost_its_scores_is_told(morph, tiles_folder, catalogue, weights, tmp_path):
+def test_a_catalogue_that_lost_its_scores_is_reported(morph, tiles_folder, catalogue, weights, tmp_path):
     (tile, *_) = sorted({tile_name(group): group for group in find_tiles([tiles_folder])}.values())
     for path in tile:
         shutil.copy(path, tmp_path)
@@ -352,7 +350,7 @@ def test_a_catalogue_that_lost_its_scores_is_told(morph, tiles_folder, catalogue
         ({"--catalog": "empty.csv"}, "has no rows"),
         ({"--catalog": "columns.csv"}, "no column with the right ascension"),
         ({"--model": "missing.keras"}, "There is no model"),
-        ({"--model": None}, "Say who answers"),
+        ({"--model": None}, "No model is named"),
         ({"--model": None, "--server": "127.0.0.1:9"}, "No server answers at 127"),
         ({"--model": None, "--server": " ,"}, "--server names no server"),
         ({"--survey": "hst"}, "Unknown survey"),

@@ -19,7 +19,7 @@ import pytest
 from astropy.table import Table
 
 from morph.errors import InputError
-from serving.scoring.output_lock import HOLD, held_by, hold
+from serving.scoring.output_lock import LOCK_FILE, held_by, output_lock
 from serving.scoring.run import FAILED, score
 from tests.serving.scoring.killing import Trial, cluster, differences
 from tests.serving.scoring.sleeping import Sleeping
@@ -52,7 +52,7 @@ def test_a_killed_job_goes_on_and_leaves_the_undisturbed_catalogue(tiles_folder,
         time.sleep(0.02)
     job.kill()
     job.communicate()
-    assert HOLD in files(out)
+    assert LOCK_FILE in files(out)
     written = (out / f"{NAMES[0]}.parquet").stat().st_mtime_ns
     score(tiles_folder, catalogue, Sleeping(), out)
     assert differences(out, whole) == []
@@ -84,7 +84,7 @@ def test_a_killed_scheduler_is_one_sentence_and_the_next_goes_on(tiles_folder, c
         scheduler.kill()
         _, errors = job.communicate(timeout=60)
     assert job.returncode == 2, errors
-    assert errors.startswith(f"The Dask scheduler at {address} has gone away.")
+    assert errors.startswith(f"The Dask scheduler at {address} has stopped.")
     assert errors.count("\n") == 1
     assert files(out) == [f"{NAMES[0]}.parquet"]
     score(tiles_folder, catalogue, Sleeping(), out)
@@ -98,11 +98,11 @@ def test_a_scheduler_killed_before_the_first_tile_is_one_sentence_too(tiles_fold
         scheduler.kill()
         _, errors = job.communicate(timeout=60)
     assert (job.returncode, errors.count("\n")) == (2, 1), errors
-    assert errors.startswith(f"The Dask scheduler at {address} has gone away.")
+    assert errors.startswith(f"The Dask scheduler at {address} has stopped.")
     assert not (tmp_path / "scores").exists()
 
 
-def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, tmp_path):
+def test_a_job_that_is_stopped_says_how_to_resume(tiles_folder, tmp_path):
     command = [sys.executable, "-m", "morph", "score", tiles_folder, "--model", "models:/morph@sdss"]
     job = subprocess.Popen([*command, "--out", tmp_path / "scores"], stderr=subprocess.PIPE, text=True)
     while not held_by(tmp_path / "scores"):
@@ -111,7 +111,7 @@ def test_a_job_that_is_told_to_stop_says_how_to_go_on(tiles_folder, tmp_path):
     _, errors = job.communicate(timeout=60)
     assert job.returncode == 143
     assert "the same command goes on from there" in errors
-    assert not (tmp_path / "scores" / HOLD).exists()
+    assert not (tmp_path / "scores" / LOCK_FILE).exists()
 
 
 def test_an_encrypted_scheduler_without_certificates_is_one_sentence(tiles_folder, tmp_path):
@@ -160,27 +160,27 @@ def test_failures_are_a_table_that_is_right_after_a_resumed_run(tiles, catalogue
 
 
 def test_a_second_job_in_one_folder_is_refused_and_touches_nothing(tiles_folder, tmp_path):
-    with hold(tmp_path / "scores") as token:
+    with output_lock(tmp_path / "scores") as token:
         (tmp_path / "scores" / ".a.parquet.building").touch()
         with pytest.raises(InputError, match=f"Another job is scoring into .* .process {os.getpid()} on "):
             score(tiles_folder, None, Sleeping(), tmp_path / "scores")
         assert held_by(tmp_path / "scores") == token
         assert (tmp_path / "scores" / ".a.parquet.building").exists()
-    assert not (tmp_path / "scores" / HOLD).exists()
+    assert not (tmp_path / "scores" / LOCK_FILE).exists()
 
 
 def test_a_folder_made_for_nothing_goes_away_and_one_that_was_there_stays(tmp_path):
-    with hold(tmp_path / "new"):
+    with output_lock(tmp_path / "new"):
         pass
     (tmp_path / "old").mkdir()
-    with hold(tmp_path / "old"):
+    with output_lock(tmp_path / "old"):
         pass
     assert files(tmp_path) == ["old"]
 
 
 def test_a_worker_that_outlives_its_job_writes_nothing(tiles_folder, catalogue, tmp_path):
     out = tmp_path / "scores"
-    with hold(out), pytest.raises(InputError, match="does not hold"):
+    with output_lock(out), pytest.raises(InputError, match="does not hold"):
         score(tiles_folder, catalogue, Sleeping(), out, token="of a job before")
     assert not out.exists()
 

@@ -1,4 +1,4 @@
-"""What scoring costs on this machine, measured in a few seconds on a few rows of a tile."""
+"""The cost of scoring: measured on this machine in a few seconds on a few rows of a tile, and extrapolated."""
 
 import os
 import resource
@@ -38,26 +38,30 @@ CUT = 512
 #: Seconds that the model answers for.
 ANSWERING = 1.0
 
-#: Half-light radius of a galaxy whose size nobody says, in those of a point source.
+#: Half-light radius of a galaxy whose size is unknown, in those of a point source.
 TYPICAL = 2.0
 
 
+#: Galaxies of two surveys, in round numbers: DES after six years, LSST after ten.
+SURVEYS = {"DES": 300e6, "LSST": 10e9}
+
+
 @dataclass(frozen=True)
-class Rates:
-    """What scoring cost here and now.
+class Costs:
+    """The cost of scoring on this machine, as measured.
 
     Attributes
     ----------
     cores : of this machine.
     pixel : CPU seconds to read, decompress and mask a pixel in all bands.
-    galaxy : CPU seconds to cut a galaxy and look at its pixels.
+    galaxy : CPU seconds to cut a galaxy and measure its pixels.
     detection : CPU seconds a pixel to detect galaxies; 0 where they come from a catalogue.
     answers : galaxies a second for which the model answers, on all cores or on the servers.
-    remote : whether servers answer, and this machine's cores do not.
+    remote : whether servers answer instead of this machine's cores.
     stored : bytes of a score file a galaxy.
-    memory : bytes that this process took.
+    memory : bytes that this process used.
     size : pixels on a side of a stamp.
-    detected : galaxies detected a pixel; NaN where none were looked for.
+    detected : galaxies detected per pixel; NaN where they come from a catalogue.
     """
 
     cores: int
@@ -79,16 +83,25 @@ def measure(
     source: ModelRef,
     find: bool = False,
     calibration: Calibration = HEADERS,
-) -> Rates:
-    """Read and cut some rows of a tile, let the model answer, and write what it says into a temporary folder.
+) -> Costs:
+    """Read and cut some rows of a tile, let the model answer, and write its answers into a temporary folder.
 
     Parameters
     ----------
     group : the tile's files.
-    galaxies : whose sizes are cut; those twice as large as a point source where None, or where a tile has none.
-    find : whether galaxies are to be detected, on the whole tile.
+    survey : the tile's.
+    galaxies : a catalogue whose sizes are used; without one, or where the tile has none, twice a point source's.
+    source : the model.
+    find : whether galaxies are detected, on the whole tile.
+    calibration : of the images; see `Tile.open`.
 
-    Raises InputError when the tile cannot be read, or nobody answers.
+    Returns
+    -------
+    The costs.
+
+    Raises
+    ------
+    InputError : the tile cannot be read, or the model cannot be opened.
     """
     with (
         source.open() as backend,
@@ -111,7 +124,7 @@ def measure(
         with _clock() as cutting:
             stamps, _ = cut_from(strip, x, y, radius, size)
         stored = _stored(group, survey, backend, source, tile, (x, y, radius), Path(folder))
-        return Rates(
+        return Costs(
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             pixel=reading[0] / ((last - first) * width),
             galaxy=cutting[0] / len(stamps),
@@ -126,7 +139,7 @@ def measure(
 
 
 def _some(tile: Tile, first: int, last: int, galaxies: SpatialIndex | None) -> tuple[np.ndarray, ...]:
-    """Random places on the rows `first` to `last`, and radii that the catalogue has: pixels, [CUT] each."""
+    """Random positions on the rows `first` to `last`, and radii drawn from the catalogue: pixels, [CUT] each."""
     random = np.random.default_rng(0)
     x = random.uniform(0, tile.shape[1] - 1, CUT)
     y = random.uniform(first, last - 1, CUT)
@@ -182,3 +195,56 @@ def _clock() -> Iterator[list[float]]:
 def _memory() -> int:
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The time and money to answer for `galaxies` with `servers`, each of which does `rate` galaxies a second.
+
+    Attributes
+    ----------
+    galaxies : how many; rate : galaxies per second of one server; servers : how many run at once;
+    price : of a server, per hour, in any currency; busy : share of the time in which a server computes (reading
+        tiles, starting up and waiting take the rest).
+    """
+
+    galaxies: float
+    rate: float
+    servers: int = 1
+    price: float = 0.0
+    busy: float = 1.0
+
+    @property
+    def server_hours(self) -> float:
+        """Hours of one server, however many share them."""
+        return self.galaxies / (self.rate * self.busy) / 3600
+
+    @property
+    def hours(self) -> float:
+        """Hours until it is done."""
+        return self.server_hours / self.servers
+
+    @property
+    def cost(self) -> float:
+        """In the currency of `price`."""
+        return self.server_hours * self.price
+
+    def __str__(self) -> str:
+        """The arithmetic, written out."""
+        busy = "" if self.busy == 1 else f" / {self.busy:g} of the time"
+        cost = f" x {self.price:g} an hour = {self.cost:,.2f}" if self.price else ""
+        wait = "" if self.servers == 1 else f"; {self.servers} servers take {in_words(self.hours)}"
+        return (
+            f"{self.galaxies / 1e6:,.6g} million galaxies / {self.rate:,g} a second{busy} / 3600"
+            f" = {self.server_hours:,.1f} server hours{cost}{wait or f' ({in_words(self.hours)})'}"
+        )
+
+
+def in_words(hours: float) -> str:
+    """Hours in the unit that reads best."""
+    for unit, length in (("years", 24 * 365.25), ("days", 24.0), ("hours", 1.0)):
+        if hours >= 2 * length:
+            return f"{hours / length:.1f} {unit}"
+    if hours * 60 >= 2:
+        return f"{hours * 60:.0f} minutes"
+    return f"{hours * 3600:.0f} seconds" if hours * 3600 >= 2 else "a second or two"

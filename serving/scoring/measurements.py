@@ -1,34 +1,96 @@
-"""What is measured of a tile's galaxies while it is walked, and what follows once all of it was seen."""
+"""Measurements of a tile's galaxies while its rows are read: photometry, flags, image statistics, thumbnails."""
+
+import heapq
+import io
+from typing import Any
 
 import numpy as np
 from astropy.table import Table
+from PIL import Image
 
 from morph.catalogs.detection import find_pieces
-from morph.sizes import NETWORK_SIZE
+from morph.sizes import FIELD, NETWORK_SIZE
 from morph.stamps.flags import SMALLEST_RADIUS, Flag, stamp_width
-from morph.stamps.measurements import Measurements, measure, position_angle
+from morph.stamps.image_statistics import measure as measure_statistics
+from morph.stamps.measurements import Measurements, position_angle
+from morph.stamps.measurements import measure as measure_shapes
 from morph.stamps.noise import SkyNoise
 from morph.stamps.photometry import total_fluxes
 from morph.stamps.psf import PointSources, point_like, unresolved
-from morph.stamps.signal_to_noise import noise_of_sky
+from morph.stamps.signal_to_noise import noise_of_sky, signal_to_noise
 from morph.stamps.stamp_stream import StampBatch
+from morph.stamps.stretch import to_pictures
 from morph.surveys import magnitude
 from morph.tiles.strip_reader import Strip
 from morph.tiles.tile import Tile
+from serving.scores.schema import TileScores
+
+#: Galaxies of a tile whose image statistics are measured, for the comparison with the training set.
+MEASURED = 200
+
+#: Galaxies of a tile that have a thumbnail: a hundredth of what its row of answers takes on disk.
+THUMBNAILS = 12
 
 #: Half-light radii from the centre at which half of a stamp's border is nearer, half farther.
 SKY_AT = 3.25
 
 
-class Light:
+class TileMeasurements:
+    """A tile's scores, filled in as its galaxies are cut and answered.
+
+    Attributes
+    ----------
+    scores : the rows, as far as they are known.
+    photometry : of all galaxies.
+    """
+
+    def __init__(self, tile: Tile, galaxies: Table, description: dict[str, Any], detected: bool):
+        self.scores = TileScores.blank(galaxies, description)
+        self.scores.properties["radius"] = np.full(len(galaxies), np.nan)
+        self.photometry = Photometry(tile, galaxies, detected)
+        self._thumbnails = Thumbnails()
+        self._pixel_scale, self._detected = tile.pixel_scale, detected
+
+    def add_stamps(self, cut: StampBatch) -> None:
+        """Measure some galaxies."""
+        scores, properties = self.scores, self.scores.properties
+        properties["radius"][cut.rows] = cut.radius * self._pixel_scale
+        properties["snr"][cut.rows] = signal = signal_to_noise(cut.stamps, cut.radius)
+        properties["masked"][cut.rows] = masked_part(cut.stamps)
+        scores.flags[cut.rows] = cut.flags | self.photometry.add(cut, signal)
+        every = max(1, len(scores) // MEASURED)
+        chosen = np.flatnonzero((scores.flags[cut.rows] == 0) & (cut.rows % every == 0))
+        if len(chosen):
+            rows = cut.rows[chosen]
+            scale = properties["radius"][rows] * FIELD / cut.stamps.shape[1]
+            scores.image_statistics[rows] = measure_statistics(cut.stamps[chosen], scale)
+
+    def add_answers(self, rows: np.ndarray, stamps: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
+        """Store the model's outputs for some rows."""
+        for name, values in self.scores.outputs.items():
+            values[rows] = outputs[name]
+        self._thumbnails.add(rows, stamps, self.scores.flags[rows], outputs)
+
+    def finish(self) -> TileScores:
+        """The tile's scores, once all of it was read: rows that turn out not to be sources are left out."""
+        scores, properties = self.scores, self.scores.properties
+        snr = properties["snr"]
+        scores.flags, of_star = self.photometry.flags(snr, properties["radius"], scores.flags)
+        properties.update(self.photometry.columns(snr))
+        scores.bands = self.photometry.bands
+        for row, picture in self._thumbnails.files().items():
+            scores.pictures[row] = picture
+        # A detection without light, or on a saturated star's rays, is not a source; a catalogue's row stays.
+        return scores.select(np.flatnonzero(~(of_star | (snr < 0)))) if self._detected else scores
+
+
+class Photometry:
     """The light of a tile's galaxies, filled in as they are cut.
 
     Attributes
     ----------
-    points : the tile's point sources, as far as it has been walked.
-    bands : [n], the bands with data on each galaxy's stamp.
-
-    Sizes of `galaxies` were measured on the tile if they were `detected`.
+    points : the tile's point sources, as far as its rows have been read.
+    bands : object [n], text: the bands with data on each galaxy's stamp.
     """
 
     def __init__(self, tile: Tile, galaxies: Table, detected: bool = False):
@@ -39,7 +101,7 @@ class Light:
         # A catalogue's sizes are those in the middle band; those that are measured are of the mean of the bands.
         self._detected = detected
         self._of_mean = np.isnan(np.asarray(galaxies["radius"], dtype=float)) | detected
-        self.bands: list[str] = [""] * count
+        self.bands = np.full(count, "", dtype=object)
         self._pixel_scale = tile.pixel_scale
         self._channels = tile.channels
         self._known = np.array([_calibrated(tile, band) for band in tile.channels])
@@ -53,14 +115,14 @@ class Light:
         typical = self.points.typical
         return np.nan if typical is None else typical.fwhm * self._pixel_scale
 
-    def look(self, strip: Strip) -> None:
-        """Take in a strip before its galaxies are measured."""
+    def observe(self, strip: Strip) -> None:
+        """Measure a strip's point sources and noise, before its galaxies."""
         self.points.look(strip)
         self._noise.look(strip)
 
-    def note(self, cut: StampBatch, signal: np.ndarray) -> np.ndarray:
-        """Measure some galaxies; returns their flags, by the sizes of the point sources seen so far."""
-        found = measure(cut.stamps, cut.radius)
+    def add(self, cut: StampBatch, signal: np.ndarray) -> np.ndarray:
+        """Measure some galaxies; returns their flags, by the sizes of the point sources measured so far."""
+        found = measure_shapes(cut.stamps, cut.radius)
         self._measures.put(cut.rows, found)
         self._radius[cut.rows] = np.maximum(cut.radius, SMALLEST_RADIUS)
         for row, seen in zip(cut.rows.tolist(), np.isfinite(found.flux), strict=True):
@@ -75,10 +137,14 @@ class Light:
         ----------
         signal : [n], signal-to-noise.
         radius : [n], half-light radii, arcsec.
-        flags : int [n], what is known to be wrong with them.
+        flags : int [n], their flags so far.
+
+        Returns
+        -------
+        int [n] and bool [n].
         """
         answered = (flags & Flag.NO_DATA) == 0
-        # What was seen of the first galaxies with fewer point sources is judged again.
+        # The first galaxies were compared with fewer point sources; they are compared again.
         likely = point_like(self._measures, signal, self.points.typical)
         flags = (flags & ~int(Flag.UNRESOLVED)) | self._flags(self._measures, signal, answered, likely)
         measures = self._measures
@@ -164,3 +230,65 @@ def _directions(tile: Tile, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, n
         east.append(((other_ra - ra + 180) % 360 - 180) * np.cos(np.radians(dec)))
         north.append(other_dec - dec)
     return np.stack(east, axis=1), np.stack(north, axis=1)
+
+
+class Thumbnails:
+    """Pictures of the most anomalous galaxies of a tile whose stamps come in batches, as JPEG files.
+
+    Only stamps without a flag count: a galaxy behind a bleed trail is not itself anomalous. Of galaxies with one
+    p-value, those with the largest reconstruction errors are the most anomalous.
+    """
+
+    def __init__(self, most: int = THUMBNAILS):
+        self._most = most
+        self._best: list[tuple[tuple[float, float], int, np.ndarray]] = []
+
+    def add(self, rows: np.ndarray, stamps: np.ndarray, flags: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
+        """Compare the next galaxies with those before.
+
+        Parameters
+        ----------
+        rows : [n], their rows on the tile.
+        stamps : float32 [n, size, size, 3], nanomaggies; row 0 is the image's lowest.
+        flags : [n].
+        outputs : ``anomaly_score`` and ``reconstruction_error`` [n], NaN where unknown.
+        """
+        score, error = (np.asarray(outputs[name], dtype=float) for name in ("anomaly_score", "reconstruction_error"))
+        usable = np.flatnonzero((flags == 0) & np.isfinite(score))
+        for i in usable[np.lexsort((-error[usable], score[usable]))[: self._most]]:
+            # A heap has its smallest entry on top; here that is the least anomalous.
+            entry = ((-float(score[i]), float(error[i])), int(rows[i]), stamps[i].copy())
+            if len(self._best) < self._most:
+                heapq.heappush(self._best, entry)
+            elif entry[0] > self._best[0][0]:
+                heapq.heapreplace(self._best, entry)
+
+    def files(self) -> dict[int, bytes]:
+        """{row: JPEG file} of the most anomalous galaxies."""
+        return {row: _jpeg(stamp) for _, row, stamp in self._best}
+
+
+def _jpeg(stamp: np.ndarray) -> bytes:
+    """A flux stamp, [size, size, 3] in nanomaggies, as a colour picture of its own brightness, row 0 at the bottom."""
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(to_pictures(stamp[None])[0, ::-1])).save(file, "JPEG", quality=88)
+    return file.getvalue()
+
+
+def masked_part(stamps: np.ndarray) -> np.ndarray:
+    """The share of pixels without data in each stamp's worst band, bands that are missing altogether left out.
+
+    Parameters
+    ----------
+    stamps : float32 [n, size, size, 3], NaN where there is no data.
+
+    Returns
+    -------
+    float32 [n]; 1 where no band has data.
+    """
+    found = np.zeros(len(stamps), dtype="float32")
+    # Most stamps are whole, and a sum says so in a tenth of the time that counting takes.
+    for i in np.flatnonzero(np.isnan(stamps.reshape(len(stamps), -1).sum(axis=1))):
+        empty = np.isnan(stamps[i]).mean(axis=(0, 1))
+        found[i] = max(empty[empty < 1], default=1)
+    return found

@@ -12,7 +12,7 @@ from morph.stamps.signal_to_noise import signal_to_noise
 from morph.stamps.stamp_stream import stream_stamps
 from morph.surveys import get_survey
 from morph.tiles.tile import Tile
-from serving.scoring.light import Light
+from serving.scoring.measurements import Photometry, masked_part
 
 SIZE, STEP = 720, 60
 DES, NAME = get_survey("des"), Tilename("DES0356-5248")
@@ -66,10 +66,10 @@ def light_of(folder, sources: Table, weighted: bool = True, detected: bool = Fal
         table = sources.copy()
         radius = np.hypot(table["size"], MOFFAT_HALF_LIGHT * FWHM["r"])
         table["radius"] = radius * tile.pixel_scale
-        light, signal = Light(tile, table, detected), np.empty(len(table))
-        for cut in stream_stamps(tile, table["x"], table["y"], radius, look=light.look):
+        light, signal = Photometry(tile, table, detected), np.empty(len(table))
+        for cut in stream_stamps(tile, table["x"], table["y"], radius, look=light.observe):
             signal[cut.rows] = signal_to_noise(cut.stamps, cut.radius)
-            light.note(cut, signal[cut.rows])
+            light.add(cut, signal[cut.rows])
         return light.columns(signal)
 
 
@@ -100,3 +100,11 @@ def test_magnitudes_of_detected_sources_are_their_fluxes(tmp_path, sources):
     columns = light_of(tmp_path, sources, detected=True)
     for band in "gri":
         np.testing.assert_allclose(columns[f"mag_{band}"], 22.5 - 2.5 * np.log10(columns[f"flux_{band}"]))
+
+
+def test_the_worst_of_the_bands_that_are_there_says_how_much_is_masked():
+    stamps = np.zeros((4, 10, 10, 3), "float32")
+    stamps[1, :5, :, 1] = np.nan
+    stamps[2, ..., 2] = np.nan
+    stamps[3] = np.nan
+    np.testing.assert_array_equal(masked_part(stamps), np.array([0, 0.5, 0, 1], "float32"))
