@@ -1,6 +1,8 @@
-"""A domain shift in sentences and as a figure."""
+"""A domain shift in sentences, as a figure, and as the section of a report (the template macro ``domain_shift``)."""
 
+import json
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -10,7 +12,8 @@ from matplotlib.figure import Figure
 
 from morph.domain_shift.compare import Shift
 from morph.domain_shift.two_samples import roc_area
-from morph.reports.style import COLOURS, FAINT, INK, STYLE
+from morph.reports.html import png
+from morph.reports.style import COLOURS, FAINT, INK, STYLE, svg
 
 #: The headline for an AUC below each bound.
 VERDICTS = ((0.65, "a little different"), (0.8, "different"), (0.95, "very different"), (1.01, "next to no overlap"))
@@ -189,3 +192,22 @@ def _questions(axis: Axes, shift: Shift) -> None:
     axis.set_yticks(range(len(shift.questions)), [question.question for question in reversed(shift.questions)])
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("accuracy, % (grey: training set)")
+
+
+# --- The section of an HTML report ----------------------------------------------------------------------
+
+
+def shift_section(shift: Shift, name: str) -> dict[str, Any]:
+    """A comparison made now; `name` is what to call the galaxies."""
+    return {"figure": svg(plot(shift, name)), "lines": lines(shift)}
+
+
+def section_of_scores(scores: str | Path) -> dict[str, Any] | None:
+    """The comparison that `morph score` left beside its score files; None where there is none."""
+    folder = Path(scores) if Path(scores).is_dir() else Path(scores).parent
+    try:
+        sentences = json.loads((folder / "_domain-shift.json").read_text())["lines"]
+    except (OSError, ValueError, KeyError):
+        return None
+    drawn = folder / "_domain-shift.png"
+    return {"figure": None, "picture": png(drawn.read_bytes()) if drawn.is_file() else None, "lines": sentences}

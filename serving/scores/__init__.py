@@ -1,1 +1,1 @@
-"""What scoring leaves: a file of scores for each tile, and the catalogue and report made from them."""
+"""Scores: a file for each tile, their reader, and the catalogue and report made from them."""

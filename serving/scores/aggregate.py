@@ -72,7 +72,7 @@ class Aggregate:
 
     Attributes
     ----------
-    anomalies : among those with nothing wrong; what is too faint, or cut off, is unusual for that alone.
+    anomalies : among those with nothing wrong; a faint or cut-off galaxy is unusual for that alone.
     asked, chosen : expected numbers of galaxies that are asked each question, [questions], and for which each answer
         is given, [answers].
     galaxies_in, asked_in, chosen_in : {column of `EDGES`: galaxies [bins], and as above for `CURVES`, [curves, bins]}.
@@ -134,7 +134,7 @@ class Aggregate:
         for name, values in (("mag_r", mag_r), ("radius", radius)):
             known = np.isfinite(values)
             bins = np.digitize(values[known], EDGES[name])
-            # The first and the last hold what lies outside the edges.
+            # The first and the last bin lie outside the edges.
             count = len(EDGES[name]) + 1
             self.galaxies_in[name] += np.bincount(bins, minlength=count)[1:-1]
             for k, curve in enumerate(CURVES):

@@ -12,7 +12,7 @@ from PIL import Image
 from morph import __version__
 from morph.atomic import atomic
 from morph.decision_tree import TREE, phrase
-from morph.domain_shift.section import section_of_scores
+from morph.domain_shift.report import section_of_scores
 from morph.reports.html import jpeg, render
 from morph.reports.style import svg
 from morph.stamps.flags import Flag
@@ -222,7 +222,7 @@ def _runs(scores: ScoreFiles) -> Iterable[str]:
 
 
 def _columns(schema: pa.Schema) -> Iterable[str]:
-    yield "| column | type | unit | what it is |"
+    yield "| column | type | unit | contents |"
     yield "|---|---|---|---|"
     for field in schema:
         words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}

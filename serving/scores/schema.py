@@ -68,7 +68,7 @@ class TileScores:
     outputs : of the model: ``probabilities``, ``tree_probabilities``, ``concentration`` [n, answers], ``embedding``
         [n, d], ``reconstruction_error``, ``anomaly_score``, ``anomaly`` [n].
     image_statistics : [n, statistics], see `morph.stamps.image_statistics`; of some galaxies.
-    properties : {name: [n]} of `PROPERTIES`, in their units, but fluxes in nanomaggies; what is left out is null.
+    properties : {name: [n]} of `PROPERTIES`, in their units, but fluxes in nanomaggies; a missing name is null.
     pictures : object [n], JPEG files of the most anomalous galaxies, None for the others.
     bands : object [n], text: the bands that each galaxy has data in; empty where that is unknown.
     """
@@ -127,7 +127,7 @@ class TileScores:
 
 
 def property_columns(survey: str) -> dict[str, str]:
-    """The column of each of `PROPERTIES`: what is measured in a channel is named after the survey's band there.
+    """The column of each of `PROPERTIES`: a channel's is named after the survey's band in it.
 
     >>> property_columns("decals")["mag_i"]
     'mag_z'
@@ -174,7 +174,7 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
         _field(
             "reconstruction_error",
             pa.float32(),
-            "noise-weighted mean square of what the decoder missed",
+            "noise-weighted mean square of the residual",
             ucd="stat.fit.residual",
         ),
         _field(

@@ -1,1 +1,1 @@
-"""Scoring a survey: which tiles are left, who answers, who shares the work, and what it will take."""
+"""Scoring a survey: jobs, backends, the pipeline of a tile, Dask clusters, and the plan of a run."""

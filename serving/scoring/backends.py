@@ -173,7 +173,7 @@ class _Server:
 class Endpoints:
     """The servers at some addresses, all with the same model; `described` is its description by the first to answer.
 
-    `answer` may be called by as many threads as `at_once` says.
+    `answer` may be called by `at_once` threads at a time.
     """
 
     servers: list[_Server]
@@ -247,16 +247,16 @@ class Endpoints:
                     if error.status not in _UNREACHABLE:
                         raise
                     self._rest(server)
-                    gone = error
+                    unreachable = error
                 finally:
                     with self._lock:
                         server.busy -= 1
                 tried.append(server)
             if pause is None:
                 break
-            logger.warning("%s Waiting for %g s.", gone, pause)
+            logger.warning("%s Waiting for %g s.", unreachable, pause)
             time.sleep(pause)
-        raise gone
+        raise unreachable
 
     def _take(self, tried: list[_Server]) -> _Server:
         """The server to ask next: of those not tried yet, the least busy one that is not resting."""

@@ -1,1 +1,1 @@
-"""One page of pictures that says what a model does."""
+"""The report: one page of pictures that shows what a model does."""

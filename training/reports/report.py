@@ -13,7 +13,7 @@ from markupsafe import Markup
 from morph import __version__
 from morph.atomic import atomic
 from morph.dataset import Galaxies, dataset_name
-from morph.domain_shift.section import section_of_scores, shift_section
+from morph.domain_shift.report import section_of_scores, shift_section
 from morph.errors import InputError
 from morph.reports.html import render
 from morph.tiles.tile import Tile
@@ -48,12 +48,12 @@ def write_report(
     next_steps: Sequence[str] = (),
     title: str = "What the model sees",
 ) -> Path:
-    """Write the page; it appears whole or not at all.
+    """Write the page, atomically.
 
     Parameters
     ----------
     to : the file, by custom ``report.html``.
-    classifier, model : the model and what it is called; needed with `galaxies`.
+    classifier, model : the model and its name; needed with `galaxies`.
     galaxies : galaxies that the model was not trained on, to show with their answers.
     comparisons : runs to show side by side, one section for each set of galaxies.
     scores : a score file or a folder of them.
@@ -61,7 +61,13 @@ def write_report(
         from the tile's own headers when not given.
     next_steps : commands to suggest instead of the usual ones.
 
-    Raises InputError when there is nothing to show, or galaxies come without a model.
+    Returns
+    -------
+    The file's path.
+
+    Raises
+    ------
+    InputError : there is nothing to show, or galaxies come without a model.
     """
     if galaxies is not None and classifier is None:
         raise InputError(
@@ -69,7 +75,7 @@ def write_report(
         )
     if galaxies is None and not comparisons and scores is None:
         raise InputError("There is nothing to report on; give galaxies with a model, runs, or scores.")
-    # A page is passed on; where a file lay on the machine that wrote it is nobody's business.
+    # The page may be published; the model's folder on this machine does not belong in it.
     model = model if ":/" in model else Path(model).name
     asked = ask(classifier, galaxies.images) if galaxies is not None else {}
     table = None if scores is None else read_scores(scores)

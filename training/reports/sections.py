@@ -125,7 +125,7 @@ def embedding_map(galaxies: Galaxies, answers: Answers) -> Markup:
 
 
 def calibration_section(galaxies: Galaxies, answers: Answers) -> dict[str, Any] | None:
-    """Stated probabilities against votes; None where there are no votes."""
+    """Predicted probabilities against votes; None without votes."""
     curves = {}
     for question, n in galaxies.answered().items():
         if n >= 20:

@@ -39,7 +39,7 @@ def read_scores(path: str | Path) -> pa.Table:
     for file, scores in zip(files, tables, strict=True):
         missing = needed - set(scores.column_names)
         if missing:
-            raise InputError(f"'{file}' is no score file: it has no column '{sorted(missing)[0]}'.")
+            raise InputError(f"'{file}' is not a score file: it has no column '{sorted(missing)[0]}'.")
     return pa.concat_tables(tables, promote_options="default")
 
 

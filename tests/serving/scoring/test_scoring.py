@@ -1,5 +1,6 @@
 """Scoring tiles: the right answers beside the right galaxies, restartable, and no tile stops another."""
 
+import pkgutil
 import re
 import shutil
 from contextlib import contextmanager
@@ -388,3 +389,13 @@ def test_a_real_field_is_scored_with_and_without_a_catalogue(morph, real_data, w
     listed = pq.read_table(next((tmp_path / "listed").glob("*.parquet")))
     assert listed["id"] == found["id"]
     np.testing.assert_allclose(listed["x"].to_numpy(), found["x"].to_numpy(), atol=1e-3)
+
+
+# --- The documentation -----------------------------------------------------------------------------------
+
+
+def test_every_stop_between_the_command_and_the_catalogue_is_there():
+    text = (Path(__file__).parents[3] / "docs/explanation/architecture.md").read_text()
+    stops = re.findall(r"`((?:serving|morph)\.[\w.]+)`", text.partition("## From `morph score`")[2])
+    assert len(stops) == 25
+    assert [name for name in stops if pkgutil.resolve_name(name) is None] == []
