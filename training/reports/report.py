@@ -69,12 +69,7 @@ def write_report(
     ------
     InputError : there is nothing to show, or galaxies come without a model.
     """
-    if galaxies is not None and classifier is None:
-        raise InputError(
-            "Galaxies are shown with a model's answers; give a model too, for instance models:/morph@sdss."
-        )
-    if galaxies is None and not comparisons and scores is None:
-        raise InputError("There is nothing to report on; give galaxies with a model, runs, or scores.")
+    _check(classifier, galaxies, comparisons, scores)
     # The page may be published; the model's folder on this machine does not belong in it.
     model = model if ":/" in model else Path(model).name
     asked = ask(classifier, galaxies.images) if galaxies is not None else {}
@@ -97,6 +92,17 @@ def write_report(
     with atomic(to) as building:
         building.write_text(text, encoding="utf-8")
     return to
+
+
+def _check(
+    classifier, galaxies: Galaxies | None, comparisons: Sequence[Comparison], scores: str | Path | None
+) -> None:
+    if galaxies is not None and classifier is None:
+        raise InputError(
+            "Galaxies are shown with a model's answers; give a model too, for instance models:/morph@sdss."
+        )
+    if galaxies is None and not comparisons and scores is None:
+        raise InputError("There is nothing to report on; give galaxies with a model, runs, or scores.")
 
 
 def _on_galaxies(galaxies: Galaxies | None, answers: Answers, classifier) -> dict[str, Any]:
