@@ -98,7 +98,7 @@ def test_an_image_left_without_galaxies_loses_the_scores_it_had(row, tmp_path):
     score(row / "z_r.fits", tmp_path / "all.csv", Sleeping(), tmp_path / "out")
     assert columns_of(tmp_path / "out") == [40, 130, 150]
     summary = score(row, tmp_path / "all.csv", Sleeping(), tmp_path / "out")
-    assert ([tile.tile for tile in summary.elsewhere], summary.nowhere) == (["z"], 0)
+    assert ([tile.tile for tile in summary.without_galaxies], summary.outside) == (["z"], 0)
     assert columns_of(tmp_path / "out") == [x for x, _ in GALAXIES]
 
 
