@@ -78,7 +78,7 @@ def draw(to: Path) -> None:
                 axes.text(
                     left + 0.12,
                     y - 0.17,
-                    about if len(about) <= 52 else about[:51].rsplit(" ", 1)[0] + " …",
+                    about if len(about) <= 56 else about[:55].rsplit(" ", 1)[0] + " …",
                     fontsize=7.6,
                     color=INK,
                     va="center",

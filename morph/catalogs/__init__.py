@@ -1,1 +1,1 @@
-"""Catalogues of galaxies that people have: in whatever format and columns, with a selection, by the tile."""
+"""Catalogues of galaxies: read in any format and with any columns, selected, and indexed by position."""

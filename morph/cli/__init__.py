@@ -1,1 +1,1 @@
-"""The verbs of `morph` that need all of it, or simulation alone: one file each."""
+"""The verbs that simulate, and `morph quickstart`: one file each."""

@@ -1,1 +1,1 @@
-"""What reports are made of: the style of figures, and HTML pages."""
+"""Building blocks of reports: the style of figures, and HTML templates."""

@@ -1,1 +1,1 @@
-
+"""The verbs of `morph` that serve and score: one file each."""

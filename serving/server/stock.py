@@ -62,20 +62,13 @@ def serve(
     ------
     InputError : when there is no model, or when the program ends by itself (its own messages are on standard error).
     """
-    if models_config:
-        # The program itself knows whether it can read their folders.
-        models = read_message(models_config).model_config_list.config
-        expected: dict[str, int | None] = {model.name: None for model in models}
-        beside = Path(models_config).parent
-    else:
-        location = locate(model_dir or "", name)
-        expected, beside = {name: location.version}, location.base_path.parent
+    expected, beside, written = _models(model_dir, name, models_config)
     port = port or free_port()
     rest_port = free_port() if rest_port == 0 else rest_port
     with until_stopped() as stopped, tempfile.TemporaryDirectory() as folder:
         config = Path(models_config or Path(folder) / "models.config")
-        if not models_config:
-            config.write_text(model_config(location, name))
+        if written:
+            config.write_text(written)
         options: dict[str, object] = {
             "file_system_poll_wait_seconds": math.ceil(poll),
             "model_config_file_poll_wait_seconds": math.ceil(poll) if models_config else 0,
@@ -94,6 +87,19 @@ def serve(
         _run(
             program, {} if ssl_config else expected, port, stopped, lambda: _print_addresses(expected, port, rest_port)
         )
+
+
+def _models(
+    model_dir: str | Path | None, name: str, models_config: str | Path | None
+) -> tuple[dict[str, int | None], Path, str]:
+    """The models to expect with their versions, the folder beside which their files lie, and the text of a
+    models.config; empty where the user gives one."""
+    if models_config:
+        # The program itself knows whether it can read their folders.
+        models = read_message(models_config).model_config_list.config
+        return {model.name: None for model in models}, Path(models_config).parent, ""
+    location = locate(model_dir or "", name)
+    return {name: location.version}, location.base_path.parent, model_config(location, name)
 
 
 def _run(

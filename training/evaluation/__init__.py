@@ -1,1 +1,1 @@
-"""How well answers agree with volunteers: figures with intervals, tables and pictures of them."""
+"""Agreement of answers with volunteers: estimates with intervals, tables and plots."""

@@ -129,9 +129,7 @@ def train(
             unfinished.keep(run=run.id)
             if saved:
                 click.echo(f"'{task.name}' is trained and saved already; only its registration remains.", err=True)
-                from morph.model.store import load_model
-
-                classifier = load_model(to)
+                classifier = _load(to)
             else:
                 seen = _seen(classifier, task, sets, held_out, parent)
                 _fit(run, classifier, task, recipe, (sets, held_out, validation), unfinished, resume)
@@ -151,6 +149,12 @@ def train(
         ) from error
     click.echo(f"Saved {to}; registered as models:/{tracking.MODEL_NAME}/{version}.", err=True)
     unfinished.remove()
+
+
+def _load(path: Path):
+    from morph.model.store import load_model
+
+    return load_model(path)
 
 
 def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Unfinished, resume: str | None) -> None:

@@ -1,1 +1,1 @@
-"""What labels of another survey buy."""
+"""How many labels another survey needs: trials of transfer, and their summary."""

@@ -1,1 +1,1 @@
-"""Whatever is not known of a galaxy, inferred from what is."""
+"""Missing properties of galaxies, inferred from known ones."""

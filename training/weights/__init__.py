@@ -1,1 +1,1 @@
-"""The weights that ship: how they are made, and the card that says what they are worth."""
+"""The weights that ship: their recipe, their publication and their model card."""
