@@ -35,7 +35,7 @@ def test_grey_transparent_and_indexed_pictures_become_rgb(tmp_path, mode):
 
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
-    with pytest.raises(InputError, match="There is no image"):
+    with pytest.raises(InputError, match="No image exists"):
         read(tmp_path / "nothing.jpg")
 
 

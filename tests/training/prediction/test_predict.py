@@ -200,7 +200,7 @@ def test_a_modality_that_no_galaxy_has_is_bad_input(sample):
         choose(sample, None, ["image", "votes"])
 
 
-@pytest.mark.parametrize(("name", "complaint"), [("out.xls", "ending in"), ("missing/out.fits", "no folder")])
+@pytest.mark.parametrize(("name", "complaint"), [("out.xls", "ending in"), ("missing/out.fits", "does not exist")])
 def test_a_catalogue_that_cannot_be_written_is_told_first(tmp_path, name, complaint):
     done = invoke("no-model.keras", "no-such-set", "--infer", "redshift", "--to", tmp_path / name)
     assert isinstance(done.exception, InputError)
