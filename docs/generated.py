@@ -71,7 +71,13 @@ def _kind(kind: pa.DataType) -> str:
 
 def _modules(root: Path, folder: Path) -> None:
     """A page for each public module, below that of its package."""
-    files = [path.relative_to(root) for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
+    # The client's package is built from its own folder, which is not importable.
+    files = [
+        path.relative_to(root)
+        for package in PACKAGES
+        for path in sorted((root / package).rglob("*.py"))
+        if (path.parent / "__init__.py").exists()
+    ]
     modules = {".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files}
     modules = {name for name in modules if not any(part.startswith("_") for part in name.split("."))}
     folder.mkdir(exist_ok=True)
