@@ -4,7 +4,7 @@
 
 Each cell is a real process that writes to a folder whose name has blanks and umlauts. Afterwards its status must be
 right, what it says one sentence and no traceback, its result whole or not there at all, and what was there before
-untouched. A command that was told to stop must end within seconds, and the same command must go on from there. The
+untouched. A command that is stopped must end within seconds, and the same command must go on from there. The
 folders of 3 MB and those that cannot be written to are file systems of their own, for which it takes root on Linux.
 """
 

@@ -26,7 +26,7 @@ LOG = ROOT / "build" / "real-surveys.md"
 #: Where the transcript says something, and then what is typed. `{server}` is a running server's address.
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
-        "## SDSS: galaxies like those the weights were taught with\n\nThe test split of Galaxy Zoo 1 and 2: galaxies "
+        "## SDSS: galaxies like those the weights were trained on\n\nThe test split of Galaxy Zoo 1 and 2: galaxies "
         "that no training has seen.",
         (
             "import $MORPH_DATA/sdss-galaxyzoo1/images --labels $MORPH_DATA/sdss-galaxyzoo1/labels.csv "

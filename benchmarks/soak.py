@@ -1,8 +1,8 @@
 """Long trouble for the embedded server; ends by itself, with a verdict for each part and status 1 where one failed.
 
-    python benchmarks/soak.py [--model DIR] [--strange 10000] [--requests 200000] [--switches 6] [PART ...]
+    python benchmarks/soak.py [--model DIR] [--malformed 10000] [--requests 200000] [--switches 6] [PART ...]
 
-Parts: `strange` (requests that are none or wrong ones, between honest ones), `hour` (as many honest requests as an
+Parts: `malformed` (requests that are none or wrong ones, between honest ones), `hour` (as many honest requests as an
 hour would bring, memory watched), `switch` (versions change under load: no failed request, latency), `overload` (ten
 times more than the server can do: quick refusals, memory bounded, full speed again), `stop` (SIGTERM under load: every
 request taken in is answered). The server is a process of its own.
@@ -112,11 +112,11 @@ class Load:
         return sum(since <= begun + wait < until and s == "OK" for begun, wait, s in self.waits) / (until - since)
 
 
-def strange(model: Path, count: int) -> tuple[bool, str]:
+def malformed(model: Path, count: int) -> tuple[bool, str]:
     """Requests that are none or wrong ones."""
     from hypothesis import HealthCheck, Phase, given, settings
 
-    told: Counter = Counter()
+    statuses: Counter = Counter()
     with Served(model) as served, grpc.insecure_channel(served.address) as channel:
         predict = channel.unary_unary(METHOD)
         good = honest()
@@ -132,17 +132,17 @@ def strange(model: Path, count: int) -> tuple[bool, str]:
         def send(content: bytes) -> None:
             try:
                 predict(content, timeout=60)
-                told["OK"] += 1
+                statuses["OK"] += 1
             except grpc.RpcError as error:
-                told[error.code().name] += 1
+                statuses[error.code().name] += 1
 
         begun = served.memory()
         send()
         predict(good, timeout=60)
         grown = served.memory() - begun
         alive = served.process.poll() is None
-    fine = alive and not told.keys() - {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "INTERNAL"}
-    return fine and grown < 300, f"{told.total()} requests: {dict(told)}; memory grew by {grown:.0f} MB"
+    fine = alive and not statuses.keys() - {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "INTERNAL"}
+    return fine and grown < 300, f"{statuses.total()} requests: {dict(statuses)}; memory grew by {grown:.0f} MB"
 
 
 async def hour(model: Path, count: int) -> tuple[bool, str]:
@@ -254,15 +254,15 @@ async def stop(model: Path) -> tuple[bool, str]:
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice(["strange", "hour", "switch", "overload", "stop"]))
+@click.argument("parts", nargs=-1, type=click.Choice(["malformed", "hour", "switch", "overload", "stop"]))
 @click.option("--model", type=click.Path(path_type=Path, exists=True), help="Exported model; untrained if not given.")
-@click.option("--strange", "odd", default=10_000, show_default=True, help="Strange requests.")
+@click.option("--malformed", "odd", default=10_000, show_default=True, help="Malformed requests.")
 @click.option("--requests", default=200_000, show_default=True, help="Honest requests.")
 @click.option("--switches", default=6, show_default=True)
 def main(parts: tuple[str, ...], model: Path | None, odd: int, requests: int, switches: int) -> None:
     """Trouble the server, part by part."""
     jobs = {
-        "strange": lambda folder: strange(folder, odd),
+        "malformed": lambda folder: malformed(folder, odd),
         "hour": lambda folder: asyncio.run(hour(folder, requests)),
         "switch": lambda folder: asyncio.run(switch(folder, switches)),
         "overload": lambda folder: asyncio.run(overload(folder)),

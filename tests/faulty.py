@@ -19,7 +19,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
-#: Seconds after which a command hangs, and those that it has to end in once it is told to stop.
+#: Seconds after which a command hangs, and those that it has to end in once it is stopped.
 TOO_LONG, AT_ONCE = 900, 20
 
 #: What of the store of runs a stopped command may leave: that is how the next one goes on.

@@ -161,7 +161,7 @@ def border(image, xp=np):
     size = image.shape[1]
     on_border = np.ones((size, size), dtype=bool)
     on_border[BORDER:-BORDER, BORDER:-BORDER] = False
-    # Every other pixel: neighbours are correlated, and sorting is the slowest step of the way in.
+    # Every other pixel: neighbours are correlated, and sorting is the slowest step of preprocessing.
     index = np.flatnonzero(on_border)[::2]
     pixels = xp.take(xp.reshape(image, (-1, size * size, 3)), index, axis=1)
     finite = xp.isfinite(pixels)

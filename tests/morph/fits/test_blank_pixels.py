@@ -1,4 +1,4 @@
-"""Pixels that hold a number and no measurement are told from sky."""
+"""Pixels that hold a number and no measurement are distinguished from sky."""
 
 import numpy as np
 import pytest

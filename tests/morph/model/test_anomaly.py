@@ -24,30 +24,30 @@ def p_values(layer: Anomaly, anomaly_features, kind: str = "flux", bands: int = 
     )
 
 
-def planted(count: int, seed: int) -> np.ndarray:
+def injected(count: int, seed: int) -> np.ndarray:
     """Evidence moved a little along the direction in which normal galaxies vary least: far from none of them."""
     _, _, directions = np.linalg.svd(toy(4000, seed=0) - 3, full_matrices=False)
     return toy(count, seed) + (4 * (toy(4000, seed=0) @ directions[-1]).std() * directions[-1]).astype("float32")
 
 
 @pytest.fixture(scope="module")
-def taught() -> Anomaly:
+def trained() -> Anomaly:
     layer = Anomaly(SIZE)
-    layer.fit(toy(2000, seed=0), planted(2000, seed=5), np.zeros(2000))
+    layer.fit(toy(2000, seed=0), injected(2000, seed=5), np.zeros(2000))
     layer.calibrate({"flux": toy(2000, seed=6)})
     return layer
 
 
 @pytest.mark.parametrize(("threshold", "spread"), [(0.01, 0.005), (0.05, 0.012)])
-def test_a_flag_at_some_percent_flags_so_many_normal_galaxies(taught, threshold, spread):
-    p = p_values(taught, toy(20_000, seed=1))
+def test_a_flag_at_some_percent_flags_so_many_normal_galaxies(trained, threshold, spread):
+    p = p_values(trained, toy(20_000, seed=1))
     assert np.mean(p < threshold) == pytest.approx(threshold, abs=spread)
 
 
 @pytest.mark.parametrize("threshold", [0.01, 0.05])
-def test_the_rate_is_exact_over_draws_of_a_small_reference(taught, threshold):
+def test_the_rate_is_exact_over_draws_of_a_small_reference(trained, threshold):
     layer = Anomaly(SIZE)
-    layer.set_weights(taught.get_weights())
+    layer.set_weights(trained.get_weights())
     rates = []
     for seed in range(60):
         layer.calibrate({"flux": toy(199, seed=100 + seed)})
@@ -58,11 +58,11 @@ def test_the_rate_is_exact_over_draws_of_a_small_reference(taught, threshold):
     assert np.mean(rates) == pytest.approx(exact, abs=4 * error)
 
 
-def test_what_was_planted_is_found_and_so_is_what_nobody_planted(taught):
-    assert np.mean(p_values(taught, planted(500, seed=2)) < 0.05) > 0.5
-    strange = toy(500, seed=2)
-    strange[0] += 40
-    assert np.argmin(p_values(taught, strange)) == 0
+def test_what_was_injected_is_found_and_so_is_what_was_not(trained):
+    assert np.mean(p_values(trained, injected(500, seed=2)) < 0.05) > 0.5
+    anomalous = toy(500, seed=2)
+    anomalous[0] += 40
+    assert np.argmin(p_values(trained, anomalous)) == 0
 
 
 def test_further_from_normal_is_never_less_anomalous():
@@ -76,17 +76,17 @@ def test_further_from_normal_is_never_less_anomalous():
     assert 0 < p[-1] < 0.002, "never zero"
 
 
-def test_p_values_go_on_beyond_the_reference(taught):
+def test_p_values_go_on_beyond_the_reference(trained):
     direction = toy(1, seed=3) - 3
     anomaly_features = 3 + direction * np.geomspace(1, 1e4, 400)[:, None].astype("float32")
-    p = p_values(taught, anomaly_features)
-    statistic = taught._numpy(taught._statistic, anomaly_features, ALL_BANDS)
-    top = np.sort(ops.convert_to_numpy(taught.joint)[0, ALL_BANDS])[-2]
+    p = p_values(trained, anomaly_features)
+    statistic = trained._numpy(trained._statistic, anomaly_features, ALL_BANDS)
+    top = np.sort(ops.convert_to_numpy(trained.joint)[0, ALL_BANDS])[-2]
     beyond = np.sort(p[statistic > top])[::-1]
     assert len(beyond) > 200
     assert beyond[0] <= 1 / 1025
     assert np.mean(np.diff(beyond) < 0) > 0.98, "few are tied"
-    assert (np.diff(p[np.argsort(statistic)]) <= 0).all(), "the strangest keep their order"
+    assert (np.diff(p[np.argsort(statistic)]) <= 0).all(), "the most anomalous keep their order"
 
 
 def test_the_extrapolated_tail_is_right():
@@ -100,23 +100,23 @@ def test_the_extrapolated_tail_is_right():
     assert 0.0003 < np.mean(rates) < 0.003
 
 
-def test_numbers_that_are_none_are_strange(taught):
+def test_numbers_that_are_none_are_anomalous(trained):
     anomaly_features = toy(3, seed=4)
     anomaly_features[0, 0], anomaly_features[1, 1], anomaly_features[2, 2] = np.nan, np.inf, -np.inf
-    p = p_values(taught, anomaly_features)
+    p = p_values(trained, anomaly_features)
     assert (p > 0).all()
     assert (p < 0.01).all()
 
 
-def test_each_kind_of_image_has_its_own_reference(taught):
+def test_each_kind_of_image_has_its_own_reference(trained):
     layer = Anomaly(SIZE)
-    layer.set_weights(taught.get_weights())
+    layer.set_weights(trained.get_weights())
     noisier = 3 + 2 * (toy(2000, seed=7) - 3)
     layer.calibrate({"flux": toy(2000, seed=6), "composite": noisier})
     again = 3 + 2 * (toy(5000, seed=8) - 3)
     assert np.mean(p_values(layer, again, "composite") < 0.05) == pytest.approx(0.05, abs=0.02)
     assert np.mean(p_values(layer, again, "flux") < 0.05) > 0.15
-    np.testing.assert_array_equal(p_values(taught, again, "composite"), p_values(taught, again, "flux"))
+    np.testing.assert_array_equal(p_values(trained, again, "composite"), p_values(trained, again, "flux"))
 
 
 def test_before_it_was_taught_nothing_is_strange():
@@ -124,11 +124,11 @@ def test_before_it_was_taught_nothing_is_strange():
     np.testing.assert_array_equal(p_values(Anomaly(SIZE), toy(5, seed=5)), 1)
 
 
-def test_kinds_may_take_any_places(taught):
+def test_kinds_may_take_any_places(trained):
     layer = Anomaly(SIZE)
-    layer.fit(toy(2000, seed=0), planted(2000, seed=5), np.full(2000, MOST_KINDS - 1))
+    layer.fit(toy(2000, seed=0), injected(2000, seed=5), np.full(2000, MOST_KINDS - 1))
     layer.calibrate({"flux": toy(300, seed=6)})
-    assert np.mean(p_values(layer, planted(300, seed=2)) < 0.05) > 0.5
+    assert np.mean(p_values(layer, injected(300, seed=2)) < 0.05) > 0.5
 
 
 def test_every_set_of_bands_has_a_place_of_its_own():
@@ -139,10 +139,10 @@ def test_every_set_of_bands_has_a_place_of_its_own():
     assert ops.convert_to_numpy(band_set(np.zeros((1, 3), bool))).tolist() == [0]
 
 
-def test_each_set_of_bands_is_compared_with_its_own_galaxies(taught):
-    """Evidence of fewer bands lies elsewhere: strange among that of all bands, and normal among its own."""
+def test_each_set_of_bands_is_compared_with_its_own_galaxies(trained):
+    """Evidence of fewer bands lies elsewhere: anomalous among that of all bands, and normal among its own."""
     layer = Anomaly(SIZE)
-    layer.set_weights(taught.get_weights())
+    layer.set_weights(trained.get_weights())
     elsewhere = [20 - 3 * toy(count, seed) for count, seed in ((2000, 10), (2000, 11), (5000, 12))]
     assert np.mean(p_values(layer, elsewhere[2], bands=1) < 0.01) > 0.9
     before = p_values(layer, toy(500, seed=1))
@@ -153,9 +153,9 @@ def test_each_set_of_bands_is_compared_with_its_own_galaxies(taught):
     np.testing.assert_array_equal(p_values(layer, toy(500, seed=1)), before)
 
 
-def test_galaxies_with_different_bands_may_stand_in_one_batch(taught):
+def test_galaxies_with_different_bands_may_stand_in_one_batch(trained):
     layer = Anomaly(SIZE)
-    layer.set_weights(taught.get_weights())
+    layer.set_weights(trained.get_weights())
     layer.fit(20 - 3 * toy(2000, seed=10), toy(0, seed=0), np.zeros(0), bands=1)
     layer.calibrate({"flux": 20 - 3 * toy(2000, seed=11)}, bands=1)
     anomaly_features, bands = toy(BAND_SETS, seed=1), np.arange(BAND_SETS, dtype="int32")
@@ -164,9 +164,9 @@ def test_galaxies_with_different_bands_may_stand_in_one_batch(taught):
     np.testing.assert_allclose(mixed, alone, rtol=1e-5)
 
 
-def test_a_kind_of_image_that_is_not_given_keeps_its_reference(taught):
+def test_a_kind_of_image_that_is_not_given_keeps_its_reference(trained):
     layer = Anomaly(SIZE)
-    layer.set_weights(taught.get_weights())
+    layer.set_weights(trained.get_weights())
     before = p_values(layer, toy(200, seed=1), "composite")
     layer.calibrate({"flux": 3 + 2 * (toy(2000, seed=7) - 3)})
     assert np.mean(p_values(layer, toy(200, seed=1)) > before) > 0.9
@@ -180,26 +180,26 @@ def stored(layer: Anomaly) -> dict[str, np.ndarray]:
     return {name: ops.convert_to_numpy(value) for name, value in store.items()}
 
 
-def test_a_file_from_before_there_were_sets_of_bands_serves_for_each(taught):
+def test_a_file_from_before_there_were_sets_of_bands_serves_for_each(trained):
     old = {}
-    for (name, value), weight in zip(stored(taught).items(), taught.weights, strict=True):
-        old[name] = np.take(value, ALL_BANDS, axis=1 if weight is taught.joint else 0)
+    for (name, value), weight in zip(stored(trained).items(), trained.weights, strict=True):
+        old[name] = np.take(value, ALL_BANDS, axis=1 if weight is trained.joint else 0)
     layer = Anomaly(SIZE)
     layer.load_own_variables(old)
     anomaly_features = toy(20, seed=1)
     for bands in range(BAND_SETS):
         np.testing.assert_allclose(
-            p_values(layer, anomaly_features, bands=bands), p_values(taught, anomaly_features), rtol=1e-6
+            p_values(layer, anomaly_features, bands=bands), p_values(trained, anomaly_features), rtol=1e-6
         )
 
 
-def test_weights_of_another_version_are_told_and_left_out(taught):
+def test_weights_of_another_version_are_reported_and_left_out(trained):
     same, other = Anomaly(SIZE), Anomaly(SIZE + 1)
-    same.load_own_variables(stored(taught))
+    same.load_own_variables(stored(trained))
     anomaly_features = toy(20, seed=1)
-    np.testing.assert_array_equal(p_values(same, anomaly_features), p_values(taught, anomaly_features))
+    np.testing.assert_array_equal(p_values(same, anomaly_features), p_values(trained, anomaly_features))
     with pytest.warns(UserWarning, match="another version of morph"):
-        other.load_own_variables(stored(taught))
+        other.load_own_variables(stored(trained))
     assert not other.fitted
 
 

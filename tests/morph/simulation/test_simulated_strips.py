@@ -89,10 +89,10 @@ def test_a_stopped_simulation_leaves_nothing(tmp_path, stop):
         time.sleep(0.05)
     time.sleep(1)
     process.send_signal(stop)
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 128 + stop
-    assert told.splitlines()[-1] == "morph: Stopped; no tile was written."
-    assert "Traceback" not in told
+    assert output.splitlines()[-1] == "morph: Stopped; no tile was written."
+    assert "Traceback" not in output
     assert not list(tmp_path.iterdir())
 
 
