@@ -8,6 +8,8 @@ look equally large to the network.
 NETWORK_SIZE = 64
 #: Pixels on a side of a stored stamp: the network's view and a margin around it.
 STAMP_SIZE = 96
+#: The largest stamp that can be stored: 24 half-light radii across.
+LARGEST_STAMP_SIZE = 256
 #: Half-light radii across the network's view: three to each side hold 93 % of the light of an exponential
 #: disk and 80 % of that of a de Vaucouleurs profile, and leave some sky around both.
 FIELD = 6.0

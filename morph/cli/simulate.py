@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from morph.sizes import LARGEST_STAMP_SIZE, NETWORK_SIZE, STAMP_SIZE
+
 
 @click.group()
 def command() -> None:
@@ -24,7 +26,16 @@ def command() -> None:
     help="survey: in the proportions of Galaxy Zoo. balanced: rich in bars, rings, arms, edge-on disks and mergers.",
 )
 @click.option(
-    "--population", help="The survey whose galaxies these are, if another: two surveys then observe the same galaxies."
+    "--population",
+    help="The survey whose galaxies these are, if another. With the same seed, mix and population, two surveys "
+    "observe the same galaxies under the same ids.",
+)
+@click.option(
+    "--stamp-size",
+    default=STAMP_SIZE,
+    show_default=True,
+    type=click.IntRange(NETWORK_SIZE, LARGEST_STAMP_SIZE),
+    help="Pixels on a side of the stamps, which all show a galaxy equally large: a larger model needs more around it.",
 )
 @click.option("--processes", default=2, show_default=True, type=click.IntRange(1), help="Processes to use.")
 @click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The dataset's folder.")
@@ -35,6 +46,7 @@ def galaxies(
     seed: int,
     mix: str,
     population: str | None,
+    stamp_size: int,
     processes: int,
     path: Path,
     sheet: Path | None,
@@ -43,13 +55,14 @@ def galaxies(
 
     \b
     morph simulate galaxies --survey des --number 500 --seed 1 --to sim-des --sheet sim-des.png
+    morph simulate galaxies --survey sdss --population des --number 500 --seed 1 --to the-same-by-sdss
     """
     from morph.simulation.contact_sheet import check_sheet, write_sheet
     from morph.simulation.sample import simulate_galaxies
 
     if sheet:
         check_sheet(sheet)
-    made = simulate_galaxies(path, number, survey, seed, processes=processes, mix=mix, population=population)
+    made = simulate_galaxies(path, number, survey, seed, processes, mix=mix, population=population, size=stamp_size)
     if sheet:
         write_sheet(made, sheet)
     asked = ", ".join(f"{question} {count}" for question, count in made.answered().items())

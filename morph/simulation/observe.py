@@ -30,7 +30,10 @@ REGISTRATION = 0.1
 #: Flux in z over that in i, for surveys that have z instead: i - z of 0.25 mag, a galaxy's between blue and red.
 Z_OVER_I = 1.26
 
-#: Scenes are drawn twice finer than the survey's pixels; on fields of more pixels, large galaxies fill them and
+#: Observed half-light radii across the field of a galaxy, where the caller gives none.
+FIELD_RADII = 13.0
+
+#: Scenes are drawn twice finer than the survey's pixels; galaxies that need a field of more pixels are so large that
 #: pixels are fine enough.
 LARGEST_FINE_FIELD = 224
 
@@ -54,14 +57,27 @@ class Observation:
 
 
 @lru_cache(maxsize=256)
-def _canvas(size: int, scale: float) -> Canvas:
-    return Canvas(size, scale, finer=2 if size <= LARGEST_FINE_FIELD else 1)
+def _canvas(size: int, scale: float, finer: int) -> Canvas:
+    return Canvas(size, scale, finer)
 
 
 @lru_cache(maxsize=64)
 def _psf(size: int, scale: float, fwhm: float) -> np.ndarray:
     seeing = galsim.Moffat(beta=MOFFAT_BETA, fwhm=fwhm)
-    return _canvas(size, scale).response(galsim.Convolve(seeing, galsim.Pixel(scale)))
+    return _canvas(size, scale, 1).response(galsim.Convolve(seeing, galsim.Pixel(scale)))
+
+
+def usual_field(scene: Scene, survey: Survey) -> float:
+    """The field in which a survey observes a scene, if the caller gives none: arcsec across."""
+    return FIELD_RADII * float(np.hypot(scene.radius, 0.5 * max(survey.seeing)))
+
+
+def _pixels_across(field: float, survey: Survey) -> int:
+    return SIZE_STEP * int(np.ceil(max(field / survey.pixel_scale, SMALLEST_FIELD) / SIZE_STEP))
+
+
+def _points_per_pixel(size: int) -> int:
+    return 2 if size <= LARGEST_FINE_FIELD else 1
 
 
 def observe(
@@ -75,7 +91,7 @@ def observe(
     survey : the survey that observes it.
     seed : of the noise, the neighbours and the seeing; the scene has its own seed, so that two surveys can observe
         one galaxy.
-    field : arcsec across; thirteen observed radii if not given.
+    field : arcsec across; `usual_field` if not given.
 
     Returns
     -------
@@ -83,7 +99,9 @@ def observe(
     """
     rng = np.random.default_rng(seed)
     seeing = np.asarray(survey.seeing) * rng.lognormal(0, 0.05) * rng.lognormal(0, 0.02, 3)
-    image, fluxes = blurred_light(scene, survey, seeing, rng, field=field)
+    # How finely a galaxy is drawn does not depend on how much sky is around it.
+    finer = _points_per_pixel(_pixels_across(usual_field(scene, survey), survey))
+    image, fluxes = blurred_light(scene, survey, seeing, rng, field=field, finer=finer)
     add_neighbours(image, survey, seeing, rng)
     if survey.bands[2] == "z":
         image[..., 2] *= Z_OVER_I
@@ -104,6 +122,7 @@ def blurred_light(
     x: float = 0.0,
     y: float = 0.0,
     field: float | None = None,
+    finer: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The scene alone, blurred and sampled by `survey`, without noise.
 
@@ -111,17 +130,16 @@ def blurred_light(
     ----------
     seeing : full width at half maximum in each band, arcsec, at least nine tenths of the survey's own.
     x, y : the galaxy's centre, arcsec from the middle of the image.
-    field : arcsec across; thirteen observed radii if not given.
+    field : arcsec across; `usual_field` if not given.
+    finer : points per pixel and axis on which the scene is drawn; by the field's size if not given.
 
     Returns
     -------
     image : float32 [size, size, 3], nanomaggies per pixel; size is even, so its middle is between pixels.
     fluxes : total flux in g, r, i, nanomaggies.
     """
-    if field is None:
-        field = 13 * float(np.hypot(scene.radius, 0.5 * max(survey.seeing)))
-    size = SIZE_STEP * int(np.ceil(max(field / survey.pixel_scale, SMALLEST_FIELD) / SIZE_STEP))
-    canvas = _canvas(size, survey.pixel_scale)
+    size = _pixels_across(usual_field(scene, survey) if field is None else field, survey)
+    canvas = _canvas(size, survey.pixel_scale, finer or _points_per_pixel(size))
     spectrum = draw(scene, canvas, x, y)
     fluxes = np.abs(spectrum[:, 0, 0])
     for band in range(3):
@@ -193,6 +211,8 @@ def add_artifact(
     """
     blank = np.zeros(image.shape[:2], dtype=bool)
     centre = (image.shape[0] - 1) / 2
+    # An artifact does not grow with the field around it.
+    extent = min(_pixels_across(usual_field(scene, survey), survey), image.shape[0])
     level = float(survey.noise()[1])
     if scene.artifact in ("star", "bleed"):
         _bright_star(image, centre, survey, seeing, rng)
@@ -203,15 +223,15 @@ def add_artifact(
     elif scene.artifact == "trail":
         # One exposure of many has the trail, so one band shows it best.
         colour = 0.04 + rng.dirichlet((0.15, 0.15, 0.15))
-        _line(image, rng, rng.uniform(4, 25) * level, rng.uniform(0.4, 0.7) / survey.pixel_scale, colour)
+        _line(image, rng, rng.uniform(4, 25) * level, rng.uniform(0.4, 0.7) / survey.pixel_scale, colour, extent)
     elif scene.artifact == "cosmic-ray":
         one_band = np.eye(3)[rng.integers(3)]
-        _line(image, rng, rng.uniform(60, 300) * level, 0.5, one_band, length=rng.uniform(0.1, 0.35))
+        _line(image, rng, rng.uniform(60, 300) * level, 0.5, one_band, extent, length=rng.uniform(0.1, 0.35))
     elif scene.artifact == "edge":
         beyond = rng.uniform(0.3, 0.7)
-        blank[: int(beyond * len(blank))] = True
+        blank[: int((len(blank) - extent) / 2 + beyond * extent)] = True
         blank = np.rot90(blank, int(rng.integers(4)))
-        _glow(image, rng.uniform(3, 25) * level, rng)
+        _glow(image, rng.uniform(3, 25) * level, rng, extent)
     return blank
 
 
@@ -225,18 +245,20 @@ def _bright_star(image, centre: float, survey: Survey, seeing, rng) -> None:
     np.minimum(image, full, out=image, casting="unsafe")
 
 
-def _line(image, rng, brightness: float, width: float, colour: np.ndarray, length: float = np.inf) -> None:
+def _line(
+    image, rng, brightness: float, width: float, colour: np.ndarray, extent: int, length: float = np.inf
+) -> None:
     size = image.shape[0]
-    angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.06, 0.06) * size
+    angle, offset = rng.uniform(0, np.pi), rng.uniform(-0.06, 0.06) * extent
     x, y = np.arange(size)[None, :] - (size - 1) / 2, np.arange(size)[:, None] - (size - 1) / 2
     across = np.cos(angle) * y - np.sin(angle) * x - offset
     along = np.abs(np.cos(angle) * x + np.sin(angle) * y)
-    line = np.exp(-0.5 * (across / width) ** 2) * (along < length * size / 2)
+    line = np.exp(-0.5 * (across / width) ** 2) * (along < length * extent / 2)
     image += (brightness * line[..., None] * colour).astype("float32")
 
 
-def _glow(image, brightness: float, rng) -> None:
+def _glow(image, brightness: float, rng, extent: int) -> None:
     """Light that falls off from a corner of the chip."""
-    y, x = np.mgrid[0 : 1 : image.shape[0] * 1j, 0 : 1 : image.shape[1] * 1j]
-    near = np.exp(-3 * np.hypot(x - rng.random(), y - rng.random()))
+    place = (np.arange(image.shape[0]) - (image.shape[0] - extent) / 2) / (extent - 1)
+    near = np.exp(-3 * np.hypot(place[None, :] - rng.random(), place[:, None] - rng.random()))
     image += (brightness * near[..., None] * rng.uniform(0.5, 1, 3)).astype("float32")

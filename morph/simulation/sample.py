@@ -13,7 +13,7 @@ from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.fits.resampling import resample
 from morph.parallel import process_pool
-from morph.simulation.observe import Observation, observe
+from morph.simulation.observe import Observation, observe, usual_field
 from morph.simulation.population import draw_scene, get_mix
 from morph.simulation.scenes import Scene
 from morph.simulation.votes import answer_probabilities, draw_votes
@@ -39,12 +39,18 @@ class Simulated:
 
 
 def simulate_galaxy(
-    seed: int, index: int, survey: Survey, mix: str = "survey", population: Survey | None = None
+    seed: int,
+    index: int,
+    survey: Survey,
+    mix: str = "survey",
+    population: Survey | None = None,
+    size: int = STAMP_SIZE,
 ) -> Simulated:
     """Galaxy number `index` of the sample with this seed.
 
-    The scene, the observation and the votes have seeds of their own: two surveys that observe one `population` with
-    one seed observe the same galaxies.
+    The scene, the observation, the votes and the place have seeds of their own: two surveys that observe one
+    `population` with one seed observe the same galaxies, with the same ids at the same places, each with its own
+    seeing, noise, pixels, bands and neighbours.
 
     Parameters
     ----------
@@ -52,16 +58,20 @@ def simulate_galaxy(
     survey : the survey that observes it.
     mix : as for `simulate_galaxies`.
     population : the survey whose galaxies these are; `survey` if not given.
+    size : pixels on a side of the stamp.
 
     Returns
     -------
     Simulated
     """
-    scene = draw_scene(np.random.default_rng([seed, index, 0]), population or survey, get_mix(mix))
-    return observe_scene(scene, survey, seed, index)
+    population = population or survey
+    scene = draw_scene(np.random.default_rng([seed, index, 0]), population, get_mix(mix))
+    return observe_scene(scene, survey, seed, index, population, size)
 
 
-def observe_scene(scene: Scene, survey: Survey, seed: int, index: int) -> Simulated:
+def observe_scene(
+    scene: Scene, survey: Survey, seed: int, index: int, population: Survey | None = None, size: int = STAMP_SIZE
+) -> Simulated:
     """Observe a scene, cut it to its size, and add votes: a dataset's row.
 
     Parameters
@@ -69,23 +79,26 @@ def observe_scene(scene: Scene, survey: Survey, seed: int, index: int) -> Simula
     scene : the galaxy.
     survey : the survey that observes it.
     seed, index : the sample's seed, and the galaxy's number in it.
+    population : the survey whose galaxy it is; `survey` if not given.
+    size : pixels on a side of the stamp.
 
     Returns
     -------
     Simulated
     """
-    observation, stamp, radius = _stamp(scene, survey, [seed, index, 1])
+    observation, stamp, radius = _stamp(scene, survey, [seed, index, 1], size)
     rng = np.random.default_rng([seed, index, 2])
     probabilities = answer_probabilities(scene, survey)
-    left, right, bottom, top = SKY.get(survey.name, SKY["des"])
+    source = (population or survey).name
+    ra, dec = _place(source, np.random.default_rng([seed, index, 3]))
     g, r, i = observation.magnitudes
     galaxy = Galaxy(
-        id=f"sim-{survey.name}-{seed}-{index:06d}",
+        id=f"sim-{source}-{seed}-{index:06d}",
         survey=survey.name,
         image=stamp,
         votes=draw_votes(probabilities, rng),
-        ra=rng.uniform(left, right),
-        dec=float(np.degrees(np.arcsin(rng.uniform(np.sin(np.radians(bottom)), np.sin(np.radians(top)))))),
+        ra=ra,
+        dec=dec,
         properties={
             "mag_g": g,
             "mag_r": r,
@@ -99,30 +112,44 @@ def observe_scene(scene: Scene, survey: Survey, seed: int, index: int) -> Simula
     return Simulated(galaxy, scene)
 
 
-def _stamp(scene: Scene, survey: Survey, seed: list[int]) -> tuple[Observation, np.ndarray, float]:
+def _place(survey: str, rng: np.random.Generator) -> tuple[float, float]:
+    """A place in a survey's footprint: ra, dec in degrees."""
+    left, right, bottom, top = SKY.get(survey, SKY["des"])
+    low, high = np.sin(np.radians((bottom, top)))
+    return rng.uniform(left, right), float(np.degrees(np.arcsin(rng.uniform(low, high))))
+
+
+def _stamp(scene: Scene, survey: Survey, seed: list[int], size: int) -> tuple[Observation, np.ndarray, float]:
     """Observe, measure and cut; a galaxy that is larger than its field is observed again in a wider one."""
-    observation = observe(scene, survey, np.random.SeedSequence(seed))
-    shape = measure(observation.image.sum(axis=-1))
-    side = FIELD * shape.radius * STAMP_SIZE / NETWORK_SIZE
+    times = size / NETWORK_SIZE
+    field = usual_field(scene, survey) * max(size / STAMP_SIZE, 1.0)
+    observation = observe(scene, survey, np.random.SeedSequence(seed), field=field)
+    radius, x, y = _measured(observation)
     height = observation.image.shape[0]
-    if side > height and not scene.artifact:
-        wider = min(1.3 * side, 3 * height) * survey.pixel_scale
+    if FIELD * radius * times > height and not scene.artifact:
+        wider = min(1.3 * FIELD * radius * times, 3 * height) * survey.pixel_scale
         observation = observe(scene, survey, np.random.SeedSequence(seed), field=wider)
-        shape = measure(observation.image.sum(axis=-1))
-        side = FIELD * shape.radius * STAMP_SIZE / NETWORK_SIZE
+        radius, x, y = _measured(observation)
         height = observation.image.shape[0]
-    # As with a picture that its galaxy fills, no crop reaches outside the field.
-    side = min(side, float(height))
-    half = (side - 1) / 2
-    x, y = np.clip((shape.x, shape.y), half, height - 1 - half)
-    stamp = resample(observation.image, float(x), float(y), side, STAMP_SIZE)
-    return observation, stamp, side * NETWORK_SIZE / (FIELD * STAMP_SIZE)
+    # As with a picture that its galaxy fills, the network's view does not reach outside the field. An artifact has
+    # no size to keep, and its whole stamp stays inside.
+    within = times if scene.artifact else 1.0
+    radius = min(radius, height / (FIELD * within))
+    half = (FIELD * radius * within - 1) / 2
+    x, y = np.clip((x, y), half, height - 1 - half)
+    return observation, resample(observation.image, float(x), float(y), FIELD * radius * times, size), radius
 
 
-def _batch(task: tuple[int, range, str, str, str]) -> list[Galaxy]:
-    seed, indices, survey, mix, population = task
+def _measured(observation: Observation) -> tuple[float, float, float]:
+    """Half-light radius and place of what was observed, pixels."""
+    shape = measure(observation.image.sum(axis=-1))
+    return shape.radius, shape.x, shape.y
+
+
+def _batch(task: tuple[int, range, str, str, str, int]) -> list[Galaxy]:
+    seed, indices, survey, mix, population, size = task
     observer, source = get_simulated(survey), get_simulated(population)
-    return [simulate_galaxy(seed, index, observer, mix, source).galaxy for index in indices]
+    return [simulate_galaxy(seed, index, observer, mix, source, size).galaxy for index in indices]
 
 
 def simulate_galaxies(
@@ -134,6 +161,7 @@ def simulate_galaxies(
     progress: bool = True,
     mix: str = "survey",
     population: str | None = None,
+    size: int = STAMP_SIZE,
 ) -> Galaxies:
     """Write `n` simulated galaxies as a flux dataset and return it.
 
@@ -146,8 +174,9 @@ def simulate_galaxies(
     processes : two if not given; 1 stays in this process.
     progress : whether to show a progress bar on a terminal.
     mix : "survey", as volunteers meet them, or "balanced", rich in bars, rings, arms, edge-on disks and mergers.
-    population : the survey whose galaxies these are, if it is not `survey` itself; with the same seed, two
-        surveys then observe the same galaxies.
+    population : the survey whose galaxies these are, if it is not `survey` itself; with the same seed and mix, two
+        surveys then observe the same galaxies under the same ids.
+    size : pixels on a side of the stamps.
 
     Returns
     -------
@@ -165,7 +194,7 @@ def simulate_galaxies(
     get_mix(mix)
     if n < 1:
         raise InputError(f"The number of galaxies is {n}; it must be at least 1.")
-    check_memory(images=4.0 * n * STAMP_SIZE**2 * len(observer.bands))
+    check_memory(images=4.0 * n * size**2 * len(observer.bands))
     about = {
         "simulated": True,
         "source": "morph simulate",
@@ -175,16 +204,18 @@ def simulate_galaxies(
         "population": source.name,
         "mix": mix,
     }
-    batches = _batches(n, processes or 2, seed, observer.name, mix, source.name)
+    batches = _batches(n, processes or 2, seed, observer.name, mix, source.name, size)
     made = track(chain.from_iterable(batches), f"simulating {observer.name} galaxies", n, show=progress)
-    with GalaxiesWriter(path, "flux", STAMP_SIZE, about) as writer:
+    with GalaxiesWriter(path, "flux", size, about) as writer:
         for galaxy in made:
             writer.add(galaxy)
     return Galaxies.open(path)
 
 
-def _batches(n: int, processes: int, seed: int, survey: str, mix: str, population: str) -> Iterator[list[Galaxy]]:
-    tasks = [(seed, range(k, min(k + BATCH, n)), survey, mix, population) for k in range(0, n, BATCH)]
+def _batches(
+    n: int, processes: int, seed: int, survey: str, mix: str, population: str, size: int
+) -> Iterator[list[Galaxy]]:
+    tasks = [(seed, range(k, min(k + BATCH, n)), survey, mix, population, size) for k in range(0, n, BATCH)]
     if processes == 1 or len(tasks) < FEWEST_BATCHES:
         yield from map(_batch, tasks)
         return

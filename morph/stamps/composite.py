@@ -17,6 +17,17 @@ __all__ = ["SMALLEST_CROP", "SUFFIXES", "crop", "find_blank_areas", "flags_of", 
 #: What a star or a galaxy too bright for the picture is shown as.
 WHITE = 0xFFFFFF
 
+#: Pixels at the edge of what a picture shows whose colours stand for the sky outside it, and by how many times the
+#: sky's noise they are brighter than the sky at most.
+BORDER = 2
+BRIGHTEST_SKY = 2.0
+
+#: Scale length of an exponential disk, pixels of the stamp: its half-light radius over 1.68.
+SCALE_LENGTH = NETWORK_SIZE / FIELD / 1.68
+
+#: Less than this part of a pixel is rounding.
+ROUNDING = 1e-6
+
 #: A colour that fills more of a picture than this is that of its sky.
 MOST_UNCOVERED = 0.5
 
@@ -24,8 +35,10 @@ MOST_UNCOVERED = 0.5
 def crop(pixels: np.ndarray, size: int = NETWORK_SIZE, shape: Shape | None = None) -> tuple[np.ndarray, Shape, float]:
     """Cut a picture to its galaxy.
 
-    The crop spans `FIELD` half-light radii per `NETWORK_SIZE` pixels. It never reaches outside the picture:
-    where the galaxy fills its frame, the crop is the largest square that fits, so no pixel is made up.
+    The crop spans `FIELD` half-light radii per `NETWORK_SIZE` pixels. Its central `NETWORK_SIZE` pixels never reach
+    outside the picture: where the galaxy fills its frame, they are the largest square that fits. A wider stamp has
+    the same scale and the same centre, and what of it lies outside the picture is filled with sky (see `_fill`), so
+    that a galaxy looks equally large in stamps of every size.
 
     Parameters
     ----------
@@ -43,11 +56,17 @@ def crop(pixels: np.ndarray, size: int = NETWORK_SIZE, shape: Shape | None = Non
         blank = find_blank_areas(pixels)
         mask = blank if blank.mean() <= MOST_UNCOVERED else None
         shape = measure(from_composite(pixels).mean(axis=-1), mask=mask)
-    left, top, side = _box(pixels, shape, FIELD * shape.radius * size / NETWORK_SIZE)
+    x, y, scale = _view(pixels, shape)
+    (left, first, last), (top, upper, lower) = (
+        _inside(centre - scale * size / 2, scale, size, length)
+        for centre, length in ((x, pixels.shape[1]), (y, pixels.shape[0]))
+    )
     # Shrinking averages pixels; enlarging interpolates them.
-    method = Image.Resampling.BOX if side > 1.5 * size else Image.Resampling.BICUBIC
-    picture = Image.fromarray(pixels).resize((size, size), method, box=(left, top, left + side, top + side))
-    return np.asarray(picture), shape, side / size
+    method = Image.Resampling.BOX if scale > 1.5 else Image.Resampling.BICUBIC
+    right, bottom = left + scale * (last - first), top + scale * (lower - upper)
+    box = (left, top, min(right, pixels.shape[1]), min(bottom, pixels.shape[0]))
+    seen = np.asarray(Image.fromarray(pixels).resize((last - first, lower - upper), method, box=box))
+    return _fill(seen, (upper, size - lower), (first, size - last)), shape, scale
 
 
 def find_blank_areas(pixels: np.ndarray) -> np.ndarray:
@@ -63,7 +82,8 @@ def find_blank_areas(pixels: np.ndarray) -> np.ndarray:
 
 
 def flags_of(pixels: np.ndarray, shape: Shape, scale: float, size: int) -> Flag:
-    """The flags MASKED and NO_DATA of a `crop`, by how much of it shows no sky.
+    """The flags EDGE, MASKED and NO_DATA of a `crop`: whether it reaches outside its picture, and how much of what it
+    shows of the picture is no sky.
 
     A sky without any noise is flagged, too: it cannot be distinguished from a gap.
 
@@ -77,19 +97,81 @@ def flags_of(pixels: np.ndarray, shape: Shape, scale: float, size: int) -> Flag:
     -------
     Flag.
     """
-    left, top, side = _box(pixels, shape, scale * size)
-    rows, columns = (slice(round(start), max(round(start + side), round(start) + 1)) for start in (top, left))
-    missing = find_blank_areas(pixels)[rows, columns].mean()
-    return Flag.NO_DATA if missing == 1 else Flag.MASKED if missing > MASKED_PART else Flag(0)
+    x, y, _ = _view(pixels, shape)
+    edge, parts = False, []
+    for centre, length in ((y, pixels.shape[0]), (x, pixels.shape[1])):
+        start, stop = centre - scale * size / 2, centre + scale * size / 2
+        # A crop that is as large as its picture ends at its edges, up to rounding.
+        edge |= start < -ROUNDING or stop > length + ROUNDING
+        first = max(round(start), 0)
+        parts.append(slice(first, max(min(round(stop), length), first + 1)))
+    flags = Flag.EDGE if edge else Flag(0)
+    missing = find_blank_areas(pixels)[tuple(parts)].mean()
+    return flags | (Flag.NO_DATA if missing == 1 else Flag.MASKED if missing > MASKED_PART else Flag(0))
 
 
-def _box(pixels: np.ndarray, shape: Shape, side: float) -> tuple[float, float, float]:
-    """The left and upper edge and the side of a crop, which stays within the picture."""
+def _view(pixels: np.ndarray, shape: Shape) -> tuple[float, float, float]:
+    """The centre of a crop, from the picture's left and upper edge, and the picture's pixels per pixel of the stamp:
+    those with which the network's view stays within the picture."""
     height, width = pixels.shape[:2]
-    side = float(np.clip(side, SMALLEST_CROP, min(height, width)))
-    left = float(np.clip(shape.x + 0.5 - side / 2, 0, width - side))
-    top = float(np.clip(shape.y + 0.5 - side / 2, 0, height - side))
-    return left, top, side
+    side = float(np.clip(FIELD * shape.radius, SMALLEST_CROP, min(height, width)))
+    x, y = (
+        float(np.clip(place + 0.5, side / 2, length - side / 2))
+        for place, length in ((shape.x, width), (shape.y, height))
+    )
+    return x, y, side / NETWORK_SIZE
+
+
+def _inside(start: float, scale: float, size: int, length: int) -> tuple[float, int, int]:
+    """Which pixels of a stamp lie wholly on the picture, along one axis: where the first of them starts on the
+    picture, its number in the stamp, and the number of the one after the last."""
+    first = max(int(np.ceil(-start / scale - ROUNDING)), 0)
+    last = min(int(np.floor((length - start) / scale + ROUNDING)), size)
+    return max(start + first * scale, 0.0), first, last
+
+
+def _fill(seen: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+    """Surround the part of a stamp that its picture shows with sky.
+
+    The sky's pixels are those of the edge of what the picture shows that are no brighter than sky and noise, in random
+    order, which is the same each time. Light that the picture's edge cuts is mirrored there and fades within a few
+    pixels, as that of an exponential disk of the galaxy's size does: a hard edge would look like a structure, and the
+    whole picture mirrored like more galaxies.
+
+    Parameters
+    ----------
+    seen : uint8 [height, width, 3].
+    rows, columns : pixels to add before and after.
+
+    Returns
+    -------
+    uint8, larger by these.
+    """
+    if not any((*rows, *columns)):
+        return seen
+    inner = np.zeros(seen.shape[:2], dtype=bool)
+    inner[BORDER:-BORDER, BORDER:-BORDER] = True
+    edge = seen[~inner]
+    light = edge.mean(axis=1)
+    # Sources only ever make the border brighter: its darkest quarter is sky. In a Gaussian's, 0.97 sigma lie between
+    # these quantiles; a picture's steps are no finer than one.
+    darkest, dark = np.quantile(light, (0.05, 0.25))
+    noise = max((dark - darkest) / 0.97, 1.0)
+    edge = edge[light <= dark + (0.67 + BRIGHTEST_SKY) * noise]
+    beyond = [
+        np.maximum(np.maximum(-places, places - length + 1), 0)
+        for places, length in (
+            (np.arange(sum(some) + length) - some[0], length)
+            for some, length in ((rows, seen.shape[0]), (columns, seen.shape[1]))
+        )
+    ]
+    away = np.hypot(beyond[0][:, None], beyond[1][None, :])
+    outside = away > 0
+    whole = np.pad(seen, (rows, columns, (0, 0)), mode="reflect")
+    cut_light = (whole[outside] - np.median(edge, axis=0)) * np.exp(-away[outside] / SCALE_LENGTH)[:, None]
+    sky = edge[np.random.default_rng(0).integers(len(edge), size=len(cut_light))]
+    whole[outside] = np.clip(np.rint(sky + cut_light), 0, 255)
+    return whole
 
 
 def stamp_from_file(path: str | Path, size: int = STAMP_SIZE) -> tuple[np.ndarray, Shape, float, Flag]:

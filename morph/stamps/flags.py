@@ -11,7 +11,7 @@ from morph.sizes import FIELD, NETWORK_SIZE
 class Flag(enum.IntFlag):
     """What is wrong with a stamp. 0 is a clean one."""
 
-    #: The stamp reaches over the tile's edge.
+    #: The stamp reaches over the edge of its tile or image.
     EDGE = 1
     #: More than `MASKED_PART` of the stamp's pixels are bad in some band.
     MASKED = 2

@@ -16,6 +16,7 @@ from morph.console import track
 from morph.dataset import SPLITS, Galaxies
 from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
 from morph.errors import InputError
+from morph.sizes import STAMP_SIZE
 from morph.votes import one_kind
 from training.metrics import votes as metrics
 from training.metrics.estimates import Estimate
@@ -223,7 +224,7 @@ def headlines(figures: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) -> None:
-    from morph.stamps.stretch import to_pictures
+    from morph.stamps.stretch import centre_crop, to_pictures
     from training import plots as draw
     from training.evaluation import diagnostic_plots
 
@@ -242,7 +243,9 @@ def _log_plots(run: "Run", evaluation: Evaluation, galaxies: Galaxies | None) ->
     if galaxies is not None:
         order = np.lexsort((-evaluation.answers["reconstruction_error"], evaluation.answers["anomaly_score"]))[:32]
         captions = [f"p = {score:.3f}" for score in evaluation.answers["anomaly_score"][order]]
-        sheet = draw.contact_sheet(to_pictures(galaxies.images[order]), captions, title=title_of(evaluation))
+        sheet = draw.contact_sheet(
+            to_pictures(centre_crop(galaxies.images[order], STAMP_SIZE)), captions, title=title_of(evaluation)
+        )
         run.log_figure(sheet, "plots/most-anomalous.png")
 
 

@@ -14,6 +14,7 @@ from morph.errors import InputError
 from morph.fits.planes import Planes, is_fits
 from morph.fits.zero_points import HEADERS, Calibration, describe
 from morph.parallel import map_processes
+from morph.sizes import STAMP_SIZE
 from morph.stamps.cutout_files import Cutout, find_cutouts, read_cutouts
 from morph.tiles.tile import tile_name
 from training.importers.labels import Labels
@@ -56,6 +57,7 @@ def import_cutouts(
     labels: Labels | None = None,
     id_column: str | None = None,
     keep_unlabelled: bool = False,
+    size: int = STAMP_SIZE,
 ) -> None:
     """Write the galaxies in FITS files as a dataset of flux. A file that cannot be used is reported and left out.
 
@@ -63,7 +65,7 @@ def import_cutouts(
     ----------
     paths : FITS files, or folders of them.
     headers : survey, bands, calibration and pixel scale, where the user states them.
-    to, report, table, labels, id_column, keep_unlabelled : as for `training.importers.pictures.import_pictures`.
+    to, report, table, labels, id_column, keep_unlabelled, size : as for `training.importers.pictures.import_pictures`.
 
     Raises
     ------
@@ -77,9 +79,9 @@ def import_cutouts(
         annotations = join(table, labels, {name: position(name) for name in chain(*names)}, id_column, report)
         keep = set(annotations.wanted(chain(*names), keep_unlabelled, report))
         groups = [group for group, inside in zip(groups, names, strict=True) if keep.intersection(inside)]
-    stamps = map_processes(partial(_cut, headers=headers), groups)
+    stamps = map_processes(partial(_cut, headers=headers, size=size), groups)
     tracked = chain.from_iterable(track(stamps, "Cutting out galaxies", len(groups)))
-    write(tracked, to, "flux", headers.survey, annotations, keep, report)
+    write(tracked, to, "flux", headers.survey, annotations, keep, report, size)
 
 
 def _refuse_same_names(groups: list[list[Path]]) -> None:
@@ -112,16 +114,16 @@ def _read(group: list[Path], headers: Headers) -> list[Cutout]:
     return read_cutouts(group, headers.survey, headers.bands, headers.calibration, headers.pixel_scale)
 
 
-def _cut(group: list[Path], headers: Headers) -> list[ImportedGalaxy]:
+def _cut(group: list[Path], headers: Headers, size: int) -> list[ImportedGalaxy]:
     """The stamps of the galaxies in one group of files; never raises for a bad one."""
     try:
-        return [_stamp(cutout) for cutout in _read(group, headers)]
+        return [_stamp(cutout, size) for cutout in _read(group, headers)]
     except InputError as error:
         return [ImportedGalaxy(tile_name(group), None, error=str(error))]
 
 
-def _stamp(cutout: Cutout) -> ImportedGalaxy:
-    stamp = cutout.stamp()
+def _stamp(cutout: Cutout, size: int) -> ImportedGalaxy:
+    stamp = cutout.stamp(size)
     bands = zip(cutout.channels, stamp.magnitudes, strict=True)
     properties = {f"mag_{band}": value for band, value in bands if f"mag_{band}" in PROPERTIES}
     properties["pixel_scale"] = stamp.pixel_scale

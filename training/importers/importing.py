@@ -15,6 +15,7 @@ from pathlib import Path
 from morph.dataset import Galaxies, check_target
 from morph.errors import InputError
 from morph.fits.zero_points import Calibration
+from morph.sizes import STAMP_SIZE
 from morph.surveys import get_survey
 from training.importers.cutouts import Headers, find_fits, import_cutouts
 from training.importers.labels import Labels
@@ -43,6 +44,7 @@ def import_galaxies(
     zero_point: str | None = None,
     unit: str | None = None,
     pixel_scale: float | None = None,
+    stamp_size: int = STAMP_SIZE,
 ) -> list[str]:
     """Import images, with labels where a table of them is given.
 
@@ -56,6 +58,7 @@ def import_galaxies(
     catalog, detect : the galaxies on tiles, from a catalogue or by detection.
     bands, zero_point, unit : of FITS images: letters of a cube's planes, AB magnitude of one count (or "none"), unit.
     pixel_scale : arcsec.
+    stamp_size : pixels on a side of the stamps, all at the scale of `morph.sizes`.
 
     Returns
     -------
@@ -77,14 +80,14 @@ def import_galaxies(
         raise InputError(f"'{hdf5[0]}' holds pictures and their classes; import it alone, without --labels.")
     about = (*_labels(labels, mapping, votes, report), id_column)
     if hdf5:
-        import_galaxy10(hdf5[0], to, survey, report, pixel_scale)
+        import_galaxy10(hdf5[0], to, survey, report, pixel_scale, stamp_size)
     elif tiles:
-        import_tiles(paths, catalog, to, survey, report, *about, keep_unlabelled, calibration, bands or "")
+        import_tiles(paths, catalog, to, survey, report, *about, keep_unlabelled, calibration, bands or "", stamp_size)
     elif pictures := _pictures(images[0], paths, labels, fits_options=bool(bands or zero_point is not None or unit)):
-        import_pictures(pictures, to, survey, report, *about, pixel_scale, keep_unlabelled)
+        import_pictures(pictures, to, survey, report, *about, pixel_scale, keep_unlabelled, stamp_size)
     else:
         headers = Headers(survey, bands, calibration, pixel_scale)
-        import_cutouts(paths, to, headers, report, *about, keep_unlabelled)
+        import_cutouts(paths, to, headers, report, *about, keep_unlabelled, stamp_size)
     return report.lines(Galaxies.open(to, images=False))
 
 

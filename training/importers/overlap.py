@@ -12,7 +12,8 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from morph.dataset import Galaxies
-from morph.stamps.stretch import to_composite, white_level
+from morph.sizes import STAMP_SIZE
+from morph.stamps.stretch import centre_crop, to_composite, white_level
 
 #: Pixels on a side of the thumbnails, and of the pictures whose detail is compared.
 THUMBNAIL = 16
@@ -88,10 +89,11 @@ def _duplicates(mine: list[np.ndarray], theirs: list[np.ndarray]) -> np.ndarray:
 
 
 def _grey(galaxies: Galaxies) -> list[np.ndarray]:
-    """Every galaxy as a grey picture: float32 [size, size]."""
+    """The middle of every galaxy's stamp as a grey picture: float32 [size, size], `STAMP_SIZE` or smaller."""
+    images = centre_crop(galaxies.images, STAMP_SIZE)
     if galaxies.kind == "composite":
-        return [image.mean(axis=-1, dtype="float32") for image in galaxies.images]
-    return [to_composite(image, white_level(image)).mean(axis=-1, dtype="float32") for image in galaxies.images]
+        return [image.mean(axis=-1, dtype="float32") for image in images]
+    return [to_composite(image, white_level(image)).mean(axis=-1, dtype="float32") for image in images]
 
 
 def _look_alikes(mine: list[np.ndarray], theirs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -68,6 +68,7 @@ def import_pictures(
     id_column: str | None = None,
     pixel_scale: float | None = None,
     keep_unlabelled: bool = False,
+    size: int = STAMP_SIZE,
 ) -> None:
     """Write the galaxies in `pictures` as a dataset of composites.
 
@@ -81,6 +82,7 @@ def import_pictures(
     id_column : the table's column of galaxy ids, if it is not one of the usual ones.
     pixel_scale : arcsec per pixel of the pictures, if they share one; without it radii stay unknown.
     keep_unlabelled : keep pictures that have no label.
+    size : pixels on a side of the stamps.
 
     Raises
     ------
@@ -90,16 +92,18 @@ def import_pictures(
     positions = {name: position(name) for name in by_stem}
     annotations = join(table, labels, positions, id_column, report) if table is not None else Annotations()
     wanted = annotations.wanted(by_stem, keep_unlabelled, report)
-    galaxies = map_processes(partial(_cut_file, pixel_scale=pixel_scale), [by_stem[name] for name in wanted])
+    galaxies = map_processes(
+        partial(_cut_file, pixel_scale=pixel_scale, size=size), [by_stem[name] for name in wanted]
+    )
     galaxies = track(galaxies, "Cutting out galaxies", len(wanted))
-    write(galaxies, to, "composite", survey, annotations, None, report)
+    write(galaxies, to, "composite", survey, annotations, None, report, size)
 
 
-def _cut_file(path: Path, pixel_scale: float | None) -> ImportedGalaxy:
+def _cut_file(path: Path, pixel_scale: float | None, size: int) -> ImportedGalaxy:
     """The galaxy in one file; never raises for a bad one."""
     name = stem(path.name)
     try:
-        return _galaxy(name, *composite.stamp_from_file(path), pixel_scale)
+        return _galaxy(name, *composite.stamp_from_file(path, size), pixel_scale)
     except InputError as error:
         return ImportedGalaxy(name, None, error=str(error))
 
@@ -115,13 +119,16 @@ def _galaxy(
     return ImportedGalaxy(name, image, *position(name), measured, shape.found, flags)
 
 
-def import_galaxy10(path: Path, to: Path, survey: str, report: Report, pixel_scale: float | None = None) -> None:
+def import_galaxy10(
+    path: Path, to: Path, survey: str, report: Report, pixel_scale: float | None = None, size: int = STAMP_SIZE
+) -> None:
     """Write the galaxies of a Galaxy10 DECaLS file (HDF5; Leung & Bovy) as a dataset of composites.
 
     Parameters
     ----------
     path : the file: `images` uint8 [n, h, w, 3], `ans` [n].
-    to, survey, report, pixel_scale : as for `import_pictures`; the file's own pixel scales are used where it has them.
+    to, survey, report, pixel_scale, size : as for `import_pictures`; the file's own pixel scales are used where it has
+        them.
 
     Raises
     ------
@@ -150,20 +157,21 @@ def import_galaxy10(path: Path, to: Path, survey: str, report: Report, pixel_sca
             report.labels(labels)
             annotations = join(table, labels, dict.fromkeys(names, (np.nan, np.nan)), "id", report)
             scales = file["pxscale"][:] if "pxscale" in file else np.full(count, pixel_scale or np.nan)
-            galaxies = track(_cut_rows(file["images"], names, scales), "Cutting out galaxies", count)
-            write(galaxies, to, "composite", survey, annotations, None, report)
+            galaxies = track(_cut_rows(file["images"], names, scales, size), "Cutting out galaxies", count)
+            write(galaxies, to, "composite", survey, annotations, None, report, size)
     except OSError as error:
         raise InputError(f"'{path}' cannot be read as HDF5 ({error}); get it again.") from None
 
 
-def _cut_rows(images, names: list[str], scales: np.ndarray) -> Iterator[ImportedGalaxy]:
+def _cut_rows(images, names: list[str], scales: np.ndarray, size: int) -> Iterator[ImportedGalaxy]:
     for start in range(0, len(names), GALAXY10_CHUNK):
         part = slice(start, start + GALAXY10_CHUNK)
-        yield from map_processes(_cut_row, list(zip(names[part], images[part], scales[part], strict=True)))
+        rows = list(zip(names[part], images[part], scales[part], strict=True))
+        yield from map_processes(partial(_cut_row, size=size), rows)
 
 
-def _cut_row(item: tuple[str, np.ndarray, float]) -> ImportedGalaxy:
+def _cut_row(item: tuple[str, np.ndarray, float], size: int) -> ImportedGalaxy:
     name, pixels, pixel_scale = item
-    image, shape, scale = composite.crop(pixels, STAMP_SIZE)
-    flags = composite.flags_of(pixels, shape, scale, STAMP_SIZE)
+    image, shape, scale = composite.crop(pixels, size)
+    flags = composite.flags_of(pixels, shape, scale, size)
     return _galaxy(name, image, shape, scale, flags, float(pixel_scale) if pixel_scale > 0 else None)

@@ -40,6 +40,7 @@ def import_tiles(
     keep_unlabelled: bool = False,
     calibration: Calibration = HEADERS,
     bands: Sequence[str] = (),
+    size: int = STAMP_SIZE,
 ) -> None:
     """Write the galaxies of a catalogue that lie on tiles as a dataset of flux.
 
@@ -50,7 +51,7 @@ def import_tiles(
     paths : FITS files of tiles, or folders of them.
     catalogue : of galaxies; without it the sources that are detected on the tiles are taken.
     survey, calibration, bands : of the tiles, as `morph.tiles.tile.Tile.open` takes them.
-    to, report, table, labels, id_column, keep_unlabelled : as for `training.importers.pictures.import_pictures`.
+    to, report, table, labels, id_column, keep_unlabelled, size : as for `training.importers.pictures.import_pictures`.
 
     Raises
     ------
@@ -69,8 +70,8 @@ def import_tiles(
         annotations = join(table, labels, dict(zip(names, places, strict=True)), id_column, report)
         keep = set(annotations.wanted(names, keep_unlabelled, report))
         galaxies = galaxies[[name in keep for name in names]]
-    source = _Cutter(groups, about, galaxies)
-    write(source.stamps(), to, "flux", survey, annotations, keep, report)
+    source = _Cutter(groups, about, galaxies, size)
+    write(source.stamps(), to, "flux", survey, annotations, keep, report, size)
     for name in galaxies["id"][[name not in source.seen for name in galaxies["id"]]]:
         report.skip("galaxies that lie on none of the tiles", str(name))
 
@@ -93,8 +94,8 @@ def _detected(groups: list[list[Path]], about: dict[str, Any]) -> Catalog:
 class _Cutter:
     """Cuts a catalogue's galaxies from tiles. `seen` are the ids that lay on any tile so far."""
 
-    def __init__(self, groups: list[list[Path]], about: dict[str, Any], galaxies: Catalog):
-        self.groups, self.about, self.galaxies = groups, about, galaxies
+    def __init__(self, groups: list[list[Path]], about: dict[str, Any], galaxies: Catalog, size: int):
+        self.groups, self.about, self.galaxies, self.size = groups, about, galaxies, size
         self.seen: set[str] = set()
 
     def stamps(self) -> Iterator[ImportedGalaxy]:
@@ -107,7 +108,7 @@ class _Cutter:
                 self.seen.update(str(name) for name in rows["id"])
                 rows = rows[[str(name) not in done for name in rows["id"]]]
                 for start in range(0, len(rows), CHUNK):
-                    for stamp in _cut(tile, rows[start : start + CHUNK]):
+                    for stamp in _cut(tile, rows[start : start + CHUNK], self.size):
                         if stamp.flags & (Flag.EDGE | Flag.NO_DATA):
                             waiting.setdefault(stamp.name, stamp)
                         else:
@@ -122,10 +123,10 @@ class _Cutter:
         yield from waiting.values()
 
 
-def _cut(tile: Tile, rows: Catalog) -> Iterator[ImportedGalaxy]:
+def _cut(tile: Tile, rows: Catalog, size: int) -> Iterator[ImportedGalaxy]:
     x, y = np.asarray(rows["x"], dtype=float), np.asarray(rows["y"], dtype=float)
     radius = np.asarray(rows["radius"], dtype=float) / tile.pixel_scale
-    images, flags = cut(tile, x, y, radius, STAMP_SIZE)
+    images, flags = cut(tile, x, y, radius, size)
     # Of the stamp, which spans more than the galaxy's own size where that is too small.
     scale = np.fmax(radius, SMALLEST_RADIUS) * FIELD / NETWORK_SIZE * tile.pixel_scale
     properties = {"radius": rows["radius"], "pixel_scale": scale}

@@ -10,6 +10,7 @@ import numpy as np
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.decision_tree import TREE
 from morph.errors import InputError
+from morph.sizes import STAMP_SIZE
 from morph.stamps.cutting import Flag
 from morph.votes import DEBIASED, empty_votes
 from training.importers.labels import Labels
@@ -115,7 +116,7 @@ class ImportedGalaxy:
     Attributes
     ----------
     name : the image's, by which a table of labels may refer to it.
-    image : [STAMP_SIZE, STAMP_SIZE, 3]; None where `error` gives the reason.
+    image : [size, size, 3]; None where `error` gives the reason.
     ra, dec : degrees, NaN if unknown.
     properties : as in `Galaxy`.
     found : whether a galaxy stood out; without one the stamp has the size of the image.
@@ -155,6 +156,7 @@ def write(
     annotations: Annotations,
     keep: set[str] | None,
     report: Report,
+    size: int = STAMP_SIZE,
 ) -> None:
     """Write galaxies as a dataset, with their annotations.
 
@@ -166,6 +168,7 @@ def write(
     annotations : what a table contains about them.
     keep : the names of those that belong into the dataset; None keeps all.
     report : collects what is written and what is left out.
+    size : pixels on a side of the stamps.
 
     Raises
     ------
@@ -175,7 +178,7 @@ def write(
     notes: Counter[str] = Counter()
     written = guessed = 0
     first_error = ""
-    with GalaxiesWriter(to, kind, about={"source": "images", "votes": annotations.vote_kind}) as writer:
+    with GalaxiesWriter(to, kind, size, about={"source": "images", "votes": annotations.vote_kind}) as writer:
         for galaxy in galaxies:
             if galaxy.image is None:
                 first_error = first_error or galaxy.error

@@ -38,6 +38,18 @@ def test_stamps_are_centred_and_scaled_to_the_galaxys_size(sample):
     assert np.median(radii) == pytest.approx(NETWORK_SIZE / FIELD, rel=0.1)
 
 
+def test_a_wider_stamp_shows_galaxies_as_large_with_more_sky_around_them(sdss):
+    for index in (1, 2):
+        one, other = (simulate_galaxy(5, index, sdss, size=size) for size in (STAMP_SIZE, 160))
+        assert other.scene == one.scene
+        assert other.galaxy.image.shape == (160, 160, 3)
+        assert np.isfinite(other.galaxy.image).all()
+        scales = [each.galaxy.properties["pixel_scale"] for each in (one, other)]
+        assert scales[1] == pytest.approx(scales[0], rel=0.15)
+        radius = measure(other.galaxy.image.sum(axis=-1)).radius
+        assert radius == pytest.approx(NETWORK_SIZE / FIELD, rel=0.15)
+
+
 def test_the_light_of_a_stamp_is_that_of_its_magnitude(sample):
     smooth = sample.votes[:, ANSWERS.index("smooth-or-featured_smooth")] > 25
     measured = 22.5 - 2.5 * np.log10(sample.images[smooth][..., 1].sum(axis=(1, 2)))
@@ -58,7 +70,10 @@ def test_one_seed_shows_two_surveys_the_same_galaxies(sdss, des):
         near, far = simulate_galaxy(2, index, sdss), simulate_galaxy(2, index, des, population=sdss)
         assert near.scene == far.scene
         assert near.galaxy.properties["mag_r"] == pytest.approx(far.galaxy.properties["mag_r"], abs=1e-3)
-        assert far.galaxy.survey == "des"
+        assert (near.galaxy.survey, far.galaxy.survey) == ("sdss", "des")
+        assert near.galaxy.id == far.galaxy.id == f"sim-sdss-2-00000{index}"
+        assert (near.galaxy.ra, near.galaxy.dec) == (far.galaxy.ra, far.galaxy.dec)
+        assert near.galaxy.properties["redshift"] == far.galaxy.properties["redshift"]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from PIL import Image
 
 from morph.errors import InputError
 from morph.sizes import NETWORK_SIZE, STAMP_SIZE
-from morph.stamps.composite import SMALLEST_CROP, crop, read, stamp_from_file
-from morph.stamps.stretch import COMPOSITE_SOFTENING, to_composite
+from morph.stamps.composite import SMALLEST_CROP, crop, flags_of, read, stamp_from_file
+from morph.stamps.flags import Flag
+from morph.stamps.stretch import COMPOSITE_SOFTENING, centre_crop, to_composite
 
 
 def picture(size: int = 200, scale: float = 10.0, x0: float = 100.0, y0: float = 100.0) -> np.ndarray:
@@ -80,12 +81,46 @@ def test_a_galaxy_beside_the_middle_is_centred():
     assert abs((light * y).sum() / light.sum()) < 1
 
 
-def test_the_crop_never_leaves_the_picture():
-    stamp, _, scale = crop(picture(size=60, scale=14, x0=30, y0=30), size=STAMP_SIZE)
-    assert scale * STAMP_SIZE <= 60
-    assert stamp.shape == (STAMP_SIZE, STAMP_SIZE, 3)
+def test_the_networks_view_never_leaves_the_picture():
+    stamp, shape, scale = crop(pixels := picture(size=60, scale=14, x0=30, y0=30))
+    assert scale * NETWORK_SIZE <= 60
+    assert stamp.shape == (NETWORK_SIZE, NETWORK_SIZE, 3)
     assert stamp[0].any()
     assert stamp[-1].any()
+    assert not flags_of(pixels, shape, scale, NETWORK_SIZE) & Flag.EDGE
+
+
+@pytest.mark.parametrize(("size", "width", "edge"), [(STAMP_SIZE, 200, False), (160, 200, True), (256, 90, True)])
+def test_a_wider_stamp_shows_the_same_in_its_middle_and_says_where_its_picture_ends(size, width, edge):
+    pixels = picture(size=width, x0=width / 2 + 5, y0=width / 2 - 3)
+    view, shape, scale = crop(pixels)
+    wide, again, wide_scale = crop(pixels, size)
+    assert (again, wide_scale) == (shape, scale)
+    np.testing.assert_array_equal(centre_crop(wide[None], NETWORK_SIZE)[0], view)
+    assert bool(flags_of(pixels, shape, scale, size) & Flag.EDGE) is edge
+
+
+def test_outside_a_picture_is_its_sky_with_its_noise():
+    pixels = picture(size=160, x0=80, y0=80)
+    sky = pixels[:12].astype(float)
+    stamp, _, scale = crop(pixels, 256)
+    inside = int(80 / scale)
+    outside = stamp[: 128 - inside - 15].astype(float)
+    assert len(outside) > 15
+    assert outside.mean(axis=(0, 1)) == pytest.approx(sky.mean(axis=(0, 1)), abs=2)
+    seen = stamp[128 - inside + 1 : 128 - inside + 6, 100:156].astype(float)
+    assert outside.std() == pytest.approx(seen.std(), rel=0.4)
+    np.testing.assert_array_equal(crop(pixels, 256)[0], stamp)
+
+
+def test_light_that_a_picture_cuts_fades_outside_it():
+    """A galaxy that fills its frame ends neither at the frame nor in mirrored galaxies."""
+    stamp, _, scale = crop(picture(size=60, scale=14, x0=30, y0=30), 160)
+    light = stamp.astype(float).mean(axis=-1)[75:85].mean(axis=0)
+    first = 80 - int(30 / scale)
+    before, after = light[first + 1], light[first - 1]
+    assert after == pytest.approx(before, rel=0.25)
+    assert light[: first - 30].max() < 0.35 * before + light[:10].mean()
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])

@@ -70,6 +70,24 @@ def test_cutouts_keep_their_flux(morph, cutouts, tmp_path):
     np.testing.assert_allclose(galaxies.properties["mag_r"], 22.5 - 2.5 * np.log10(40), atol=0.1)
 
 
+def test_wider_stamps_keep_the_scale_and_have_no_data_outside_the_image(morph, cutouts, tile, write, tmp_path):
+    folder, places = tile
+    rows = [f"{name},{ra},{dec},2.0" for name, (ra, dec) in places.items()]
+    catalogue = write("galaxies.csv", "id,ra,dec,radius", *rows)
+    for name, images in (("cutouts", (cutouts,)), ("tile", (folder, "--catalog", catalogue))):
+        sets = {}
+        for size in (96, 160):
+            words = ("--survey", "des", "--stamp-size", size, "--to", tmp_path / f"{name}{size}")
+            assert morph("import", *images, *words)[0] == 0
+            sets[size] = Galaxies.open(tmp_path / f"{name}{size}")
+        assert sets[160].size == 160
+        scales = [galaxies.properties["pixel_scale"] for galaxies in sets.values()]
+        np.testing.assert_allclose(scales[0], scales[1])
+        middle = sets[160].images[:, 32:128, 32:128]
+        np.testing.assert_allclose(middle, sets[96].images, rtol=1e-4, atol=1e-4)
+    assert np.isfinite(sets[96].images).all()
+
+
 def test_a_dataset_keeps_where_zero_points_come_from(morph, cutouts, tmp_path):
     _, output, _ = morph("import", cutouts, "--survey", "des", "--to", tmp_path / "set")
     galaxies = Galaxies.open(tmp_path / "set")

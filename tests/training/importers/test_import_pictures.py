@@ -8,6 +8,7 @@ from PIL import Image
 from morph.dataset import Galaxies
 from morph.decision_tree import VOTE_COLUMNS
 from morph.sizes import STAMP_SIZE
+from morph.stamps.stretch import centre_crop
 from training.importers.schemes import GALAXY10_CLASSES
 
 EDGE_ON = VOTE_COLUMNS.index("disk-edge-on_yes")
@@ -53,6 +54,21 @@ def test_pictures_without_a_label_are_told_and_left_out_unless_wanted(morph, pic
     galaxies = Galaxies.open(tmp_path / "set")
     assert len(galaxies) == 6
     assert np.isnan(galaxies.votes[galaxies.ids == "0105"]).all()
+
+
+def test_wider_stamps_show_the_same_galaxies_in_their_middle(morph, pictures, tmp_path):
+    for size in ("64", "160"):
+        status, output, error = morph(
+            "import", pictures, "--survey", "sdss", "--stamp-size", size, "--to", tmp_path / size
+        )
+        assert (status, error) == (0, "")
+    view, wide = Galaxies.open(tmp_path / "64"), Galaxies.open(tmp_path / "160")
+    assert (view.size, wide.size) == (64, 160)
+    np.testing.assert_array_equal(centre_crop(wide.images, 64), view.images)
+    assert "reach over the edge of their image" in output
+    status, _, error = morph("import", pictures, "--survey", "sdss", "--stamp-size", "300", "--to", tmp_path / "x")
+    assert status == 2
+    assert "300 is not in the range 64<=x<=256" in error
 
 
 def test_pictures_without_labels_are_an_unlabelled_set(morph, pictures, tmp_path):
