@@ -9,6 +9,8 @@ patches of `PATCH` x `PATCH` pixels: a smoothing that costs next to nothing and 
 import numpy as np
 from keras import ops
 
+from morph.sizes import NETWORK_SIZE
+
 #: Pixels on a side of a patch.
 PATCH = 4
 #: Half-light radii from the centre beyond which patches count as the border.
@@ -38,6 +40,11 @@ def anomaly_features(inputs: dict, residual, features, window: np.ndarray):
 def statistics(inputs: dict, residual, window: np.ndarray):
     """Plain statistics of the image and the residual, [n, `STATISTICS`]; parameters as for `anomaly_features`."""
     image, valid = inputs["image"], inputs["valid"]
+    start = (image.shape[1] - NETWORK_SIZE) // 2
+    if start > 0:
+        # A wider field holds more neighbours, which are not the galaxy.
+        part = slice(start, start + NETWORK_SIZE)
+        image, valid, residual, window = (each[:, part, part] for each in (image, valid, residual, window))
     residual_patches, light, seen = _patches(residual * valid), _patches(image), _patches(valid)
     size = image.shape[1]
     side = size // PATCH

@@ -13,19 +13,19 @@ from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
 from morph.model.anomaly import Anomaly, band_set
 from morph.model.anomaly_features import STATISTICS, anomaly_features
-from morph.model.autoencoder import build_decoder, build_encoder
+from morph.model.autoencoder import build_decoder, build_encoder, get_architecture
 from morph.model.calibration import Calibration
 from morph.model.experts import Experts, bounded
 from morph.model.heads import build_heads, probabilities, tree_probabilities
 from morph.model.preprocessing import Preprocessing
 from morph.model.reference_sample import ReferenceSample
-from morph.sizes import NETWORK_SIZE
+from morph.sizes import FIELD, NETWORK_SIZE
 from morph.stamps.stretch import relative_flux
 from morph.surveys import CHANNELS, get_survey
 
-#: Weight of a pixel in the reconstruction error, as a Gaussian around the centre with this sigma in units of
-#: the half-width: neighbours at the edge are not the galaxy's fault.
-WINDOW = 0.5
+#: Weight of a pixel in the reconstruction error, as a Gaussian around the centre with this sigma in half-light radii:
+#: neighbours at the edge are not the galaxy's fault.
+WINDOW = 1.5
 #: The decoder's expected error beside the noise, in units of the stretched image.
 DECODER_FLOOR = 0.05
 #: Galaxies with a p-value below this are flagged.
@@ -39,11 +39,12 @@ class Classifier(keras.Model):
     Parameters
     ----------
     survey : the survey that it was last trained on.
-    size : pixels on a side of its input.
+    size : pixels on a side of its input; by default those of its architecture.
     latent : dimensions of the embedding.
     about : free metadata: training sets, dates, the MLflow run that made it.
     seen : the record of its training galaxies (see `training.experiments.training_record`); empty if there is none.
     precision : dtype policy of the convolutions; float32 unless given.
+    architecture : of the encoder, one of `morph.model.autoencoder.ARCHITECTURES`.
 
     It saves to one `.keras` file. `call` is `from_flux`.
     """
@@ -51,20 +52,23 @@ class Classifier(keras.Model):
     def __init__(
         self,
         survey: str = "sdss",
-        size: int = NETWORK_SIZE,
+        size: int | None = None,
         latent: int = 64,
         about: dict[str, Any] | None = None,
         seen: str = "",
         precision: str = "float32",
+        architecture: str = "small",
         name: str = "morph",
         **options,
     ):
         super().__init__(name=name, **options)
         self.survey = get_survey(survey).name
+        size = size or get_architecture(architecture).size
         self.size, self.latent, self.about, self.precision = size, latent, about or {}, precision
+        self.architecture = architecture
         self.seen = seen
         self.preprocessing = Preprocessing()
-        self.encoder = build_encoder(size, latent, precision)
+        self.encoder = build_encoder(size, latent, precision, architecture)
         self.decoder = build_decoder(size, latent, precision)
         features = self.encoder.output["features"].shape[-1]
         self.heads = build_heads((features, latent))
@@ -73,7 +77,7 @@ class Classifier(keras.Model):
         self.experts = Experts(latent)
         self.anomaly = Anomaly(features + STATISTICS)
         self.reference_sample = ReferenceSample(latent, name="reference_sample")
-        offset = (np.arange(size) - (size - 1) / 2) / (size / 2)
+        offset = (np.arange(size) - (size - 1) / 2) * (FIELD / NETWORK_SIZE)
         window = np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / WINDOW**2)
         # As large as the image: broadcasting along the bands would compute three numbers at a time.
         self._window = np.repeat(window.astype("float32")[None, :, :, None], 3, axis=3)
@@ -84,6 +88,7 @@ class Classifier(keras.Model):
             FORMAT: MODEL_FORMAT,
             "survey": self.survey,
             "size": self.size,
+            "architecture": self.architecture,
             "latent": self.latent,
             "about": self.about,
             "seen": self.seen,
@@ -287,6 +292,7 @@ class Classifier(keras.Model):
         return {
             "name": self.name,
             "survey": self.survey,
+            "architecture": self.architecture,
             "size": self.size,
             "bands": list(get_survey(self.survey).bands),
             "channels": list(CHANNELS),

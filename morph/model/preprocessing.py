@@ -76,7 +76,7 @@ class Preprocessing(keras.layers.Layer):
         """Sum over the bands inside the central aperture, [n, 1, 1, 1]."""
         size = image.shape[1]
         offset = np.arange(size) - (size - 1) / 2
-        inside = np.hypot(offset[:, None], offset[None, :]) < APERTURE * size / 64
+        inside = np.hypot(offset[:, None], offset[None, :]) < APERTURE
         # Only the square around the disc is worth reading.
         span = np.flatnonzero(inside.any(axis=0))
         part = slice(span[0], span[-1] + 1)

@@ -98,4 +98,4 @@ def _coloured(flux: np.ndarray, like: np.ndarray) -> np.ndarray:
 def centre_crop(images: np.ndarray, size: int) -> np.ndarray:
     """The middle `size` pixels of stamps, or all of them where they are smaller."""
     margin = max(0, (images.shape[1] - size) // 2)
-    return images[:, margin : images.shape[1] - margin, margin : images.shape[2] - margin]
+    return images[:, margin : margin + size, margin : margin + size]

@@ -7,13 +7,17 @@ from morph.dataset import Galaxies
 from morph.decision_tree import ANSWERS, VOTE_COLUMNS, question_of
 from morph.errors import InputError
 from morph.model.experts import MEASUREMENTS, transform
-from morph.stamps.stretch import relative_flux
+from morph.stamps.stretch import centre_crop, relative_flux
 from morph.votes import vote_counts
 
 
 def linear(images: np.ndarray) -> np.ndarray:
     """Stamps of either kind as linear brightness, bands from blue to red: float32."""
     return relative_flux(images).astype("float32") if images.dtype == np.uint8 else images.astype("float32")
+
+
+#: Side of the stamps that are turned and shifted, in sides of the network's input: corners stay inside.
+MARGIN = 1.5
 
 
 def rarity(votes: np.ndarray, power: float = 0.5) -> np.ndarray:
@@ -53,6 +57,8 @@ class Batches(keras.utils.PyDataset):
     batch_size, seed : as usual.
     steps : batches an epoch; by default each galaxy of the largest-relative set is drawn about once.
     balance : the power of `rarity` by which rare answers are drawn more often.
+    view : pixels on a side of the network's input; larger stamps are cut to `MARGIN` times that. By default they stay
+        as they are.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class Batches(keras.utils.PyDataset):
         seed: int = 0,
         steps: int | None = None,
         balance: float = 0.5,
+        view: int | None = None,
         **options,
     ):
         # Two threads keep the next batches ready while the network computes.
@@ -74,6 +81,13 @@ class Batches(keras.utils.PyDataset):
         total = sum(share for _, share in sets)
         self.sets = [galaxies for galaxies, _ in sets]
         self.shares = np.array([share / total for _, share in sets])
+        stored = self.sets[0].size
+        if view is not None and stored < view:
+            raise InputError(
+                f"The datasets hold stamps of {stored} px and the network reads {view}; import or simulate them with "
+                f"--stamp-size {round(1.25 * view)}."
+            )
+        self.size = stored if view is None else min(stored, round(MARGIN * view))
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
         weights = [rarity(galaxies.votes, balance) for galaxies in self.sets]
         self.odds = [w / w.sum() for w in weights]
@@ -105,7 +119,7 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         part = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        size = self.sets[0].size
+        size = self.size
         given = {
             "image": np.empty((self.batch_size, size, size, 3), dtype="float32"),
             "votes": np.empty((self.batch_size, len(VOTE_COLUMNS)), dtype="float32"),
@@ -113,13 +127,20 @@ class Batches(keras.utils.PyDataset):
         }
         for k, galaxies in enumerate(self.sets):
             here = np.flatnonzero(self._set[part] == k)
-            for name, values in given_of(galaxies, self._galaxy[part][here]).items():
+            for name, values in given_of(galaxies, self._galaxy[part][here], size).items():
                 given[name][here] = values
         return given, given["votes"]
 
 
-def given_of(galaxies: Galaxies, which: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+def given_of(
+    galaxies: Galaxies, which: np.ndarray | slice = slice(None), size: int | None = None
+) -> dict[str, np.ndarray]:
     """The known properties of galaxies, as the inputs of training.
+
+    Parameters
+    ----------
+    galaxies, which : the galaxies, and which of them.
+    size : pixels on a side of the middle of the stamps; all of them by default.
 
     Returns
     -------
@@ -128,7 +149,7 @@ def given_of(galaxies: Galaxies, which: np.ndarray | slice = slice(None)) -> dic
     """
     measured = np.stack([galaxies.properties[name][which] for name in MEASUREMENTS], axis=1)
     return {
-        "image": linear(galaxies.images[which]),
+        "image": linear(centre_crop(galaxies.images, size or galaxies.size)[which]),
         "votes": vote_counts(galaxies.votes[which]),
         "measurements": transform(measured),
     }

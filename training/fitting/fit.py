@@ -92,7 +92,14 @@ def fit(
     InputError : the loss is not finite.
     """
     keras.utils.set_random_seed(recipe.seed)
-    batches = Batches(list(sets), recipe.batch_size, seed=recipe.seed, steps=recipe.steps, balance=recipe.balance)
+    batches = Batches(
+        list(sets),
+        recipe.batch_size,
+        seed=recipe.seed,
+        steps=recipe.steps,
+        balance=recipe.balance,
+        view=classifier.size,
+    )
     freeze(classifier, recipe.freeze)
     training = Training(classifier, recipe)
     trained = None if checkpoint is None else checkpoint / TRAINED
@@ -145,16 +152,18 @@ def _run_epochs(
         warmup_target=recipe.learning_rate,
         warmup_steps=warm_up,
     )
+    optimizer = LayerwiseAdamW(
+        schedule,
+        shares=falling_shares(training, training.classifier.encoder, recipe.layer_decay),
+        weight_decay=recipe.weight_decay,
+        clipnorm=1.0,
+        use_ema=True,
+        # In a short training from scratch the average must not include its start.
+        ema_momentum=recipe.average or min(EMA, 1 - 5 / max(total, 10)),
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     training.compile(
-        optimizer=LayerwiseAdamW(
-            schedule,
-            shares=falling_shares(training, training.classifier.encoder, recipe.layer_decay),
-            weight_decay=recipe.weight_decay,
-            clipnorm=1.0,
-            use_ema=True,
-            # In a short training from scratch the average must not include its start.
-            ema_momentum=recipe.average or min(EMA, 1 - 5 / max(total, 10)),
-        ),
+        optimizer=optimizer,
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     # Before the backup, which must not hold weights that are not finite.
@@ -167,7 +176,11 @@ def _run_epochs(
     # After the backup, which must hold the current weights and not their average.
     callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     callbacks.append(_Epochs(batches, recipe, report))
-    watched = None if validation is None else (given_of(validation), vote_counts(validation.votes))
+    watched = (
+        None
+        if validation is None
+        else (given_of(validation, size=training.classifier.size), vote_counts(validation.votes))
+    )
     history = training.fit(
         batches,
         epochs=recipe.epochs,

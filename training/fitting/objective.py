@@ -4,6 +4,9 @@ The loss of a galaxy is the Dirichlet-multinomial likelihood of its votes given 
 bound of all its known properties (image, votes, magnitudes, size, redshift) given a random subset of them, drawn at
 every step: the sub-sampled training of Wu & Goodman (2018), with every known modality inferred from every subset. So
 unlabelled galaxies train the encoder too, and missing modalities can be inferred from those that are known.
+
+A contrastive term may be added (SimCLR: Chen et al. 2020): of all images in a batch, the features of two differently
+augmented views of one galaxy should be the most alike, so that what the augmentation varies does not show in them.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -21,6 +24,8 @@ from training.fitting.batches import mostly_artifact
 
 #: Independent pixels of a stamp: the noise of resampled images is correlated over about five pixels.
 INDEPENDENT_PIXELS = 600.0
+#: Softmax temperature of the contrastive term, and the length of the vectors that it compares.
+TEMPERATURE, PROJECTED = 0.2, 64
 #: What is inferred from z beside the image, in the order of the recipe's weights.
 _INFERRED = ("votes_from_z", "photometry", "radius", "redshift")
 
@@ -43,6 +48,8 @@ class Recipe:
         would be lost among an image's thousands, so each has more weight than the bound gives it, as in Wu & Goodman
         (2018).
     imagined : weight of an image's reconstruction from a subset without the image.
+    contrast : weight of the contrastive term against the votes' likelihood. With it, every step sees two views of each
+        galaxy, and all terms count both.
     balance : how much more often rare answers are drawn (see `training.fitting.batches.rarity`).
     freeze : which part keeps its weights: "nothing", "statistics" (batch normalisation only) or "encoder".
     average : momentum of the average over steps that is kept; by default it spans a fifth of a short training. Set, it
@@ -68,6 +75,7 @@ class Recipe:
     radius: float = 0.05
     redshift: float = 0.2
     imagined: float = 0.25
+    contrast: float = 0.0
     balance: float = 0.5
     freeze: str = "nothing"
     average: float | None = None
@@ -82,6 +90,8 @@ class Recipe:
         return {**flat, **{f"augment_{name}": value for name, value in asdict(self.augment).items()}}
 
 
+#: Training from scratch, by architecture. The large network sees fewer images in the same time, in smaller batches.
+PRETRAINING = {"small": Recipe(), "large": Recipe(learning_rate=1e-3, batch_size=40, weight_decay=0.02)}
 #: Adapting a model: smaller steps, the pretrained statistics kept, and the heads refitted at the end.
 FINETUNING = Recipe(learning_rate=5e-4, batch_size=32, freeze="statistics", balance=0.3, average=0.99, heads=STRENGTH)
 
@@ -98,6 +108,10 @@ class Training(keras.Model):
         #: How much of `Recipe.beta` counts; set at the start of every epoch.
         self.rise = self.add_weight(shape=(), initializer="ones", trainable=False, name="rise")
         names = ("votes", "reconstruction", "divergence", *_INFERRED)
+        if recipe.contrast:
+            names += ("contrast",)
+            # It takes the contrastive term's own demands off the features, and is not kept.
+            self.projection = build_projection(classifier.encoder.output["features"].shape[-1])
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
@@ -112,6 +126,10 @@ class Training(keras.Model):
         """The terms of the loss for each galaxy; `given` as `training.fitting.batches.given_of` makes it."""
         classifier, experts = self.classifier, self.classifier.experts
         turned = self.turn(given["image"], training=training)
+        two_views = training and bool(self.recipe.contrast)
+        if two_views:
+            turned = ops.concatenate([turned, self.turn(given["image"], training=True)])
+            given = {name: _twice(given[name]) for name in ("votes", "measurements")}
         inputs = self.disturb(classifier.preprocessing(turned), training=training)
         encoded = classifier.encoder(inputs["image"], training=training)
         concentration = classifier.heads([encoded["features"], classifier.embed(encoded)], training=training)
@@ -126,7 +144,9 @@ class Training(keras.Model):
         if training:
             z = mean + ops.exp(0.5 * log_variance) * keras.random.normal(ops.shape(mean), seed=self.generator)
         reconstruction = classifier.decoder(z, training=training)
+        contrast = {"contrast": contrastive_loss(self.projection(encoded["features"]))} if two_views else {}
         return {
+            **contrast,
             "concentration": concentration,
             "error": classifier.reconstruction_error({**inputs, "image": inputs["clean"]}, reconstruction),
             "image_given": part[:, 0],
@@ -157,6 +177,8 @@ class Training(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         recipe = self.recipe
+        if "contrast" in y_pred:
+            y = _twice(y)
         likelihood = ops.sum(log_likelihood(y_pred["concentration"], y), axis=-1)
         # The decoder must not learn to reconstruct artifacts: the anomaly score relies on that failure.
         galaxy = 1.0 - ops.cast(mostly_artifact(y), "float32")
@@ -174,7 +196,40 @@ class Training(keras.Model):
             term = ops.mean(galaxy * y_pred[name])
             loss = loss + share * term
             self.trackers[name].update_state(term)
+        if "contrast" in y_pred:
+            loss = loss + recipe.contrast * ops.mean(y_pred["contrast"])
+            self.trackers["contrast"].update_state(y_pred["contrast"])
         self.trackers["votes"].update_state(-likelihood)
         self.trackers["reconstruction"].update_state(y_pred["error"])
         self.trackers["divergence"].update_state(ops.sum(y_pred["divergence"], axis=-1))
         return loss
+
+
+def build_projection(features: int) -> keras.Model:
+    """Features [n, features] to the vectors [n, `PROJECTED`] that the contrastive term compares."""
+    given = keras.Input((features,))
+    x = keras.layers.Dense(features, activation="relu")(given)
+    return keras.Model(given, keras.layers.Dense(PROJECTED)(x), name="projection")
+
+
+def contrastive_loss(vectors):
+    """Minus the log-probability that each view finds the other view of its galaxy (Chen et al. 2020, eq. 1).
+
+    Parameters
+    ----------
+    vectors : [2 n, d]; row i and row i + n belong to one galaxy.
+
+    Returns
+    -------
+    [2 n].
+    """
+    count = vectors.shape[0] or ops.shape(vectors)[0]
+    unit = vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-9)
+    # No view may find itself.
+    likeness = ops.matmul(unit, ops.transpose(unit)) / TEMPERATURE - 1e9 * ops.eye(count)
+    other = (ops.arange(count) + count // 2) % count
+    return ops.logsumexp(likeness, axis=-1) - ops.take_along_axis(likeness, other[:, None], axis=1)[:, 0]
+
+
+def _twice(rows):
+    return ops.concatenate([rows, rows])
