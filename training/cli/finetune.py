@@ -21,7 +21,7 @@ from training.experiments.train import train
     type=click.FloatRange(0, 1, min_open=True),
     help="Learning rate of each of the encoder's layers as a share of that of the layer after it.  [default: 1]",
 )
-@training_options(batch_size=32, learning_rate=0.0005)
+@training_options(batch_size="32", learning_rate="0.0005")
 def command(
     model: str,
     datasets: tuple[str, ...],

@@ -130,7 +130,7 @@ _SHARED = [
 ]
 
 
-def training_options(batch_size: int, learning_rate: float) -> Callable[[Callable], Callable]:
+def training_options(batch_size: str, learning_rate: str) -> Callable[[Callable], Callable]:
     """A decorator that adds all `Options` to a command, as its argument ``options``.
 
     Parameters
@@ -142,7 +142,7 @@ def training_options(batch_size: int, learning_rate: float) -> Callable[[Callabl
         click.option(
             "--learning-rate",
             type=click.FloatRange(0, min_open=True),
-            help=f"Its peak.  [default: {learning_rate:g}]",
+            help=f"Its peak.  [default: {learning_rate}]",
         ),
     ]
 

@@ -22,7 +22,7 @@ from training.experiments.train import train
     help="Weight of the contrastive term between two views of each galaxy, which doubles the images of a step; "
     "0 leaves it out.  [default: 0]",
 )
-@training_options(batch_size=64, learning_rate=0.002)
+@training_options(batch_size="64, large: 40", learning_rate="0.002, large: 0.001")
 def command(
     datasets: tuple[str, ...],
     steps: int | None,

@@ -107,9 +107,9 @@ class Training(keras.Model):
         self.generator = keras.random.SeedGenerator(recipe.seed + 2)
         #: How much of `Recipe.beta` counts; set at the start of every epoch.
         self.rise = self.add_weight(shape=(), initializer="ones", trainable=False, name="rise")
-        names = ("votes", "reconstruction", "divergence", *_INFERRED)
+        names = ["votes", "reconstruction", "divergence", *_INFERRED]
         if recipe.contrast:
-            names += ("contrast",)
+            names.append("contrast")
             # It takes the contrastive term's own demands off the features, and is not kept.
             self.projection = build_projection(classifier.encoder.output["features"].shape[-1])
         self.trackers = {name: keras.metrics.Mean(name=name) for name in names}

@@ -81,6 +81,15 @@ def test_sets_that_cannot_be_trained_on(coloured):
         Batches([(coloured("small", [1], 8), 1.0), (coloured("large", [1], 10), 1.0)])
 
 
+def test_stamps_are_cut_to_what_the_network_can_turn(coloured):
+    galaxies = coloured("a", range(6), 12)
+    for view, side in ((4, 6), (8, 12)):
+        assert Batches([(galaxies, 1.0)], 2, view=view)[0][0]["image"].shape == (2, side, side, 3)
+    assert Batches([(galaxies, 1.0)], 2, view=10)[0][0]["image"].shape == (2, 12, 12, 3), "there is no more"
+    with pytest.raises(InputError, match=r"stamps of 12 px and the network reads 16; .* --stamp-size 20"):
+        Batches([(galaxies, 1.0)], view=16)
+
+
 def test_pictures_come_as_brightness_from_blue_to_red():
     picture = np.zeros((1, 2, 2, 3), "uint8")
     picture[..., 0] = 255
