@@ -4,8 +4,8 @@ Every number that depends on a survey is in one `Survey`; a new survey is one ne
 Sources: SDSS DR7 paper (Abazajian et al. 2009) for seeing, sky and depth; DES DR2 (Abbott et al. 2021)
 for pixel scale, seeing and depth; the LSST overview (Ivezic et al. 2019) for Rubin; the Legacy Surveys
 overview (Dey et al. 2019) for DECaLS; Aihara et al. (2022) for HSC's wide layer; Chambers et al. (2016) for
-Pan-STARRS; Kuijken et al. (2019) for KiDS; the Euclid overview (Mellier et al. 2025) for VIS. Depths that
-are published for a signal-to-noise of 5 are brighter here by 2.5 log10(2).
+Pan-STARRS; Kuijken et al. (2019) for KiDS; the Euclid overview (Mellier et al. 2025) for VIS; Erben et al.
+(2013) for CFHTLS. Depths that are published for a signal-to-noise of 5 are brighter here by 2.5 log10(2).
 """
 
 from collections.abc import Iterable
@@ -125,6 +125,16 @@ SURVEYS = {
             23.9,
             (1.11, 0.16, 0.88),
             (24.7, 25.4, 23.8),
+            noise_correlation=0.5,
+        ),
+        Survey(
+            "cfhtls",
+            "Canada-France-Hawaii Telescope Legacy Survey, wide",
+            ("g", "r", "i"),
+            0.187,
+            30.0,
+            (0.82, 0.72, 0.68),
+            (24.8, 24.1, 23.8),
             noise_correlation=0.5,
         ),
     )

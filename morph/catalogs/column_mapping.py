@@ -298,7 +298,7 @@ MAGNITUDE_COLUMNS = {f"mag_{band}": magnitude_columns(band) for band in "gri"}
 
 
 #: Redshifts from spectra, and those guessed from colours.
-SPECTRUM_COLUMNS = ("redshift", "zspec", "z_spec", "specz")
+SPECTRUM_COLUMNS = ("redshift", "zspec", "z_spec", "specz", "spec_z")
 
 
 PHOTOZ_COLUMNS = ("zphot", "z_phot", "photo_z", "dnf_zmean_sof")

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--survey",
-    help="The tiles' survey: sdss, des, decals, lsst, hsc, panstarrs, kids or euclid [from the files].",
+    help="The tiles' survey: sdss, des, decals, lsst, hsc, panstarrs, kids, euclid or cfhtls [from the files].",
 )
 @click.option("--zero-point", metavar="MAG|none", help="AB magnitude of one count, instead of the headers'.")
 @click.option("--unit", help="The unit of the pixels, such as nJy or MJy/sr, instead of the headers'.")

@@ -12,7 +12,7 @@ from morph.votes import VOTE_KINDS
 @click.command(name="import")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="The dataset to make.")
-@click.option("--survey", required=True, help="sdss, des, decals, lsst, hsc, panstarrs, kids or euclid.")
+@click.option("--survey", required=True, help="sdss, des, decals, lsst, hsc, panstarrs, kids, euclid or cfhtls.")
 @click.option("--labels", type=click.Path(path_type=Path), help="A table of classes or votes: CSV, Parquet or FITS.")
 @click.option("--mapping", type=click.Path(path_type=Path), help="Meaning of other classes or columns: JSON or TOML.")
 @click.option(
@@ -22,6 +22,11 @@ from morph.votes import VOTE_KINDS
     "Debiased ones are corrected for details lost to distance: train and evaluate on one kind.",
 )
 @click.option("--id-column", metavar="NAME", help="The labels' column of galaxy names, if not a usual one.")
+@click.option(
+    "--properties",
+    type=click.Path(path_type=Path),
+    help="A table of redshifts or magnitudes, joined as labels are; it completes what the labels' table has.",
+)
 @click.option("--keep-unlabelled", is_flag=True, help="Keep images without a label.")
 @click.option("--catalog", type=click.Path(path_type=Path), help="IMAGES are tiles, and these the galaxies on them.")
 @click.option("--detect", is_flag=True, help="IMAGES are tiles; detect the sources on them.")

@@ -17,9 +17,8 @@ from morph.parallel import map_processes
 from morph.sizes import STAMP_SIZE
 from morph.stamps.cutout_files import Cutout, find_cutouts, read_cutouts
 from morph.tiles.tile import tile_name
-from training.importers.labels import Labels
-from training.importers.matching import join, position
-from training.importers.tables import Table
+from training.importers.annotating import Tables
+from training.importers.matching import position
 from training.importers.writing import Annotations, ImportedGalaxy, Report, write
 
 #: An image of one galaxy with more pixels on a side than this is a tile that lacks its catalogue.
@@ -39,13 +38,14 @@ class Headers:
     pixel_scale: float | None = None
 
 
-def find_fits(paths: Iterable[Path], leave: Path | None = None) -> list[Path]:
-    """The FITS files among `paths` and below the folders among them, sorted; without `leave`, a table."""
+def find_fits(paths: Iterable[Path], leave: Sequence[Path | None] = ()) -> list[Path]:
+    """The FITS files among `paths` and below the folders among them, sorted; without `leave`, which are tables."""
     found: set[Path] = set()
     for path in paths:
         inside = path.rglob("*") if path.is_dir() else [path]
         found.update(one for one in inside if is_fits(one) and one.is_file())
-    return sorted(path for path in found if leave is None or path.resolve() != leave.resolve())
+    tables = {path.resolve() for path in leave if path is not None}
+    return sorted(path for path in found if path.resolve() not in tables)
 
 
 def import_cutouts(
@@ -53,10 +53,7 @@ def import_cutouts(
     to: Path,
     headers: Headers,
     report: Report,
-    table: Table | None = None,
-    labels: Labels | None = None,
-    id_column: str | None = None,
-    keep_unlabelled: bool = False,
+    tables: Tables = Tables(),
     size: int = STAMP_SIZE,
 ) -> None:
     """Write the galaxies in FITS files as a dataset of flux. A file that cannot be used is reported and left out.
@@ -65,7 +62,7 @@ def import_cutouts(
     ----------
     paths : FITS files, or folders of them.
     headers : survey, bands, calibration and pixel scale, where the user states them.
-    to, report, table, labels, id_column, keep_unlabelled, size : as for `training.importers.pictures.import_pictures`.
+    to, report, tables, size : as for `training.importers.pictures.import_pictures`.
 
     Raises
     ------
@@ -74,10 +71,10 @@ def import_cutouts(
     groups = find_cutouts(paths)
     _refuse_same_names(groups)
     annotations, keep = Annotations(), None
-    if table is not None:
+    if tables != Tables():
         names = [_names(group, headers) for group in groups]
-        annotations = join(table, labels, {name: position(name) for name in chain(*names)}, id_column, report)
-        keep = set(annotations.wanted(chain(*names), keep_unlabelled, report))
+        annotations = tables.annotations({name: position(name) for name in chain(*names)}, report)
+        keep = set(annotations.wanted(chain(*names), tables.keep_unlabelled, report))
         groups = [group for group, inside in zip(groups, names, strict=True) if keep.intersection(inside)]
     stamps = map_processes(partial(_cut, headers=headers, size=size), groups)
     tracked = chain.from_iterable(track(stamps, "Cutting out galaxies", len(groups)))

@@ -17,6 +17,7 @@ from morph.errors import InputError
 from morph.fits.zero_points import Calibration
 from morph.sizes import STAMP_SIZE
 from morph.surveys import get_survey
+from training.importers.annotating import Tables
 from training.importers.cutouts import Headers, find_fits, import_cutouts
 from training.importers.labels import Labels
 from training.importers.pictures import expand, find_pictures, import_galaxy10, import_pictures
@@ -38,6 +39,7 @@ def import_galaxies(
     votes: str | None = None,
     id_column: str | None = None,
     keep_unlabelled: bool = False,
+    properties: Path | None = None,
     catalog: Path | None = None,
     detect: bool = False,
     bands: str | None = None,
@@ -55,6 +57,7 @@ def import_galaxies(
     labels, mapping : a table of classes or votes, and the meaning of its classes or columns where they are unknown.
     votes, id_column : "raw" or "debiased", where the labels have both; their column of galaxy names.
     keep_unlabelled : keep images without a label.
+    properties : another table, of redshifts and magnitudes, that completes what the labels' table has.
     catalog, detect : the galaxies on tiles, from a catalogue or by detection.
     bands, zero_point, unit : of FITS images: letters of a cube's planes, AB magnitude of one count (or "none"), unit.
     pixel_scale : arcsec.
@@ -76,18 +79,21 @@ def import_galaxies(
     calibration = Calibration.parse(zero_point, unit)
     paths = expand(images)
     hdf5 = [path for path in paths if path.suffix.lower() in HDF5]
-    if len(hdf5) > 1 or (hdf5 and (labels or len(paths) > 1)):
-        raise InputError(f"'{hdf5[0]}' holds pictures and their classes; import it alone, without --labels.")
-    about = (*_labels(labels, mapping, votes, report), id_column)
+    if len(hdf5) > 1 or (hdf5 and (labels or properties or len(paths) > 1)):
+        raise InputError(f"'{hdf5[0]}' holds pictures and their classes; import it alone, without other tables.")
+    given = None if properties is None else read_table(properties)
+    tables = Tables(*_labels(labels, mapping, votes, report), id_column, given, keep_unlabelled)
     if hdf5:
         import_galaxy10(hdf5[0], to, survey, report, pixel_scale, stamp_size)
     elif tiles:
-        import_tiles(paths, catalog, to, survey, report, *about, keep_unlabelled, calibration, bands or "", stamp_size)
-    elif pictures := _pictures(images[0], paths, labels, fits_options=bool(bands or zero_point is not None or unit)):
-        import_pictures(pictures, to, survey, report, *about, pixel_scale, keep_unlabelled, stamp_size)
+        import_tiles(paths, catalog, to, survey, report, tables, calibration, bands or "", stamp_size)
+    elif pictures := _pictures(
+        images[0], paths, (labels, properties), fits_options=bool(bands or zero_point is not None or unit)
+    ):
+        import_pictures(pictures, to, survey, report, tables, pixel_scale, stamp_size)
     else:
         headers = Headers(survey, bands, calibration, pixel_scale)
-        import_cutouts(paths, to, headers, report, *about, keep_unlabelled, stamp_size)
+        import_cutouts(paths, to, headers, report, tables, stamp_size)
     return report.lines(Galaxies.open(to, images=False))
 
 
@@ -112,9 +118,9 @@ def _are_tiles(catalog: Path | None, detect: bool, pixel_scale: float | None) ->
     return bool(catalog) or detect
 
 
-def _pictures(name: str, paths: Sequence[Path], labels: Path | None, fits_options: bool) -> list[Path]:
+def _pictures(name: str, paths: Sequence[Path], leave: Sequence[Path | None], fits_options: bool) -> list[Path]:
     """The pictures among the paths; none where they are FITS files. InputError where they are both, or neither."""
-    pictures, fits = find_pictures(paths), find_fits(paths, leave=labels)
+    pictures, fits = find_pictures(paths), find_fits(paths, leave)
     if pictures and fits:
         raise InputError(
             f"There are {len(pictures)} pictures and {len(fits)} FITS files in '{name}'; "

@@ -17,6 +17,7 @@ TEXTS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "smooth": "smooth-or-featured_smooth",
             "features_or_disk": "smooth-or-featured_featured-or-disk",
+            "features": "smooth-or-featured_featured-or-disk",
             "star_or_artifact": "smooth-or-featured_artifact",
         },
     ),

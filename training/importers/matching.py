@@ -146,7 +146,7 @@ def _match_by_position(table: Table, positions: Mapping[str, tuple[float, float]
             rows[names[here[i]]] = [int(there[nearest[i]])]
     if not rows:
         raise InputError(
-            f"No label in '{table.source}' belongs to any image: images are called like '{next(iter(positions))}', "
+            f"No row of '{table.source}' belongs to any image: images are called like '{next(iter(positions))}', "
             f"its column '{name_column}' holds values like '{called[0]}'; the table needs a column with the images' "
             "names, or their positions in ra and dec."
         )
@@ -217,10 +217,7 @@ def join(
         for row in np.flatnonzero(~labels.labelled):
             report.skip("labels without any vote", names[row])
     annotations = Annotations(ids=matched.ids, labelled=labels is not None, vote_kind=labels.kind if labels else "")
-    columns = {
-        name: table.measured(column, "redshift" if name == "redshift" else "magnitude")
-        for name, column in _property_columns(table).items()
-    }
+    columns = _properties(table)
     ra, dec = table.position()
     for note in table.notes:
         report.say(f"Note: {note}")
@@ -233,9 +230,50 @@ def join(
     return annotations
 
 
-def _property_columns(table: Table) -> dict[str, str]:
+def add_properties(
+    annotations: Annotations, table: Table, positions: Mapping[str, tuple[float, float]], report: Report
+) -> None:
+    """Complete annotations by the redshifts, magnitudes and positions in another table.
+
+    Parameters
+    ----------
+    annotations : changed in place. What they contain already is kept, and so are the galaxies' ids.
+    table : of properties; rows about other galaxies are passed over.
+    positions : image's name -> its ra, dec in degrees, NaN where unknown.
+    report : collects what was found.
+
+    Raises
+    ------
+    InputError : the table has none of the properties, names a galaxy twice, or belongs to no image.
+    """
+    columns = _properties(table)
+    if not columns:
+        known = ", ".join(name for names in PROPERTY_COLUMNS.values() for name in names)
+        raise InputError(
+            f"'{table.source}' has no column of redshifts or magnitudes ({known}); rename the one that has them."
+        )
+    matched = match(table, positions)
+    places = np.stack(table.position(), axis=1)
+    for name, (row,) in matched.rows.items():
+        own = annotations.properties.setdefault(name, {})
+        for column, values in columns.items():
+            if not np.isfinite(own.get(column, np.nan)):
+                own[column] = values[row]
+        if not np.isfinite(annotations.positions.get(name, (np.nan,))).all():
+            annotations.positions[name] = (places[row, 0], places[row, 1])
+    for note in table.notes:
+        report.say(f"Note: {note}")
+    report.say(f"Properties in '{table.source}' of {len(matched.rows):,} images: {', '.join(columns)}.")
+
+
+def _properties(table: Table) -> dict[str, np.ndarray]:
+    """The properties in a table: float64 [rows] each, NaN where unknown."""
     found = {name: table.find(others) for name, others in PROPERTY_COLUMNS.items()}
-    return {name: column for name, column in found.items() if column is not None}
+    return {
+        name: table.measured(column, "redshift" if name == "redshift" else "magnitude")
+        for name, column in found.items()
+        if column is not None
+    }
 
 
 def _merged(votes: np.ndarray) -> np.ndarray:

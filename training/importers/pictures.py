@@ -16,10 +16,10 @@ from morph.stamps import composite
 from morph.stamps.flags import Flag
 from morph.stamps.photometry import Shape
 from training.importers import schemes
-from training.importers.labels import Labels
+from training.importers.annotating import Tables
 from training.importers.matching import join, position, stem, stems_of
 from training.importers.tables import Table
-from training.importers.writing import Annotations, ImportedGalaxy, Report, write
+from training.importers.writing import ImportedGalaxy, Report, write
 
 #: Of a Galaxy10 file: columns beside the pictures and their classes, and pictures that are held in memory at once.
 GALAXY10_PROPERTIES = ("ra", "dec", "redshift")
@@ -63,11 +63,8 @@ def import_pictures(
     to: Path,
     survey: str,
     report: Report,
-    table: Table | None = None,
-    labels: Labels | None = None,
-    id_column: str | None = None,
+    tables: Tables = Tables(),
     pixel_scale: float | None = None,
-    keep_unlabelled: bool = False,
     size: int = STAMP_SIZE,
 ) -> None:
     """Write the galaxies in `pictures` as a dataset of composites.
@@ -78,10 +75,8 @@ def import_pictures(
     to : the dataset to make.
     survey : that the pictures are from.
     report : collects what is understood and what is left out.
-    table, labels : annotations of the pictures; without them the dataset is unlabelled.
-    id_column : the table's column of galaxy ids, if it is not one of the usual ones.
+    tables : what is known about the pictures; without labels the dataset is unlabelled.
     pixel_scale : arcsec per pixel of the pictures, if they share one; without it radii stay unknown.
-    keep_unlabelled : keep pictures that have no label.
     size : pixels on a side of the stamps.
 
     Raises
@@ -90,8 +85,8 @@ def import_pictures(
     """
     by_stem = stems_of(pictures)
     positions = {name: position(name) for name in by_stem}
-    annotations = join(table, labels, positions, id_column, report) if table is not None else Annotations()
-    wanted = annotations.wanted(by_stem, keep_unlabelled, report)
+    annotations = tables.annotations(positions, report)
+    wanted = annotations.wanted(by_stem, tables.keep_unlabelled, report)
     galaxies = map_processes(
         partial(_cut_file, pixel_scale=pixel_scale, size=size), [by_stem[name] for name in wanted]
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from morph.decision_tree import VOTE_COLUMNS, vote_column
+from morph.decision_tree import VOTE_COLUMNS, question_of, vote_column
 from morph.errors import InputError
 from morph.votes import DEBIASED, RAW
 from training.importers import galaxy_zoo, long_format
@@ -135,8 +135,8 @@ def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]], kind: str | Non
 
     Raises
     ------
-    InputError : neither a column nor a class of the table is in the mapping, or some of its columns are named as
-        debiased and others are not.
+    InputError : neither a column nor a class of the table is in the mapping, some of its columns are named as debiased
+        and others are not, or they give a question only one answer.
     """
     columns = {name: answers for name, answers in mapping.items() if name in table}
     if columns:
@@ -148,6 +148,7 @@ def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]], kind: str | Non
                 f"{_listed(name for name in kinds if kinds[name] == RAW)}, debiased votes beside raw ones; "
                 f"map columns of one kind, or state the kind of all with --votes."
             )
+        _refuse_one_sided(columns)
         kind = kind or next(iter(kinds.values()))
         scheme = f"columns of the given mapping, taken as {kind} votes"
         counts = {name: table.counts(name) for name in columns}
@@ -160,6 +161,18 @@ def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]], kind: str | Non
             f"the mapping's names must be columns or classes of the table (its columns: {_listed(table.columns)})."
         )
     return Labels(*_from_words(table, column, classes, "classes of the given mapping"), kind=kind or RAW)
+
+
+def _refuse_one_sided(columns: Mapping[str, tuple[str, ...]]) -> None:
+    """InputError where columns of votes give one answer to a question: it would have all of the question's votes."""
+    answers = sorted({answer for some in columns.values() for answer in some})
+    for answer in answers:
+        if sum(question_of(other) == question_of(answer) for other in answers) == 1:
+            column = next(name for name, some in columns.items() if answer in some)
+            raise InputError(
+                f"The mapping's column '{column}' is for '{answer}', and none is for another answer to "
+                f"'{question_of(answer)}', so every galaxy would have all of its votes; map a column with the others."
+            )
 
 
 def read_mapping(path: str | Path) -> dict[str, tuple[str, ...]]:

@@ -19,9 +19,7 @@ from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE
 from morph.stamps.cutting import SMALLEST_RADIUS, Flag, cut
 from morph.stamps.photometry import magnitudes
 from morph.tiles.tile import Tile, find_tiles
-from training.importers.labels import Labels
-from training.importers.matching import join
-from training.importers.tables import Table
+from training.importers.annotating import Tables
 from training.importers.writing import Annotations, ImportedGalaxy, Report, write
 
 #: Stamps that are held in memory at once.
@@ -34,10 +32,7 @@ def import_tiles(
     to: Path,
     survey: str,
     report: Report,
-    table: Table | None = None,
-    labels: Labels | None = None,
-    id_column: str | None = None,
-    keep_unlabelled: bool = False,
+    tables: Tables = Tables(),
     calibration: Calibration = HEADERS,
     bands: Sequence[str] = (),
     size: int = STAMP_SIZE,
@@ -51,7 +46,7 @@ def import_tiles(
     paths : FITS files of tiles, or folders of them.
     catalogue : of galaxies; without it the sources that are detected on the tiles are taken.
     survey, calibration, bands : of the tiles, as `morph.tiles.tile.Tile.open` takes them.
-    to, report, table, labels, id_column, keep_unlabelled, size : as for `training.importers.pictures.import_pictures`.
+    to, report, tables, size : as for `training.importers.pictures.import_pictures`.
 
     Raises
     ------
@@ -65,10 +60,10 @@ def import_tiles(
             report.say(line)
     names = [str(name) for name in galaxies["id"]]
     annotations, keep = Annotations(), None
-    if table is not None:
+    if tables != Tables():
         places = zip(galaxies["ra"].tolist(), galaxies["dec"].tolist(), strict=True)
-        annotations = join(table, labels, dict(zip(names, places, strict=True)), id_column, report)
-        keep = set(annotations.wanted(names, keep_unlabelled, report))
+        annotations = tables.annotations(dict(zip(names, places, strict=True)), report)
+        keep = set(annotations.wanted(names, tables.keep_unlabelled, report))
         galaxies = galaxies[[name in keep for name in names]]
     source = _Cutter(groups, about, galaxies, size)
     write(source.stamps(), to, "flux", survey, annotations, keep, report, size)

@@ -7,8 +7,10 @@ from PIL import Image
 
 from morph.dataset import Galaxies
 from morph.decision_tree import VOTE_COLUMNS
+from morph.errors import InputError
 from morph.sizes import STAMP_SIZE
 from morph.stamps.stretch import centre_crop
+from training.importers.annotating import read_columns
 from training.importers.schemes import GALAXY10_CLASSES
 
 EDGE_ON = VOTE_COLUMNS.index("disk-edge-on_yes")
@@ -69,6 +71,43 @@ def test_wider_stamps_show_the_same_galaxies_in_their_middle(morph, pictures, tm
     status, _, error = morph("import", pictures, "--survey", "sdss", "--stamp-size", "300", "--to", tmp_path / "x")
     assert status == 2
     assert "300 is not in the range 64<=x<=256" in error
+
+
+def test_properties_in_another_table_reach_the_galaxies_that_it_names(morph, pictures, labels, write, tmp_path):
+    properties = write(
+        "properties.csv",
+        "set,id,ra,dec,spec_z,p_bar",
+        "mine,0101,10.5,-3.25,0.044,0.9",
+        "mine,0102,,,,0.1",
+        "others,0777,20.0,1.0,0.05,0.5",
+    )
+    words = ("--survey", "sdss", "--properties", properties, "--to", tmp_path / "set")
+    for with_labels in ((), ("--labels", labels)):
+        status, output, error = morph("import", pictures, *with_labels, *words)
+        assert (status, error) == (0, "")
+        assert f"Properties in '{properties}' of 2 images: redshift." in output
+        galaxies = Galaxies.open(tmp_path / "set")
+        redshift = dict(zip(galaxies.ids.tolist(), galaxies.properties["redshift"].tolist(), strict=True))
+        assert redshift.pop("0101") == pytest.approx(0.044)
+        assert len(redshift) == 5
+        assert np.isnan(list(redshift.values())).all()
+        assert (galaxies.ra[galaxies.ids == "0101"], galaxies.dec[galaxies.ids == "0101"]) == (10.5, -3.25)
+        assert np.isfinite(galaxies.votes).any() == bool(with_labels)
+    columns = read_columns(properties, galaxies, ["p_bar", "set"])
+    assert dict(zip(galaxies.ids.tolist(), columns["set"].tolist(), strict=True))["0102"] == "mine"
+    bars = dict(zip(galaxies.ids.tolist(), columns["p_bar"].tolist(), strict=True))
+    assert (bars["0101"], bars["0102"]) == (0.9, 0.1)
+    assert np.isnan(bars["0103"])
+    with pytest.raises(InputError, match="no column 'grade'; it has set, id, ra, dec, spec_z, p_bar"):
+        read_columns(properties, galaxies, ["grade"])
+
+
+def test_a_table_without_any_property_is_refused(morph, pictures, write, tmp_path):
+    properties = write("properties.csv", "id,p_bar", "0101,0.9")
+    words = ("--survey", "sdss", "--properties", properties, "--to", tmp_path / "set")
+    status, _, error = morph("import", pictures, *words)
+    assert status == 2
+    assert "has no column of redshifts or magnitudes (redshift, zspec" in error
 
 
 def test_pictures_without_labels_are_an_unlabelled_set(morph, pictures, tmp_path):
@@ -151,7 +190,7 @@ def test_galaxy10_file(morph, draw, tmp_path):
         (["{folder}/empty", "--survey", "sdss"], "There are no images in"),
         (["{folder}/words", "--survey", "sdss"], "No galaxy can be imported"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/none.csv"], "No table of labels exists"),
-        (["{pictures}", "--survey", "sdss", "--labels", "{folder}/others.csv"], "No label in"),
+        (["{pictures}", "--survey", "sdss", "--labels", "{folder}/others.csv"], "No row of"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/twice.csv"], "'0101' occurs twice"),
         (["{pictures}", "--survey", "sdss", "--labels", "{folder}/other.csv"], "--mapping"),
         (["{pictures}", "--survey", "sdss", "--mapping", "{folder}/map.json"], "--labels"),

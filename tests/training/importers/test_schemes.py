@@ -64,13 +64,14 @@ def test_unknown_classes_are_reported(table):
 
 def test_long_format_implies_the_path_to_its_question(table):
     columns = {
-        "id": ["a", "b", "c"],
+        "id": ["a", "b", "c", "d"],
         "question": [
             "Is there a sign of a spiral arm pattern?",
             "Is the galaxy simply smooth and rounded, with no sign of a disk?",
             "Is it pretty?",
+            "Is the galaxy in the centre of the image simply smooth and rounded, or does it have features?",
         ],
-        "answer": ["Spiral", "Star or Artifact", "Yes"],
+        "answer": ["Spiral", "Star or Artifact", "Yes", "Features"],
     }
     labels = recognise(table(columns))
     assert votes(labels) == {
@@ -79,6 +80,7 @@ def test_long_format_implies_the_path_to_its_question(table):
         "smooth-or-featured_featured-or-disk": 1,
     }
     assert votes(labels, 1) == {"smooth-or-featured_artifact": 1}
+    assert votes(labels, 3) == {"smooth-or-featured_featured-or-disk": 1}
     assert labels.notes == ["1 rows have 'Is it pretty?' 'Yes', which the shared tree does not have."]
 
 
@@ -128,6 +130,14 @@ def test_a_mapping_for_another_table_is_refused(table, tmp_path):
     path.write_text('{"E": "smooth-or-featured_smooth"}')
     with pytest.raises(InputError, match=r"Nothing in .* is called E; .*\(its columns: id, type\)"):
         recognise(table({"id": ["a"], "type": ["spiral"]}), read_mapping(path))
+
+
+def test_a_column_of_one_answer_alone_is_refused(table):
+    columns = table({"id": ["1"], "p_bar": [0.3]})
+    with pytest.raises(
+        InputError, match="'p_bar' is for 'bar_strong-or-weak', and none is for another answer to 'bar'"
+    ):
+        recognise(columns, {"p_bar": ("bar_strong-or-weak",)})
 
 
 def test_a_mapping_takes_its_kind_from_the_columns_or_from_the_user(table):
