@@ -246,14 +246,13 @@ def add_properties(
     ------
     InputError : the table has none of the properties, names a galaxy twice, or belongs to no image.
     """
-    columns = _properties(table)
-    if not columns:
-        known = ", ".join(name for names in PROPERTY_COLUMNS.values() for name in names)
+    columns, places = _properties(table), np.stack(table.position(), axis=1)
+    if not columns and np.isnan(places).all():
         raise InputError(
-            f"'{table.source}' has no column of redshifts or magnitudes ({known}); rename the one that has them."
+            f"'{table.source}' has no column of redshifts, magnitudes or positions; "
+            "name those that it has redshift, mag_g, mag_r, mag_i, ra and dec."
         )
     matched = match(table, positions)
-    places = np.stack(table.position(), axis=1)
     for name, (row,) in matched.rows.items():
         own = annotations.properties.setdefault(name, {})
         for column, values in columns.items():
@@ -263,7 +262,7 @@ def add_properties(
             annotations.positions[name] = (places[row, 0], places[row, 1])
     for note in table.notes:
         report.say(f"Note: {note}")
-    report.say(f"Properties in '{table.source}' of {len(matched.rows):,} images: {', '.join(columns)}.")
+    report.say(f"Properties in '{table.source}' of {len(matched.rows):,} images: {', '.join(columns) or 'positions'}.")
 
 
 def _properties(table: Table) -> dict[str, np.ndarray]:

@@ -107,7 +107,7 @@ def test_a_table_without_any_property_is_refused(morph, pictures, write, tmp_pat
     words = ("--survey", "sdss", "--properties", properties, "--to", tmp_path / "set")
     status, _, error = morph("import", pictures, *words)
     assert status == 2
-    assert "has no column of redshifts or magnitudes (redshift, zspec" in error
+    assert "has no column of redshifts, magnitudes or positions" in error
 
 
 def test_pictures_without_labels_are_an_unlabelled_set(morph, pictures, tmp_path):
