@@ -19,7 +19,7 @@ from PIL import Image
 from morph.decision_tree import TREE
 from serving.client import MorphClient
 from tests.serving.strange_requests import honest
-from tests.serving.waiting import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient, ServerError
 from tests.serving.certificates import Authority
 from tests.serving.client.stand_in import StandIn, numbered
-from tests.serving.waiting import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

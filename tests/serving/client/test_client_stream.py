@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from morph.errors import InputError
 from serving.client import AsyncMorphClient, MorphClient
 from tests.serving.client.stand_in import StandIn, numbered
-from tests.serving.waiting import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

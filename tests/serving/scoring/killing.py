@@ -51,8 +51,9 @@ class Trial:
     def kill_worker(self, out: Path, moment: float) -> int:
         """Kill one of the job's workers after so many seconds, or when there is one; the job's exit status."""
         job = self.start(out)
+        end = time.monotonic() + TOO_LONG
         time.sleep(moment)
-        while job.poll() is None:
+        while job.poll() is None and time.monotonic() < end:
             workers = [child for child in psutil.Process(job.pid).children(recursive=True) if _is_worker(child)]
             if workers:
                 os.kill(workers[-1].pid, signal.SIGKILL)

@@ -10,7 +10,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import dask
@@ -22,8 +21,9 @@ from astropy.table import Table
 from morph.errors import InputError
 from serving.scoring.output_lock import LOCK_FILE, held_by, output_lock
 from serving.scoring.run import FAILED, score
-from tests.serving.scoring.killing import Trial, cluster, differences
+from tests.serving.scoring.killing import TOO_LONG, Trial, cluster, differences
 from tests.serving.scoring.sleeping import Sleeping
+from tests.waiting import wait_until
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
@@ -49,8 +49,7 @@ def test_a_killed_job_goes_on_and_leaves_the_undisturbed_catalogue(tiles_folder,
     # Two tiles of 8 and 6 galaxies, a second each: the first is there before the second is.
     slow, out = Trial(tiles_folder, catalogue, seconds=0.15), tmp_path / "scores"
     job = slow.start(out)
-    while not list(out.glob("*.parquet")) and job.poll() is None:
-        time.sleep(0.02)
+    wait_until(lambda: list(out.glob("*.parquet")) or job.poll() is not None, TOO_LONG)
     job.kill()
     job.communicate()
     assert LOCK_FILE in files(out)
@@ -80,10 +79,9 @@ def test_a_killed_scheduler_is_one_sentence_and_the_next_goes_on(tiles_folder, c
     trial, out = Trial(tiles_folder, catalogue, seconds=0.3), tmp_path / "scores"
     with cluster(1) as (address, scheduler):
         job = trial.start(out, address)
-        while not list(out.glob("*.parquet")) and job.poll() is None:
-            time.sleep(0.02)
+        wait_until(lambda: list(out.glob("*.parquet")) or job.poll() is not None, TOO_LONG)
         scheduler.kill()
-        _, errors = job.communicate(timeout=60)
+        _, errors = job.communicate(timeout=TOO_LONG)
     assert job.returncode == 2, errors
     assert errors.startswith(f"The Dask scheduler at {address} has stopped.")
     assert errors.count("\n") == 1
@@ -97,7 +95,7 @@ def test_a_scheduler_killed_before_the_first_tile_is_one_sentence_too(tiles_fold
         job = Trial(tiles_folder, catalogue).start(tmp_path / "scores", address)
         assert "No worker has joined" in job.stderr.readline()
         scheduler.kill()
-        _, errors = job.communicate(timeout=60)
+        _, errors = job.communicate(timeout=TOO_LONG)
     assert (job.returncode, errors.count("\n")) == (2, 1), errors
     assert errors.startswith(f"The Dask scheduler at {address} has stopped.")
     assert not (tmp_path / "scores").exists()
@@ -106,10 +104,9 @@ def test_a_scheduler_killed_before_the_first_tile_is_one_sentence_too(tiles_fold
 def test_a_job_that_is_stopped_says_how_to_resume(tiles_folder, tmp_path):
     command = [sys.executable, "-m", "morph", "score", tiles_folder, "--model", "models:/morph@sdss"]
     job = subprocess.Popen([*command, "--out", tmp_path / "scores"], stderr=subprocess.PIPE, text=True)
-    while not held_by(tmp_path / "scores"):
-        time.sleep(0.05)
+    wait_until(lambda: held_by(tmp_path / "scores") or job.poll() is not None, TOO_LONG)
     job.send_signal(signal.SIGTERM)
-    _, errors = job.communicate(timeout=60)
+    _, errors = job.communicate(timeout=TOO_LONG)
     assert job.returncode == 143
     assert "the same command goes on from there" in errors
     assert not (tmp_path / "scores" / LOCK_FILE).exists()
@@ -198,7 +195,7 @@ def test_a_full_disk_keeps_what_is_finished(tiles_folder, catalogue, whole, tmp_
         text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
     )
-    _, errors = job.communicate(timeout=60)
+    _, errors = job.communicate(timeout=TOO_LONG)
     assert job.returncode == 2
     assert f"The scores of '{NAMES[1]}' cannot be written" in errors
     assert errors.count("\n") == 1

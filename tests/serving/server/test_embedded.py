@@ -17,7 +17,7 @@ from serving.client import CHANNEL_OPTIONS, MorphClient
 from serving.protocol.configuration import BatchingParameters
 from serving.savedmodel.export import SCORE_TOLERANCE
 from serving.server.models import Spec
-from tests.serving.waiting import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from serving.protocol.configuration import BatchingParameters
 from serving.protocol.messages import PredictRequest, PredictResponse, from_tensor, to_tensor
 from tests.serving.strange_requests import honest, strange_requests
-from tests.serving.waiting import wait_until
+from tests.waiting import wait_until
 
 #: What a request can be told that is none or a wrong one.
 TOLD = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "INTERNAL"}
@@ -131,14 +131,13 @@ def test_a_machine_that_has_lost_its_power_does_not_hold_its_connection(model_di
     with server.Server(model_dir) as running, socket.create_connection((running.host, running.port), 20) as client:
         # HTTP/2's greeting and empty settings, and then not another word.
         client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-        while client.recv(4096):
-            pass
+        wait_until(lambda: not client.recv(4096))
 
 
 #: Sends a message of galaxies to be redrawn several times at once, and says how many bytes came back.
 READER = """
 import sys, grpc
-from tests.serving.waiting import wait_until
+from tests.waiting import wait_until
 from tests.serving.strange_requests import honest
 address, rows, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 options = (("grpc.max_receive_message_length", -1),)

@@ -42,13 +42,15 @@ def test_no_request_fails_while_versions_are_switched(folder, exported):
         clients = [threading.Thread(target=client) for _ in range(8)]
         for thread in clients:
             thread.start()
-        for number in (2, 3):
-            shutil.copytree(exported[str(number)], folder / "small" / str(number))
-            ask.wait(lambda number=number: ask.states().get(number) == "AVAILABLE")
-        time.sleep(0.1)
-        done.set()
-        for thread in clients:
-            thread.join()
+        try:
+            for number in (2, 3):
+                shutil.copytree(exported[str(number)], folder / "small" / str(number))
+                ask.wait(lambda number=number: ask.states().get(number) == "AVAILABLE")
+            time.sleep(0.1)
+        finally:
+            done.set()
+            for thread in clients:
+                thread.join()
     assert not failures
     assert set(seen) == {1, 2, 3}
 
