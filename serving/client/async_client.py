@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -10,8 +10,9 @@ import numpy as np
 
 from serving.client.answers import Answers, named
 from serving.client.chunks import Batching, Chunk, Item, Reply
+from serving.client.exchange import Exchange, Running, Send, T
 from serving.client.images import Images, is_ready
-from serving.client.protocol import IN_FLIGHT, Client, Exchange, Send, T, names, require_several
+from serving.client.protocol import IN_FLIGHT, Client, names, require_several
 
 if TYPE_CHECKING:
     from morph.domain_shift.sample import Sample
@@ -160,19 +161,16 @@ class AsyncMorphClient(Client):
 
     async def _run(self, exchange: Exchange[T]) -> T:
         """Send the messages of an exchange; returns its result."""
-        resume: Callable[[Any], Send] = exchange.send
-        answer: Any = None
-        while True:
-            try:
-                message = resume(answer)
-            except StopIteration as end:
-                return end.value
+        running = Running(exchange)
+        while message := running.message:
             await asyncio.sleep(message.pause)
             try:
                 answer = await self._send(message)
-                resume = exchange.send
             except grpc.RpcError as error:
-                answer, resume = error, exchange.throw
+                running.failed(error)
+            else:
+                running.answered(answer)
+        return running.result
 
     def _send(self, message: Send) -> grpc.aio.UnaryUnaryCall:
         self._require_open()

@@ -1,17 +1,15 @@
 """What both clients share: the exchanges of messages with a server, apart from how the messages are sent.
 
-An exchange is a generator: it yields each message to send (`Send`), receives the bytes of the answer, or gRPC's error
-thrown into it, and returns the result. `MorphClient` runs exchanges by blocking calls, `AsyncMorphClient` on an event
-loop. Retries, deadlines, messages that turn out too large, and answers that make no sense are handled here, once.
+`MorphClient` runs exchanges by blocking calls, `AsyncMorphClient` on an event loop. Retries, deadlines, messages that
+turn out too large, and answers that make no sense are handled here, once.
 """
 
 import json
 import os
 import time
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -22,6 +20,7 @@ from serving.client.answers import PER_ANSWER, Answers
 from serving.client.chunks import NO_VERSION, Chunk, Item, Reply
 from serving.client.connection import Connection
 from serving.client.errors import Retries, ServerError, changed, explain, most_rows, unreadable
+from serving.client.exchange import Exchange, Send
 from serving.protocol import OUTPUTS, messages
 
 if TYPE_CHECKING:
@@ -41,20 +40,6 @@ STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
 #: The statuses with which servers report that a model lacks a signature.
 NO_SIGNATURE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND")
-
-
-@dataclass(frozen=True)
-class Send:
-    """Send `request` to the `method` after `pause` seconds, and wait no longer than `timeout` for the answer."""
-
-    method: str
-    request: bytes = field(repr=False)
-    timeout: float
-    pause: float = 0.0
-
-
-T = TypeVar("T")
-Exchange = Generator[Send, bytes, T]
 
 
 class ClientProtocol:

@@ -11,8 +11,9 @@ import numpy as np
 
 from serving.client.answers import Answers, named
 from serving.client.chunks import Batching, Chunk, Item, Reply
+from serving.client.exchange import Exchange, Running, Send, T
 from serving.client.images import Images, is_ready
-from serving.client.protocol import IN_FLIGHT, Client, Exchange, Send, T, names, require_several
+from serving.client.protocol import IN_FLIGHT, Client, names, require_several
 
 if TYPE_CHECKING:
     from morph.domain_shift.sample import Sample
@@ -199,19 +200,16 @@ class MorphClient(Client):
 
     def _run(self, exchange: Exchange[T]) -> T:
         """Send the messages of an exchange; returns its result."""
-        resume: Callable[[Any], Send] = exchange.send
-        answer: Any = None
-        while True:
-            try:
-                message = resume(answer)
-            except StopIteration as end:
-                return end.value
+        running = Running(exchange)
+        while message := running.message:
             time.sleep(message.pause)
             try:
                 answer = self._method(message.method)(message.request, message.timeout, self._connection.metadata)
-                resume = exchange.send
             except grpc.RpcError as error:
-                answer, resume = error, exchange.throw
+                running.failed(error)
+            else:
+                running.answered(answer)
+        return running.result
 
     def _send(self, message: Send) -> grpc.Future:
         return self._method(message.method).future(message.request, message.timeout, self._connection.metadata)
@@ -227,29 +225,27 @@ class _Pending(Generic[T]):
     """An exchange under way: its first message is sent at once, the others when the result is wanted."""
 
     def __init__(self, exchange: Exchange[T], send: Callable[[Send], grpc.Future]):
-        self._exchange, self._send = exchange, send
-        self._call: grpc.Future | None = None
-        self._advance(exchange.send, None)
+        self._running, self._send = Running(exchange), send
+        self._call = self._next()
 
     def result(self) -> T:
         while self._call is not None:
             try:
                 answer = self._call.result()
             except grpc.RpcError as error:
-                self._advance(self._exchange.throw, error)
+                self._running.failed(error)
             else:
-                self._advance(self._exchange.send, answer)
-        return self._result
+                self._running.answered(answer)
+            self._call = self._next()
+        return self._running.result
 
     def cancel(self) -> None:
         if self._call is not None:
             self._call.cancel()
 
-    def _advance(self, resume: Callable[[Any], Send], answer: Any) -> None:
-        try:
-            message = resume(answer)
-        except StopIteration as end:
-            self._call, self._result = None, end.value
-        else:
-            time.sleep(message.pause)
-            self._call = self._send(message)
+    def _next(self) -> grpc.Future | None:
+        message = self._running.message
+        if message is None:
+            return None
+        time.sleep(message.pause)
+        return self._send(message)
