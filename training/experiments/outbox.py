@@ -146,8 +146,9 @@ def send_all(say: Callable[[str], None]) -> None:
     if not folders:
         say(f"{UNSENT} holds no records.")
     for folder in folders:
-        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-        with _locked(folder) as free:
+        # Gone where another command has sent everything meanwhile.
+        with suppress(FileNotFoundError), _locked(folder) as free:
+            about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
             if not free:
                 say(f"Run '{about['name']}' is still in progress and sends its records itself.")
                 continue
@@ -207,6 +208,8 @@ def _send(client: "MlflowClient", run_id: str, record: Path) -> None:
     """Log one record, and remove it."""
     kind, content = json.loads((record / _RECORD).read_text(encoding="utf-8"))
     _SENDERS[kind](client, run_id, content, record / _FILES)
+    # First, so that no record is ever without its files.
+    (record / _RECORD).unlink()
     shutil.rmtree(record)
 
 

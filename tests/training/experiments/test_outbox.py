@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -18,6 +19,7 @@ from mlflow.server import (
 from werkzeug.serving import make_server
 
 from morph.errors import InputError
+from tests.waiting import wait_until
 from training.experiments import tracking
 from training.experiments.outbox import UNSENT, send_all
 
@@ -67,8 +69,7 @@ def test_a_server_that_goes_away_neither_stops_nor_delays_a_run_and_gets_the_res
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with tracking.run("tests", "long", "pretrain", uri=server.uri) as run:
         run.log_metrics({"loss": 9.0}, step=0)
-        while waiting():
-            time.sleep(0.05)
+        wait_until(lambda: not waiting())
         server.go_away()
         began = time.monotonic()
         for step in range(1, 20):
@@ -117,6 +118,41 @@ def test_a_run_that_is_still_going_on_is_left_alone(tracked, monkeypatch):
         send_all(said.append)
         monkeypatch.undo()
     assert said == ["Run 'a' is still in progress and sends its records itself."]
+    assert not UNSENT.exists()
+
+
+def unsent(name: str, monkeypatch) -> Path:
+    """The folder of a run with records that its store has not received."""
+    with monkeypatch.context() as locked:
+        locked.setattr(mlflow.MlflowClient, "log_batch", broken)
+        with tracking.run("tests", name, "pretrain") as run:
+            run.log_metrics({"loss": 1.0})
+    return UNSENT / run.id
+
+
+def test_records_that_another_command_has_sent_meanwhile_are_none(tracked, monkeypatch):
+    folders = {name: unsent(name, monkeypatch) for name in "ab"}
+    said: list[str] = []
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        for folder in folders.values():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    send_all(say)
+    assert len(said) == 1
+    assert not UNSENT.exists()
+
+
+def test_a_record_whose_removal_was_interrupted_is_not_sent_again(tracked, monkeypatch):
+    unsent("a", monkeypatch)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(shutil, "rmtree", broken)
+        with pytest.raises(InputError, match="2 records of run 'a'"):
+            send_all(print)
+    said: list[str] = []
+    send_all(said.append)
+    assert [sentence.split(" of")[0] for sentence in said] == ["Sent 2 records"]
     assert not UNSENT.exists()
 
 
