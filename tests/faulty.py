@@ -5,27 +5,30 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow.parquet as pq
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 
-#: Seconds after which a command hangs, and those that it has to end in once it is stopped.
-TOO_LONG, AT_ONCE = 900, 20
+#: Seconds after which a command hangs, and those that it has to end in once it is stopped, on a machine that does
+#: much else.
+TOO_LONG, AT_ONCE = 1800, 45
 
 #: What of the store of runs a stopped command may leave: that is how the next one goes on.
 KEPT = ("mlruns/unfinished", "mlruns/unsent")
 
-#: By how many bytes a dataset's address space is limited, where it is.
+#: By how many bytes a command's address space is limited, where it is.
 ADDRESS_SPACE = 6_000_000_000
 
 
@@ -40,6 +43,7 @@ class Verb:
     tracked : whether it also writes into the store of runs, in the current directory.
     adds : whether an older result is kept beside the new one.
     keras : whether any of Keras's backends will do.
+    sends : whether it sends the records of a run that MLflow has not received.
     """
 
     words: str
@@ -47,6 +51,7 @@ class Verb:
     tracked: bool = False
     adds: bool = False
     keras: bool = False
+    sends: bool = False
 
     def arguments(self, to: Path, inputs: Path) -> list[str]:
         return [word.format(to=to, inputs=inputs) for word in self.words.split()]
@@ -93,6 +98,7 @@ VERBS = {
         tracked=True,
         keras=True,
     ),
+    "sync": Verb("sync", tracked=True, sends=True),
 }
 
 
@@ -148,6 +154,36 @@ def ended(job: subprocess.Popen, seconds: float = TOO_LONG) -> tuple[int, str]:
 # --- What must be so afterwards ------------------------------------------------------------------------------------
 
 
+def judged(
+    verb: Verb,
+    place: Place,
+    status: int,
+    errors: str,
+    allowed: tuple[int, ...],
+    older: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
+    """What is wrong after a command, where the files `older` were there before."""
+    wrong = said(status, errors, allowed) + leftovers(place.to) + leftovers(place.work)
+    found = damaged(verb, place.to)
+    if verb.sends:
+        wrong += lost(place.work, all_sent=status == 0)
+    if status == 0:
+        return wrong + found
+    if older and not found and status != 2:
+        return wrong  # a signal may come when the new result, or a whole part of it, is in its place
+    parts = [each for each in found if not each.startswith("missing")]
+    return wrong + changed(older, place.to) + ([] if older else parts)
+
+
+def both(verb: Verb, place: Place) -> list[str]:
+    """What is wrong after the same command twice at once."""
+    jobs = [place.start(verb) for _ in range(2)]
+    ends = [ended(job) for job in jobs]
+    wrong = [each for status, errors in ends for each in said(status, errors, (0, 2))]
+    status = min(status for status, _ in ends)
+    return wrong + judged(verb, place, status, "", (0,))
+
+
 def said(status: int, errors: str, allowed: tuple[int, ...]) -> list[str]:
     """What is wrong with how a command ended: no other status, one sentence where it failed, never a traceback."""
     found = [] if status in allowed else [f"status {status}"]
@@ -196,10 +232,43 @@ def digest(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def changed(before: dict[str, str], folder: Path) -> list[str]:
+def changed(before: Mapping[str, str], folder: Path) -> list[str]:
     """What of the older files has changed or gone."""
     now = digest(folder)
     return [f"not as before: {name}" for name, content in before.items() if now.get(name) != content]
+
+
+# --- Records that MLflow has not received ----------------------------------------------------------------------------
+
+#: How many values the run logs whose records are to be sent.
+VALUES = 5
+
+#: Logs them while the store's database is locked.
+_UNSENT = f"""
+from unittest.mock import patch
+from training.experiments import tracking
+from mlflow import MlflowClient
+tracking.setup()
+with patch.object(MlflowClient, "log_batch", side_effect=OSError), tracking.run("morph", "late", "evaluate") as run:
+    for step in range({VALUES}):
+        run.log_metrics({{"loss": float(step)}}, step=step)
+"""
+
+
+def leave_unsent(folder: Path) -> None:
+    """Make a run in the store below a folder, and records of it that the store has not received."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": ""}
+    subprocess.run([sys.executable, "-c", _UNSENT], cwd=folder, env=environment, check=True, capture_output=True)
+
+
+def lost(folder: Path, all_sent: bool) -> list[str]:
+    """What is neither in the store below a folder nor waits to be sent, or waits although all was sent."""
+    waiting = [json.loads(path.read_text())[1] for path in folder.glob("mlruns/unsent/*/*/record.json")]
+    steps = {value[3] for content in waiting if isinstance(content, list) for value in content}
+    with closing(sqlite3.connect(f"file:{folder}/mlruns/mlflow.db?mode=ro", uri=True)) as database:
+        logged = {step for (step,) in database.execute("SELECT step FROM metrics WHERE key = 'loss'")}
+    gone = [f"lost: step {step}" for step in range(VALUES) if step not in steps | logged]
+    return gone + ["not sent"] * bool(all_sent and (waiting or len(logged) < VALUES))
 
 
 # --- Circumstances, for the process that becomes the command ------------------------------------------------------

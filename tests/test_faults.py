@@ -10,18 +10,19 @@ from astropy.io import fits
 from morph.dataset import GalaxiesWriter, Galaxy
 from morph.votes import empty_votes
 from tests.faulty import (
+    AT_ONCE,
     VERBS,
     Place,
+    both,
     closed_pipe,
     damaged,
     digest,
-    ended,
-    leftovers,
+    judged,
+    leave_unsent,
     little_memory,
     one_core,
     read_only,
     respecting_modes,
-    said,
     small_files,
     stop,
 )
@@ -54,18 +55,16 @@ def place(cutouts, tmp_path) -> Place:
 @pytest.mark.parametrize("name", FAST)
 def test_a_disk_that_fills_up_is_one_sentence_and_costs_nothing_that_was_there(name, place):
     (place.to / "older").write_text("older")
-    status, errors = place.run(VERBS[name], small_files(1000))
-    assert said(status, errors, (2,)) + leftovers(place.to) + leftovers(place.work) == []
+    older = digest(place.to)
+    assert judged(VERBS[name], place, *place.run(VERBS[name], small_files(1000)), (2,), older) == []
     # Small files of a deployment fit.
     assert damaged(VERBS[name], place.to)
-    assert (place.to / "older").read_text() == "older"
 
 
 @pytest.mark.parametrize("name", FAST)
 def test_a_folder_that_may_not_be_written_to_is_one_sentence(name, place):
     with read_only(place.to):
-        status, errors = place.run(VERBS[name], respecting_modes)
-    assert said(status, errors, (2,)) == []
+        assert judged(VERBS[name], place, *place.run(VERBS[name], respecting_modes), (2,)) == []
     assert not [*place.to.iterdir()]
 
 
@@ -76,15 +75,12 @@ def test_an_old_locale_a_closed_pipe_one_core_and_little_memory_cost_nothing(nam
         little_memory()
 
     with closed_pipe() as nobody:
-        status, errors = place.run(VERBS[name], hindered, stdout=nobody, env={"LANG": "C", "LC_ALL": "C"})
-    assert said(status, errors, (0,)) + leftovers(place.to) + damaged(VERBS[name], place.to) == []
+        done = place.run(VERBS[name], hindered, stdout=nobody, env={"LANG": "C", "LC_ALL": "C"})
+    assert judged(VERBS[name], place, *done, (0,)) == []
 
 
 def test_two_at_once_end_with_one_whole_result(place):
-    verb = VERBS["simulate galaxies"]
-    jobs = [place.start(verb) for _ in range(2)]
-    assert [said(*ended(job), (0,)) for job in jobs] == [[], []]
-    assert leftovers(place.to) + damaged(verb, place.to) == []
+    assert both(VERBS["simulate galaxies"], place) == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -93,11 +89,14 @@ def test_a_command_that_is_stopped_while_it_writes_leaves_what_was_there_and_goe
     write_older(place.to / "set")
     before = digest(place.to)
     found, errors, seconds = stop(place.start(verb), number, lambda: any(place.to.glob(".set.building*/set/*")))
-    assert said(found, errors, (status, 0)) + leftovers(place.to) == []
-    assert seconds < 60
-    if found:
-        assert digest(place.to) == before
-    assert said(*place.run(verb), (0,)) + leftovers(place.to) + damaged(verb, place.to) == []
+    assert judged(verb, place, found, errors, (status, 0), before) == []
+    assert seconds < AT_ONCE
+    assert judged(verb, place, *place.run(verb), (0,)) == []
+
+
+def test_records_that_two_commands_send_at_once_arrive(place):
+    leave_unsent(place.work)
+    assert both(VERBS["sync"], place) == []
 
 
 def write_older(path: Path) -> None:
