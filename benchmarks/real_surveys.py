@@ -83,14 +83,14 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 def transcript(words: str, data: str, server: str) -> str:
     """Run one verb and return what a terminal would show, with this machine's paths taken out."""
-    from morph.__main__ import door
+    from morph.cli.main import cli
 
     typed = words.replace("$MORPH_DATA", data).replace("{server}", server)
     arguments = [path for word in typed.split() for path in _expanded(word)]
     heard = io.StringIO()
     os.environ["COLUMNS"] = "110"
     with contextlib.redirect_stdout(heard):
-        door.main(arguments, prog_name="morph", standalone_mode=False)
+        cli.main(arguments, prog_name="morph", standalone_mode=False)
     text = heard.getvalue().replace(data, "$MORPH_DATA").replace(f"{Path.cwd()}/", "").rstrip()
     text = re.sub(r"\([0-9a-f]{32}\)", "(…)", text)
     return f"$ morph {words.replace('{server}', 'localhost:8500')}\n{text}\n"

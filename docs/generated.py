@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pyarrow as pa
 
-from morph import __main__ as program
+from morph.cli.main import cli
 from morph.dataset import _schema as galaxies_schema
 from morph.model.store import load_model
 from morph.sizes import STAMP_SIZE
@@ -24,8 +24,7 @@ def write(docs: Path) -> None:
     """Write `reference/commands.md` and the tables `_*.md` below the folder `docs`."""
     reference = docs / "reference"
     _modules(docs.parent, reference / "api")
-    root = next(value for value in vars(program).values() if isinstance(value, click.Group))
-    commands = "\n".join(_command(root, "morph", None, 1))
+    commands = "\n".join(_command(cli, "morph", None, 1))
     _put(reference / "commands.md", commands.replace("# morph\n", "# Command line\n", 1))
     description = load_model("models:/morph@sdss").describe()
     scores = scores_schema(description, description["embedding_size"], {"survey": description["survey"]})

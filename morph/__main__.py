@@ -1,116 +1,27 @@
-"""The command line: `morph VERB`.
+"""The command `morph`. A signal ends it from its first moment on, while Python still imports the rest."""
 
-The only module that knows all three packages. A verb is imported when it is called, so that
-`morph --help` answers at once.
-"""
-
-import importlib
 import os
-import sys
+import signal
+from contextlib import suppress
 
-import click
-
-from morph import __version__
-from morph.console import ignore_closed_pipes
-from morph.errors import InputError, causes, describe
-from morph.signals import Terminated, stoppable
-
-#: verb: (module that holds its command, one line for the help).
-VERBS = {
-    "quickstart": ("morph.cli.quickstart", "Run every step once: simulate, train, compare, serve, score, report."),
-    "import": ("training.cli.import_", "Turn images and labels, or tiles and a catalogue, into a galaxies dataset."),
-    "simulate": ("morph.cli.simulate", "Simulate labelled galaxies, or a whole survey tile with its catalogue."),
-    "pretrain": ("training.cli.pretrain", "Train a model from scratch on one or more datasets."),
-    "finetune": ("training.cli.finetune", "Adapt a model to another survey with a few labels."),
-    "transfer": (
-        "training.cli.transfer",
-        "Measure the gain from labels of a new survey, and how many more to get.",
-    ),
-    "evaluate": ("training.cli.evaluate", "Measure a model on galaxies that it has not seen."),
-    "predict": ("training.cli.predict", "Predict missing properties of galaxies from known ones, with uncertainties."),
-    "compare": ("training.cli.compare", "Compare runs, and report which differences are statistically significant."),
-    "sync": ("training.cli.sync", "Send to MLflow what could not be logged while its server did not answer."),
-    "report": ("training.cli.report", "Make one page of pictures: galaxies, runs, the most anomalous objects."),
-    "export": ("serving.cli.export", "Write a model as a SavedModel for TensorFlow Serving."),
-    "deploy": ("serving.cli.deploy", "Put an exported model on stock TensorFlow Serving: write, check, size."),
-    "serve": ("serving.cli.serve", "Serve an exported model over gRPC."),
-    "classify": ("serving.cli.classify", "Classify images through a server."),
-    "score": ("serving.cli.score", "Score survey tiles: images in, catalogue out."),
-}
-
-
-#: Verbs whose only result is what they print, which stop when their output is closed.
-STREAMING = {"classify"}
-
-
-class VerbGroup(click.Group):
-    """A group of commands whose modules are imported when they are called."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in VERBS:
-            return None
-        return importlib.import_module(VERBS[name][0]).command
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
-
-
-@click.command(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="morph")
-def cli() -> None:
-    """Galaxy morphology as a service: from survey images to a served, tracked, catalogued classification.
-
-    A dataset is a path; a model is a path, models:/morph@champion or any MLflow URI; a tile is a path or a
-    glob. `morph VERB --help` says everything about a verb.
-    """
+#: The sentence of `morph.cli.main`, which may not be imported yet.
+STOPPED = "morph: Stopped. What was finished is kept; the same command goes on from there.\n"
 
 
 def main() -> None:
-    """Run one verb. A user's mistake, and an error of the operating system, a disk or a store of runs, is one sentence
-    and exit status 2, never a traceback. Ctrl-C ends with 130 and SIGTERM with 143."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    if not STREAMING & {*sys.argv[1:2]}:
-        ignore_closed_pipes()
-    try:
-        with stoppable():
-            # Outside its standalone mode click returns the code of an early exit instead of raising it.
-            code = cli(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
-    except InputError as error:
-        sys.exit(_print_error(str(error)))
-    except click.ClickException as error:
-        sys.exit(_print_error(error.format_message(), help_of=getattr(error, "ctx", None)))
-    except (KeyboardInterrupt, click.exceptions.Abort) as stop:
-        # Click raises Abort from the KeyboardInterrupt, which may say what is left of the work.
-        cause = stop.__cause__ or stop
-        _end_workers()
-        _print_error(str(cause) or "Stopped. What was finished is kept; the same command goes on from there.")
-        sys.exit(143 if any(isinstance(each, Terminated) for each in causes(stop)) else 130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    except Exception as error:
-        said = describe(error)
-        if said is None:
-            raise
-        sys.exit(_print_error(said))
+    """Run one verb. Ctrl-C ends with 130 and SIGTERM with 143, whenever it comes."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    from morph.cli.main import main as run
+
+    run()
 
 
-def _end_workers() -> None:
-    """Kill processes that still share the work; Python would wait for them to finish."""
-    if multiprocessing := sys.modules.get("multiprocessing"):
-        for process in multiprocessing.active_children():
-            process.kill()
-
-
-def _print_error(sentence: str, help_of: click.Context | None = None) -> int:
-    hint = f" See `{help_of.command_path} --help`." if help_of else ""
-    click.echo(f"morph: {sentence}{hint}", err=True)
-    return 2
+def _end(number: int, _: object) -> None:
+    """Before a verb begins and after it has ended, there is nothing to clean up."""
+    with suppress(OSError):
+        os.write(2, STOPPED.encode())
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

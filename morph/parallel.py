@@ -2,20 +2,35 @@
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
+
+from morph.signals import unheard
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+
+class _Process(SpawnProcess):
+    """A process that only its parent stops."""
+
+    def start(self) -> None:
+        with unheard():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
 #: How processes are started: a forked copy of a process that runs TensorFlow's threads can hang, a fresh one cannot.
-CONTEXT = multiprocessing.get_context("spawn")
+CONTEXT = _Context()
 
 #: With fewer items per core than this, starting another process costs more than it saves.
 ITEMS_PER_PROCESS = 32
@@ -111,9 +126,7 @@ def map_processes(function: Callable[[Item], Result], items: Sequence[Item]) -> 
 
 
 def end_with_parent() -> None:
-    """Ignore Ctrl-C in this process, since a terminal sends it to all processes of a command and the parent handles
-    it, and end this process when its parent ends, in whatever way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End this process when its parent ends, in whatever way."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

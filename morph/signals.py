@@ -15,6 +15,11 @@ STOPS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 15.0
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C was pressed. Python ends by the signal, whatever the exit status, where code that it made from a string
+    raised KeyboardInterrupt itself."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived."""
 
@@ -33,12 +38,12 @@ _held = 0
 def check() -> None:
     """Raise what a signal has raised already, where that was swallowed. For loops that run long."""
     if _came:
-        raise Terminated if _came == signal.SIGTERM else KeyboardInterrupt
+        raise Terminated if _came == signal.SIGTERM else Interrupted
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt and SIGTERM `Terminated`; `check` does so again. The process ends at the latest
+    """Ctrl-C raises `Interrupted` and SIGTERM `Terminated`; `check` does so again. The process ends at the latest
     `GRACE` seconds after the signal, even where the main thread is inside a library and Python runs no handler."""
     global _came
     if threading.current_thread() is not threading.main_thread():
@@ -109,6 +114,21 @@ def held_back() -> Iterator[None]:
         _held -= 1
     if _came != before and not _held:
         check()
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Ctrl-C, which a terminal sends to all processes of a command, does not reach those that are started in this
+    block. They could not ignore it before they have imported something."""
+    from multiprocessing import resource_tracker
+
+    # Its start would end this block's effect.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(number: int, ended: threading.Event) -> None:

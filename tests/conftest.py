@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from morph.__main__ import main
+from morph.cli.main import main
 
 # Converting a model takes longer than a small test; those of the fast path ask for it.
 os.environ.setdefault("MORPH_FAST", "0")

@@ -1,20 +1,22 @@
 """The one door, as a user opens it: in a process of its own."""
 
 import resource
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from morph import __version__
-from morph.__main__ import VERBS
+from morph.cli.main import VERBS
+from morph.errors import SAFE
 
 #: Packages that take seconds to import.
 SLOW = ("tensorflow", "keras", "mlflow", "jax", "galsim", "matplotlib", "sklearn", "dask")
 
 HELP = f"""
 import sys
-from morph.__main__ import main
+from morph.cli.main import main
 try:
     main()
 except SystemExit as stop:
@@ -82,3 +84,47 @@ def test_a_missing_dataset_is_one_sentence(arguments, tmp_path, monkeypatch):
     assert done.returncode == 2
     assert one_sentence(done.stderr), done.stderr
     assert "no-such" in done.stderr
+
+
+#: A signal comes while Python imports the program, or when it has done its work.
+EARLY = """
+import signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "click":
+            signal.raise_signal({number})
+sys.meta_path.insert(0, Finder())
+from morph.__main__ import main
+main()
+"""
+LATE = """
+import atexit, signal
+from morph.__main__ import main
+atexit.register(signal.raise_signal, {number})
+main()
+"""
+#: Python itself, or a library, raises another error from what the signal raised.
+WRAPPED = """
+import signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "morph.cli.simulate":
+            class Name:
+                def __set_name__(self, *_):
+                    signal.raise_signal({number})
+            class Owner:
+                name = Name()
+sys.meta_path.insert(0, Finder())
+sys.argv[1:] = ["simulate", "--help"]
+from morph.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("program", [EARLY, WRAPPED, LATE], ids=["early", "wrapped", "late"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_whenever_it_comes_is_one_sentence(program, number, status):
+    command = [sys.executable, "-c", program.format(number=int(number)), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout != "") == (status, program == LATE)
+    assert done.stderr.lstrip() == f"morph: Stopped. {SAFE}\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from morph.__main__ import VERBS, cli
+from morph.cli.main import VERBS, cli
 
 ROOT = Path(__file__).parents[1]
 

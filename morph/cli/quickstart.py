@@ -114,7 +114,7 @@ def _say(what: str) -> None:
 
 def _morph(words: str, quiet: bool = False, typed: str | None = None) -> None:
     """Run one verb in this process, after printing it as it would be typed."""
-    from morph.__main__ import cli
+    from morph.cli.main import cli
 
     click.secho(f"$ morph {typed or words}", fg="cyan")
     with redirect_stdout(io.StringIO()) if quiet else nullcontext():

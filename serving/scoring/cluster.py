@@ -20,6 +20,7 @@ from typing import Any
 
 from morph import __version__
 from morph.errors import InputError, first_line
+from morph.signals import unheard
 from morph.tiles.tile import tile_name
 from serving.scores.summary import Failed, Result, Scored
 from serving.scoring.job import Job
@@ -188,16 +189,17 @@ def _processes(workers: int) -> AbstractContextManager:
     problem: RuntimeError | None = None
     for _ in range(STARTS):
         try:
-            return LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                # A tile's pixels cannot be moved to disk, so Dask's bookkeeping of memory could only kill.
-                memory_limit=0,
-                # Any port: without an address Dask takes the same for every job.
-                dashboard_address="127.0.0.1:0",
-                silence_logs=logging.CRITICAL,
-                env=share,
-            )
+            with unheard():
+                return LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    # A tile's pixels cannot be moved to disk, so Dask's bookkeeping of memory could only kill.
+                    memory_limit=0,
+                    # Any port: without an address Dask takes the same for every job.
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,
+                    env=share,
+                )
         except RuntimeError as error:
             problem = error
     raise InputError(f"The {workers} worker processes cannot be started ({problem}).")

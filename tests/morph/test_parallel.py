@@ -123,6 +123,13 @@ def test_another_process_does_the_work_and_hands_back_what_came_of_it():
         run_in_process(get_survey, "many")
 
 
+def test_a_process_does_not_hear_ctrl_c_from_its_start_on():
+    assert signal.SIGINT in run_in_process(signal.pthread_sigmask, signal.SIG_BLOCK, ())
+    with process_pool(1) as pool:
+        assert signal.SIGINT in pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result()
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_process_that_dies_is_told():
     with pytest.raises(RuntimeError, match="exit status 7"):
         run_in_process(os._exit, 7)

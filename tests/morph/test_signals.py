@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from morph.signals import Terminated, held_back, stoppable, until_stopped
+from morph.signals import Interrupted, Terminated, held_back, stoppable, until_stopped
 
 
 class Finalised:
@@ -20,7 +20,7 @@ class Finalised:
         signal.raise_signal(self._number)
 
 
-@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, Interrupted), (signal.SIGTERM, Terminated)])
 def test_a_signal_whose_exception_is_swallowed_comes_again(number, raised, capsys):
     def lose_it() -> None:
         with stoppable():
@@ -79,6 +79,21 @@ def test_a_process_ends_within_the_grace_while_a_library_blocks_its_main_thread(
             process.kill()
         assert process.stderr is not None
         assert b"Stopped during clean-up" in process.stderr.read()
+
+
+IN_A_STRING = """
+import signal, sys
+from morph.signals import stoppable
+try:
+    with stoppable():
+        exec("signal.raise_signal(signal.SIGINT)")
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_the_exit_status_is_kept_where_ctrl_c_met_code_from_a_string():
+    assert subprocess.run([sys.executable, "-c", IN_A_STRING]).returncode == 130
 
 
 def test_the_former_wakeup_descriptor_is_back_afterwards():

@@ -133,7 +133,7 @@ def run_verbs(verbs: Sequence[list[str]], work: Path, call: Callable[[list[str]]
 
 
 def _morph(words: list[str]) -> None:
-    from morph.__main__ import cli
+    from morph.cli.main import cli
 
     cli.main(words, prog_name="morph", standalone_mode=False)
 

@@ -1,15 +1,17 @@
 """A Dask cluster is looked at before the first tile: its versions, and whether its workers see the files."""
 
 import importlib
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client
 
 from morph.errors import InputError
+from serving.scoring.cluster import _processes
 from serving.scoring.run import score
 from tests.serving.scoring.sleeping import Sleeping
 
@@ -17,8 +19,18 @@ from tests.serving.scoring.sleeping import Sleeping
 @pytest.fixture(scope="module")
 def cluster():
     """One worker with a working folder of its own, as on another machine."""
-    with LocalCluster(n_workers=1, threads_per_worker=1, memory_limit=0, dashboard_address=None) as running:
+    with _processes(1) as running:
         yield running
+
+
+def test_only_the_command_hears_ctrl_c_and_not_its_workers(cluster):
+    with Client(cluster, set_as_default=False) as client:
+        assert [signal.SIGINT in blocked for blocked in client.run(_blocked).values()] == [True]
+    assert signal.SIGINT not in _blocked()
+
+
+def _blocked() -> set[int]:
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @contextmanager
