@@ -134,9 +134,9 @@ def _fill(seen: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> 
     """Surround the part of a stamp that its picture shows with sky.
 
     The sky's pixels are those of the edge of what the picture shows that are no brighter than sky and noise, in random
-    order, which is the same each time. Light that the picture's edge cuts is mirrored there and fades within a few
-    pixels, as that of an exponential disk of the galaxy's size does: a hard edge would look like a structure, and the
-    whole picture mirrored like more galaxies.
+    order, which is the same each time. Light that the picture's edge cuts fades within a few pixels, as that of an
+    exponential disk of the galaxy's size does: a hard edge would look like a structure, and a mirrored picture like
+    more galaxies.
 
     Parameters
     ----------
@@ -149,29 +149,30 @@ def _fill(seen: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]) -> 
     """
     if not any((*rows, *columns)):
         return seen
-    inner = np.zeros(seen.shape[:2], dtype=bool)
-    inner[BORDER:-BORDER, BORDER:-BORDER] = True
-    edge = seen[~inner]
-    light = edge.mean(axis=1)
-    # Sources only ever make the border brighter: its darkest quarter is sky. In a Gaussian's, 0.97 sigma lie between
-    # these quantiles; a picture's steps are no finer than one.
-    darkest, dark = np.quantile(light, (0.05, 0.25))
-    noise = max((dark - darkest) / 0.97, 1.0)
-    edge = edge[light <= dark + (0.67 + BRIGHTEST_SKY) * noise]
-    beyond = [
-        np.maximum(np.maximum(-places, places - length + 1), 0)
-        for places, length in (
-            (np.arange(sum(some) + length) - some[0], length)
-            for some, length in ((rows, seen.shape[0]), (columns, seen.shape[1]))
-        )
-    ]
-    away = np.hypot(beyond[0][:, None], beyond[1][None, :])
+    sky = _sky_of(seen)
+    places = (np.arange(-before, n + after) for (before, after), n in zip((rows, columns), seen.shape, strict=False))
+    down, across = (np.maximum(-at, at - n + 1).clip(0) for at, n in zip(places, seen.shape, strict=False))
+    away = np.hypot(down[:, None], across[None, :])
     outside = away > 0
-    whole = np.pad(seen, (rows, columns, (0, 0)), mode="reflect")
-    cut_light = (whole[outside] - np.median(edge, axis=0)) * np.exp(-away[outside] / SCALE_LENGTH)[:, None]
-    sky = edge[np.random.default_rng(0).integers(len(edge), size=len(cut_light))]
-    whole[outside] = np.clip(np.rint(sky + cut_light), 0, 255)
+    whole = np.pad(seen, (rows, columns, (0, 0)), mode="edge")
+    cut_light = (whole[outside] - np.median(sky, axis=0)) * np.exp(-away[outside] / SCALE_LENGTH)[:, None]
+    drawn = sky[np.random.default_rng(0).integers(len(sky), size=len(cut_light))]
+    whole[outside] = np.clip(np.rint(drawn + cut_light), 0, 255)
     return whole
+
+
+def _sky_of(seen: np.ndarray) -> np.ndarray:
+    """The pixels of the border of a picture, uint8 [height, width, 3], that show sky: uint8 [n, 3]."""
+    light = seen.mean(axis=-1)
+    inner = np.zeros(light.shape, dtype=bool)
+    inner[BORDER:-BORDER, BORDER:-BORDER] = True
+    darkest, dark = np.quantile(light[~inner], (0.05, 0.25))
+    # Sources make the border brighter, so its darkest pixels are sky: in a Gaussian's, 0.97 sigma lie between these
+    # quantiles. A galaxy that fills the picture has larger differences, but not from one pixel to the next.
+    steps = np.concatenate([np.diff(line) for line in (light[0], light[-1], light[:, 0], light[:, -1])])
+    noise = min((dark - darkest) / 0.97, 2 * 1.05 * float(np.median(np.abs(steps))))
+    # A picture's steps are no finer than one.
+    return seen[~inner & (light <= darkest + (1.64 + BRIGHTEST_SKY) * max(noise, 1.0))]
 
 
 def stamp_from_file(path: str | Path, size: int = STAMP_SIZE) -> tuple[np.ndarray, Shape, float, Flag]:

@@ -123,6 +123,17 @@ def test_light_that_a_picture_cuts_fades_outside_it():
     assert light[: first - 30].max() < 0.35 * before + light[:10].mean()
 
 
+def test_a_star_near_the_edge_of_a_picture_is_not_doubled_outside():
+    pixels = picture(size=100, x0=50, y0=50)
+    y, x = np.mgrid[:100, :100]
+    star = np.exp(-0.5 * np.hypot(x - 50, y - 94) ** 2 / 1.5**2)[..., None]
+    stamp, shape, scale = crop(np.clip(pixels + 250 * star, 0, 255).astype("uint8"), 160)
+    light = stamp.astype(float).mean(axis=-1)
+    row = 80 + (94 - shape.y) / scale
+    assert light[int(row) - 1 : int(row) + 2, 78:83].max() > 200
+    assert light[int(row) + 5 :].max() < 40
+
+
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_flat_picture_is_cropped_by_a_guess(tmp_path, level):
     Image.fromarray(np.full((80, 100, 3), level, "uint8")).save(tmp_path / "flat.png")
