@@ -38,11 +38,12 @@ def pin(folder, tmp_path_factory):
     """Run the script with a program in crane's place; returns its status and what it says. `calls` is a file."""
     place = tmp_path_factory.mktemp("bin")
 
-    def run(crane: str):
+    def run(crane: str, *options: str):
         (place / "crane").write_text(crane)
         (place / "crane").chmod(0o755)
         environment = os.environ | {"PATH": f"{place}:{os.environ['PATH']}", "CALLS": str(place / "calls")}
-        done = subprocess.run([folder / "pin-images.sh"], env=environment, capture_output=True, text=True)
+        command = [folder / "pin-images.sh", *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
 
     run.calls = place / "calls"
@@ -70,3 +71,23 @@ def test_what_is_no_digest_changes_nothing(folder, pin):
     status, said = pin(NO_DIGEST)
     assert (status, "gave no digest" in said) == (1, True)
     assert images(folder) == before
+
+
+def test_digests_are_compared_with_the_registry(folder, pin):
+    written = images(folder)
+    pinned = sorted(image for image in written if "@" in image)
+    assert {re.split("[:@]", image)[0] for image in pinned} == {
+        "envoyproxy/envoy",
+        "grafana/grafana",
+        "prom/alertmanager",
+        "prom/prometheus",
+    }
+    digests = "\n".join(f"{image.split('@')[0]}) echo {image.split('@')[1]} ;;" for image in pinned)
+    registry = f'#!/usr/bin/env bash\ncase "$2" in\n{digests}\nesac\n'
+    assert pin(registry, "--check") == (0, "".join(f"{image}\n" for image in pinned))
+    moved = pinned[0].split("@")[1]
+    status, said = pin(registry.replace(moved, f"sha256:{'0' * 64}"), "--check")
+    assert status == 1
+    assert f"{pinned[0]} is pinned, and its tag is sha256:{'0' * 64} in the registry." in said
+    assert pinned[1] in said, "all are compared"
+    assert images(folder) == written
