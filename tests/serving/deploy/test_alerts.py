@@ -31,7 +31,20 @@ CASES = [
 ]
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus)")
+
+
+@needs_promtool
+def test_prometheus_takes_the_configuration(folder):
+    """Of any release: an option that is new in one would be an error in those before."""
+    checked = subprocess.run(
+        [PROMTOOL, "check", "config", folder / "monitoring" / "prometheus.yml"], capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "5 rules found" in checked.stdout
+
+
+@needs_promtool
 def test_the_alerts_fire_when_they_should(folder):
     import yaml
 

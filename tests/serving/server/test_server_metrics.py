@@ -26,6 +26,13 @@ def get(port: int, path: str) -> tuple[int, str]:
     return response.status, text
 
 
+def test_the_page_declares_a_format_that_prometheus_reads(server):
+    opened = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
+    opened.request("GET", PATH)
+    assert opened.getresponse().headers.get_content_type() == "text/plain"
+    opened.close()
+
+
 def samples(text: str) -> dict[tuple[str, frozenset], float]:
     """Every sample on a page: (name, labels) -> value."""
     return {
@@ -115,10 +122,10 @@ def test_counting_a_request_costs_microseconds():
     seen = RequestRecord("morph", 3, "serving_default", "OK", 1, 1e-3, 5e-3, 7e-3)
     best = float("inf")
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = time.thread_time()
         for _ in range(1000):
             metrics.observe(seen)
-        best = min(best, time.perf_counter() - begun)
+        best = min(best, time.thread_time() - begun)
     assert best / 1000 < 50e-6
 
 
