@@ -10,6 +10,7 @@ from astropy.io import fits
 
 from morph.errors import InputError
 from morph.fits.headers import band_called, band_of
+from morph.fits.zero_points import Calibration
 from morph.stamps.cutout_files import read_cutouts
 from morph.tiles.discovery import bands_left_out, find_tiles, survey_of, tile_name
 from morph.tiles.layouts import parse_name
@@ -198,6 +199,24 @@ def test_a_name_and_a_header_that_disagree_are_not_believed(tmp_path):
     fits.PrimaryHDU(source(25.0)[0], header).writeto(tmp_path / "field_r.fits")
     with pytest.raises(InputError, match="band r by its name and band g by its header"):
         Tile.open(tmp_path, "sdss")
+
+
+@pytest.mark.parametrize(
+    ("version", "bad", "saturated"),
+    [("V4.8.2a", [1, 2, 5, 6, 8], [3, 4]), ("V3.2.1", [1, 2, 3, 4, 5, 6, 7, 8], [2, 3, 6, 7])],
+)
+def test_masks_of_single_decam_exposures_hold_numbers(tmp_path, version, bad, saturated):
+    header = sky(0.262) + fits.Header({"INSTRUME": "DECam", "PROCTYPE": "InstCal", "PLVER": version})
+    header["FILTER"] = "r DECam SDSS c0002 6415.0 1480.0"
+    flux = source(25.0)[0]
+    mask = np.zeros(flux.shape, dtype="int32")
+    mask[2, :9] = np.arange(9)
+    planes = {"SCI": flux, "MSK": mask, "WGT": np.ones_like(flux)}
+    extensions = [fits.ImageHDU(data, sky(0.262), name=name) for name, data in planes.items()]
+    fits.HDUList([fits.PrimaryHDU(header=header), *extensions]).writeto(tmp_path / "c4d_150329_083320_r_N11.fits")
+    cutout = read_cutouts(tmp_path, "decals", calibration=Calibration.parse("none", None))[0]
+    assert np.flatnonzero(np.isnan(cutout.image[2, :, 1])).tolist() == bad
+    assert np.flatnonzero(cutout.saturated[2]).tolist() == saturated
 
 
 def test_files_without_a_band_in_their_names_are_together_by_their_headers(tmp_path):
