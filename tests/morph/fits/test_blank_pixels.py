@@ -167,7 +167,7 @@ def test_a_picture_with_a_black_part_is_flagged_and_its_galaxy_measured_as_witho
         (picture, 64, Flag(0)),
         (partial, 64, Flag.MASKED),
         (turned(picture), 64, Flag(0)),
-        (turned(picture), 200, Flag.MASKED),
+        (turned(picture), 200, Flag.EDGE | Flag.MASKED),
     ):
         _, shape, scale = crop(pixels, size)
         assert (shape.x, shape.y) == pytest.approx((whole[1].x, whole[1].y), abs=0.5)
