@@ -85,6 +85,15 @@ def listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things in words; `many` is the plural where it is not `one` with an s.
+
+    >>> counted(1, "tile"), counted(2000, "galaxy", "galaxies")
+    ('1 tile', '2,000 galaxies')
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def import_quietly(name: str) -> ModuleType:
     """Import a module with the process's error stream closed meanwhile.
 

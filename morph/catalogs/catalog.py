@@ -20,6 +20,7 @@ from morph.catalogs.column_mapping import CHANNEL_MAGNITUDES, FILE_ID_COLUMNS, C
 from morph.catalogs.row_filter import Selection
 from morph.catalogs.tables import open_tables
 from morph.catalogs.values import check_digits, degrees, identifiers, measured, numbers, texts, unknown_values
+from morph.console import counted
 from morph.errors import InputError
 from morph.surveys import UNKNOWN, get_survey, magnitude
 
@@ -95,7 +96,7 @@ class RejectedRows:
     def lines(self) -> list[str]:
         """One sentence a reason, a column and a note."""
         lines = [
-            f"{count:,} {'row' if count == 1 else 'rows'} of the catalogue left out: {reason}."
+            f"{counted(count, 'row')} of the catalogue left out: {reason}."
             for reason, count in self.counts.most_common()
             if count
         ]

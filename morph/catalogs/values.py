@@ -11,6 +11,7 @@ from astropy import units
 from astropy.coordinates import Angle, IllegalHourError
 from astropy.units import UnitBase
 
+from morph.console import counted
 from morph.errors import InputError
 
 #: Spellings that astropy does not read, in lower case: each of these words is one unit's, whatever its case.
@@ -225,8 +226,7 @@ def not_numbers(column: pa.ChunkedArray | pa.Array, values: np.ndarray) -> int:
 
 def unknown_values(column: str, count: int) -> str:
     """A note on values of a column that `measured` left out."""
-    values = "value" if count == 1 else "values"
-    return f"{count:,} {values} of '{column}' count as unknown: impossible (such as -1 or 99), or not numbers"
+    return f"{counted(count, 'value')} of '{column}' count as unknown: impossible (such as -1 or 99), or not numbers"
 
 
 def texts(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph.catalogs.catalog import RejectedRows
+from morph.console import counted
 from morph.domain_shift.sample import Sample
 from morph.stamps.flags import Flag, is_clean
 from morph.surveys import UNKNOWN
@@ -183,27 +184,27 @@ def lines(summary: Summary, out: Path, seconds: float) -> Iterator[str]:
     new = [tile for tile in summary.scored if not tile.before]
     if new:
         galaxies = sum(tile.galaxies for tile in new)
-        what = f"{_count(len(new), 'tile')} with {_count(galaxies, 'galaxy', 'galaxies')}"
+        what = f"{counted(len(new), 'tile')} with {counted(galaxies, 'galaxy', 'galaxies')}"
         yield f"Scored {what} in {seconds:.1f} s ({galaxies / seconds:,.0f} a second) into {out}."
     if len(new) < len(summary.scored):
-        before = _count(len(summary.scored) - len(new), "tile")
+        before = counted(len(summary.scored) - len(new), "tile")
         yield f"{before} had been scored before; --overwrite scores again."
     if summary.changed:
-        tiles = _count(len(summary.changed), "tile")
+        tiles = counted(len(summary.changed), "tile")
         yield f"{tiles} had other images, or other neighbours, when scored before; scored again."
     yield from summary.left_out.lines()
     if summary.outside:
-        lost = _count(summary.outside, "galaxy of the catalogue lies", "galaxies of the catalogue lie")
+        lost = counted(summary.outside, "galaxy of the catalogue lies", "galaxies of the catalogue lie")
         yield f"{lost} on none of the tiles that were scored."
     if summary.without_galaxies:
-        yield f"No galaxy of the catalogue lies on {_count(len(summary.without_galaxies), 'tile')}."
+        yield f"No galaxy of the catalogue lies on {counted(len(summary.without_galaxies), 'tile')}."
     if not summary.galaxies:
         return
     kinds = [f"{count:,} {str(flag.name).lower().replace('_', ' ')}" for flag, count in summary.flags.items() if count]
     detail = f" ({', '.join(kinds)})" if kinds else ""
-    yield f"With a flag: {summary.flagged:,} of {_count(summary.galaxies, 'galaxy', 'galaxies')}{detail}."
+    yield f"With a flag: {summary.flagged:,} of {counted(summary.galaxies, 'galaxy', 'galaxies')}{detail}."
     if summary.most_anomalous:
-        clean = _count(summary.clean, "galaxy", "galaxies")
+        clean = counted(summary.clean, "galaxy", "galaxies")
         yield f"Anomalous: {summary.anomalies:,} of {clean} with nothing wrong. The most anomalous:"
     for score, name, tile in summary.most_anomalous:
         yield f"  p = {score:<8.3g} {name}  (tile {tile})"
@@ -229,7 +230,3 @@ def image_lines(summary: Summary, survey: str) -> list[str]:
         *([f"Images of {whose}{degrees}; zero points {'; '.join(listed)}{more}."] if points else []),
         *(f"{note} ({count:,} of {len(summary.scored):,} tiles)" for note, count in notes.most_common(SOURCES)),
     ]
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

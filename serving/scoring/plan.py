@@ -13,6 +13,7 @@ import numpy as np
 
 from morph.catalogs.catalog import Catalog
 from morph.catalogs.spatial_index import SpatialIndex
+from morph.console import counted
 from morph.errors import InputError
 from morph.fits.zero_points import HEADERS, Calibration
 from morph.surveys import UNKNOWN, get_survey
@@ -234,10 +235,10 @@ def lines(plan: Plan) -> list[str]:
     costs, cores = plan.costs, plan.costs.cores
     done = f" ({plan.done:,} more have scores already)" if plan.done else ""
     text = [
-        f"Plan, nothing is scored: {_count(plan.tiles, 'tile')}{done}, {plan.galaxies:,.0f} galaxies "
+        f"Plan, nothing is scored: {counted(plan.tiles, 'tile')}{done}, {plan.galaxies:,.0f} galaxies "
         f"({plan.counted}).",
         f"Reads {_bytes(plan.read)}, writes about {_bytes(plan.galaxies * costs.stored)} of score files.",
-        f"Measured {plan.measured}, on {_count(cores, 'core')}, now:",
+        f"Measured {plan.measured}, on {counted(cores, 'core')}, now:",
         f"  a tile takes {plan.pixels * costs.pixel:.2g} CPU seconds to read",
         f"  a core cuts {1 / costs.galaxy:,.0f} galaxies a second",
         f"  {'the servers answer' if costs.remote else 'the model answers on all cores'} for {costs.answers:,.0f} "
@@ -250,26 +251,22 @@ def lines(plan: Plan) -> list[str]:
     text += [
         f"Time: {in_words(plan.seconds / 3600)}; of it reading {in_words(plan.reading / cores / 3600)}, cutting "
         f"{in_words(plan.cutting / cores / 3600)}, answering {in_words(plan.answering / 3600)}.",
-        f"Memory: about {_bytes(plan.workers * costs.memory)} for {_count(plan.workers, 'process', 'processes')}.",
+        f"Memory: about {_bytes(plan.workers * costs.memory)} for {counted(plan.workers, 'process', 'processes')}.",
     ]
     if plan.workers > cores:
-        text.append(f"More than {cores} workers gain nothing on {_count(cores, 'core')}.")
+        text.append(f"More than {cores} workers gain nothing on {counted(cores, 'core')}.")
     return text + (_on_gpus(plan) if plan.gpus else [])
 
 
 def _on_gpus(plan: Plan) -> list[str]:
     estimate = Estimate(plan.galaxies, plan.gpu_rate, plan.gpus)
     on_cores = (plan.reading + plan.cutting) / (estimate.hours * 3600)
-    cores = _count(max(1, round(on_cores)), "core")
+    cores = counted(max(1, round(on_cores)), "core")
     return [
-        f"On {_count(plan.gpus, 'GPU')}: {in_words(estimate.hours)}, if {cores} like these read and cut for them.",
+        f"On {counted(plan.gpus, 'GPU')}: {in_words(estimate.hours)}, if {cores} like these read and cut for them.",
         f"  Assumed, not measured: a link of {LINK / 1e9:.0f} Gbit/s brings each GPU's server {plan.gpu_rate:,.0f} "
         "galaxies a second, and it keeps up with that.",
     ]
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def _bytes(number: float) -> str:

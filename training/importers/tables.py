@@ -21,6 +21,7 @@ from morph.catalogs.values import (
     texts,
     unknown_values,
 )
+from morph.console import counted
 from morph.errors import InputError
 
 #: Columns that hold numbers and never names or classes.
@@ -143,7 +144,7 @@ class Table:
 
     def _impossible(self, name: str, bad: np.ndarray) -> None:
         if bad.any():
-            rows = "1 row" if bad.sum() == 1 else f"{bad.sum():,} rows"
+            rows = counted(int(bad.sum()), "row")
             note = f"In {rows} '{name}' holds an impossible number of votes; that question counts as not asked."
             self._notes[note] = None
 
@@ -165,7 +166,7 @@ class Table:
         written = np.array([bool(a or b) for a, b in zip(self.text(ra_name), self.text(dec_name), strict=True)])
         lost = int((written & ~on_sphere).sum())
         if lost:
-            rows = "1 row has" if lost == 1 else f"{lost:,} rows have"
+            rows = counted(lost, "row has", "rows have")
             self._notes[f"{rows} no position on the sphere in '{ra_name}' and '{dec_name}'."] = None
         return np.where(on_sphere, np.mod(ra, 360), np.nan), np.where(on_sphere, dec, np.nan)
 

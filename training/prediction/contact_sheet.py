@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from morph.dataset import Galaxies
-from morph.decision_tree import ANSWERS, most_likely_path
+from morph.decision_tree import ANSWERS, most_likely_path, phrase
 from morph.stamps.stretch import reconstruction_pictures
 from morph.votes import vote_counts
 from training.prediction.predict import Predicted, known, values, words
@@ -15,21 +15,12 @@ if TYPE_CHECKING:
 
 #: Galaxies on a sheet, and in a row of it.
 SHOWN, COLUMNS = 24, 8
-#: Answers that are too long for a caption, or say nothing without their question.
-_SHORT = {
-    ("smooth-or-featured", "featured-or-disk"): "featured",
-    ("disk-edge-on", "yes"): "edge-on",
-    ("has-spiral-arms", "yes"): "spiral",
-    ("bar", "strong"): "barred",
-    ("bar", "weak"): "weakly barred",
-    **{("bulge-size", size): f"{size} bulge" for size in ("dominant", "large", "moderate", "small")},
-}
 
 
 def sheet(classifier, predicted: Predicted, galaxies: Galaxies, simulated: str = "") -> "Figure":
     """The first `SHOWN` galaxies: the real image, where there is one, above the predicted one.
 
-    Both pass through the model's way in, so that their sky is 0 and their centres equally bright: the model
+    Both pass through the model's preprocessing, so that their sky is 0 and their centres equally bright: the model
     predicts no more than that of an image. Each pair has the white level of the real one.
 
     Parameters
@@ -113,5 +104,5 @@ def _caption(predicted: Predicted, galaxies: Galaxies, i: int) -> str:
 def _likely(votes: np.ndarray) -> str:
     """The first two answers, other than no, on the path that most volunteers took."""
     path = most_likely_path(vote_counts(votes[: len(ANSWERS)]))
-    said = [_SHORT.get((question, answer), answer) for question, answer, most in path if most > 0]
-    return ", ".join([answer for answer in said if answer not in ("no", "none")][:2])
+    given = [(question, answer) for question, answer, most in path if most > 0 and answer not in ("no", "none")]
+    return ", ".join(phrase(question, answer) for question, answer in given[:2])
