@@ -58,15 +58,14 @@ def write(place: str, compose: bool, kubernetes: bool, name: str) -> None:
 def check(place: str, name: str, as_json: bool) -> None:
     """Find what is wrong with the exported model and the deployment in DIR, without a cluster.
 
-    The newest version is loaded and its warm-up replayed through TensorFlow's C library, as TensorFlow Serving does
-    it. Every file is checked against its schema or message, and against the others. The exit status is 1 if a check
-    fails.
+    The newest version is loaded and its warm-up replayed, as TensorFlow Serving does it. Every file is checked against
+    its schema or message, and against the others. The exit status is 1 if a check fails.
 
     \b
         morph deploy check models
         morph deploy check gs://bucket/models --json
     """
-    from morph.console import import_quietly
+    from morph.console import counted, import_quietly
     from serving.deploy.checks import examine
     from serving.deploy.deployment import Deployment
 
@@ -77,7 +76,7 @@ def check(place: str, name: str, as_json: bool) -> None:
             report.add(finding)
             failed += finding.state == "failed"
     if failed:
-        click.echo(f"morph: {failed} {'check fails' if failed == 1 else 'checks fail'}.", err=True)
+        click.echo(f"morph: {counted(failed, 'check fails', 'checks fail')}.", err=True)
         sys.exit(1)
 
 

@@ -121,18 +121,17 @@ class Deployment:
         return {name: each for name, each in self.graph.signature_def.items() if not name.startswith("__")}
 
     @cached_property
-    def loaded(self):
-        """The newest version in TensorFlow's C library. InputError where it cannot be loaded."""
-        from serving.savedmodel.c_api import SavedModel
+    def loaded(self) -> Any:
+        """The newest version in TensorFlow. InputError where it cannot be loaded."""
+        from serving.savedmodel.servable import load_saved_model
 
-        return SavedModel(self.version)
+        return load_saved_model(self.version)
 
     def run(self, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
-        """A signature's answer to named arrays, through the C library. Raises ValueError with TensorFlow's message."""
-        definition = self.signatures[signature]
-        feeds = {definition.inputs[key].name: array for key, array in inputs.items()}
-        fetches = [info.name for info in definition.outputs.values()]
-        return dict(zip(definition.outputs, self.loaded.run(feeds, fetches), strict=True))
+        """A signature's answer to named arrays. Raises ValueError with TensorFlow's message."""
+        from serving.savedmodel.servable import call
+
+        return call(self.loaded.signatures[signature], inputs)
 
     # === Kubernetes ===
 

@@ -1,18 +1,28 @@
 """An exported model on disk and in memory: its location, its signatures, and how it runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from morph.errors import InputError, first_line
 from serving.protocol.messages import from_tensor
-from serving.savedmodel.c_api import SavedModel, Tensor, dtype_of
 from serving.savedmodel.export import TEMPLATES, WARMUP, version_folders, version_number, versions
 from serving.savedmodel.remote import local
 
 NO_MODEL = "export one with `morph export MODEL --to DIR`."
+
+#: Number of a tensorflow.DataType -> NumPy's dtype; text is an object array of bytes.
+_DTYPES = {
+    number: np.dtype(name) for number, name in {1: "f4", 2: "f8", 3: "i4", 4: "u1", 7: "O", 9: "i8", 10: "?"}.items()
+}
+
+#: A signature of a SavedModel: named tensors to named tensors.
+Function = Callable[..., dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,34 @@ def configuration_file(folder: Path, name: str) -> Path:
     morph's own where there is none."""
     own = folder / name
     return own if own.is_file() else TEMPLATES / name
+
+
+def load_saved_model(folder: Path, threads: int | None = None) -> Any:
+    """Load a version of a model, with its functions in `signatures`. InputError where TensorFlow cannot.
+
+    `threads` compute within one operation; every core if not given. TensorFlow keeps one pool of them in a process, so
+    the first operation there decides.
+    """
+    import tensorflow as tf
+
+    if threads:
+        with suppress(RuntimeError):  # the pool is there already
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+    try:
+        return tf.saved_model.load(str(folder))
+    except Exception as error:  # of many types, none of them documented
+        raise InputError(f"TensorFlow cannot load the model at '{folder}': {first_line(error)}.") from None
+
+
+def call(function: Function, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run a signature on named arrays. Raises ValueError with TensorFlow's message where it cannot."""
+    import tensorflow as tf
+
+    try:
+        outputs = function(**{name: tf.constant(array) for name, array in inputs.items()})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+    except (tf.errors.OpError, TypeError) as error:
+        raise ValueError(str(error)) from None
 
 
 class StatusError(Exception):
@@ -98,19 +136,16 @@ class Signature:
     max_rows : the most galaxies in one request.
     """
 
-    def __init__(self, name: str, definition, model: SavedModel, max_rows: int):
+    def __init__(self, name: str, definition, function: Function, max_rows: int):
         self.name, self.definition, self.max_rows = name, definition, max_rows
+        self._function: Function | None = function
         self.inputs = {
             key: TensorSpec(
-                dtype_of(info.dtype), tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
+                _DTYPES[info.dtype], tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
             )
             for key, info in definition.inputs.items()
         }
         self.outputs = tuple(sorted(definition.outputs))
-        self._function = model.function(
-            [definition.inputs[key].name for key in self.inputs],
-            [definition.outputs[key].name for key in self.outputs],
-        )
 
     def read(self, tensors) -> dict[str, np.ndarray]:
         """Read the arrays of a request's inputs, TensorProtos by name; StatusError unless this signature takes them.
@@ -180,22 +215,20 @@ class Signature:
         return self.run_together([inputs])
 
     def run_together(self, parts: Sequence[Mapping[str, np.ndarray]], padding: int = 0) -> dict[str, np.ndarray]:
-        """Run the model on the rows of several requests, one after the other, and some rows of padding.
-
-        The pixels are copied once, from the request into the tensor that the network reads.
-        """
-        tensors = []
-        for key, spec in self.inputs.items():
+        """Run the model on the rows of several requests, one after the other, and some rows of padding."""
+        if self._function is None:
+            raise ValueError("the model is closed")
+        inputs = {}
+        for key in self.inputs:
             arrays = [part[key] for part in parts]
             # A copy of a galaxy is a valid input.
             arrays += [np.repeat(arrays[-1][-1:], padding, axis=0)] if padding else []
-            if spec.dtype.kind == "O":
-                tensors.append(Tensor.of(np.concatenate(arrays)))
-                continue
-            tensor = Tensor.empty(spec.dtype, (sum(map(len, arrays)), *arrays[0].shape[1:]))
-            np.concatenate(arrays, out=tensor.array)
-            tensors.append(tensor)
-        return dict(zip(self.outputs, self._function(tensors), strict=True))
+            inputs[key] = np.concatenate(arrays)
+        return call(self._function, inputs)
+
+    def close(self) -> None:
+        """Let go of the model. It must not be run any more."""
+        self._function = None
 
     def covers(self, other: "Signature") -> bool:
         """Whether a request for `other` can be sent to this one instead."""
@@ -234,7 +267,7 @@ def _listed(names) -> str:
 def _kind(proto) -> tuple[np.dtype, tuple[int, ...]]:
     """The dtype and shape that a tensor message declares."""
     try:
-        dtype = dtype_of(proto.dtype)
+        dtype = _DTYPES[proto.dtype]
     except KeyError:
         raise StatusError("INVALID_ARGUMENT", f"A tensor is of the unknown type {proto.dtype}.") from None
     return dtype, tuple([dim.size for dim in proto.tensor_shape.dim])
@@ -263,7 +296,7 @@ class Servable:
     signatures : name -> `Signature`.
     initializations : name -> `Initialization`.
 
-    `threads` compute within one operation, as `SavedModel` has it. Raises InputError when the folder's model is
+    `threads` compute within one operation, as in `load_saved_model`. Raises InputError when the folder's model is
     damaged.
     """
 
@@ -275,11 +308,11 @@ class Servable:
         self._folder = location.folder
         try:
             saved = saved_model_pb2.SavedModel.FromString((location.folder / "saved_model.pb").read_bytes())
-            self._model = SavedModel(location.folder, threads=threads)
+            self._model = load_saved_model(location.folder, threads)
             #: The SignatureDefs of all signatures, initialization included.
             self.definitions = dict(saved.meta_graphs[0].signature_def)
             self.signatures = {
-                name: Signature(name, definition, self._model, max_rows)
+                name: Signature(name, definition, self._model.signatures[name], max_rows)
                 for name, definition in self.definitions.items()
                 if not name.startswith("__")
             }
@@ -296,7 +329,11 @@ class Servable:
 
     def close(self) -> None:
         """Free its memory. It must not be run any more."""
-        self._model.close()
+        self._model = None
+        for signature in self.signatures.values():
+            signature.close()
+        # TensorFlow's functions refer to themselves.
+        gc.collect()
 
     def warm_up(self) -> None:
         """Answer the requests that were exported with the model, so that no user waits for the first, slow pass."""

@@ -1,4 +1,4 @@
-"""The exported model: its contract, its operations, and what it answers without Python."""
+"""The exported model: its contract, its operations, and what it answers."""
 
 import json
 import re
@@ -33,9 +33,12 @@ CONTRACT: dict[str, tuple[dict, dict]] = {
 }
 
 
-@check("loads without Python")
+@check("loads")
 def loads(deployment: Deployment) -> str:
-    return f"version {deployment.version.name}, by the C library of TensorFlow {deployment.loaded.tensorflow}"
+    import tensorflow as tf
+
+    signatures = len(deployment.loaded.signatures)
+    return f"version {deployment.version.name} with {signatures} signatures, by TensorFlow {tf.__version__}"
 
 
 @check("description")
@@ -173,7 +176,7 @@ def warm_up(deployment: Deployment) -> str:
                 f"The warm-up has no batch of max_batch_size ({largest}) for '{signature}', so that the first user "
                 f"waits for it; export again, or change batching_parameters.txt."
             )
-    return f"{len(requests)} records replayed through the C library"
+    return f"{len(requests)} records replayed"
 
 
 def _warmup_requests(deployment: Deployment) -> list:

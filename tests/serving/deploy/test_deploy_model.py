@@ -101,6 +101,6 @@ def test_a_damaged_model_or_warm_up_is_told(model_dir, whole, tmp_path):
         make("warm-up", Deployment(tmp_path))
     (tmp_path / "morph" / "3" / "saved_model.pb").write_bytes(b"no model")
     with pytest.raises(InputError, match="TensorFlow cannot load the model"):
-        make("loads without Python", Deployment(tmp_path))
+        make("loads", Deployment(tmp_path))
     with pytest.raises(InputError, match="is not a SavedModel; export it again"):
         make("operations", Deployment(tmp_path))

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
 from serving.deploy.deployment import Deployment
 from serving.savedmodel.export import SCORE_TOLERANCE, WARMUP, check, export_model, next_version, versions
-from serving.savedmodel.servable import Location, Servable, TensorSpec, locate
+from serving.savedmodel.servable import Location, Servable, TensorSpec, call, load_saved_model, locate
 
 ANSWER = {
     "probabilities": (None, len(ANSWERS)),
@@ -83,6 +85,40 @@ def test_the_description_says_what_the_outputs_are(servable):
     assert about["anomaly_threshold"] == 0.01
     names = [f"{question['name']}_{answer}" for question in about["questions"] for answer in question["answers"]]
     assert tuple(names) == TREE.columns
+
+
+def test_what_tensorflow_refuses_is_an_error_in_its_own_words(model_dir):
+    describe = load_saved_model(locate(model_dir).folder).signatures["describe"]
+    long = call(describe, {"query": np.array([b"", b"a long question " * 20], object)})
+    assert len(long["description"]) == 2
+    with pytest.raises(ValueError, match="string"):
+        call(describe, {"query": np.zeros(2, "float32")})
+    with pytest.raises(ValueError, match="nothing"):
+        call(describe, {"nothing": np.array([b""], object)})
+
+
+def test_a_model_that_was_closed_computes_no_more(model_dir, flux):
+    servable = Servable(locate(model_dir), max_rows=128)
+    servable.close()
+    with pytest.raises(ValueError, match="the model is closed"):
+        servable.signatures["serving_default"].run({"image": flux})
+
+
+#: Prints how many threads compute within an operation, when a model was loaded with so many.
+THREADS = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+from serving.savedmodel.servable import load_saved_model
+load_saved_model(Path(sys.argv[1]), threads=3)
+load_saved_model(Path(sys.argv[1]), threads=2)
+print(tf.config.threading.get_intra_op_parallelism_threads())
+"""
+
+
+def test_the_threads_within_an_operation_are_as_many_as_the_first_model_asks_for(model_dir):
+    command = [sys.executable, "-c", THREADS, str(locate(model_dir).folder)]
+    assert int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) == 3
 
 
 def test_the_warm_up_holds_one_galaxy_and_a_full_batch_for_every_signature_that_computes(model_dir):
@@ -161,6 +197,8 @@ def test_a_damaged_model_is_bad_input(tmp_path):
     (folder / "saved_model.pb").write_bytes(b"not a model")
     with pytest.raises(InputError, match="cannot be loaded"):
         Servable(locate(tmp_path), max_rows=1)
+    with pytest.raises(InputError, match="TensorFlow cannot load the model at"):
+        load_saved_model(tmp_path)
 
 
 def test_of_two_exports_at_once_each_gets_a_version(classifier, tmp_path, monkeypatch):
