@@ -30,11 +30,9 @@ def atomic(path: str | Path, what: str = "", replace: bool = True) -> Iterator[P
     On an exception, Ctrl-C or a full disk nothing of it is left, and what was at `path` before is unchanged. Where
     `path` is a link, its target is replaced.
 
-    >>> with atomic("table.csv") as building:  # doctest: +SKIP
-    ...     building.write_text("id,ra,dec")
-
     Parameters
     ----------
+    path : where it belongs.
     what : what is written, for the message; by default the path.
     replace : whether a folder that is at `path` already is replaced.
 
@@ -42,6 +40,11 @@ def atomic(path: str | Path, what: str = "", replace: bool = True) -> Iterator[P
     ------
     InputError : the place cannot be written to, or its disk is full.
     FileExistsError : `path` is a folder that is not empty, and `replace` is false.
+
+    Examples
+    --------
+    >>> with atomic("table.csv") as building:  # doctest: +SKIP
+    ...     building.write_text("id,ra,dec")
     """
     with atomic_files(path, what=what, replace=replace) as (building,):
         yield building
@@ -49,7 +52,13 @@ def atomic(path: str | Path, what: str = "", replace: bool = True) -> Iterator[P
 
 @contextmanager
 def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> Iterator[list[Path]]:
-    """Several files or folders of one folder, as `atomic`; they are moved in the order given."""
+    """Several files or folders of one folder, as `atomic`; they are moved in the order given.
+
+    Parameters
+    ----------
+    paths : where they belong, all in one folder.
+    what, replace : as in `atomic`.
+    """
     targets = [Path(os.path.realpath(path)) for path in paths]
     parent = targets[0].parent
     missing = [folder for folder in (parent, *parent.parents) if not folder.exists()]

@@ -70,7 +70,14 @@ class Display:
         self._progress.stop()
 
     def update(self, completed: int, text: str = "", line: str = "") -> None:
-        """So many steps are done; `text` stands beside the bar, and `line` is printed where there is no terminal."""
+        """Show how far the work is.
+
+        Parameters
+        ----------
+        completed : steps that are done.
+        text : beside the bar.
+        line : printed where there is no terminal.
+        """
         self._progress.update(self._task, completed=completed, text=text)
         if line and not self.terminal:
             print(line, file=sys.stderr, flush=True)
@@ -86,8 +93,16 @@ def listed(items: Sequence[str]) -> str:
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number of things in words; `many` is the plural where it is not `one` with an s.
+    """A number of things in words.
 
+    Parameters
+    ----------
+    number : how many.
+    one : the noun.
+    many : its plural, where that is not `one` with an s.
+
+    Examples
+    --------
     >>> counted(1, "tile"), counted(2000, "galaxy", "galaxies")
     ('1 tile', '2,000 galaxies')
     """

@@ -362,8 +362,18 @@ class Galaxies:
         return Galaxies({**self.about, "votes": kind}, {**self._columns, "votes": votes, "vote_kind": kinds})
 
     def split(self, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> dict[str, "Galaxies"]:
-        """Train, validation and test sets, by galaxy: the same id always falls on the same side,
-        whatever dataset it stands in and however its rows are ordered."""
+        """Divide into training, validation and test sets, by galaxy: the same id always falls on the same side,
+        whatever dataset it stands in and however its rows are ordered.
+
+        Parameters
+        ----------
+        test, validation : share of each set; the rest is for training.
+        seed : another one divides otherwise.
+
+        Returns
+        -------
+        "train", "validation" and "test", each with its galaxies.
+        """
         place = split_position(self.ids, seed)
         masks = {
             "test": place < test,

@@ -28,7 +28,13 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **opti
 
 @mpl.rc_context(STYLE)
 def reconstructions(originals: np.ndarray, reconstructed: np.ndarray, titles: Sequence[str] = ()) -> Figure:
-    """Galaxies above their reconstructions by the decoder; uint8 [n, s, s, 3] both."""
+    """Draw galaxies above their reconstructions by the decoder.
+
+    Parameters
+    ----------
+    originals, reconstructed : uint8 [n, s, s, 3].
+    titles : of the galaxies.
+    """
     n = len(originals)
     figure, axes = _figure(1.25 * n + 0.5, 2.9, 2, n)
     for i in range(n):

@@ -91,7 +91,14 @@ class InMemoryTable:
 
     @classmethod
     def read(cls, path: Path, format: str, **options) -> "InMemoryTable":
-        """The table in a file of one of astropy's formats."""
+        """The table in a file of one of astropy's formats.
+
+        Parameters
+        ----------
+        path : the file.
+        format : astropy's name of the format.
+        options : for astropy's reader.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what the readers repair
             return cls.of(path, Table.read(path, format=format, **options))

@@ -97,7 +97,13 @@ def roc_area(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def standard_error(auc: float, n: int, m: int) -> float:
-    """Of an area under the ROC curve from n and m galaxies (Hanley & McNeil 1982)."""
+    """Standard error of an area under the ROC curve (Hanley & McNeil 1982).
+
+    Parameters
+    ----------
+    auc : the area.
+    n, m : galaxies in the two samples.
+    """
     second, first = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (m - 1) * (second - auc**2) + (n - 1) * (first - auc**2)
     return float(np.sqrt(max(variance, 0.0) / (n * m)))

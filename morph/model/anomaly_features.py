@@ -38,7 +38,12 @@ def anomaly_features(inputs: dict, residual, features, window: np.ndarray):
 
 
 def statistics(inputs: dict, residual, window: np.ndarray):
-    """Plain statistics of the image and the residual, [n, `STATISTICS`]; parameters as for `anomaly_features`."""
+    """Plain statistics of the image and the residual, [n, `STATISTICS`].
+
+    Parameters
+    ----------
+    inputs, residual, window : as for `anomaly_features`.
+    """
     image, valid = inputs["image"], inputs["valid"]
     start = (image.shape[1] - NETWORK_SIZE) // 2
     if start > 0:

@@ -146,7 +146,13 @@ class Classifier(keras.Model):
         return {**votes, "embedding": mean, **anomaly}
 
     def vote_outputs(self, features, mean, training=False, kind="flux"):
-        """The outputs of `from_flux` that answer the questions, from the encoder's features and the embedding."""
+        """The outputs of `from_flux` that answer the questions.
+
+        Parameters
+        ----------
+        features, mean : the encoder's features, and the embedding.
+        training, kind : as for `from_flux`.
+        """
         concentration = self.calibrations[kind](self.heads([features, mean], training=training))
         fractions = probabilities(concentration)
         return {
@@ -156,7 +162,15 @@ class Classifier(keras.Model):
         }
 
     def anomaly_outputs(self, inputs: dict, reconstruction, features, kind="flux"):
-        """The outputs of `from_flux` that compare the image with its reconstruction."""
+        """The outputs of `from_flux` that compare the image with its reconstruction.
+
+        Parameters
+        ----------
+        inputs : preprocessed images.
+        reconstruction : the decoder's.
+        features : the encoder's.
+        kind : as for `from_flux`.
+        """
         present = ops.sum(inputs["valid"], axis=(1, 2)) > 0
         features = anomaly_features(inputs, self.residual(inputs, reconstruction), features, self._window)
         score = self.anomaly(features, band_set(present), kind=kind)

@@ -40,7 +40,13 @@ class Preprocessing(keras.layers.Layer):
         return self.stretch(image, *border(image, xp=ops))
 
     def stretch(self, image, sky, noise):
-        """What the layer returns, given what `morph.stamps.signal_to_noise.border` says of the sky."""
+        """What the layer returns, given the sky.
+
+        Parameters
+        ----------
+        image : as for the layer.
+        sky, noise : as `morph.stamps.signal_to_noise.border` measures them.
+        """
         finite = ops.isfinite(image)
         valid = ops.cast(finite, "float32")
         flux = ops.where(finite, image - self._along(sky, image), 0.0)
@@ -61,7 +67,12 @@ class Preprocessing(keras.layers.Layer):
 
     @staticmethod
     def restore(image, sky, scale):
-        """Back to the units of the input: the inverse of the stretch."""
+        """Back to the units of the input: the inverse of the stretch.
+
+        Parameters
+        ----------
+        image, sky, scale : as the layer returns them.
+        """
         unit = float(np.arcsinh(SOFTENING))
         return ops.sinh(image * unit) * (scale / SOFTENING) + sky
 

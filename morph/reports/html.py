@@ -34,8 +34,16 @@ def _environment() -> Environment:
 
 
 def jpeg(pixels: np.ndarray, size: int = 0, quality: int = 88) -> Picture:
-    """An image, uint8 [h, w, 3], as JPEG; enlarged to `size` pixels where it is narrower.
+    """An image as JPEG.
 
+    Parameters
+    ----------
+    pixels : uint8 [h, w, 3].
+    size : width in pixels to which a narrower image is enlarged.
+    quality : of the JPEG, up to 95.
+
+    Examples
+    --------
     >>> import numpy as np
     >>> picture = jpeg(np.zeros((8, 16, 3), "uint8"), size=32)
     >>> picture.width, picture.height, picture.source[:23]

@@ -94,7 +94,13 @@ class Canvas:
         return scipy.fft.irfft2(spectrum, s=(self.size, self.size))
 
     def scatter(self, x: np.ndarray, y: np.ndarray, flux: np.ndarray) -> np.ndarray:
-        """Point sources (arcsec) as a map: each on its nearest point, those outside left out."""
+        """Point sources as a map [points, points]: each on its nearest point, those outside left out.
+
+        Parameters
+        ----------
+        x, y : their places, arcsec from the middle.
+        flux : of each.
+        """
         step = self.scale / self.finer
         column = np.rint(x / step + (self.points - 1) / 2).astype(int)
         row = np.rint(y / step + (self.points - 1) / 2).astype(int)

@@ -43,9 +43,15 @@ SHEET_ZOOM = 2
 
 
 def render(stamp: np.ndarray, survey: str, pixel_scale: float) -> np.ndarray:
-    """A stamp [size, size, 3] in nanomaggies per pixel of `pixel_scale` arcsec, in its survey's colour scheme.
+    """A stamp in the colours of its survey, uint8 [size, size, 3].
 
     Surveys without a colour scheme, and stamps without a known scale, are stretched to show the galaxy.
+
+    Parameters
+    ----------
+    stamp : [size, size, 3], nanomaggies per pixel.
+    survey : its name.
+    pixel_scale : arcsec per pixel; NaN if unknown.
     """
     if survey not in COLOUR_SCHEMES or not np.isfinite(pixel_scale):
         return to_composite(stamp, white_level(stamp))

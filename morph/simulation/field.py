@@ -281,7 +281,13 @@ def draw_field(survey: Survey, size: int, count: int, seed: int) -> tuple[Condit
 
 
 def divide(conditions: Conditions, sources: list[Source], height: int) -> list[tuple[range, list[Source]]]:
-    """Divide a tile into strips of `height` rows (the last may have fewer), each with the sources that reach into it.
+    """Divide a tile into strips, each with the sources that reach into it.
+
+    Parameters
+    ----------
+    conditions : of the observation.
+    sources : on the tile.
+    height : rows of a strip; the last may have fewer.
 
     Returns
     -------

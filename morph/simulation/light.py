@@ -35,9 +35,13 @@ LOOK_UP = 2048
 
 
 def draw(scene: Scene, canvas: Canvas, x: float = 0.0, y: float = 0.0) -> np.ndarray:
-    """The scene's light in g, r, i in Fourier space: complex64 [3, spectrum], nanomaggies.
+    """Draw a scene's light in g, r, i in Fourier space: complex64 [3, spectrum], nanomaggies.
 
-    `x`, `y` is the galaxy's centre, arcsec from the middle of the canvas.
+    Parameters
+    ----------
+    scene : the galaxy.
+    canvas : on which it is drawn.
+    x, y : the galaxy's centre, arcsec from the middle of the canvas.
     """
     rng = np.random.default_rng(scene.seed)
     old, young = _fluxes(scene.old), _fluxes(scene.young)
@@ -64,7 +68,14 @@ def draw(scene: Scene, canvas: Canvas, x: float = 0.0, y: float = 0.0) -> np.nda
 
 
 def spheroid(bulge: Bulge, radius: float, angle: float) -> galsim.GSObject:
-    """A bulge or an elliptical of a galaxy of `radius` arcsec as a GalSim profile."""
+    """A bulge or an elliptical as a GalSim profile.
+
+    Parameters
+    ----------
+    bulge : its light, in parts of the galaxy's.
+    radius : the galaxy's half-light radius, arcsec.
+    angle : its position angle, degrees.
+    """
     index = np.clip(round(bulge.index / INDEX_STEP) * INDEX_STEP, 0.5, 6.0)
     profile = galsim.Sersic(index, half_light_radius=bulge.radius * radius, flux=bulge.fraction)
     return profile.shear(q=max(bulge.axis_ratio, 0.05), beta=angle * galsim.degrees)

@@ -152,7 +152,14 @@ def blurred_light(
 
 
 def add_noise(image: np.ndarray, survey: Survey, rng: np.random.Generator) -> None:
-    """Add photon noise of sky and sources, and a residual sky background, to `image` [h, w, 3] in place."""
+    """Add photon noise of sky and sources, and a residual sky background.
+
+    Parameters
+    ----------
+    image : [h, w, 3], nanomaggies per pixel; changed in place.
+    survey : whose noise it is.
+    rng : random numbers.
+    """
     noise = rng.standard_normal(image.shape, dtype="float32")
     if survey.noise_correlation:
         noise = correlate(noise, survey.noise_correlation)
@@ -161,7 +168,14 @@ def add_noise(image: np.ndarray, survey: Survey, rng: np.random.Generator) -> No
 
 
 def photon_noise(noise: np.ndarray, image: np.ndarray, survey: Survey) -> np.ndarray:
-    """`noise` of unit variance [h, w, 3], changed in place to that of the sky and of the light on `image`."""
+    """Scale noise to that of the sky and of the light on an image.
+
+    Parameters
+    ----------
+    noise : of unit variance, [h, w, 3]; changed in place, and returned.
+    image : the light, nanomaggies per pixel.
+    survey : whose noise it is.
+    """
     sky = 10 ** ((NANOMAGGY_ZERO_POINT - np.asarray(SKY_BRIGHTNESS)) / 2.5) * survey.pixel_scale**2
     noise *= (survey.noise() * np.sqrt(1 + np.maximum(image, 0) / sky)).astype("float32")
     return noise
@@ -173,7 +187,14 @@ def draw_residual(survey: Survey, rng: np.random.Generator) -> np.ndarray:
 
 
 def sky_residual(shape: tuple[int, int], residual: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
-    """The residual sky background on `rows` of an image of this shape: float32 [rows, w, 3]."""
+    """The residual sky background of an image, or of some of its rows: float32 [rows, w, 3].
+
+    Parameters
+    ----------
+    shape : rows and columns of the image.
+    residual : as `draw_residual` gives it.
+    rows : the rows wanted.
+    """
     y, x = (np.linspace(-1, 1, length) for length in shape)
     level, slope_x, slope_y = residual
     return (level + slope_x * x[None, :, None] + slope_y * y[rows, None, None]).astype("float32")

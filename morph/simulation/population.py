@@ -102,7 +102,15 @@ def get_mix(name: str) -> Mix:
 def draw_scene(
     rng: np.random.Generator, survey: Survey, mix: Mix, magnitudes: tuple[float, float] | None = None
 ) -> Scene:
-    """One galaxy of the kind that volunteers are shown on `survey`, or with r within `magnitudes`."""
+    """Draw one galaxy of the kind that volunteers are shown on a survey.
+
+    Parameters
+    ----------
+    rng : random numbers.
+    survey : which decides on magnitudes and sizes.
+    mix : the frequencies of the kinds.
+    magnitudes : the range of r instead of the survey's.
+    """
     kind = str(rng.choice(list(mix.kinds), p=list(mix.kinds.values())))
     if kind == "artifact":
         return _artifact(rng, survey)

@@ -41,9 +41,20 @@ def faint_limit(survey: Survey) -> float:
 
 
 def add_neighbours(image: np.ndarray, survey: Survey, seeing: np.ndarray, rng: np.random.Generator) -> None:
-    """Put stars and galaxies anywhere on `image` [h, w, 3] (nanomaggies per pixel), in place."""
-    add_galaxies(image, survey, seeing, rng)
-    add_stars(image, survey, seeing, rng)
+    """Put the field's stars and galaxies anywhere on an image.
+
+    Parameters
+    ----------
+    image : [h, w, 3], nanomaggies per pixel; changed in place.
+    survey : which decides on pixels and depth.
+    seeing : full width at half maximum in each band, arcsec.
+    rng : random numbers.
+    """
+    for blob in draw_galaxies(image.shape[:2], survey, seeing, rng):
+        add_blob(image, *blob)
+    for magnitude in star_magnitudes(image.shape[:2], survey, rng):
+        x, y = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
+        add_star(image, x, y, magnitude, survey, seeing, rng)
 
 
 class Blob(NamedTuple):
@@ -64,16 +75,17 @@ class Blob(NamedTuple):
         return int(max(_core_and_reach(self.flux, self.fwhm, self.axis_ratio, self.beta)[2], 4))
 
 
-def add_galaxies(image, survey: Survey, seeing, rng, brightest: float = BRIGHTEST_GALAXY) -> None:
-    """Put the field's galaxies fainter than `brightest` on `image`, in place."""
-    for blob in draw_galaxies(image.shape[:2], survey, seeing, rng, brightest):
-        add_blob(image, *blob)
-
-
 def draw_galaxies(
     shape: tuple[int, int], survey: Survey, seeing, rng, brightest: float = BRIGHTEST_GALAXY
 ) -> Iterator[Blob]:
-    """The galaxies fainter than `brightest` in a field of so many rows and columns."""
+    """Draw the galaxies of a field.
+
+    Parameters
+    ----------
+    shape : rows and columns of the image.
+    survey, seeing, rng : as for `add_neighbours`.
+    brightest : magnitude in r of the brightest.
+    """
     for magnitude in _magnitudes(shape, GALAXIES_AT_22, 22.0, GALAXY_SLOPE, brightest, survey, rng):
         radius = 10 ** (0.40 - 0.14 * (magnitude - 17) + rng.normal(0, 0.17))
         width = np.hypot(seeing, 1.7 * radius) / survey.pixel_scale
@@ -83,15 +95,16 @@ def draw_galaxies(
         yield Blob(x, y, flux, width, axis_ratio, rng.uniform(0, np.pi), GALAXY_BETA)
 
 
-def add_stars(image, survey: Survey, seeing, rng, brightest: float = BRIGHTEST_STAR) -> None:
-    """Put the field's stars fainter than `brightest` on `image`, in place."""
-    for magnitude in star_magnitudes(image.shape[:2], survey, rng, brightest):
-        x, y = rng.uniform(0, image.shape[1]), rng.uniform(0, image.shape[0])
-        add_star(image, x, y, magnitude, survey, seeing, rng)
-
-
 def star_magnitudes(shape: tuple[int, int], survey: Survey, rng, brightest: float = BRIGHTEST_STAR) -> np.ndarray:
-    """Magnitudes in r of the stars fainter than `brightest` in a field of so many rows and columns."""
+    """Magnitudes in r of the stars of a field.
+
+    Parameters
+    ----------
+    shape : rows and columns of the image.
+    survey : which decides on pixels and depth.
+    rng : random numbers.
+    brightest : magnitude in r of the brightest.
+    """
     return _magnitudes(shape, STARS_AT_20, 20.0, STAR_SLOPE, brightest, survey, rng)
 
 
@@ -120,17 +133,38 @@ def star_colours(magnitude: float, rng: np.random.Generator) -> tuple[float, flo
 
 
 def band_fluxes(magnitude: float, g_r: float, r_i: float) -> np.ndarray:
-    """Fluxes in g, r, i (nanomaggies) of a source of magnitude r."""
+    """Fluxes of a source in g, r, i, nanomaggies.
+
+    Parameters
+    ----------
+    magnitude : in r.
+    g_r, r_i : colours, magnitudes.
+    """
     return 10 ** (0.4 * (NANOMAGGY_ZERO_POINT - magnitude - np.array([g_r, 0.0, -r_i])))
 
 
 def star_blob(x: float, y: float, flux: np.ndarray, survey: Survey, seeing) -> Blob:
-    """A star without its diffraction spikes."""
+    """A star without its diffraction spikes.
+
+    Parameters
+    ----------
+    x, y : its place, pixels.
+    flux : in each band, nanomaggies.
+    survey, seeing : as for `add_neighbours`.
+    """
     return Blob(x, y, flux, seeing / survey.pixel_scale, 1.0, 0.0, STAR_BETA)
 
 
 def add_star(image, x: float, y: float, magnitude: float, survey: Survey, seeing, rng, top: int = 0) -> None:
-    """Put a star at `x`, `y` (pixels), with diffraction spikes if it is bright."""
+    """Put a star on an image, with diffraction spikes if it is bright.
+
+    Parameters
+    ----------
+    image, survey, seeing, rng : as for `add_neighbours`.
+    x, y : its place, pixels.
+    magnitude : in r.
+    top : the image's first row in the larger image, to which `y` refers.
+    """
     flux = band_fluxes(magnitude, *star_colours(magnitude, rng))
     add_blob(image, *star_blob(x, y, flux, survey, seeing), top=top)
     if magnitude < SPIKES:
@@ -140,7 +174,16 @@ def add_star(image, x: float, y: float, magnitude: float, survey: Survey, seeing
 def add_spikes(
     image, x: float, y: float, flux: np.ndarray, survey: Survey, rng, halo: float = 0.02, top: int = 0
 ) -> None:
-    """The cross that the mirror's supports make, and the wide halo of scattered light."""
+    """Add the cross that the mirror's supports make, and the wide halo of scattered light.
+
+    Parameters
+    ----------
+    image, survey, rng : as for `add_neighbours`.
+    x, y : the star's place, pixels.
+    flux : in each band, nanomaggies.
+    halo : share of the flux in the halo.
+    top : as for `add_star`.
+    """
     uneven = rng.uniform(0.9, 1.1, 3)
     box = box_around(image, x, y, int(SPIKE_REACH / survey.pixel_scale), top)
     if box is None:
@@ -161,7 +204,14 @@ def add_spikes(
 def add_blob(
     image, x: float, y: float, flux, fwhm, axis_ratio: float, angle: float, beta: float, top: int = 0
 ) -> None:
-    """Add a `Blob`, given by its fields, to `image` [h, w, 3] in place."""
+    """Add a `Blob` to an image.
+
+    Parameters
+    ----------
+    image : [h, w, 3], nanomaggies per pixel; changed in place.
+    x, y, flux, fwhm, axis_ratio, angle, beta : the fields of the `Blob`.
+    top : as for `add_star`.
+    """
     core, peak, reach = _core_and_reach(flux, fwhm, axis_ratio, beta)
     box = box_around(image, x, y, int(np.clip(reach, 4, max(image.shape))), top)
     if box is None:
@@ -183,7 +233,15 @@ def _core_and_reach(flux, fwhm, axis_ratio: float, beta: float) -> tuple[np.ndar
 
 
 def box_around(image: np.ndarray, x: float, y: float, reach: int, top: int = 0) -> tuple[slice, slice] | None:
-    """Rows and columns of `image` within `reach` pixels of `x`, `y`; None where all are outside the image."""
+    """Rows and columns of an image around a place; None where all are outside the image.
+
+    Parameters
+    ----------
+    image : [h, w, 3].
+    x, y : the place, pixels.
+    reach : pixels on each side.
+    top : as for `add_star`.
+    """
     height, width = image.shape[:2]
     left, right = max(int(x) - reach, 0), min(int(x) + reach + 1, width)
     low, high = max(int(y) - reach - top, 0), min(int(y) + reach + 1 - top, height)
@@ -191,6 +249,13 @@ def box_around(image: np.ndarray, x: float, y: float, reach: int, top: int = 0) 
 
 
 def offsets(box: tuple[slice, slice], x: float, y: float, top: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Columns [1, w] and rows [h, 1] of a box, counted from `x`, `y`."""
+    """Columns [1, w] and rows [h, 1] of a box, counted from a place.
+
+    Parameters
+    ----------
+    box : rows and columns of the image.
+    x, y : the place, pixels.
+    top : as for `add_star`.
+    """
     rows, columns = box
     return (np.arange(columns.start, columns.stop) - x)[None, :], (np.arange(rows.start, rows.stop) + top - y)[:, None]

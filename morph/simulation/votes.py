@@ -141,7 +141,14 @@ def _rise(value: float, middle: float, steepness: float) -> float:
 
 
 def ordinal(value: float, edges: tuple[float, ...], softness: float) -> np.ndarray:
-    """Chances of ordered answers: volunteers place `value` among `edges` with a logistic error of `softness`."""
+    """Chances of ordered answers, where volunteers place a value among edges with a logistic error.
+
+    Parameters
+    ----------
+    value : what they judge.
+    edges : between the answers, rising.
+    softness : scale of the error.
+    """
     below = 1 / (1 + np.exp(-(np.asarray(edges) - value) / softness))
     return np.diff(np.concatenate([[0.0], below, [1.0]]))
 

@@ -61,6 +61,14 @@ class Item:
     flags: list[tuple[str, ...]] = field(default_factory=list)
 
     def add(self, rows: int, name: str = "", flags: tuple[str, ...] = ()) -> None:
+        """Count images that were read.
+
+        Parameters
+        ----------
+        rows : how many.
+        name : their id.
+        flags : of each.
+        """
         self.rows += rows
         self.ids += [name] * rows
         self.flags += [flags] * rows

@@ -143,7 +143,14 @@ def next_version(model_dir: Path) -> int:
 
 
 def description(classifier, name: str, version: int, run: str | None) -> dict[str, Any]:
-    """The document of the signature `describe`: the classifier's own, with the name and version of the export."""
+    """The document of the signature `describe`: the classifier's own, with what the export adds.
+
+    Parameters
+    ----------
+    classifier : the model.
+    name, version : of the export.
+    run : of MLflow; the classifier's own if not given.
+    """
     return {**classifier.describe(), "name": name, "version": version, "run": run or classifier.about.get("run")}
 
 

@@ -54,12 +54,21 @@ class Remote:
         return sorted(number for name in names if (number := version_number(name)) is not None)
 
     def upload(self, folder: Path, name: str, version: int) -> str:
-        """Upload the model `name`, version `version`, and the files beside it, from the local `folder`.
+        """Upload a version of a model, and the files beside it.
 
         A store has no rename: everything is uploaded under a name that is not a version, and then copied inside the
         store, `saved_model.pb` last. A server that polls in between finds no model, or one without its main file,
-        which it refuses and tries again; it never loads half a model. Files beside the model that
-        exist are left alone. Returns the version's URL.
+        which it refuses and tries again; it never loads half a model. Files beside the model that exist are
+        left alone.
+
+        Parameters
+        ----------
+        folder : the local folder that holds the model's.
+        name, version : of the model.
+
+        Returns
+        -------
+        The version's URL.
         """
         source, final = folder / name / str(version), f"{self._root}/{name}/{version}"
         staging = f"{self._root}/{name}/.{version}.uploading"

@@ -154,7 +154,15 @@ def _made(folder: Path) -> dict[str, str]:
 def report_domain_shift(summary: Summary, out: Path, survey: str) -> Shift | str:
     """Compare the galaxies of a run with the model's reference sample; numbers and a picture go to the folder `out`.
 
-    Where nothing can be compared, the reason is returned and written instead.
+    Parameters
+    ----------
+    summary : of the run.
+    out : the folder of the scores.
+    survey : the tiles'.
+
+    Returns
+    -------
+    The comparison or, where nothing can be compared, the reason.
     """
     paths = [tile.path for tile in summary.scored if tile.galaxies]
     if summary.reference_sample is None:

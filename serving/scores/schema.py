@@ -154,7 +154,14 @@ def concentration_columns(description: dict[str, Any]) -> list[str]:
 
 
 def schema(description: dict[str, Any], embedding_size: int, about: dict[str, Any]) -> pa.Schema:
-    """The columns of a score file, with units, descriptions and UCDs, and `about` as its provenance."""
+    """The columns of a score file, with units, descriptions and UCDs.
+
+    Parameters
+    ----------
+    description : the model's.
+    embedding_size : numbers of an embedding.
+    about : the file's provenance.
+    """
     p = "probability of this answer, given that the question is asked"
     tree = "the same multiplied down the decision tree: a volunteer who starts at the top gives this answer"
     worth = "votes that the probabilities are worth; with n of them p is uncertain by sqrt(p (1 - p) / (1 + n))"

@@ -180,7 +180,14 @@ def _hashes(ids: list[str]) -> np.ndarray:
 
 
 def lines(summary: Summary, out: Path, seconds: float) -> Iterator[str]:
-    """The run in a few lines for a terminal; `seconds` is how long it took."""
+    """The run in a few lines for a terminal.
+
+    Parameters
+    ----------
+    summary : of the run.
+    out : the folder of the scores.
+    seconds : how long it took.
+    """
     new = [tile for tile in summary.scored if not tile.before]
     if new:
         galaxies = sum(tile.galaxies for tile in new)

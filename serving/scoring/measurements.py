@@ -66,7 +66,14 @@ class TileMeasurements:
             scores.image_statistics[rows] = measure_statistics(cut.stamps[chosen], scale)
 
     def add_answers(self, rows: np.ndarray, stamps: np.ndarray, outputs: dict[str, np.ndarray]) -> None:
-        """Store the model's outputs for some rows."""
+        """Store the model's outputs for some rows.
+
+        Parameters
+        ----------
+        rows : which.
+        stamps : their images.
+        outputs : the model's, by name.
+        """
         for name, values in self.scores.outputs.items():
             values[rows] = outputs[name]
         self._thumbnails.add(rows, stamps, self.scores.flags[rows], outputs)

@@ -44,9 +44,23 @@ Advance = Callable[[int, int], None]
 def score_tiles(
     groups: Iterable[list[Path]], job: Job, backend: Backend, advance: Advance, readers: Readers | None = None
 ) -> Iterator[Result]:
-    """Score tiles one after the other in this process, each as it is finished; their rows are read by `readers`.
+    """Score tiles one after the other in this process, each as it is finished.
 
-    InputError when the backend fails or a file cannot be written; a tile that cannot be scored is a `Failed`.
+    Parameters
+    ----------
+    groups : the images of each tile.
+    job : what the tiles have in common.
+    backend : the model.
+    advance : called with the numbers of tiles and galaxies finished since.
+    readers : processes that read rows of compressed images.
+
+    Yields
+    ------
+    A result for every tile; `Failed` for one that cannot be scored.
+
+    Raises
+    ------
+    InputError : the backend fails, or a file cannot be written.
     """
 
     # A worker may compute by another engine than the process that started the job.

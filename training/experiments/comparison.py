@@ -148,7 +148,13 @@ class Comparison:
         return f"On {what}, {name} is {' and '.join(parts)}; {n}, 95 % intervals of paired differences."
 
     def difference(self, i: int, j: int, name: str) -> Estimate:
-        """Run j minus run i in the figure `name`, with the interval of the paired bootstrap."""
+        """The difference of two runs, with the interval of the paired bootstrap.
+
+        Parameters
+        ----------
+        i, j : the runs; run j minus run i.
+        name : of the figure.
+        """
         if (i, j) in self.differences:
             return self.differences[i, j][name]
         figure = self.differences[j, i][name]

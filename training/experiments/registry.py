@@ -124,7 +124,14 @@ def adopt(run_id: str, version: int) -> None:
 
 
 def note(version: int, name: str, text: str) -> None:
-    """Tag a `version` with a sentence, `text`, under a `name`."""
+    """Tag a version of the model with a sentence.
+
+    Parameters
+    ----------
+    version : its number.
+    name : of the tag.
+    text : the sentence.
+    """
     import mlflow
 
     mlflow.MlflowClient().set_model_version_tag(MODEL_NAME, str(version), name, text)

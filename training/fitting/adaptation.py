@@ -36,7 +36,14 @@ VOLUNTEERS = 8.0
 
 
 def adapted_to(parent: Classifier, survey: str, **config: Any) -> Classifier:
-    """A classifier of another survey with the parent's weights; the parent is left as it is."""
+    """A classifier of another survey with the parent's weights; the parent is left as it is.
+
+    Parameters
+    ----------
+    parent : the classifier to start from.
+    survey : the other survey's name.
+    config : more of `Classifier`'s arguments that differ from the parent's.
+    """
     classifier = Classifier.from_config({**parent.get_config(), "survey": survey, "about": {}, **config})
     classifier.set_weights(parent.get_weights())
     return classifier

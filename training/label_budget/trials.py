@@ -168,7 +168,12 @@ def train_trial(trial: Trial, source: Classifier, target: Target, recipe: Recipe
 
 
 def train_and_predict(trial: Trial, recipe: Recipe, source: Classifier, target: Target) -> dict[str, np.ndarray]:
-    """Predictions for the test galaxies of the classifier that `train_trial` returns."""
+    """Train the classifier of a trial and predict the test galaxies.
+
+    Parameters
+    ----------
+    trial, source, target, recipe : as for `train_trial`.
+    """
     return ask(train_trial(trial, source, target, recipe), target.test.images)
 
 

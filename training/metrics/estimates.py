@@ -31,7 +31,14 @@ class Estimate:
 
     @classmethod
     def of(cls, value: float | np.ndarray, resamples: np.ndarray, n: int) -> "Estimate":
-        """A value with the interval of its resamples."""
+        """A value with the interval of its resamples.
+
+        Parameters
+        ----------
+        value : of all galaxies.
+        resamples : its values for the bootstrap's samples.
+        n : galaxies.
+        """
         low, high = interval(resamples)
         return cls(float(value), float(low), float(high), n)
 

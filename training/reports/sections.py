@@ -84,7 +84,14 @@ def _share(votes: np.ndarray, question: str, answer: str) -> float | None:
 
 
 def reconstruction_section(galaxies: Galaxies, answers: Answers, classifier) -> dict[str, Any]:
-    """Galaxies beside their reconstructions."""
+    """The section of galaxies beside their reconstructions.
+
+    Parameters
+    ----------
+    galaxies : the dataset.
+    answers : the model's, for all of them.
+    classifier : the model.
+    """
     which = various(answers["probabilities"], 2 * PAIRS)[:PAIRS]
     images = classifier.central(galaxies.images[which])
     shown = to_pictures(images), reconstruction_pictures(images, classifier.reconstruct_images(images))
@@ -103,7 +110,14 @@ def reconstruction_section(galaxies: Galaxies, answers: Answers, classifier) -> 
 
 
 def most_anomalous_section(galaxies: Galaxies, answers: Answers, threshold: float) -> dict[str, Any]:
-    """The galaxies least like the training set; those with p-values below `threshold` are flagged."""
+    """The section of the galaxies least like the training set.
+
+    Parameters
+    ----------
+    galaxies : the dataset.
+    answers : the model's, for all of them.
+    threshold : p-value below which a galaxy is flagged.
+    """
     order = np.lexsort((-answers["reconstruction_error"], answers["anomaly_score"]))[:MOST_ANOMALOUS]
     images = to_pictures(centre_crop(galaxies.images[order], NETWORK_SIZE))
     flagged = int(np.sum(answers["anomaly"]))

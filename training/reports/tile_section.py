@@ -158,7 +158,14 @@ def shrink(image: np.ndarray, largest: int) -> np.ndarray:
 
 
 def window(planes: np.ndarray, x: float, y: float, half: int) -> np.ndarray:
-    """The pixels around a place, with zeros where the tile ends: [2 half, 2 half, 3], up as on the sky picture."""
+    """The pixels around a place, up as on the sky picture: [2 half, 2 half, 3], with zeros where the tile ends.
+
+    Parameters
+    ----------
+    planes : the tile, [h, w, 3].
+    x, y : the place, pixels.
+    half : pixels on each side.
+    """
     stamp = np.zeros((2 * half, 2 * half, planes.shape[2]), dtype="float32")
     left, bottom = round(x) - half, round(y) - half
     x0, y0 = max(left, 0), max(bottom, 0)
