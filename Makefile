@@ -15,7 +15,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 
 # images, or for other servers. Each says at its top what it measures.
 BENCHMARKS := catalogue client cutting fast_path forward kills scoring server sizing soak ten_million
 
-.PHONY: quickstart test docs lint types unit bench weights lock clean
+.PHONY: quickstart test test-fast docs linkcheck lint types unit bench weights lock clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/morph quickstart
@@ -31,11 +31,20 @@ types: $(VENV)/installed-test
 	$(BIN)/mypy
 
 unit: $(VENV)/installed-test
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
+	  --doctest-modules tests morph training serving
+
+# The tests that train, export and serve nothing: two minutes on two cores.
+test-fast: $(VENV)/installed-test
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # A warning is an error: a link that leads nowhere, a docstring that cannot be read.
 docs: $(VENV)/installed-docs
 	$(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# The links within the documentation; those to other sites need a network, and are left out.
+linkcheck: $(VENV)/installed-docs
+	$(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -b linkcheck -D linkcheck_ignore='https?://' docs docs/_build/linkcheck
 
 # One that misses what it promises ends with status 1; the others are run all the same.
 bench: $(VENV)/installed-test

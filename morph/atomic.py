@@ -43,8 +43,10 @@ def atomic(path: str | Path, what: str = "", replace: bool = True) -> Iterator[P
 
     Examples
     --------
-    >>> with atomic("table.csv") as building:  # doctest: +SKIP
-    ...     building.write_text("id,ra,dec")
+    >>> with atomic("table.csv") as building:
+    ...     characters = building.write_text("id,ra,dec")
+    >>> Path("table.csv").read_text()
+    'id,ra,dec'
     """
     with atomic_files(path, what=what, replace=replace) as (building,):
         yield building

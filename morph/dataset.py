@@ -96,15 +96,20 @@ def _schema(size: int, kind: str, about: dict) -> pa.Schema:
 class GalaxiesWriter:
     """Writes a dataset so that it appears whole or not at all.
 
-    >>> with GalaxiesWriter("sample", kind="flux") as writer:  # doctest: +SKIP
-    ...     writer.add(galaxy)
-
     Parameters
     ----------
     path : the folder to make; InputError if it exists and is not a dataset of ours.
     kind : ``flux`` or ``composite``.
     size : pixels on a side of the stamps.
     about : anything worth keeping with the dataset (source, seed, "simulated").
+
+    Examples
+    --------
+    >>> from morph.votes import empty_votes
+    >>> with GalaxiesWriter("sample", kind="flux") as writer:
+    ...     writer.add(Galaxy("a", "des", np.zeros((STAMP_SIZE, STAMP_SIZE, 3)), empty_votes()))
+    >>> Galaxies.open("sample").ids.tolist()
+    ['a']
     """
 
     ROWS = 512

@@ -29,7 +29,31 @@ LONG = (
 )
 
 
+#: Fixtures that train, export or serve a model, make a database of runs, or run a page of the documentation.
+SLOW_FIXTURES = {"classifier", "model_dir", "server", "exported", "migrated", "run_page"}
+#: Folders and files, below this one, whose tests build or train models, or start processes that do.
+SLOW = (
+    "morph/model",
+    "serving/openvino",
+    "serving/scoring/test_clusters.py",
+    "serving/scoring/test_survival.py",
+    "test_faults.py",
+    "test_quickstart.py",
+    "training/fitting",
+    "training/label_budget",
+)
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Whether `make test-fast` leaves a test out."""
+    place = os.path.relpath(item.path, Path(__file__).parent)
+    return bool(SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}) or place.startswith(SLOW)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_slow(item):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 

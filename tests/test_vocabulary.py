@@ -89,3 +89,13 @@ def test_messages_use_the_fields_words(package):
         for each in found(text)
     ]
     assert wrong == []
+
+
+def test_names_of_tests_use_the_fields_words():
+    names = [
+        (path.name, node.name)
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    assert [(*each, found(each[1].replace("_", " "))) for each in names if found(each[1].replace("_", " "))] == []

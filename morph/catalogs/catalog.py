@@ -301,6 +301,13 @@ def read_catalog(path: str | Path, survey: str | None = None, where: str | None 
     Raises
     ------
     InputError : as `Catalog`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> characters = Path("galaxies.csv").write_text("id,ra,dec,mag_auto_r\\na,10.5,-1,19.2\\n")
+    >>> read_catalog("galaxies.csv", survey="des")["ra"].tolist()
+    [10.5]
     """
     catalogue, digest = Catalog(path, survey, where), Digest()
     chunks = []

@@ -47,6 +47,12 @@ class Classifier(keras.Model):
     architecture : of the encoder, one of `morph.model.autoencoder.ARCHITECTURES`.
 
     It saves to one `.keras` file. `call` is `from_flux`.
+
+    Examples
+    --------
+    >>> model = Classifier(survey="des")
+    >>> model.survey, model.size
+    ('des', 64)
     """
 
     def __init__(

@@ -189,6 +189,12 @@ def simulate_galaxies(
     Notes
     -----
     In a script, call this below ``if __name__ == "__main__":``, since it starts processes.
+
+    Examples
+    --------
+    >>> galaxies = simulate_galaxies("sample", 2, survey="des", processes=1, progress=False)
+    >>> galaxies.ids.tolist()
+    ['sim-des-0-000000', 'sim-des-0-000001']
     """
     observer, source = get_simulated(survey), get_simulated(population or survey)
     get_mix(mix)

@@ -109,6 +109,12 @@ def simulate_tile(
     Notes
     -----
     In a script, call this below ``if __name__ == "__main__":``, since it starts processes.
+
+    Examples
+    --------
+    >>> tile = simulate_tile("tiles", size=256, survey="des", galaxies=3, progress=False)
+    >>> [path.name[-9:] for path in sorted(Path("tiles").glob("*.fits.fz"))]
+    ['g.fits.fz', 'i.fits.fz', 'r.fits.fz']
     """
     observer = get_simulated(survey)
     if not SMALLEST <= size <= LARGEST:

@@ -142,6 +142,15 @@ def read_cutouts(
     InputError : a file is missing, is not FITS or is cut short; the band of a plane is not known, or none of them
         is one of the survey's; its zero point is not known; bands have different shapes; an image is smaller than
         `SMALLEST_IMAGE`.
+
+    Examples
+    --------
+    >>> from astropy.io import fits
+    >>> for band in "gri":
+    ...     fits.writeto(f"galaxy_{band}.fits", np.ones((40, 40), "float32"))
+    >>> cutout, = read_cutouts("galaxy_g.fits", "des", calibration=Calibration.parse("30", None))
+    >>> cutout.flux.shape
+    (40, 40, 3)
     """
     if isinstance(paths, (str, Path)):
         groups = find_cutouts(paths)

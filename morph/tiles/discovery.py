@@ -39,6 +39,13 @@ def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
     unless headers give different bands of one tile for several such files in its folder; in a folder where other
     names contain bands it is left out (catalogues lie there too). Raises InputError when a name or glob matches
     nothing, or nothing that is read.
+
+    Examples
+    --------
+    >>> for band in "gr":
+    ...     Path(f"DES0000-0000_r1_{band}.fits").touch()
+    >>> [[path.name for path in tile] for tile in find_tiles(".")]
+    [['DES0000-0000_r1_g.fits', 'DES0000-0000_r1_r.fits']]
     """
     if isinstance(patterns, (str, Path)):
         patterns = [patterns]

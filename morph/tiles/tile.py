@@ -53,6 +53,14 @@ class Tile:
     notes : how its images are read, where that is unusual; one sentence each.
     footprint : the sky that it shows.
     neighbours : names of the tiles that may show some of the same sky, where it was opened as one of several.
+
+    Examples
+    --------
+    >>> from morph.simulation.tile import simulate_tile
+    >>> made = simulate_tile("tiles", size=256, survey="des", galaxies=3, progress=False)
+    >>> tile = Tile.open("tiles/*.fits.fz")
+    >>> tile.survey, tile.shape, tile.bands
+    ('des', (256, 256), ('g', 'r', 'i'))
     """
 
     def __init__(

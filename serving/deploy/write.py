@@ -47,6 +47,12 @@ def write_deployment(to: Path, name: str, kinds: Iterable[str]) -> list[Path]:
     Returns
     -------
     The files written.
+
+    Examples
+    --------
+    >>> written = write_deployment(Path("served"), "morph", ["compose"])
+    >>> Path("served/compose.yaml").is_file()
+    True
     """
     written = write_configurations(to, name)
     for kind in kinds:

@@ -43,9 +43,13 @@ def open_scores(folder: str | Path) -> "ScoreFiles":
 
     InputError when there are none, or one is damaged, of an earlier format or not a score file.
 
+    Examples
+    --------
     >>> import morph
-    >>> scores = morph.open_scores("scores")  # doctest: +SKIP
-    >>> scores.where("flags == 0 and bar_strong_tree > 0.5").to_fits("barred.fits")  # doctest: +SKIP
+    >>> scores = morph.open_scores("scores")
+    >>> scores.galaxies
+    120
+    >>> barred = scores.where("flags == 0 and bar_strong_tree > 0.1").to_fits("barred.fits")
     """
     return ScoreFiles.open(folder)
 

@@ -101,7 +101,7 @@ def test_a_full_disk_is_one_sentence_that_says_what_is_safe(tmp_path):
     ],
     ids=["TensorFlow", "NumPy", "Pillow"],
 )
-def test_a_library_that_tells_of_a_full_disk_in_words_is_understood(error, said, tmp_path):
+def test_a_library_that_reports_a_full_disk_in_words_is_understood(error, said, tmp_path):
     with pytest.raises(InputError, match=said), atomic(tmp_path / "model"):
         raise error
 

@@ -38,7 +38,7 @@ def test_more_galaxies_than_memory_holds_are_not_simulated(morph, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_available_memory_is_no_more_than_a_container_s(tmp_path, monkeypatch):
+def test_available_memory_is_not_a_more_than_a_container_s(tmp_path, monkeypatch):
     (tmp_path / "max").write_text("3000000\n")
     (tmp_path / "current").write_text("2500000\n")
     (tmp_path / "memory.stat").write_text("anon 1000000\nactive_file 500000\ninactive_file 1000000\n")

@@ -188,7 +188,7 @@ def test_answered_counts_galaxies_with_any_vote(tmp_path):
     assert answered["merging"] == 0
 
 
-def test_properties_that_nobody_measured_are_unknown(tmp_path):
+def test_properties_that_were_not_measured_are_unknown(tmp_path):
     galaxies = write(tmp_path / "set", ["a"])
     assert set(galaxies.properties) == set(PROPERTIES)
     assert all(np.isnan(values).all() for values in galaxies.properties.values())

@@ -130,6 +130,6 @@ def test_a_process_does_not_hear_ctrl_c_from_its_start_on():
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_a_process_that_dies_is_told():
+def test_a_process_that_dies_is_reported():
     with pytest.raises(RuntimeError, match="exit status 7"):
         run_in_process(os._exit, 7)

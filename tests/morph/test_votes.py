@@ -31,7 +31,7 @@ def test_a_model_and_votes_of_two_kinds_differ_in_a_sentence():
     assert difference("raw", "") == "Whether these votes are raw or debiased is not recorded."
 
 
-def test_what_was_not_asked_is_told_apart_from_no_votes():
+def test_what_was_not_asked_differs_from_no_votes():
     votes = np.stack([empty_votes(), set_votes(empty_votes(), {"bar_no": 0}), set_votes(empty_votes(), {"bar_no": 3})])
     assert was_asked(votes).tolist() == [False, True, True]
     assert has_votes(votes).tolist() == [False, False, True]

@@ -111,7 +111,15 @@ def _matrix(column: pa.ChunkedArray, width: int) -> np.ndarray:
 
 
 def part_of(galaxies: Galaxies, split: str) -> Galaxies:
-    """One side of a dataset's split, or ``all`` of it. InputError when the side is empty."""
+    """One side of a dataset's split, or ``all`` of it. InputError when the side is empty.
+
+    Examples
+    --------
+    >>> from morph.simulation.sample import simulate_galaxies
+    >>> galaxies = simulate_galaxies("sample", 4, processes=1, progress=False)
+    >>> len(part_of(galaxies, "all"))
+    4
+    """
     part = galaxies if split == "all" else galaxies.split()[split]
     if not len(part):
         raise InputError(

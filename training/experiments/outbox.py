@@ -140,6 +140,11 @@ def send_all(say: Callable[[str], None]) -> None:
     say : called with a sentence for each run.
 
     Raises InputError where something could not be sent; it stays where it is.
+
+    Examples
+    --------
+    >>> send_all(print)
+    mlruns/unsent holds no records.
     """
     problems = []
     folders = sorted(path for path in UNSENT.glob("*") if (path / _ABOUT).is_file())

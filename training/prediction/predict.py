@@ -138,7 +138,13 @@ BANDS = ("g", "r", "i")
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """The modalities in a list with commas, in the order of `MODALITIES`; InputError on an unknown name."""
+    """The modalities in a list with commas, in the order of `MODALITIES`; InputError on an unknown name.
+
+    Examples
+    --------
+    >>> parse("votes, image")
+    ('image', 'votes')
+    """
     names = {name.strip() for name in text.split(",") if name.strip()}
     unknown = sorted(names - set(MODALITIES))
     if unknown or not names:

@@ -119,7 +119,7 @@ def test_a_catalogue_that_cannot_be_used_is_refused_with_the_reason(tmp_path, te
 
 
 @pytest.mark.parametrize("name", ["a.fits", "a.parquet", "a.vot", "a.csv"])
-def test_a_file_that_is_no_table_is_refused(tmp_path, name):
+def test_a_file_that_is_not_a_table_is_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"\x00\xff nothing of the kind \x00" * 40)
     with pytest.raises(InputError, match=r"a\.\w+' (cannot be read|has no column)"):
         read_catalog(tmp_path / name)

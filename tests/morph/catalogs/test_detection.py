@@ -95,7 +95,7 @@ def test_masked_pixels_are_not_detected(tmp_path):
     assert not ((np.abs(found["x"] - 120) < 15) & (np.abs(found["y"] - 120) < 15)).any()
 
 
-def test_a_missing_band_is_no_obstacle(tmp_path):
+def test_a_missing_band_is_not_a_obstacle(tmp_path):
     write_tile(tmp_path, "ri")
     with Tile.open(tmp_path) as tile:
         found = detect(tile)
@@ -132,7 +132,7 @@ def test_the_other_side_of_the_sky_is_not_on_the_tile(tile):
     assert len(locate(tile, rows)) == 0
 
 
-def test_a_position_that_is_no_number_is_on_no_tile(tile):
+def test_a_position_that_is_not_a_number_is_on_no_tile(tile):
     rows = catalogue(tile, INNER[:2])
     rows["ra"][0] = np.nan
     assert locate(tile, rows)["id"].tolist() == ["galaxy-1"]

@@ -48,7 +48,7 @@ def test_a_question_that_too_few_were_judged_on_is_left_out(drawn):
     assert len(questions) == len(TREE) - 1
 
 
-def test_a_question_that_was_always_answered_rightly_is_no_trouble(drawn):
+def test_a_question_that_was_always_answered_rightly_is_not_a_trouble(drawn):
     reference = drawn(100)
     reference.correct[:, 0] = 1
     first = next(q for q in expected_accuracies(reference, drawn(100, seed=1)) if q.question == next(iter(TREE)).name)

@@ -53,7 +53,7 @@ def test_another_band_scale_or_kind_of_image_is_noted(drawn):
     assert "smaller on the sky" in notes[2]
 
 
-def test_a_scale_that_nobody_knows_is_not_mentioned(drawn):
+def test_an_unknown_scale_is_not_mentioned(drawn):
     unknown = drawn(60, seed=1)
     unknown.statistics[:, NAMES.index("scale")] = np.nan
     shift = compare(drawn(60), unknown)

@@ -42,6 +42,6 @@ def test_the_numbers_that_models_keep_stand_for_the_same_surveys_as_ever(drawn):
     assert [drawn(1, survey=number).surveys for number in range(4)] == [["sdss"], ["des"], ["decals"], ["lsst"]]
 
 
-def test_a_survey_that_nobody_knows_has_no_name():
+def test_an_unknown_survey_has_no_name():
     p = np.zeros((1, len(ANSWERS)))
     assert Sample.of(np.zeros((1, 3)), p, np.zeros((1, len(NAMES))), "skymapper", flux=True).surveys == []

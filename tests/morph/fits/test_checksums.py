@@ -38,7 +38,7 @@ def test_what_was_written_is_right(path):
 
 
 @pytest.mark.parametrize("path", ["fits.fz"], indirect=True)
-def test_a_flipped_bit_that_unpacks_is_told(path):
+def test_a_flipped_bit_that_unpacks_is_reported(path):
     before, _ = Planes.open(path).read(AB30)
     flip(path, 1, 0.7)
     after, _ = Planes.open(path).read(AB30)
@@ -50,7 +50,7 @@ def test_a_flipped_bit_that_unpacks_is_told(path):
 
 
 @pytest.mark.parametrize("path", ["fits", "fits.fz"], indirect=True)
-def test_a_flipped_bit_of_the_mask_is_told(path):
+def test_a_flipped_bit_of_the_mask_is_reported(path):
     flip(path, 1 if path.suffix == ".fits" else 2, 0.1)
     with pytest.raises(InputError, match="'MSK' does not have its checksum"):
         verify(path)

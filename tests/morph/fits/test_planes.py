@@ -85,7 +85,7 @@ def test_zero_point_from_header_or_unit(tmp_path, header, zero_point):
 @pytest.mark.parametrize(
     ("header", "band"), [({"BAND": "i"}, "i"), ({"BAND": None, "FILTER": "r DECam SDSS c0002 6415.0 1480.0"}, "r")]
 )
-def test_band_from_the_header_where_the_name_tells_none(tmp_path, header, band):
+def test_band_from_the_header_where_the_name_has_none(tmp_path, header, band):
     path = write_band(tmp_path, "r", **header)
     assert Planes.open(path.rename(tmp_path / "image.fits")).band == band
 

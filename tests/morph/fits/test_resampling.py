@@ -53,7 +53,7 @@ def test_finer_pixels_are_smooth_and_true():
     np.testing.assert_allclose(stamp, expected, atol=5e-3 * expected.max())
 
 
-def test_outside_the_image_there_is_no_data():
+def test_outside_the_image_there_is_not_a_data():
     stamp = resample(IMAGE, 0.0, 60.0, 40.0, 40)
     assert np.isnan(stamp[:, :19]).all()
     assert np.isfinite(stamp[:, 20:]).all()

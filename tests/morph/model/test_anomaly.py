@@ -119,7 +119,7 @@ def test_each_kind_of_image_has_its_own_reference(trained):
     np.testing.assert_array_equal(p_values(trained, again, "composite"), p_values(trained, again, "flux"))
 
 
-def test_before_it_was_taught_nothing_is_strange():
+def test_before_it_was_trained_nothing_is_anomalous():
     assert not Anomaly(SIZE).fitted
     np.testing.assert_array_equal(p_values(Anomaly(SIZE), toy(5, seed=5)), 1)
 
@@ -203,7 +203,7 @@ def test_weights_of_another_version_are_reported_and_left_out(trained):
     assert not other.fitted
 
 
-def test_a_galaxy_without_data_is_strange_and_one_without_a_band_is_judged(classifier: Classifier, galaxies):
+def test_a_galaxy_without_data_is_anomalous_and_one_without_a_band_is_judged(classifier: Classifier, galaxies):
     images = galaxies(40, seed=5)
     images[0] = np.nan
     images[1, :, :, 0] = np.nan

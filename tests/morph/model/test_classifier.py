@@ -104,7 +104,7 @@ def test_the_description_is_json_and_names_the_answers_in_order(classifier):
     assert named == list(ANSWERS)
 
 
-def test_what_is_no_model_is_refused(tmp_path):
+def test_what_is_not_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="There is no model at"):
         load_model(tmp_path / "none.keras")
     with pytest.raises(InputError, match="holds no model"):

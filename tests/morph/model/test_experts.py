@@ -50,7 +50,7 @@ def test_modalities_are_present_where_all_their_columns_are_known(experts):
     assert np.array(present).tolist() == [[1, 1, 1, 1], [0, 0, 1, 0]]
 
 
-def test_every_expert_answers_with_finite_numbers_to_the_strangest_input(experts):
+def test_every_expert_answers_with_finite_numbers_to_extreme_input(experts):
     votes = np.full((2, len(VOTE_COLUMNS)), 1e4, "float32")
     means, log_variances, _ = experts(votes, np.array([[np.nan] * 5, [1e6, -1e6, 1e6, -1e6, 1e6]], "float32"))
     assert len(means) == len(log_variances) == 4

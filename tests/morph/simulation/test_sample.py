@@ -85,13 +85,13 @@ def test_one_seed_shows_two_surveys_the_same_galaxies(sdss, des):
         ({"n": 5, "population": "2mass"}, "Unknown survey '2mass'"),
     ],
 )
-def test_a_mistake_is_told_and_nothing_is_written(tmp_path, arguments, message):
+def test_a_mistake_is_reported_and_nothing_is_written(tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         simulate_galaxies(tmp_path / "x", progress=False, **arguments)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_no_dataset_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_a_dataset_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("keep me")
     with pytest.raises(InputError, match="not a galaxies dataset"):
         simulate_galaxies(tmp_path, 2, progress=False)

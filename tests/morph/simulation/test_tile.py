@@ -94,7 +94,7 @@ def test_a_tiles_name_says_where_it_is():
         ({"size": 200, "name": "tile7"}, "not a tile's name"),
     ],
 )
-def test_a_mistake_is_told_and_nothing_is_written(tmp_path, arguments, message):
+def test_a_mistake_is_reported_and_nothing_is_written(tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         simulate_tile(tmp_path / "x", progress=False, **arguments)
     assert not list(tmp_path.iterdir())

@@ -41,7 +41,7 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a picture", b"SIMPLE  =                    T"])
-def test_a_file_that_is_no_picture_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_picture_is_refused(tmp_path, content):
     (tmp_path / "galaxy.jpg").write_bytes(content)
     with pytest.raises(InputError, match="cannot be read as a picture"):
         read(tmp_path / "galaxy.jpg")

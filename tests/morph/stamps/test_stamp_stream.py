@@ -158,7 +158,7 @@ def test_galaxies_off_the_tile_need_no_pixel(tmp_path):
     assert flags.tolist() == [Flag.NO_DATA, Flag.NO_DATA]
 
 
-def test_a_file_damaged_in_its_middle_is_told_by_name(tmp_path, thin, galaxies):
+def test_a_file_damaged_in_its_middle_is_reported_by_name(tmp_path, thin, galaxies):
     path = write_tile(tmp_path, packed=True)[1]
     with Tile.open(tmp_path) as tile:
         content = bytearray(path.read_bytes())

@@ -63,7 +63,7 @@ def test_each_band_has_its_own_mask(tmp_path):
         [extension("r", FILTER="r"), extension("i", FILTER="r")],
     ],
 )
-def test_images_that_cannot_be_told_apart_are_refused(tmp_path, hdus):
+def test_images_that_cannot_be_distinguished_are_refused(tmp_path, hdus):
     path = write(tmp_path / "field_r.fits", *hdus)
     for read in (Tile.open, read_cutouts):
         with pytest.raises(InputError, match=r"holds 2 images .*--bands"):

@@ -255,7 +255,7 @@ def test_bands_in_headers(card, band):
     assert band_of(fits.Header(card)) == band
 
 
-def test_a_letter_within_a_word_is_no_band():
+def test_a_letter_within_a_word_is_not_a_band():
     assert [band_called(text) for text in ("red", "gri", "Ha", "izzard", "unknown")] == [None] * 5
 
 

@@ -15,7 +15,7 @@ def test_any_one_name_brings_the_whole_tile(tile_folder):
         assert find_tiles(pattern) == [files]
 
 
-def test_tiles_are_told_apart_and_catalogues_left_out(tmp_path):
+def test_tiles_are_distinguished_and_catalogues_left_out(tmp_path):
     for name in ("DES0001-0541_r1p01", "DES0356-5248_r1p01"):
         write_tile(tmp_path / name, "gr", name=name)
     fits.BinTableHDU.from_columns([fits.Column("RA", "D", array=[1.0])]).writeto(tmp_path / "DES0001-0541_main.fits")
@@ -46,7 +46,7 @@ def test_what_a_tile_knows(tile):
         tile.plane("z")
 
 
-def test_bands_outside_the_survey_are_ignored_and_a_missing_one_is_no_error(tmp_path):
+def test_bands_outside_the_survey_are_ignored_and_a_missing_one_is_not_a_error(tmp_path):
     write_tile(tmp_path, "gi")
     (tmp_path / "DES0356-5248_r4163p01_Y.fits").write_bytes(b"not even FITS")
     assert Tile.open(tmp_path).bands == ("g", "i")
@@ -88,7 +88,7 @@ def test_a_tile_without_sky_coordinates_is_refused(tmp_path):
         Tile.open(tmp_path)
 
 
-def test_a_cube_is_no_tile(tmp_path):
+def test_a_cube_is_not_a_tile(tmp_path):
     fits.PrimaryHDU(np.zeros((3, 20, 20), "f4")).writeto(tmp_path / "cube_g.fits")
     with pytest.raises(InputError, match="holds a cube"):
         Tile.open(tmp_path)

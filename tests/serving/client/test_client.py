@@ -56,7 +56,7 @@ def test_probabilities_are_named_by_the_servers_own_tree(client, composites):
     assert all(sum(answers.values()) == pytest.approx(1, abs=1e-5) for answers in named[0].values())
 
 
-def test_the_versions_that_answer_are_told(client):
+def test_the_versions_that_answer_are_reported(client):
     assert client.available_versions() == [3]
 
 
@@ -109,6 +109,6 @@ def test_a_server_that_is_not_there_is_one_sentence():
 
 
 @pytest.mark.parametrize("address", ["8500", "localhost", "localhost:http", ""])
-def test_what_is_no_address_is_one_sentence(address):
+def test_what_is_not_a_address_is_one_sentence(address):
     with pytest.raises(InputError, match="not a server's address; write HOST:PORT"):
         MorphClient(address)

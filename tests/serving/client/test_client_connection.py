@@ -50,7 +50,7 @@ def test_tls_with_a_root_of_ones_own_and_a_token(secure, authority):
     assert secure.metadata[-1]["authorization"] == "Bearer open-sesame"
 
 
-def test_the_async_twin_speaks_tls_and_shows_its_token(mutual, authority):
+def test_the_asyncio_client_speaks_tls_and_shows_its_token(mutual, authority):
     mine = authority.sign("async")
 
     async def classify():
@@ -62,7 +62,7 @@ def test_the_async_twin_speaks_tls_and_shows_its_token(mutual, authority):
     assert mutual.metadata[-1]["authorization"] == "Bearer open"
 
 
-def test_mutual_tls_lets_in_who_is_signed_and_nobody_else(mutual, authority, tmp_path):
+def test_mutual_tls_lets_in_only_signed_clients(mutual, authority, tmp_path):
     mine, strangers = authority.sign("client"), Authority(tmp_path, "stranger").sign("client")
     assert len(ask(mutual, tls=authority.root, certificate=(mine.certificate, mine.key))["anomaly"]) == 1
     for certificate in (None, (strangers.certificate, strangers.key)):

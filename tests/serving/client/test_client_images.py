@@ -57,7 +57,7 @@ def test_flux_of_any_unit_arrives_in_nanomaggies(stamps, unit, nanomaggy):
 
 
 @pytest.mark.parametrize("unit", ["adu", "electron", "nJy / arcsec2", "m", ""])
-def test_a_unit_that_is_no_flux_is_one_sentence(stamps, unit):
+def test_a_unit_that_is_not_a_flux_is_one_sentence(stamps, unit):
     with pytest.raises(InputError, match="cannot be converted to nanomaggies; give flux density per pixel"):
         read(u.Quantity(stamps, unit))
 
@@ -125,7 +125,7 @@ def test_images_of_any_size_are_cut_as_files_are(tmp_path):
         (__file__, "cannot be read"),
     ],
 )
-def test_what_is_no_galaxy_is_one_sentence(galaxies, problem):
+def test_what_is_not_a_galaxy_is_one_sentence(galaxies, problem):
     with pytest.raises(InputError, match=problem):
         read(galaxies)
 

@@ -181,7 +181,7 @@ def test_both_clients_answer_alike(server, flux, composites):
         np.testing.assert_array_equal(reference, client.reference_sample().table())
 
 
-def test_what_is_no_stream_is_one_sentence():
+def test_what_is_not_a_stream_is_one_sentence():
     with MorphClient("127.0.0.1:1") as client:
         with pytest.raises(InputError, match="classify 'folder' instead"):
             next(client.stream("folder"))

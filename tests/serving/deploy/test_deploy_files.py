@@ -318,7 +318,7 @@ MISTAKES = [
 @pytest.mark.parametrize(
     ("about", "file", "right", "wrong", "sentence"), MISTAKES, ids=[f"{each[0]}-{each[3][:20]}" for each in MISTAKES]
 )
-def test_a_mistake_is_told_in_one_sentence(folder, whole, about, file, right, wrong, sentence):
+def test_a_mistake_is_reported_in_one_sentence(folder, whole, about, file, right, wrong, sentence):
     deployment = Deployment(folder)
     deployment.loaded = whole.loaded
     make(about, deployment)

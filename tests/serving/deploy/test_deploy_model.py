@@ -78,21 +78,21 @@ def _undescribed(graph):
         ("any number of galaxies", _fix, "'image' has a fixed number of rows"),
     ],
 )
-def test_a_model_that_the_server_cannot_run_is_told(whole, about, change, sentence):
+def test_a_model_that_the_server_cannot_run_is_reported(whole, about, change, sentence):
     make(about, whole)
     with pytest.raises(InputError) as problem:
         make(about, changed(whole, change))
     assert sentence in str(problem.value)
 
 
-def test_a_model_that_calls_itself_otherwise_is_told(whole, tmp_path):
+def test_a_model_that_calls_itself_otherwise_is_reported(whole, tmp_path):
     (tmp_path / "morph").mkdir()
     (tmp_path / "morph" / "9").symlink_to(whole.version)
     with pytest.raises(InputError, match="calls itself version 3 and lies in '9/'"):
         make("description", Deployment(tmp_path))
 
 
-def test_a_damaged_model_or_warm_up_is_told(model_dir, whole, tmp_path):
+def test_a_damaged_model_or_warm_up_is_reported(model_dir, whole, tmp_path):
     shutil.copytree(model_dir / "morph", tmp_path / "morph")
     shutil.copy(model_dir / "batching_parameters.txt", tmp_path)
     (warmup,) = tmp_path.glob("morph/3/assets.extra/*")

@@ -66,7 +66,7 @@ def test_images_are_pinned_once_and_the_checks_take_them(folder, whole, pin):
     assert pin.calls.read_text() == asked
 
 
-def test_what_is_no_digest_changes_nothing(folder, pin):
+def test_what_is_not_a_digest_changes_nothing(folder, pin):
     before = images(folder)
     status, said = pin(NO_DIGEST)
     assert (status, "gave no digest" in said) == (1, True)

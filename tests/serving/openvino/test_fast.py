@@ -159,7 +159,7 @@ def test_opening_a_kept_conversion_loads_no_keras(at_home):
     assert done.stdout.split() == ["openvino", "set()"]
 
 
-def test_an_answerer_says_what_computes(at_home, stamps):
+def test_a_backend_says_what_computes(at_home, stamps):
     with LocalModel(str(SHIPPED)).open() as answerer:
         assert answerer.description["engine"] == "openvino"
         assert answerer.description["version"] == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:12]

@@ -47,7 +47,7 @@ def test_the_main_file_arrives_last_and_nothing_else_stays(bucket, model_dir, mo
     assert not [name for name in store.find("/bucket") if "uploading" in name]
 
 
-def test_an_upload_that_breaks_off_is_no_version_and_can_be_made_again(bucket, model_dir, monkeypatch):
+def test_an_upload_that_breaks_off_is_not_a_version_and_can_be_made_again(bucket, model_dir, monkeypatch):
     store, url = bucket
     number = count()
     copy = type(store).cp_file

@@ -143,7 +143,7 @@ def test_a_place_that_cannot_be_written_to_is_said(tmp_path):
         building.write_text("page")
 
 
-def test_score_files_of_an_earlier_version_are_told_from_damage(tmp_path):
+def test_score_files_of_an_earlier_version_differ_from_damaged_ones(tmp_path):
     out = write_tiles(tmp_path / "scores", tiles=1)
     path = out / "DES0000-0000.parquet"
     table = pq.read_table(path).drop_columns("mag_r")

@@ -125,7 +125,7 @@ def test_a_tile_without_galaxies_has_a_file_of_the_same_columns(tmp_path, descri
     assert table.schema == pq.read_schema(tmp_path / "a.parquet")
 
 
-def test_where_writing_fails_there_is_no_file_and_the_old_one_stays(tmp_path, description, monkeypatch):
+def test_where_writing_fails_there_is_not_a_file_and_the_old_one_stays(tmp_path, description, monkeypatch):
     path = tmp_path / "a.parquet"
     write_scores(path, "a", scores(), description, ABOUT)
     before = path.read_bytes()
@@ -142,7 +142,7 @@ def test_where_writing_fails_there_is_no_file_and_the_old_one_stays(tmp_path, de
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_score_file_is_said(tmp_path):
+def test_a_file_that_is_not_a_score_file_is_said(tmp_path):
     (tmp_path / "text.parquet").write_text("no Parquet")
     with pytest.raises(InputError, match="cannot be read"):
         read_about(tmp_path / "text.parquet")

@@ -82,7 +82,7 @@ def test_with_more_images_those_beside_them_are_scored_again_and_no_others(row, 
     assert differences(tmp_path / "out", whole) == []
 
 
-def test_scores_of_images_that_are_not_given_but_show_the_same_sky_are_told(row, whole, caplog):
+def test_scores_of_images_that_are_not_given_but_show_the_same_sky_are_reported(row, whole, caplog):
     score(row / "a_r.fits", None, Sleeping(), whole)
     assert "other tiles than those given ('b' is the first of 1), and 1 of their galaxies lie on these" in caplog.text
     caplog.clear()

@@ -256,7 +256,7 @@ def test_when_the_model_fails_what_is_finished_is_kept(tiles_folder, catalogue, 
     assert [path.name for path in tmp_path.iterdir()] == [f"{NAMES[0]}.parquet"]
 
 
-def test_a_server_that_is_gone_is_waited_for_and_then_said(model_dir, monkeypatch):
+def test_a_server_that_does_not_answer_is_waited_for_and_then_reported(model_dir, monkeypatch):
     monkeypatch.setattr(backends, "PAUSES", (0.01, 0.01))
     server = Server(model_dir)
     server.start()
@@ -281,7 +281,7 @@ def test_servers_share_the_work_and_one_that_dies_is_done_without(model_dir, ser
     assert f"The server at {mortal.address} does not answer; the others take over." in caplog.text
 
 
-def test_one_server_that_is_not_there_is_no_reason_not_to_begin(server):
+def test_one_server_that_is_not_there_is_not_a_reason_not_to_begin(server):
     with RemoteModel(f"127.0.0.1:9, {server.address}").open() as backend:
         assert backend.at_once == 4
         assert len(backend.answer(np.zeros((2, 64, 64, 3), "float32"))["anomaly"]) == 2

@@ -167,7 +167,7 @@ def test_a_second_job_in_one_folder_is_refused_and_touches_nothing(tiles_folder,
     assert not (tmp_path / "scores" / LOCK_FILE).exists()
 
 
-def test_a_folder_made_for_nothing_goes_away_and_one_that_was_there_stays(tmp_path):
+def test_a_folder_made_for_nothing_is_removed_and_one_that_was_there_stays(tmp_path):
     with output_lock(tmp_path / "new"):
         pass
     (tmp_path / "old").mkdir()
@@ -222,7 +222,7 @@ def test_a_score_file_whose_rows_are_damaged_is_made_again(tiles_folder, catalog
     assert differences(tmp_path, whole) == []
 
 
-def test_a_strange_table_in_the_folder_is_told_before_a_tile_is_scored(tiles_folder, catalogue, tmp_path):
+def test_a_foreign_table_in_the_folder_is_reported_before_a_tile_is_scored(tiles_folder, catalogue, tmp_path):
     Table({"id": [1]}).write(tmp_path / "mine.parquet")
     with pytest.raises(InputError, match=r"mine\.parquet' is not a score file"):
         score(tiles_folder, catalogue, Sleeping(), tmp_path)

@@ -211,7 +211,7 @@ def test_a_full_queue_refuses_and_recovers():
     np.testing.assert_array_equal(later["row"], [5])
 
 
-def test_who_goes_away_is_not_computed_for():
+def test_nothing_is_computed_for_a_disconnected_client():
     network = Network(0.05)
     parameters = BatchingParameters(max_batch_size=1, batch_timeout_micros=0)
 
@@ -225,7 +225,7 @@ def test_who_goes_away_is_not_computed_for():
     assert network.passes == [1, 1]
 
 
-def test_who_goes_away_with_a_large_request_is_not_computed_for():
+def test_nothing_is_computed_for_a_disconnected_client_with_a_large_request():
     network = Network(0.5)
     parameters = BatchingParameters(max_batch_size=32, num_batch_threads=2)
 
@@ -256,7 +256,7 @@ def test_a_request_whose_deadline_passes_in_the_queue_is_not_computed():
     assert network.passes == [1]
 
 
-def test_a_failure_reaches_those_who_asked_and_nobody_after_them():
+def test_a_failure_reaches_those_who_asked_and_no_later_request():
     network = Network()
     parameters = BatchingParameters(max_batch_size=4, batch_timeout_micros=0)
 

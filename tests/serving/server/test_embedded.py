@@ -211,7 +211,7 @@ def test_the_metadata_are_the_signatures(stub):
     assert error_of(stub.GetModelMetadata, request)[0] == "INVALID_ARGUMENT"
 
 
-def test_the_model_status_is_told(channel):
+def test_the_model_status_is_reported(channel):
     from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
     stub = model_service_pb2_grpc.ModelServiceStub(channel)

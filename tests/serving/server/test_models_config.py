@@ -130,7 +130,7 @@ def test_another_configuration_is_taken_by_request(three):
             ask.version()
 
 
-def test_nobody_changes_what_is_served_unless_the_server_allows_it(folder):
+def test_no_client_changes_what_is_served_unless_the_server_allows_it(folder):
     from tensorflow_serving.apis import model_management_pb2
 
     with Ask(folder) as ask:

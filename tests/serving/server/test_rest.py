@@ -185,7 +185,7 @@ def test_a_body_of_many_values_is_refused_before_it_is_read(ask, monkeypatch, pa
     assert (status, answer["error"][:40]) == (400, "A request holds at most 100000 values, 1")
 
 
-def test_more_rows_than_the_model_takes_are_told_in_tensorflow_servings_words(ask):
+def test_more_rows_than_the_model_takes_are_reported_in_tensorflow_servings_words(ask):
     asked = {"instances": ["?"] * 129, "signature_name": "describe"}
     sentence = "Task size 129 is larger than maximum input batch size 128"
     assert ask("POST", PREDICT, asked) == (400, {"error": sentence})
@@ -242,7 +242,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(server, monkeypatch):
         assert client.recv(100).startswith(b"HTTP/1.1 408")
 
 
-def test_clients_that_vanish_or_do_not_read_harm_nobody(ask, server, flux, monkeypatch):
+def test_clients_that_disconnect_or_do_not_read_harm_no_other(ask, server, flux, monkeypatch):
     from serving.server import rest
 
     send, done = rest.Rest._send, threading.Event()
@@ -349,7 +349,7 @@ def test_a_malformed_body_gets_an_error_and_the_server_lives(server, body, metho
 
 @settings(max_examples=40, deadline=None)
 @given(st.binary(min_size=1, max_size=300))
-def test_what_is_no_http_harms_nobody(server, noise):
+def test_bytes_other_than_http_harm_no_client(server, noise):
     with socket.create_connection(("127.0.0.1", server.rest_port), 10) as client:
         client.sendall(noise)
     opened = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)

@@ -40,7 +40,7 @@ def outcome(call) -> tuple[str, str]:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(content=strange_requests())
-def test_a_strange_request_is_told_what_is_wrong_and_the_next_one_is_answered(predict, content):
+def test_a_malformed_request_gets_a_reason_and_the_next_one_is_answered(predict, content):
     status, sentence = outcome(predict.future(content))
     assert status in TOLD | {"OK"}
     assert status == "OK" or sentence
@@ -75,7 +75,7 @@ def test_a_message_over_the_limit_is_refused_and_the_next_one_answered(model_dir
         assert outcome(predict.future(honest()))[0] == "OK"
 
 
-def test_nothing_is_computed_for_who_is_gone_or_out_of_time(model_dir):
+def test_nothing_is_computed_for_a_client_disconnected_or_out_of_time(model_dir):
     from serving.server.embedded import Server
 
     one_by_one = BatchingParameters(max_batch_size=64, allowed_batch_sizes=())
@@ -102,7 +102,7 @@ def test_nothing_is_computed_for_who_is_gone_or_out_of_time(model_dir):
         assert statuses["OK"] == 11
 
 
-def test_calls_that_never_bring_their_request_hold_up_nobody_and_are_given_up(server, predict, monkeypatch):
+def test_calls_that_never_bring_their_request_hold_up_no_other_and_are_given_up(server, predict, monkeypatch):
     from serving.server import services
 
     monkeypatch.setattr(services, "ARRIVING", 2.0)
@@ -148,7 +148,7 @@ print(sum(len(call.result()) for call in calls), flush=True)
 """
 
 
-def test_a_client_that_stops_reading_holds_up_nobody_and_may_go_on(server, predict):
+def test_a_client_that_stops_reading_holds_up_no_other_and_may_go_on(server, predict):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", READER, server.address, "100", "6"]
     answered: list[int] = []

@@ -87,7 +87,7 @@ def test_a_damaged_warm_up_is_refused(folder, exported):
         assert ask.version() == 1
 
 
-def test_a_folder_without_a_saved_model_is_no_version(folder, exported):
+def test_a_folder_without_a_saved_model_is_not_a_version(folder, exported):
     with Ask(folder) as ask:
         shutil.copytree(exported["2"], folder / "small" / "2", ignore=shutil.ignore_patterns("saved_model.pb"))
         time.sleep(5 * POLL)
@@ -195,7 +195,7 @@ def test_any_address_of_the_machine_can_be_listened_on(folder, host):
             assert answer.read() == b"ok\n"
 
 
-def test_who_comes_before_the_first_version_is_loaded_is_told_to_come_again(folder, monkeypatch):
+def test_a_client_before_the_first_version_is_loaded_is_asked_to_retry(folder, monkeypatch):
     from serving.savedmodel.servable import Servable
     from serving.server.embedded import Server
     from serving.server.stock import free_port

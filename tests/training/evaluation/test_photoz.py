@@ -97,7 +97,7 @@ def test_a_ratio_is_paired(z_spec):
     assert (figure.value, figure.low, figure.high) == pytest.approx((2, 2, 2))
 
 
-def test_without_redshifts_there_is_no_photo_z(classifier, sample):
+def test_without_redshifts_there_is_not_a_photo_z(classifier, sample):
     assert evaluate_photoz(classifier, sample) is None
 
 

@@ -54,14 +54,14 @@ def test_a_known_distortion_is_recovered():
     assert np.median(totals[0] / totals[1]) == pytest.approx(1, abs=0.1)
 
 
-def test_one_vote_tells_of_fractions_and_not_of_their_total():
+def test_one_vote_constrains_fractions_and_not_their_total():
     found = fit_question(CONCENTRATION, votes_of(TRUTH.apply(CONCENTRATION), 1), "bar")
     assert (found.slope, found.shift) == pytest.approx((1, 0), abs=1e-3)
     assert found.temperature > 1.15
     assert found.offset[0] > found.offset[1]
 
 
-def test_votes_on_unions_tell_what_they_can():
+def test_votes_on_unions_constrain_what_they_can():
     votes = as_union(votes_of(TRUTH.apply(CONCENTRATION), 40))
     found = fit_question(CONCENTRATION, votes, "bar").apply(CONCENTRATION)
     share, truth = (c[:, 2] / c.sum(axis=1) for c in (found, TRUTH.apply(CONCENTRATION)))
@@ -138,7 +138,7 @@ def offsets(heads: Heads, kind: str = "flux") -> np.ndarray:
     return ops.convert_to_numpy(heads.calibrations[kind].offset)
 
 
-def test_a_question_that_nobody_or_few_were_asked_stays_as_it_was():
+def test_a_question_that_few_or_none_were_asked_stays_as_it_was():
     heads = Heads()
     votes = np.full((300, len(VOTE_COLUMNS)), np.nan)
     assert calibrate.calibrate(heads, voted(votes)) == {}

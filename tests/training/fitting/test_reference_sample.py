@@ -37,7 +37,7 @@ def _blurred(image: np.ndarray) -> np.ndarray:
     return gaussian_filter(image, (3, 3, 0))
 
 
-def test_small_sets_are_remembered_whole_and_large_ones_share_the_room(monkeypatch):
+def test_small_sets_are_sampled_whole_and_large_ones_share_the_room(monkeypatch):
     monkeypatch.setattr(shift, "CAPACITY", 100)
     assert shift._shares([10, 500, 90]) == [10, 45, 45]
     assert shift._shares([10, 20]) == [10, 20]
@@ -55,7 +55,7 @@ def test_what_is_right_is_what_the_accuracy_counts(sample, answers_for):
             assert np.isnan(right[:, k]).all()
 
 
-def test_with_no_galaxies_to_remember_those_of_the_parent_are_forgotten(model, sample):
+def test_without_galaxies_the_parents_sample_is_dropped(model, sample):
     assert store_reference_sample(model, sample.select(np.arange(12))) == 12
     assert "from the 12 of the model's reference sample" in shift_of(model, sample)
     assert store_reference_sample(model) == 0

@@ -139,7 +139,7 @@ def test_a_cube_of_bands_is_read_by_its_letters(morph, tmp_path):
     np.testing.assert_allclose(Galaxies.open(tmp_path / "set").images[0].sum(axis=(0, 1)), [20, 40, 60], rtol=0.03)
 
 
-def test_a_truncated_cutout_among_others_is_told_and_left_out(morph, cutouts, tmp_path):
+def test_a_truncated_cutout_among_others_is_reported_and_left_out(morph, cutouts, tmp_path):
     path = cutouts / "north_r.fits"
     path.write_bytes(path.read_bytes()[:6000])
     status, output, _ = morph("import", cutouts, "--survey", "des", "--to", tmp_path / "set")
@@ -148,7 +148,7 @@ def test_a_truncated_cutout_among_others_is_told_and_left_out(morph, cutouts, tm
     assert Galaxies.open(tmp_path / "set").ids.tolist() == ["south"]
 
 
-def test_a_cutout_without_data_is_told_and_left_out(morph, cutouts, tmp_path):
+def test_a_cutout_without_data_is_reported_and_left_out(morph, cutouts, tmp_path):
     for band in FLUX:
         fits.PrimaryHDU(np.full((80, 80), np.nan, "float32"), sky(80) + fits.Header({"MAGZERO": 30.0})).writeto(
             cutouts / f"north_{band}.fits", overwrite=True
@@ -158,7 +158,7 @@ def test_a_cutout_without_data_is_told_and_left_out(morph, cutouts, tmp_path):
     assert Galaxies.open(tmp_path / "set").ids.tolist() == ["south"]
 
 
-def test_a_missing_band_stays_unknown_and_is_told(morph, cutouts, tmp_path):
+def test_a_missing_band_stays_unknown_and_is_reported(morph, cutouts, tmp_path):
     (cutouts / "north_g.fits").unlink()
     _, output, _ = morph("import", cutouts, "--survey", "des", "--to", tmp_path / "set")
     assert "1 of them lack a band" in output

@@ -46,7 +46,7 @@ def test_votes_land_on_their_galaxies(morph, pictures, labels, tmp_path):
     assert "disk-edge-on             3" in output
 
 
-def test_pictures_without_a_label_are_told_and_left_out_unless_wanted(morph, pictures, write, tmp_path):
+def test_pictures_without_a_label_are_reported_and_left_out_unless_wanted(morph, pictures, write, tmp_path):
     labels = write("labels.csv", "id,label", "0101,edge_on", "0102,elliptical")
     known = ("--labels", labels, "--survey", "sdss", "--to", tmp_path / "set")
     _, output, _ = morph("import", pictures, *known)
@@ -117,7 +117,7 @@ def test_pictures_without_labels_are_an_unlabelled_set(morph, pictures, tmp_path
     assert np.isnan(Galaxies.open(tmp_path / "set").votes).all()
 
 
-def test_a_damaged_picture_among_many_is_told_and_left_out(morph, pictures, tmp_path):
+def test_a_damaged_picture_among_many_is_reported_and_left_out(morph, pictures, tmp_path):
     whole = (pictures / "0103.png").read_bytes()
     (pictures / "0103.png").write_bytes(whole[: len(whole) // 2])
     (pictures / "notes.jpg").write_text("not a picture")
@@ -232,7 +232,7 @@ def test_galaxy_zoo_2_pictures_are_named_by_asset_and_galaxies_by_objid(morph, r
     assert ((first.sum(axis=1) > 15) & (first.sum(axis=1) < 80)).all(), "a galaxy has some forty volunteers"
 
 
-def test_debiased_votes_are_marked_in_the_dataset_and_told(morph, pictures, write, tmp_path):
+def test_debiased_votes_are_marked_in_the_dataset_and_reported(morph, pictures, write, tmp_path):
     head = "objid,Class1.1,Class1.2,Class1.3"
     labels = write("kaggle.csv", head, *(f"010{i},0.25,0.7,0.05" for i in range(1, 7)))
     status, output, _ = morph("import", pictures, "--labels", labels, "--survey", "sdss", "--to", tmp_path / "set")

@@ -43,7 +43,7 @@ def test_columns_are_found_whatever_their_case(table):
     assert table(OBJID=["1"]).find(("dr7objid", "objid")) == "OBJID"
 
 
-def test_what_is_no_number_is_unknown(table):
+def test_what_is_not_a_number_is_unknown(table):
     assert np.isnan(table(redshift=["", "-", None]).numbers("redshift")).all()
 
 

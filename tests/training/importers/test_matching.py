@@ -33,7 +33,7 @@ def test_id_column_can_be_chosen(table):
     assert matched.ids == {"a": "x", "b": "y"}
 
 
-def test_an_id_column_with_gaps_is_no_id(table):
+def test_an_id_column_with_gaps_is_not_a_id(table):
     matched = match(table(dr7objid=["1", ""], file=["a", "b"]), images("a", "b"))
     assert matched.ids == {"a": "a", "b": "b"}
 
@@ -51,7 +51,7 @@ def test_only_a_picture_suffix_is_cut_off_a_name(name, expected):
     assert stem(name) == expected
 
 
-def test_names_can_tell_the_position():
+def test_names_can_contain_the_position():
     assert position("ra1.67104_dec-8.74608") == (1.67104, -8.74608)
     assert np.isnan(position("decals_radial_17")).all()
 

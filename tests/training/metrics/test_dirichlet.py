@@ -25,7 +25,7 @@ def test_intervals_of_a_model_that_is_right_cover_what_they_promise(volunteers):
     assert inside[rare].mean(axis=0) == pytest.approx([0.5, 0.9], abs=0.03)
 
 
-def test_intervals_of_a_model_that_is_too_sure_cover_too_little():
+def test_intervals_of_an_overconfident_model_cover_too_little():
     concentration = np.full((2000, 2), 4.0)
     inside = covered(votes_like(concentration, 40), 10 * concentration)
     assert inside[..., 1].mean() < 0.75

@@ -231,7 +231,7 @@ def test_rings_or_none_are_not_labels_of_mergers():
     assert "merger" in expressed(votes_of(ring, {SMOOTH: 20, "odd-feature_merger": 1, "odd-feature_none": 19}))
 
 
-def test_smooth_or_featured_alone_is_no_label_of_four_classes(probabilities_of):
+def test_smooth_or_featured_alone_is_not_a_label_of_four_classes(probabilities_of):
     """A smooth cigar counts as edge-on, which the label "smooth" does not deny."""
     needle = {SMOOTH: 1.0, "how-rounded_cigar-shaped": 1.0, "merging_none": 1.0}
     votes = votes_of({SMOOTH: 30, FEATURED: 10}, {SMOOTH: 10, FEATURED: 30})

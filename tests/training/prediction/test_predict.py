@@ -166,7 +166,7 @@ def test_predicted_images_come_as_stamps_and_as_a_sheet(weights, measured, class
     assert "raw or debiased" not in done.output, "votes that state no kind are not compared"
 
 
-def test_debiased_votes_given_to_a_model_of_raw_ones_are_told(classifier, measured, tmp_path):
+def test_debiased_votes_given_to_a_model_of_raw_ones_are_reported(classifier, measured, tmp_path):
     measured.with_votes(measured.votes, "debiased").write(tmp_path / "debiased")
     known_to_be_raw = Classifier.from_config({**classifier.get_config(), "about": {"votes": "raw"}})
     known_to_be_raw.save(tmp_path / "raw.keras")
@@ -201,7 +201,7 @@ def test_a_modality_that_no_galaxy_has_is_bad_input(sample):
 
 
 @pytest.mark.parametrize(("name", "complaint"), [("out.xls", "ending in"), ("missing/out.fits", "does not exist")])
-def test_a_catalogue_that_cannot_be_written_is_told_first(tmp_path, name, complaint):
+def test_a_catalogue_that_cannot_be_written_is_reported_first(tmp_path, name, complaint):
     done = invoke("no-model.keras", "no-such-set", "--infer", "redshift", "--to", tmp_path / name)
     assert isinstance(done.exception, InputError)
     assert complaint in str(done.exception)

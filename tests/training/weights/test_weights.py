@@ -54,7 +54,7 @@ def test_the_card_names_the_recipes_last_verb():
     assert f"    {shlex.join(['morph', *last])}\n" in CARD
 
 
-def test_the_card_tells_the_history_of_the_very_weights_beside_it():
+def test_the_card_contains_the_history_of_the_very_weights_beside_it():
     told = {key for key, history in HISTORY.items() if history in CARD}
     assert told == HISTORY.keys() & {digest(SHIPPED)}
 
