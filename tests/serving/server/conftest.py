@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.serving.server.asking import Ask
 from tests.serving.server.small_models import write_small_model
 
 
@@ -23,3 +24,18 @@ def folder(tmp_path, exported) -> Path:
     """A folder with version 1 of `small`."""
     shutil.copytree(exported["1"], tmp_path / "small" / "1")
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def asked(exported, tmp_path_factory):
+    """A server with versions 1 (labelled `stable`) and 2 of `small`, which add their number to the sum of a row."""
+    folder = tmp_path_factory.mktemp("stock")
+    for number in ("1", "2"):
+        shutil.copytree(exported[number], folder / "small" / number)
+    config = folder / "models.config"
+    config.write_text(
+        f'model_config_list {{ config {{ name: "small" base_path: "{folder}/small" model_platform: "tensorflow" '
+        'model_version_policy { all {} } version_labels { key: "stable" value: 1 } } }'
+    )
+    with Ask(folder, models_config=config, rest_port=0) as running:
+        yield running

@@ -64,9 +64,7 @@ def waiting() -> int:
     return len(list(UNSENT.glob("*/[0-9]*")))
 
 
-def test_a_server_that_stops_answering_neither_ends_nor_delays_a_run_and_gets_the_rest(
-    server, monkeypatch, capsys
-):
+def test_a_server_that_stops_answering_neither_ends_nor_delays_a_run_and_gets_the_rest(server, monkeypatch, capsys):
     monkeypatch.setattr(tracking, "TIMEOUT", 1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with tracking.run("tests", "long", "pretrain", uri=server.uri) as run:
