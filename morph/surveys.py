@@ -183,11 +183,6 @@ def get_survey(name: str) -> Survey:
         raise InputError(f"Unknown survey '{name}'; use one of {', '.join(SURVEYS)}.") from None
 
 
-def to_nanomaggies(counts: np.ndarray, zero_point: float) -> np.ndarray:
-    """Counts of an image with the given zero point, as nanomaggies."""
-    return counts * np.float32(10 ** ((NANOMAGGY_ZERO_POINT - zero_point) / 2.5))
-
-
 def magnitude(nanomaggies):
     """AB magnitude of a flux in nanomaggies; NaN where the flux is not positive."""
     flux = np.asarray(nanomaggies, dtype=float)

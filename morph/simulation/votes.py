@@ -7,7 +7,7 @@ forty volunteers down the tree: only those who saw features are asked about arms
 
 Volunteers differ between galaxies more than a multinomial allows, so their chances are first drawn from a
 Dirichlet distribution around the mean (as Walmsley et al. 2020 model them). The constants were set so that the
-votes of the "survey" mix look like the real ones: see `TARGETS` and `tests/morph/simulation`.
+votes of the "survey" mix look like the real ones: see `tests/morph/simulation/test_votes.py`.
 """
 
 from dataclasses import dataclass
@@ -18,31 +18,6 @@ from morph.decision_tree import ANSWERS, TREE
 from morph.simulation.scenes import Scene
 from morph.surveys import Survey
 from morph.votes import empty_votes
-
-#: Mean share of votes of the real Galaxy Zoo 2 (all votes on Stripe 82, Willett et al. 2013) that the simulated
-#: "survey" mix should come near, and of Galaxy Zoo DECaLS (Walmsley et al. 2022) for the first question.
-TARGETS = {
-    "sdss": {
-        "smooth-or-featured_smooth": 0.65,
-        "smooth-or-featured_featured-or-disk": 0.28,
-        "smooth-or-featured_artifact": 0.07,
-        "disk-edge-on_yes": 0.19,
-        "has-spiral-arms_yes": 0.55,
-        "bar_no": 0.73,
-        "how-rounded_round": 0.37,
-        "how-rounded_in-between": 0.50,
-        "how-rounded_cigar-shaped": 0.13,
-        "edge-on-bulge_rounded": 0.66,
-        "edge-on-bulge_none": 0.25,
-        "odd-feature_none": 0.79,
-        "spiral-arm-count_2": 0.49,
-    },
-    "decals": {
-        "smooth-or-featured_smooth": 0.52,
-        "smooth-or-featured_featured-or-disk": 0.35,
-        "smooth-or-featured_artifact": 0.12,
-    },
-}
 
 #: Mean number of volunteers a galaxy, and the scatter of that number.
 VOLUNTEERS, SCATTER = 40, 3

@@ -50,8 +50,6 @@ def message_class(name: str) -> type[Message]:
 
 
 TensorProto = message_class("tensorflow.TensorProto")
-TensorShapeProto = message_class("tensorflow.TensorShapeProto")
-ModelSpec = message_class("tensorflow.serving.ModelSpec")
 PredictRequest = message_class("tensorflow.serving.PredictRequest")
 PredictResponse = message_class("tensorflow.serving.PredictResponse")
 GetModelMetadataRequest = message_class("tensorflow.serving.GetModelMetadataRequest")

@@ -138,15 +138,6 @@ def version_folders(model_dir: Path) -> dict[int, Path]:
     }
 
 
-def next_version(model_dir: Path) -> int:
-    """The version after the highest in a model's folder.
-
-    >>> next_version(Path("served/morph"))
-    1
-    """
-    return max(versions(model_dir), default=0) + 1
-
-
 def description(classifier, name: str, version: int, run: str | None) -> dict[str, Any]:
     """The document of the signature `describe`: the classifier's own, with what the export adds.
 

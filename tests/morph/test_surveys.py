@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from morph.errors import InputError
-from morph.surveys import SURVEYS, get_survey, magnitude, to_nanomaggies
+from morph.surveys import SURVEYS, get_survey, magnitude
 
 
 def test_unknown_survey_names_the_known_ones():
@@ -14,9 +14,9 @@ def test_case_of_the_name_does_not_matter():
     assert get_survey("DES") is SURVEYS["des"]
 
 
-def test_magnitude_undoes_the_zero_point():
-    """A source of one count has the zero point as its magnitude."""
-    assert magnitude(to_nanomaggies(np.float64(1), 30.0)) == pytest.approx(30.0, abs=1e-5)
+def test_a_nanomaggy_has_the_zero_point_as_its_magnitude():
+    assert magnitude(1.0) == pytest.approx(22.5, abs=1e-5)
+    assert magnitude(100.0) == pytest.approx(17.5, abs=1e-5)
 
 
 def test_magnitude_of_no_light_is_unknown():

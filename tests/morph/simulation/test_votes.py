@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from morph.decision_tree import ANSWERS, TREE
 from morph.simulation.population import MIXES, draw_scene
 from morph.simulation.scenes import Companion
-from morph.simulation.votes import TARGETS, answer_probabilities, draw_votes, ordinal, visibility
+from morph.simulation.votes import answer_probabilities, draw_votes, ordinal, visibility
 from morph.surveys import SIMULATED, get_survey
 from training.importers.galaxy_zoo import GALAXY_ZOO_2
 
@@ -99,6 +99,32 @@ def test_ordered_answers_follow_their_value():
     assert ordinal(1.5, (1.0, 2.0), 0.1).argmax() == 1
     assert ordinal(9.0, (1.0, 2.0), 0.1).argmax() == 2
     assert ordinal(1.3, (1.0, 2.0), 0.4).sum() == pytest.approx(1.0)
+
+
+#: Mean share of votes of the real Galaxy Zoo 2 (all votes on Stripe 82, Willett et al. 2013) that the simulated
+#: "survey" mix should come near, and of Galaxy Zoo DECaLS (Walmsley et al. 2022) for the first question.
+TARGETS = {
+    "sdss": {
+        "smooth-or-featured_smooth": 0.65,
+        "smooth-or-featured_featured-or-disk": 0.28,
+        "smooth-or-featured_artifact": 0.07,
+        "disk-edge-on_yes": 0.19,
+        "has-spiral-arms_yes": 0.55,
+        "bar_no": 0.73,
+        "how-rounded_round": 0.37,
+        "how-rounded_in-between": 0.50,
+        "how-rounded_cigar-shaped": 0.13,
+        "edge-on-bulge_rounded": 0.66,
+        "edge-on-bulge_none": 0.25,
+        "odd-feature_none": 0.79,
+        "spiral-arm-count_2": 0.49,
+    },
+    "decals": {
+        "smooth-or-featured_smooth": 0.52,
+        "smooth-or-featured_featured-or-disk": 0.35,
+        "smooth-or-featured_artifact": 0.12,
+    },
+}
 
 
 @pytest.mark.parametrize("name", TARGETS)
