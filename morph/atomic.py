@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from morph.errors import InputError, storage_problem
-from morph.signals import held_back
+from morph.signals import signals_deferred
 
 #: Commands that may write to one place at once, and how often a folder is put in place of another's that came between.
 AT_ONCE = 100
@@ -73,7 +73,7 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
         raise _write_error(said, targets[0], error.strerror or str(error)) from error
     try:
         yield [building / target.name for target in targets]
-        with held_back(), _locked(parent) if len(targets) > 1 else nullcontext():
+        with signals_deferred(), _locked(parent) if len(targets) > 1 else nullcontext():
             for target in targets:
                 _put(building / target.name, target, replace)
         missing = []
@@ -85,7 +85,7 @@ def atomic_files(*paths: str | Path, what: str = "", replace: bool = True) -> It
             raise
         raise _write_error(said, targets[0], reason) from error
     finally:
-        with held_back():
+        with signals_deferred():
             shutil.rmtree(building, ignore_errors=True)
             os.close(lock)
             for folder in missing:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from morph.errors import InputError
-from morph.signals import held_back
+from morph.signals import signals_deferred
 
 #: Versions of the formats of datasets (`morph.dataset`), models (`morph.model.store`) and score files
 #: (`serving.scores.schema`). A version rises when earlier versions of morph can no longer read what is written. What
@@ -54,7 +54,7 @@ def _try_writing(path: Path, option: str) -> None:
         folder = folder.parent
     attempt = folder / f".{path.name}.{os.getpid()}.try"
     try:
-        with held_back():
+        with signals_deferred():
             attempt.touch(exist_ok=False)
             attempt.unlink()
     except OSError as error:

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, TypeVar
 
-from morph.signals import unheard
+from morph.signals import sigint_blocked
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,7 +21,7 @@ class _Process(SpawnProcess):
     """A process that only its parent stops."""
 
     def start(self) -> None:
-        with unheard():
+        with sigint_blocked():
             super().start()
 
 

@@ -29,23 +29,23 @@ AGAIN = 0.1
 
 #: The signal that arrived, 0 if none. Python swallows an exception that is raised inside a finaliser or a library's
 #: callback, so what runs long asks again.
-_came = 0
+_received = 0
 
-#: How many blocks of `held_back` the main thread is in.
-_held = 0
+#: How many blocks of `signals_deferred` the main thread is in.
+_deferring = 0
 
 
 def check() -> None:
     """Raise what a signal has raised already, where that was swallowed. For loops that run long."""
-    if _came:
-        raise Terminated if _came == signal.SIGTERM else Interrupted
+    if _received:
+        raise Terminated if _received == signal.SIGTERM else Interrupted
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Ctrl-C raises `Interrupted` and SIGTERM `Terminated`; `check` does so again. The process ends at the latest
     `GRACE` seconds after the signal, even where the main thread is inside a library and Python runs no handler."""
-    global _came
+    global _received
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may set a handler.
         yield
@@ -53,18 +53,18 @@ def stoppable() -> Iterator[None]:
     ended = threading.Event()
 
     def stop(number: int, _: FrameType | None) -> None:
-        global _came
-        _came = number
-        if not _held:
+        global _received
+        _received = number
+        if not _deferring:
             check()
 
     def swallowed(what: "sys.UnraisableHookArgs") -> None:
-        if _came and issubclass(what.exc_type, KeyboardInterrupt):
-            threading.Thread(target=_send_again, args=(_came, ended), daemon=True).start()
+        if _received and issubclass(what.exc_type, KeyboardInterrupt):
+            threading.Thread(target=_send_again, args=(_received, ended), daemon=True).start()
         else:
             report(what)
 
-    _came = 0
+    _received = 0
     report, sys.unraisablehook = sys.unraisablehook, swallowed
     arrivals, wakeup = socket.socketpair()
     wakeup.setblocking(False)
@@ -75,7 +75,7 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         ended.set()
-        _came = 0
+        _received = 0
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(former)
@@ -99,25 +99,25 @@ def _send_again(number: int, ended: threading.Event) -> None:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
+def signals_deferred() -> Iterator[None]:
     """A signal that comes in this block raises at its end. For steps that belong together and take no time."""
-    global _held
+    global _deferring
     if threading.current_thread() is not threading.main_thread():
         # No other thread is ever interrupted.
         yield
         return
-    before = _came
-    _held += 1
+    before = _received
+    _deferring += 1
     try:
         yield
     finally:
-        _held -= 1
-    if _came != before and not _held:
+        _deferring -= 1
+    if _received != before and not _deferring:
         check()
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
+def sigint_blocked() -> Iterator[None]:
     """Ctrl-C, which a terminal sends to all processes of a command, does not reach those that are started in this
     block. They could not ignore it before they have imported something."""
     from multiprocessing import resource_tracker
@@ -154,7 +154,7 @@ def until_stopped() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def stops_like_ctrl_c() -> Iterator[None]:
+def sigterm_interrupts() -> Iterator[None]:
     """SIGTERM raises `Terminated`, a KeyboardInterrupt, in a program that has no handler of its own."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -29,7 +29,7 @@ from morph.checks import check_folder
 from morph.decision_tree import ANSWER_COLUMNS
 from morph.errors import InputError
 from morph.parallel import process_pool
-from morph.signals import stops_like_ctrl_c
+from morph.signals import sigterm_interrupts
 from morph.simulation.coadd_files import PLANES, PackedStrip, StripWriter, Tilename, pack_band
 from morph.simulation.field import MAGNITUDES, Conditions, Measured, Source, Star, divide, draw_field, draw_strip
 from morph.simulation.votes import answer_probabilities, draw_votes
@@ -128,7 +128,7 @@ def simulate_tile(
     paths = tuple(out_dir / f"{name}_{RUN}_{letter}.fits.fz" for letter in observer.bands)
     tables = (out_dir / f"{name}_{what}" for what in ("catalogue.fits", "stars.fits", "truth.parquet"))
     catalogue, stars, truth = tables
-    with stops_like_ctrl_c(), _together([*paths, stars, truth, catalogue], BYTES_PER_PIXEL * size**2) as building:
+    with sigterm_interrupts(), _together([*paths, stars, truth, catalogue], BYTES_PER_PIXEL * size**2) as building:
         _write_tile(building, observer, size, count, seed, tilename, progress, processes)
     return SimulatedTile(paths, catalogue, truth, count)
 

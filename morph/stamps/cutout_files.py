@@ -149,7 +149,7 @@ def read_cutouts(
     >>> for band in "gri":
     ...     fits.writeto(f"galaxy_{band}.fits", np.ones((40, 40), "float32"))
     >>> cutout, = read_cutouts("galaxy_g.fits", "des", calibration=Calibration.parse("30", None))
-    >>> cutout.flux.shape
+    >>> cutout.image.shape
     (40, 40, 3)
     """
     if isinstance(paths, (str, Path)):

@@ -42,10 +42,12 @@ def find_tiles(patterns: str | Path | Iterable[str | Path]) -> list[list[Path]]:
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from astropy.io import fits
     >>> for band in "gr":
-    ...     Path(f"DES0000-0000_r1_{band}.fits").touch()
+    ...     fits.writeto(f"field_{band}.fits", np.zeros((64, 64), "float32"))
     >>> [[path.name for path in tile] for tile in find_tiles(".")]
-    [['DES0000-0000_r1_g.fits', 'DES0000-0000_r1_r.fits']]
+    [['field_g.fits', 'field_r.fits']]
     """
     if isinstance(patterns, (str, Path)):
         patterns = [patterns]

@@ -126,7 +126,7 @@ def _score(
 ) -> None:
     """Score, print the summary, and make the catalogue."""
     from morph.checks import check_folder
-    from morph.signals import stops_like_ctrl_c
+    from morph.signals import sigterm_interrupts
     from morph.surveys import UNKNOWN, get_survey
     from morph.tiles.discovery import bands_left_out, find_tiles, survey_of
     from serving.scoring.output_lock import output_lock
@@ -141,7 +141,7 @@ def _score(
             f"morph: images in {', '.join(left_out)} are left out; no model here was trained on them.", err=True
         )
     options |= {"catalogue": options.pop("catalog"), "bands": options["bands"] or "", "source": source()}
-    with stops_like_ctrl_c(), output_lock(out) as token:
+    with sigterm_interrupts(), output_lock(out) as token:
         with Progress(len(groups)) as progress:
             summary = score(groups, out=out, advance=progress.advance, token=token, **options)
         _report(summary, out, survey, progress.seconds)

@@ -20,7 +20,7 @@ from typing import Any
 
 from morph import __version__
 from morph.errors import InputError, first_line
-from morph.signals import unheard
+from morph.signals import sigint_blocked
 from morph.tiles.tile import tile_name
 from serving.scores.summary import Failed, Result, Scored
 from serving.scoring.job import Job
@@ -189,7 +189,7 @@ def _processes(workers: int) -> AbstractContextManager:
     problem: RuntimeError | None = None
     for _ in range(STARTS):
         try:
-            with unheard():
+            with sigint_blocked():
                 return LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from morph.signals import Interrupted, Terminated, held_back, stoppable, until_stopped
+from morph.signals import Interrupted, Terminated, signals_deferred, stoppable, until_stopped
 
 
 class Finalised:
@@ -36,9 +36,9 @@ def test_a_signal_waits_for_the_end_of_what_belongs_together():
     done = []
 
     def two_steps() -> None:
-        with held_back():
+        with signals_deferred():
             signal.raise_signal(signal.SIGINT)
-            with held_back():
+            with signals_deferred():
                 done.append(1)
             done.append(2)
 
@@ -60,7 +60,7 @@ import ctypes
 from morph import signals
 signals.GRACE = 0.3
 libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(128)
-with signals.stoppable(), signals.held_back():
+with signals.stoppable(), signals.signals_deferred():
     libc.pthread_mutex_lock(lock)
     print("blocked", flush=True)
     libc.pthread_mutex_lock(lock)

@@ -22,7 +22,7 @@ from morph import __version__, signals
 from morph.dataset import Galaxies, dataset_name
 from morph.errors import InputError, first_line
 from morph.registry import open_store
-from morph.signals import stops_like_ctrl_c
+from morph.signals import sigterm_interrupts
 from training.experiments import tracking
 from training.experiments.outbox import Outbox
 
@@ -210,7 +210,7 @@ def run(
     status = "FAILED"
     _OPEN.append(this.id)
     try:
-        with stops_like_ctrl_c():
+        with sigterm_interrupts():
             this.tag({"kind": kind, "version": __version__, **code_tags()})
             if parent:
                 this.tag({"parent": parent})
