@@ -186,12 +186,10 @@ def simulate_galaxies(
     ------
     InputError : an unknown survey or mix, `n` < 1, or a `path` that exists and is not a dataset.
 
-    Notes
-    -----
-    In a script, call this below ``if __name__ == "__main__":``, since it starts processes.
-
     Examples
     --------
+    In a script, below ``if __name__ == "__main__":``, since it starts processes.
+
     >>> galaxies = simulate_galaxies("sample", 2, survey="des", processes=1, progress=False)
     >>> galaxies.ids.tolist()
     ['sim-des-0-000000', 'sim-des-0-000001']
@@ -201,15 +199,8 @@ def simulate_galaxies(
     if n < 1:
         raise InputError(f"The number of galaxies is {n}; it must be at least 1.")
     check_memory(images=4.0 * n * size**2 * len(observer.bands))
-    about = {
-        "simulated": True,
-        "source": "morph simulate",
-        "votes": RAW,
-        "seed": seed,
-        "survey": observer.name,
-        "population": source.name,
-        "mix": mix,
-    }
+    about = {"simulated": True, "source": "morph simulate", "votes": RAW, "seed": seed, "mix": mix}
+    about |= {"survey": observer.name, "population": source.name}
     batches = _batches(n, processes or 2, seed, observer.name, mix, source.name, size)
     made = track(chain.from_iterable(batches), f"simulating {observer.name} galaxies", n, show=progress)
     with GalaxiesWriter(path, "flux", size, about) as writer:

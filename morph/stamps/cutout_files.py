@@ -152,12 +152,7 @@ def read_cutouts(
     >>> cutout.image.shape
     (40, 40, 3)
     """
-    if isinstance(paths, (str, Path)):
-        groups = find_cutouts(paths)
-        if len(groups) != 1:
-            raise InputError(f"'{paths}' names {len(groups)} galaxies; name the files of one.")
-        paths = groups[0]
-    files = [Path(path) for path in paths]
+    files = _of_one_galaxy(paths) if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
     known = get_survey(survey or survey_of([files]) or UNKNOWN.name)
     planes = layout_of(files).open(files, wanted_bands(known), tuple(bands or ()), cubes=True)
     if not planes:
@@ -180,6 +175,13 @@ def read_cutouts(
         Cutout(f"{name}-{i:0{digits}d}", known.name, image, scale, *nowhere, saturated[i], zero_points, notes)
         for i, image in enumerate(flux)
     ]
+
+
+def _of_one_galaxy(path: str | Path) -> list[Path]:
+    groups = find_cutouts(path)
+    if len(groups) != 1:
+        raise InputError(f"'{path}' names {len(groups)} galaxies; name the files of one.")
+    return groups[0]
 
 
 def _stack(

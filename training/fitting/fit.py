@@ -102,15 +102,7 @@ def fit(
     )
     freeze(classifier, recipe.freeze)
     training = Training(classifier, recipe)
-    trained = None if checkpoint is None else checkpoint / TRAINED
-    history: dict[str, list[float]] = {}
-    if trained is not None and trained.exists():
-        classifier.load_weights(trained)
-    else:
-        history = _run_epochs(training, batches, validation, recipe, checkpoint, report)
-        if trained is not None:
-            with atomic(trained) as building:
-                classifier.save_weights(building)
+    history = _run_epochs_once(training, batches, validation, recipe, checkpoint, report)
     trained_on = [galaxies for galaxies, _ in sets]
     if recipe.freeze == "nothing":
         batches.begin_epoch(recipe.epochs)
@@ -132,6 +124,26 @@ def _learn_from_held_out(classifier: Classifier, held_out: Sequence[Galaxies], h
     # Without held-out galaxies too: the old sample belongs to another embedding. And only labelled galaxies: the
     # question is how far the answers were learned from.
     store_reference_sample(classifier, *(galaxies for galaxies in held_out if was_asked(galaxies.votes).any()))
+
+
+def _run_epochs_once(
+    training: Training,
+    batches: Batches,
+    validation: Galaxies | None,
+    recipe: Recipe,
+    checkpoint: Path | None,
+    report: Callable[[int, dict[str, float]], None] | None,
+) -> dict[str, list[float]]:
+    """`_run_epochs`, unless `checkpoint` holds the weights after them, which are then loaded: no history."""
+    trained = None if checkpoint is None else checkpoint / TRAINED
+    if trained is not None and trained.exists():
+        training.classifier.load_weights(trained)
+        return {}
+    history = _run_epochs(training, batches, validation, recipe, checkpoint, report)
+    if trained is not None:
+        with atomic(trained) as building:
+            training.classifier.save_weights(building)
+    return history
 
 
 def _run_epochs(

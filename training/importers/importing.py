@@ -60,8 +60,7 @@ def import_galaxies(
     properties : another table, of redshifts and magnitudes, that completes what the labels' table has.
     catalog, detect : the galaxies on tiles, from a catalogue or by detection.
     bands, zero_point, unit : of FITS images: letters of a cube's planes, AB magnitude of one count (or "none"), unit.
-    pixel_scale : arcsec.
-    stamp_size : pixels on a side of the stamps, all at the scale of `morph.sizes`.
+    pixel_scale, stamp_size : arcsec; pixels on a side of the stamps, all at the scale of `morph.sizes`.
 
     Returns
     -------
@@ -78,23 +77,28 @@ def import_galaxies(
         raise InputError("--mapping, --votes, --id-column and --keep-unlabelled need labels; add --labels TABLE.")
     calibration = Calibration.parse(zero_point, unit)
     paths = expand(images)
-    hdf5 = [path for path in paths if path.suffix.lower() in HDF5]
-    if len(hdf5) > 1 or (hdf5 and (labels or properties or len(paths) > 1)):
-        raise InputError(f"'{hdf5[0]}' holds pictures and their classes; import it alone, without other tables.")
+    galaxy10 = _galaxy10(paths, alone=labels is None and properties is None)
     given = None if properties is None else read_table(properties)
     tables = Tables(*_labels(labels, mapping, votes, report), id_column, given, keep_unlabelled)
-    if hdf5:
-        import_galaxy10(hdf5[0], to, survey, report, pixel_scale, stamp_size)
+    fits_options = bool(bands or zero_point is not None or unit)
+    if galaxy10:
+        import_galaxy10(galaxy10, to, survey, report, pixel_scale, stamp_size)
     elif tiles:
         import_tiles(paths, catalog, to, survey, report, tables, calibration, bands or "", stamp_size)
-    elif pictures := _pictures(
-        images[0], paths, (labels, properties), fits_options=bool(bands or zero_point is not None or unit)
-    ):
+    elif pictures := _pictures(images[0], paths, (labels, properties), fits_options):
         import_pictures(pictures, to, survey, report, tables, pixel_scale, stamp_size)
     else:
         headers = Headers(survey, bands, calibration, pixel_scale)
         import_cutouts(paths, to, headers, report, tables, stamp_size)
     return report.lines(Galaxies.open(to, images=False))
+
+
+def _galaxy10(paths: Sequence[Path], alone: bool) -> Path | None:
+    """The file of Galaxy10, if the images are one; InputError where anything else was given."""
+    found = next((path for path in paths if path.suffix.lower() in HDF5), None)
+    if found and (len(paths) > 1 or not alone):
+        raise InputError(f"'{found}' holds pictures and their classes; import it alone, without other tables.")
+    return found
 
 
 def _labels(

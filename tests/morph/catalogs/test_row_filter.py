@@ -5,7 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morph.catalogs.row_filter import Selection
@@ -49,6 +49,7 @@ def test_the_rows_that_it_says(text, rows):
     assert chosen(text) == rows
 
 
+@settings(deadline=None)
 @given(st.recursive(
     st.sampled_from(["MAG_AUTO_R < 21.5", "EXTENDED_CLASS_COADD == 3", "MAG_AUTO_R >= 20.5"]),
     lambda part: st.builds("({} {} {})".format, part, st.sampled_from(["and", "or"]), part)

@@ -132,6 +132,7 @@ def test_what_is_frozen_is_not_trained_and_can_be_freed(fresh, what):
     assert [variable.path for variable in classifier.trainable_weights] == free
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
 def test_a_loss_that_is_not_finite_ends_the_training(fresh, sample, tmp_path):
     votes = sample.votes.copy()
     votes[:, :3] = np.inf
