@@ -71,8 +71,7 @@ def import_galaxies(
     InputError : images, labels or options are missing, unknown or contradictory.
     """
     check_target(to)
-    survey, report = get_survey(survey).name, Report()
-    tiles = _are_tiles(catalog, detect, pixel_scale)
+    survey, report, tiles = get_survey(survey).name, Report(), _are_tiles(catalog, detect, pixel_scale)
     if labels is None and (mapping or votes or id_column or keep_unlabelled):
         raise InputError("--mapping, --votes, --id-column and --keep-unlabelled need labels; add --labels TABLE.")
     calibration = Calibration.parse(zero_point, unit)
@@ -88,8 +87,7 @@ def import_galaxies(
     elif pictures := _pictures(images[0], paths, (labels, properties), fits_options):
         import_pictures(pictures, to, survey, report, tables, pixel_scale, stamp_size)
     else:
-        headers = Headers(survey, bands, calibration, pixel_scale)
-        import_cutouts(paths, to, headers, report, tables, stamp_size)
+        import_cutouts(paths, to, Headers(survey, bands, calibration, pixel_scale), report, tables, stamp_size)
     return report.lines(Galaxies.open(to, images=False))
 
 
