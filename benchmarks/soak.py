@@ -28,7 +28,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from serving.protocol.messages import GetModelStatusRequest, GetModelStatusResponse
-from tests.serving.strange_requests import honest, strange_requests
+from tests.serving.malformed_requests import honest, malformed_requests
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
@@ -128,7 +128,7 @@ def malformed(model: Path, count: int) -> tuple[bool, str]:
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(content=strange_requests())
+        @given(content=malformed_requests())
         def send(content: bytes) -> None:
             try:
                 predict(content, timeout=60)

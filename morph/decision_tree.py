@@ -5,7 +5,7 @@ Galaxy Zoo DECaLS (Walmsley et al. 2022) and the odd features of Galaxy Zoo 2 (W
 another tree asked more coarsely ("is there a bar?" instead of "strong, weak or none?"), its votes count for
 a *coarse answer*, the union of several answers of one question, and the likelihood adds those answers'
 concentrations. Other trees are mapped onto it by
-`training.importers.decision_trees`; what does not fit is added here.
+`training.importers.schemes`; what does not fit is added here.
 
 Votes are arrays over `VOTE_COLUMNS` (the 42 answers, then the coarse ones); probabilities and Dirichlet
 concentrations are arrays over `ANSWERS` alone.

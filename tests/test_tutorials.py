@@ -31,11 +31,26 @@ def test_each_size_that_is_replaced_stands_in_a_tutorial() -> None:
     assert [size for size in SMALLER if size not in text] == []
 
 
-def test_links_from_the_readme_lead_to_files() -> None:
-    links = re.findall(r"\]\(((?!https?:)[^)#]+)", (DOCS.parent / "README.md").read_text())
-    assert len(links) > 10
-    assert [link for link in links if not (DOCS.parent / link).exists()] == []
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    """Of the pages outside the documentation, whose links `make linkcheck` does not see."""
+    for link, anchor in re.findall(r"\]\(((?!https?:)[^)#]+)#?([^)]*)\)", (DOCS.parent / page).read_text()):
+        target = DOCS.parent / link
+        assert target.exists(), link
+        titles = re.findall(r"^#+ (.*)", target.read_text(), re.MULTILINE) if anchor else []
+        anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not anchor or anchor in anchors, f"{link}#{anchor}"
 
+
+def test_files_that_the_documentation_names_exist() -> None:
+    pages = [*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md")]
+    named = {(page.name, name) for page in pages for name in NAMED.findall(page.read_text())}
+    assert len(named) > 10
+    assert sorted((page, name) for page, name in named if not (DOCS.parent / name).exists()) == []
+
+
+#: A file of the repository in a page.
+NAMED = re.compile(r"`((?:tests|training|serving|benchmarks|docs|morph)/[\w./-]+\.\w+)`")
 
 #: Words of an older vocabulary, each with the field's term.
 OLD_WORDS = {

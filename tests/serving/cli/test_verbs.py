@@ -18,7 +18,7 @@ from PIL import Image
 
 from morph.decision_tree import TREE
 from serving.client import MorphClient
-from tests.serving.strange_requests import honest
+from tests.serving.malformed_requests import honest
 from tests.waiting import wait_until
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 
 from serving.protocol.configuration import BatchingParameters
 from serving.protocol.messages import PredictRequest, PredictResponse, from_tensor, to_tensor
-from tests.serving.strange_requests import honest, strange_requests
+from tests.serving.malformed_requests import honest, malformed_requests
 from tests.waiting import wait_until
 
 #: What a request can be told that is none or a wrong one.
@@ -39,7 +39,7 @@ def outcome(call) -> tuple[str, str]:
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(content=strange_requests())
+@given(content=malformed_requests())
 def test_a_malformed_request_gets_a_reason_and_the_next_one_is_answered(predict, content):
     status, sentence = outcome(predict.future(content))
     assert status in TOLD | {"OK"}
@@ -138,7 +138,7 @@ def test_a_machine_that_has_lost_its_power_does_not_hold_its_connection(model_di
 READER = """
 import sys, grpc
 from tests.waiting import wait_until
-from tests.serving.strange_requests import honest
+from tests.serving.malformed_requests import honest
 address, rows, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 options = (("grpc.max_receive_message_length", -1),)
 predict = grpc.insecure_channel(address, options).unary_unary("/tensorflow.serving.PredictionService/Predict")

@@ -73,6 +73,6 @@ def _damaged(draw) -> bytes:
     return bytes(content[: draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))])
 
 
-def strange_requests() -> st.SearchStrategy[bytes]:
+def malformed_requests() -> st.SearchStrategy[bytes]:
     """Serialised requests: random bytes, damaged ones, and whole ones with anything in them."""
     return st.one_of(st.binary(max_size=200), _damaged(), _well_formed())
