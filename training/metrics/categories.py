@@ -82,7 +82,7 @@ class Categories:
 
 
 def chained_votes(votes: np.ndarray, categories: Categories) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Vote fractions in the convention of the Kaggle Galaxy Zoo challenge (see `morph.decision_tree.tree_probabilities`).
+    """Vote fractions in the convention of the Kaggle Galaxy Zoo challenge (`morph.decision_tree.tree_probabilities`).
 
     Returns
     -------
