@@ -44,7 +44,8 @@ docs: $(VENV)/installed-docs
 
 # The links within the documentation; those to other sites need a network, and are left out.
 linkcheck: $(VENV)/installed-docs
-	$(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -b linkcheck -D linkcheck_ignore='https?://' docs docs/_build/linkcheck
+	$(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -b linkcheck -d docs/_build/html/.doctrees \
+	  -D linkcheck_ignore='https?://' docs docs/_build/linkcheck
 
 # One that misses what it promises ends with status 1; the others are run all the same.
 bench: $(VENV)/installed-test
