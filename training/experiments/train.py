@@ -3,7 +3,9 @@
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,7 @@ def train(
                 seen = _seen(classifier, task, sets, held_out, parent)
                 _fit(run, classifier, task, recipe, (sets, held_out, validation), unfinished, resume)
                 classifier.seen, classifier.about = seen, _about(task, sets, parent, votes, run.id)
+                classifier.digest = ""
                 save(classifier, to)
                 saved = True
                 unfinished.keep_saved(to)
@@ -181,11 +184,15 @@ def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Un
     run.log_dataset(validation, "validation")
     if task.kind == "finetune" and resume is None:
         _report_domain_shift(run, classifier, [galaxies for galaxies, _ in sets])
+    began, done = time.monotonic(), 0
     with Display("epochs", recipe.epochs) as display:
 
         def report(epoch: int, figures: dict[str, float]) -> None:
+            nonlocal done
+            done += 1
+            left = (time.monotonic() - began) / done * (recipe.epochs - epoch - 1)
             run.log_metrics(figures, step=epoch)
-            _show_epoch(display, epoch, recipe.epochs, figures)
+            _show_epoch(display, epoch, recipe.epochs, figures, left)
 
         # Anomalies are injected on labelled galaxies only: unlabelled ones may be artifacts.
         hosts = [galaxies for galaxies, _ in sets[: len(task.labelled)]]
@@ -194,12 +201,14 @@ def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Un
         run.log_figure(training_curves(history), "plots/training.png")
 
 
-def _show_epoch(display: Display, epoch: int, epochs: int, figures: dict[str, float]) -> None:
-    """Show an epoch's losses; without a terminal, about ten lines a training."""
+def _show_epoch(display: Display, epoch: int, epochs: int, figures: dict[str, float], left: float) -> None:
+    """Show an epoch's losses, and the seconds left; without a terminal, about ten lines a training."""
     names = ("votes", "val_votes", "val_reconstruction")
     text = "  ".join(f"{name} {figures[name]:.2f}" for name in names if name in figures)
     now = (epoch + 1) % max(1, epochs // 10) == 0 or epoch + 1 == epochs
-    display.update(epoch + 1, text, f"epoch {epoch + 1}/{epochs}  {text}" if now else "")
+    display.update(
+        epoch + 1, text, f"epoch {epoch + 1}/{epochs}  {text}  {timedelta(seconds=round(left))} left" if now else ""
+    )
 
 
 def _about(task: Task, sets, parent: str | None, votes: str, run_id: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from training.fitting.adaptation import refit
 from training.fitting.anomaly_reference import learn_reference
 from training.fitting.batches import Batches, given_of
 from training.fitting.calibrate import calibrate
+from training.fitting.checkpoint import Checkpoint, draw_from_epoch
 from training.fitting.objective import Recipe, Training
 from training.fitting.optimisation import BATCHES, LayerwiseAdamW, falling_shares, freeze, refresh_batch_statistics
 from training.fitting.reference_sample import store_reference_sample
@@ -27,15 +28,16 @@ TRAINED = "trained.weights.h5"
 
 
 class _Epochs(keras.callbacks.Callback):
-    """Draws the batches of each epoch, raises beta, and reports the epoch's figures to the caller."""
+    """Draws batches and random numbers of each epoch, raises beta, and reports the epoch's figures to the caller."""
 
     def __init__(self, batches: Batches, recipe: Recipe, report: Callable[[int, dict[str, float]], None] | None):
         super().__init__()
-        self.batches, self.report = batches, report
+        self.batches, self.report, self.seed = batches, report, recipe.seed
         self.rises = max(recipe.beta_rises * recipe.epochs, 1e-6)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches.begin_epoch(epoch)
+        draw_from_epoch(self.model, self.seed, epoch)
         self.model.rise.assign(min(1.0, (epoch + 0.5) / self.rises))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -104,6 +106,9 @@ def fit(
     training = Training(classifier, recipe)
     history = _run_epochs_once(training, batches, validation, recipe, checkpoint, report)
     trained_on = [galaxies for galaxies, _ in sets]
+    # From here on the same, whether or not the epochs were trained by this process.
+    keras.utils.set_random_seed(recipe.seed)
+    draw_from_epoch(training, recipe.seed, recipe.epochs)
     if recipe.freeze == "nothing":
         batches.begin_epoch(recipe.epochs)
         some = (batches[number] for number in range(min(BATCHES, len(batches))))
@@ -178,14 +183,13 @@ def _run_epochs(
         optimizer=optimizer,
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    # Before the backup, which must not hold weights that are not finite.
+    # Before the checkpoint, which must not hold weights that are not finite.
     callbacks: list[keras.callbacks.Callback] = [_Finite()]
+    done = 0
     if checkpoint is not None:
-        checkpoint.mkdir(parents=True, exist_ok=True)
-        callbacks.append(
-            keras.callbacks.BackupAndRestore(str(checkpoint), double_checkpoint=True, delete_checkpoint=False)
-        )
-    # After the backup, which must hold the current weights and not their average.
+        callbacks.append(Checkpoint(checkpoint, len(batches)))
+        done = callbacks[-1].restore(training)
+    # After the checkpoint, which must hold the current weights and not their average.
     callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     callbacks.append(_Epochs(batches, recipe, report))
     watched = (
@@ -196,6 +200,7 @@ def _run_epochs(
     history = training.fit(
         batches,
         epochs=recipe.epochs,
+        initial_epoch=done,
         validation_data=watched,
         validation_batch_size=128,
         callbacks=callbacks,

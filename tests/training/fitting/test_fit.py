@@ -13,6 +13,7 @@ from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from training.fitting.batches import unanswered
+from training.fitting.checkpoint import STATE
 from training.fitting.fit import fit
 from training.fitting.objective import Recipe
 from training.fitting.optimisation import freeze
@@ -96,7 +97,8 @@ def test_two_steps_under_jax(sample):
 
 @pytest.mark.usefixtures("uncompiled")
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-def test_a_killed_training_goes_on_where_it_stopped(fresh, sample, tmp_path):
+def test_a_killed_training_ends_as_an_undisturbed_one(fresh, sample, tmp_path):
+    """Batches, augmentation, dropout, learning rate, moments and the average of the weights all go on."""
     recipe = replace(SHORT, epochs=3, steps=1)
     seen: list[int] = []
 
@@ -108,13 +110,29 @@ def test_a_killed_training_goes_on_where_it_stopped(fresh, sample, tmp_path):
     killed = fresh()
     with pytest.raises(KeyboardInterrupt):
         fit(killed, [(sample, 1.0)], None, recipe, tmp_path / "state", stop_after_the_first)
+    keras.utils.set_random_seed(99)
     resumed = fresh()
     fit(resumed, [(sample, 1.0)], None, recipe, tmp_path / "state", lambda epoch, _: seen.append(epoch))
     assert seen == [0, 1, 2]
     again = fresh()
     assert fit(again, [(sample, 1.0)], None, recipe, tmp_path / "state", lambda epoch, _: seen.append(epoch)) == {}
     assert seen == [0, 1, 2], "what is trained is not trained again until it is saved"
-    np.testing.assert_allclose(weights(again.heads), weights(resumed.heads))
+    undisturbed = fresh()
+    fit(undisturbed, [(sample, 1.0)], None, recipe)
+    for part in ("encoder", "decoder", "heads", "experts"):
+        found = [weights(getattr(classifier, part)) for classifier in (undisturbed, resumed, again)]
+        np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=2e-5, err_msg=part)
+        np.testing.assert_allclose(found[2], found[1], rtol=1e-3, atol=2e-5, err_msg=part)
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
+def test_a_state_that_cannot_be_read_is_named(fresh, sample, tmp_path):
+    state = tmp_path / "state" / STATE
+    state.parent.mkdir()
+    state.write_bytes(b"cut off")
+    with pytest.raises(InputError, match=r"epochs\.weights\.h5' cannot be read; remove the file"):
+        fit(fresh(), [(sample, 1.0)], None, SHORT, tmp_path / "state")
 
 
 @pytest.mark.parametrize("what", ["statistics", "encoder"])

@@ -1,0 +1,65 @@
+"""The state of a training after its last finished epoch, on disk, and the random numbers of the next."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from morph.atomic import atomic
+from morph.errors import InputError
+
+#: The weights, the optimizer's moments and the average of the weights, in one file.
+STATE = "epochs.weights.h5"
+
+
+def draw_from_epoch(training: keras.Model, seed: int, epoch: int) -> None:
+    """Set every generator of random numbers in a model by the epoch.
+
+    Augmentation, dropout and the draws of z are then the same in a resumed training as in one that was not
+    interrupted: files of weights do not hold the state of generators.
+
+    Parameters
+    ----------
+    training : the model, with all of its parts.
+    seed : of the training.
+    epoch : from 0; the number of epochs stands for the steps after the last.
+    """
+    generators = [variable for variable in training.variables if variable.name == "seed_generator_state"]
+    for number, generator in enumerate(generators):
+        state = np.random.SeedSequence([seed, epoch, number]).generate_state(2, np.uint32)
+        generator.assign(state.astype(keras.backend.standardize_dtype(generator.dtype)))
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the state at the end of every epoch; the file appears whole or not at all.
+
+    The number of finished epochs is that of the optimizer's steps, so that weights and epoch cannot differ. It must
+    stand before `keras.callbacks.SwapEMAWeights`, since it is the current weights that a training resumes from.
+
+    Parameters
+    ----------
+    folder : where the state is.
+    steps : batches an epoch.
+    """
+
+    def __init__(self, folder: Path, steps: int):
+        super().__init__()
+        self.file, self.steps = folder / STATE, steps
+
+    def restore(self, training: keras.Model) -> int:
+        """Load the state, if there is one, into a compiled model; returns the number of finished epochs."""
+        if not self.file.exists():
+            return 0
+        training.optimizer.build(training.trainable_variables)
+        try:
+            training.load_weights(self.file)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"The state of the interrupted training in '{self.file}' cannot be read; remove the file to train "
+                "from the start."
+            ) from error
+        return int(keras.ops.convert_to_numpy(training.optimizer.iterations)) // self.steps
+
+    def on_epoch_end(self, epoch, logs=None):
+        with atomic(self.file, "The state of the training") as building:
+            self.model.save_weights(building)
