@@ -14,6 +14,9 @@ from morph.signals import signals_deferred
 #: nanomaggies, later ones in nanojansky.
 DATASET_FORMAT, MODEL_FORMAT, SCORES_FORMAT = 1, 1, 2
 
+#: The oldest version of a model that is read: one of before lacks parts of today's.
+OLDEST_MODEL_FORMAT = 1
+
 #: The key of the version in each.
 FORMAT = "format"
 

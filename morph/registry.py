@@ -11,9 +11,11 @@ from pathlib import Path
 
 from morph.errors import InputError, first_line, store_problem
 
-#: The weights that ship with the package, trained on SDSS.
+#: The weights that ship with the package, trained on SDSS: of the small model, which is meant wherever nothing else is
+#: said, and of the large one.
 SHIPPED = Path(__file__).parent / "weights" / "sdss.keras"
 SHIPPED_NAME = "models:/morph@sdss"
+SHIPPED_MODELS = {SHIPPED_NAME: SHIPPED, f"{SHIPPED_NAME}-large": SHIPPED.with_name("sdss-large.keras")}
 
 #: Where runs and models are kept by default, and what is not yet logged there.
 DEFAULT_TRACKING = "sqlite:///mlruns/mlflow.db"
@@ -54,8 +56,8 @@ def _from_mlflow(uri: str) -> Path:
 
     if not os.environ.get("MLFLOW_TRACKING_URI") and not Path(DEFAULT_TRACKING.removeprefix("sqlite:///")).exists():
         # Asking MLflow would make an empty database just to say that there is nothing in it.
-        if uri == SHIPPED_NAME:
-            return SHIPPED
+        if uri in SHIPPED_MODELS:
+            return _shipped(uri)
         raise InputError(f"There is no model '{uri}': nothing is tracked here yet; {SHIPPED_NAME} always works.")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(DEFAULT_TRACKING)
@@ -64,10 +66,17 @@ def _from_mlflow(uri: str) -> Path:
         folder = Path(mlflow.artifacts.download_artifacts(uri))
     except (MlflowException, OSError) as error:
         # A server that does not answer may hold another model of this name.
-        if uri == SHIPPED_NAME and getattr(error, "error_code", "") in _NO_SUCH_MODEL:
-            return SHIPPED
+        if uri in SHIPPED_MODELS and getattr(error, "error_code", "") in _NO_SUCH_MODEL:
+            return _shipped(uri)
         raise InputError(f"There is no model '{uri}' ({first_line(error)}).") from None
     return find_model(folder)
+
+
+def _shipped(uri: str) -> Path:
+    path = SHIPPED_MODELS[uri]
+    if not path.is_file():
+        raise InputError(f"The weights '{uri}' are not part of this installation; `make weights` makes them.")
+    return path
 
 
 def open_store(uri: str) -> None:

@@ -73,6 +73,8 @@ class Classifier(keras.Model):
         self.size, self.latent, self.about, self.precision = size, latent, about or {}, precision
         self.architecture = architecture
         self.seen = seen
+        #: Of the file that it was loaded from (`morph.model.store.digest`); empty for one that was not.
+        self.digest = ""
         self.preprocessing = Preprocessing()
         self.encoder = build_encoder(size, latent, precision, architecture)
         self.decoder = build_decoder(size, latent, precision)
@@ -109,6 +111,7 @@ class Classifier(keras.Model):
         """The same model with its convolutions in another precision, such as ``mixed_bfloat16``."""
         model = Classifier.from_config({**self.get_config(), "precision": precision})
         model.set_weights(self.get_weights())
+        model.digest = self.digest
         return model
 
     def build(self, input_shape=None):
@@ -324,6 +327,7 @@ class Classifier(keras.Model):
             ],
             "answers": list(ANSWERS),
             "anomaly_threshold": THRESHOLD,
+            "weights": self.digest or None,
             # A plain copy: Keras wraps a model's dicts in containers that refer to the whole model.
             "about": json.loads(json.dumps(self.about)),
         }

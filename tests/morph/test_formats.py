@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 from morph.checks import DATASET_FORMAT, FORMAT, check_format
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.errors import InputError
+from morph.model import store
 from morph.model.store import load_model
 from morph.registry import SHIPPED
 from morph.votes import empty_votes
@@ -40,14 +42,39 @@ def test_a_dataset_bears_its_format_and_one_of_a_newer_morph_is_refused(tmp_path
         Galaxies.open(tmp_path / "set")
 
 
-def test_a_model_of_a_newer_morph_is_refused(tmp_path):
-    with zipfile.ZipFile(SHIPPED) as shipped, zipfile.ZipFile(tmp_path / "new.keras", "w") as newer:
+def in_format(number: int | None, to: Path, about: dict) -> Path:
+    """The shipped model, said to have another format and training."""
+    with zipfile.ZipFile(SHIPPED) as shipped, zipfile.ZipFile(to, "w") as other:
         for name in shipped.namelist():
             content = shipped.read(name)
             if name == "config.json":
                 config = json.loads(content)
-                config["config"][FORMAT] = 2
+                config["config"] |= {FORMAT: number, "about": about}
                 content = json.dumps(config).encode()
-            newer.writestr(name, content)
-    with pytest.raises(InputError, match=r"The model '.*new\.keras' has format 2"):
-        load_model(tmp_path / "new.keras")
+            other.writestr(name, content)
+    return to
+
+
+def test_a_model_of_a_newer_morph_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"The model '.*new\.keras' has format 99"):
+        load_model(in_format(99, tmp_path / "new.keras", {}))
+
+
+@pytest.mark.parametrize(
+    ("about", "command"),
+    [
+        (
+            {"parent": "models:/morph@sdss", "trained_on": ["mine"]},
+            "morph finetune models:/morph@sdss mine --to old.keras",
+        ),
+        ({"trained_on": ["gz1", "gz2"]}, "morph pretrain gz1 gz2 --to old.keras"),
+        ({}, "morph pretrain DATASET --to old.keras"),
+    ],
+)
+@pytest.mark.parametrize("number", [None, 1])
+def test_a_model_of_before_is_refused_with_the_command_that_makes_it_anew(
+    tmp_path, monkeypatch, number, about, command
+):
+    monkeypatch.setattr(store, "OLDEST_MODEL_FORMAT", 2)
+    with pytest.raises(InputError, match=f"old.keras' was made by an earlier morph .* by `{command}`"):
+        load_model(in_format(number, tmp_path / "old.keras", about))

@@ -12,7 +12,7 @@ from statistics import NormalDist
 
 from morph.errors import InputError
 from morph.model.store import load_model
-from morph.registry import SHIPPED_NAME
+from morph.registry import SHIPPED_MODELS
 from training.experiments import registry, run_selection, tracking
 from training.experiments.comparison import (
     Compared,
@@ -161,7 +161,7 @@ def _check_model(candidate: Compared) -> None:
             f"'{candidate.name}' is a cross-validation, whose models are not kept; fine-tune on all labels with "
             f"`morph finetune {model} DATASET --to FILE.keras`, and compare the version that this registers."
         )
-    if candidate.version is None and model != SHIPPED_NAME:
+    if candidate.version is None and model not in SHIPPED_MODELS:
         raise InputError(
             f"The model of '{candidate.name}' is '{model}', which is not registered; evaluate it by its registered "
             f"name, such as {registry.uri_of(1)}."
@@ -322,8 +322,9 @@ def stretched(difference: Estimate, factor: float) -> Estimate:
 
 def _register_shipped(candidate: Compared) -> int:
     """Register the shipped weights; returns the version, to which their evaluations belong from now on."""
+    model = candidate.params["model"]
     with tracking.run(tracking.DEFAULT_EXPERIMENT, "shipped weights", "pretrain") as run:
-        version = registry.log_classifier(run, load_model(SHIPPED_NAME), aliases=("sdss",))
+        version = registry.log_classifier(run, load_model(model), aliases=(model.partition("@")[2],))
     assert version is not None
     for other in run_selection.siblings(candidate):
         registry.adopt(other.id, version)
