@@ -45,14 +45,17 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
 
     A set's share grows with the square root of its size, so that a large set does not drown a small one, times the
     weight written behind its name. Galaxies that look the same as one of the labelled sets' validation or test
-    galaxies are taken out of the unlabelled sets.
+    galaxies are left out of the unlabelled sets and of the other labelled ones.
+
+    Raises
+    ------
+    InputError : a training galaxy has the very image of a validation or test galaxy of another labelled set.
     """
     from training.fitting.batches import unanswered
-    from training.importers.overlap import without_duplicates
 
     names, weights = zip(*(weighted(name) for name in task.labelled), strict=True)
     labelled = [Galaxies.open(name).split() for name in names]
-    train = [parts["train"] for parts in labelled]
+    train = _training_splits(names, labelled)
     held_out = [parts[name] for parts in labelled for name in ("validation", "test")]
     one_kind(train, "be trained on")
     if task.labels is not None:
@@ -64,7 +67,7 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
         (galaxies, weight * float(np.sqrt(len(galaxies)))) for galaxies, weight in zip(train, weights, strict=True)
     ]
     more = [weighted(name) for name in (*task.unlabelled, *task.pseudo_labelled)]
-    extra = [without_duplicates(_unlabelled(name), held_out) for name, _ in more]
+    extra = [_without(_unlabelled(name), name, held_out) for name, _ in more]
     number = len(task.unlabelled)
     extra = [unanswered(galaxies) for galaxies in extra[:number]] + _pseudo_labelled(task, extra[number:])
     if extra:
@@ -73,6 +76,57 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
         scale = labelled_share * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
         sets += [(galaxies, share * scale) for galaxies, share in zip(extra, each, strict=True)]
     return sets, [parts["validation"] for parts in labelled] + _normal_of([name for name, _ in more[:number]])
+
+
+def _without(galaxies: Galaxies, name: str, held_out: Sequence[Galaxies]) -> Galaxies:
+    """A dataset without the galaxies that look the same as one held out, and a note of how many those are."""
+    from training.importers.overlap import without_duplicates
+
+    kept = without_duplicates(galaxies, held_out)
+    if len(kept) < len(galaxies):
+        click.echo(
+            f"{len(galaxies) - len(kept):,} of {len(galaxies):,} galaxies of '{name}' are left out: their images show "
+            "validation or test galaxies of the labelled sets.",
+            err=True,
+        )
+    return kept
+
+
+def _training_splits(names: Sequence[str], labelled: Sequence[dict[str, Galaxies]]) -> list[Galaxies]:
+    """The training splits of labelled sets, without galaxies that are held out under another name.
+
+    Parameters
+    ----------
+    names : of the sets.
+    labelled : the splits of each.
+
+    Raises
+    ------
+    InputError : a set holds images of another one's validation or test split.
+    """
+    from training.importers.overlap import same_stamps
+
+    held_out = [[parts["validation"], parts["test"]] for parts in labelled]
+    found = []
+    for place, (name, parts) in enumerate(zip(names, labelled, strict=True)):
+        train = parts["train"]
+        others = [other for other in range(len(names)) if other != place]
+        for other in others:
+            if count := int(same_stamps(train, held_out[other]).sum()):
+                raise InputError(
+                    f"The training split of '{name}' has the images of {count:,} validation or test galaxies of "
+                    f"'{names[other]}' under other names; give one of the two sets alone, or import both with the "
+                    "same names."
+                )
+        if (twice := same_stamps(train, held_out[place])).any():
+            click.echo(
+                f"{twice.sum():,} images of '{name}' are in its validation or test split too; left out.", err=True
+            )
+            train = train.select(~twice)
+        if not train.simulated:
+            train = _without(train, name, [galaxies for other in others for galaxies in held_out[other]])
+        found.append(train)
+    return found
 
 
 def _unlabelled(path: str) -> Galaxies:

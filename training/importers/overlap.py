@@ -5,6 +5,7 @@ knots, the neighbours and even the noise of the sky stand at the same places. Ea
 found by thumbnails at a range of zooms; it is the same galaxy if their fine detail agrees as well.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,6 +52,22 @@ def without_duplicates(galaxies: Galaxies, held_out: Sequence[Galaxies]) -> Gala
     keep = np.ones(len(galaxies), dtype=bool)
     keep[_duplicates(_grey(galaxies), [image for others in real for image in _grey(others)])] = False
     return galaxies.select(keep)
+
+
+def same_stamps(galaxies: Galaxies, held_out: Sequence[Galaxies]) -> np.ndarray:
+    """Which galaxies have exactly the stamp of a held-out one, by a hash of it: bool [n]. Stamps of one value show
+    nothing and are not compared."""
+    known = {code for others in held_out for code in _hashes(others)} - {None}
+    return np.array([code in known for code in _hashes(galaxies)], dtype=bool)
+
+
+def _hashes(galaxies: Galaxies) -> list[bytes | None]:
+    return [
+        hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).digest()
+        if np.ptp(np.nan_to_num(image))
+        else None
+        for image in galaxies.images
+    ]
 
 
 def agreement(image: np.ndarray, other: np.ndarray, zoom: float = 1.0) -> float:

@@ -44,6 +44,57 @@ def test_training_on_galaxies_without_labels_is_an_input_error(unlabelled):
         training_sets(Task("finetune", "a", "tests", [str(unlabelled.about["path"])]), seed=0)
 
 
+def renamed(galaxies: Galaxies, folder, noise: float = 0.0) -> str:
+    """The same galaxies as real ones under other names, with a little more noise if wanted."""
+    random = np.random.default_rng(5)
+    with GalaxiesWriter(folder, "composite") as writer:
+        for number, galaxy in enumerate(galaxies):
+            image = np.clip(galaxy.image + random.normal(0, noise, galaxy.image.shape), 0, 255).astype("uint8")
+            writer.add(Galaxy(f"again-{number}", galaxy.survey, image, galaxy.votes))
+    return str(folder)
+
+
+def test_a_set_with_test_galaxies_of_another_under_other_names_is_refused(sample, tmp_path):
+    names = [sample.about["path"], renamed(sample, tmp_path / "again")]
+    theirs = Galaxies.open(names[1])
+    held_out = {image.tobytes() for part in ("validation", "test") for image in sample.split()[part].images}
+    with pytest.raises(InputError, match=r"images of \d+ validation or test galaxies of '.*' under other names"):
+        training_sets(Task("pretrain", "a", "tests", names), seed=0)
+    kept = theirs.select([image.tobytes() not in held_out for image in theirs.images])
+    others = {image.tobytes() for part in ("validation", "test") for image in kept.split()[part].images}
+    mine = sample.select([image.tobytes() not in others for image in sample.images])
+    for galaxies, name in ((kept, "theirs"), (mine, "mine")):
+        galaxies.write(tmp_path / name)
+    sets, _ = training_sets(Task("pretrain", "a", "tests", [str(tmp_path / "mine"), str(tmp_path / "theirs")]), seed=0)
+    assert len(sets) == 2, "without those they are trained on together"
+    sets, _ = training_sets(Task("pretrain", "a", "tests", [names[0], names[0]]), seed=0)
+    assert len(sets) == 2, "nor does the same name fall on two sides"
+
+
+def test_an_image_in_two_splits_of_one_set_is_left_out_of_the_training(sample, tmp_path, capsys):
+    image, votes = sample.images[0], sample.votes[0]
+    with GalaxiesWriter(tmp_path / "twice", "composite") as writer:
+        for number in range(40):
+            writer.add(Galaxy(f"same {number}", "des", image, votes))
+        for galaxy in sample.select(np.arange(1, 48)):
+            writer.add(galaxy)
+    sets, _ = training_sets(Task("pretrain", "a", "tests", [str(tmp_path / "twice")]), seed=0)
+    assert not any(name.startswith("same") for name in sets[0][0].ids)
+    assert "are in its validation or test split too; left out" in capsys.readouterr().err
+
+
+def test_unlabelled_test_galaxies_are_left_out_and_counted(sample, tmp_path, capsys):
+    real = renamed(sample, tmp_path / "labelled")
+    other = tmp_path / "unlabelled"
+    Galaxies.open(real).write(other)
+    sets, _ = training_sets(Task("pretrain", "a", "tests", [real], [str(other)]), seed=0)
+    parts = Galaxies.open(real).split()
+    held_out = len(parts["validation"]) + len(parts["test"])
+    assert len(sets[1][0]) <= len(sample) - held_out
+    count = len(sample) - len(sets[1][0])
+    assert f"{count} of {len(sample)} galaxies of '{other}' are left out" in capsys.readouterr().err
+
+
 def test_training_on_one_class_goes_on_with_a_note(ellipticals, capsys):
     sets, _ = training_sets(Task("finetune", "a", "tests", [str(ellipticals)]), seed=0)
     assert len(sets[0][0]) > 0
