@@ -53,7 +53,8 @@ bench: $(VENV)/installed-test
 	  echo "== $$name"; $(BIN)/python benchmarks/$$name.py || failed="$$failed $$name"; \
 	done; test -z "$$failed" || { echo "Failed, or less than promised:$$failed"; exit 1; }
 
-# The weights that ship: import the data, simulate what its labels are thin on, train, measure, write the card.
+# The weights that ship: import the data, simulate what its labels are thin on, train the large model and by its votes
+# the small one, measure both, write the card. It resumes where it was interrupted (docs/how-to/weights.md).
 weights: $(VENV)/installed
 	$(BIN)/python -m training.weights
 

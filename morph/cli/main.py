@@ -70,16 +70,21 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """Run one verb. A user's mistake, and an error of the operating system, a disk or a store of runs, is one sentence
-    and exit status 2, never a traceback. Ctrl-C ends with 130 and SIGTERM with 143."""
+def main(command: click.Command = cli, name: str | None = None) -> None:
+    """Run one verb, or another command. A user's mistake, and an error of the operating system, a disk or a store of
+    runs, is one sentence and exit status 2, never a traceback. Ctrl-C ends with 130 and SIGTERM with 143.
+
+    Parameters
+    ----------
+    command, name : what is run, and how it is called.
+    """
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if not STREAMING & {*sys.argv[1:2]}:
         ignore_closed_pipes()
     try:
         with stoppable():
             # Outside its standalone mode click returns the code of an early exit instead of raising it.
-            code = cli(standalone_mode=False)
+            code = command(prog_name=name, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except InputError as error:
         sys.exit(_print_error(str(error)))

@@ -1,19 +1,20 @@
 """`make weights`, or `python -m training.weights`: make the weights that ship."""
 
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from morph.errors import InputError
+from morph.cli.main import main
 from morph.registry import SHIPPED
-from training.weights.card import WEIGHTS, describe, publish
-from training.weights.recipe import Extent, run_verbs, verbs
+from training.weights.log import logged
+from training.weights.recipe import TRAININGS, Extent, check, data_steps, training_steps
+from training.weights.steps import Record, Step, duration, locked, run_steps
 
-#: The note on the card of weights from a part of the recipe.
-SHORT = "These weights come from a part of the recipe, run as a test. They are not those that ship."
+#: The log, in the folder of the work.
+LOG = "weights.log"
+
+_LENGTHS = ", ".join(f"{name} {length.epochs} x {length.steps}" for name, length in TRAININGS.items())
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,17 +30,17 @@ SHORT = "These weights come from a part of the recipe, run as a test. They are n
 @click.option(
     "--work",
     type=click.Path(path_type=Path),
-    help="Folder of datasets and models; finished steps are not repeated.  [default: data, or --out]",
+    help="Folder of datasets, models and the log; finished steps are not repeated.  [default: data, or --out]",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder of weights and card.  [default: as shipped]",
 )
-@click.option("--epochs", type=click.IntRange(1), help="Passes of both trainings.  [default: 32 and 60]")
-@click.option("--steps", type=click.IntRange(1), help="Batches in a pass.  [default: 250]")
+@click.option("--epochs", type=click.IntRange(1), help=f"Passes of both trainings.  [default: {_LENGTHS} steps]")
+@click.option("--steps", type=click.IntRange(1), help="Batches in a pass.")
 @click.option("--limit", type=click.IntRange(20), help="Galaxies of each set.  [default: all]")
-@click.option("--card-only", is_flag=True, help="Train nothing: measure the weights in --out, and write their card.")
+@click.option("--plan", is_flag=True, help="Print the steps and an estimate of their time, and do nothing.")
 def command(
     data: Path,
     work: Path | None,
@@ -47,12 +48,13 @@ def command(
     epochs: int | None,
     steps: int | None,
     limit: int | None,
-    card_only: bool,
+    plan: bool,
 ) -> None:
-    """Make the weights that ship: import, simulate, train a teacher, train by its votes, measure, write the card.
+    """Make the weights that ship: import, simulate, train the large model, train the small one by its votes, measure
+    both, write the card.
 
-    Every step is a verb of `morph`. The same command resumes an interrupted run. The weights in --out
-    stay unchanged until new ones are made and measured.
+    The same command resumes an interrupted run, also inside a training. A step is repeated when its command, its
+    input or its output has changed. The weights in --out stay unchanged until new ones are made and measured.
 
     --epochs, --steps or --limit shorten the run for a test. Such weights are of little use, so --out must name a
     folder for them:
@@ -61,27 +63,42 @@ def command(
     python -m training.weights --epochs 1 --steps 5 --limit 60 --out try
     """
     extent = Extent(epochs, steps, limit)
-    if out is None:
-        if not extent.whole:
-            raise click.UsageError(
-                "A part of the recipe makes other weights than those that ship; give their folder: --out FOLDER."
-            )
-        out = SHIPPED.parent
-    work = work or (Path("data") if extent.whole else out)
-    try:
-        if not (card_only or data.is_dir()):
-            raise InputError(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
-        every = verbs(data, work, extent)
-        if not card_only:
-            run_verbs(every, work)
-        weights = out / WEIGHTS if card_only else work / WEIGHTS
-        last = shlex.join(["morph", *every[-1]])
-        publish(weights, describe(weights, work, _typed(extent), last, "" if extent.whole else SHORT), out)
-    except InputError as error:
-        raise click.UsageError(str(error)) from None
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("Stopped. Finished steps are kept; the same command resumes there.", err=True)
-        sys.exit(130)
+    if out is None and not (extent.whole or plan):
+        raise click.UsageError(
+            "A part of the recipe makes other weights than those that ship; give their folder: --out FOLDER."
+        )
+    work = work or (Path("data") if extent.whole or out is None else out)
+    out = out or SHIPPED.parent
+    check(data, work, out, extent)
+    every = _every_step(data, work, out, extent)
+    if plan:
+        _print_plan(every, work)
+        return
+    with locked(work), logged(work / LOG):
+        _print_plan(every, work)
+        run_steps(every, work)
+        click.echo(f"Wrote {', '.join(f'{path}' for path in every[-1].outputs)}.", err=True)
+
+
+def _every_step(data: Path, work: Path, out: Path, extent: Extent) -> list[Step]:
+    from training.weights.card import measuring_steps, publishing_step, shipping_steps
+
+    return [
+        *data_steps(data, work, extent),
+        *training_steps(work, extent),
+        *shipping_steps(work),
+        *measuring_steps(work, extent),
+        publishing_step(data, work, out, extent, _typed(extent)),
+    ]
+
+
+def _print_plan(every: list[Step], work: Path) -> None:
+    record = Record(work)
+    left = [step for step in every if not record.is_done(step)]
+    for step in left:
+        click.echo(f"{duration(step.seconds):>8}  {step.name}", err=True)
+    total = sum(step.seconds for step in left)
+    click.echo(f"{len(left)} of {len(every)} steps are left, about {duration(total)} on two cores.", err=True)
 
 
 def _typed(extent: Extent) -> str:
@@ -92,4 +109,4 @@ def _typed(extent: Extent) -> str:
 
 
 if __name__ == "__main__":
-    command(prog_name="python -m training.weights")
+    main(command, "python -m training.weights")

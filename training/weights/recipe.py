@@ -1,30 +1,140 @@
-"""The verbs that make the weights that ship, in order, and their execution, which an interruption does not repeat."""
+"""The steps that make the weights that ship: which datasets, which trainings, which measurements."""
 
-import json
-import shlex
-import time
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
-import click
-
-from morph.atomic import atomic
+from morph.checks import check_folder
+from morph.errors import InputError
 from training.importers.pictures import find_pictures
+from training.weights.steps import Step
 
-#: Labelled pictures: folder, its labels, and the name of the dataset.
-LABELLED = (("sdss-galaxyzoo1", "labels.csv", "gz1"), ("sdss-galaxyzoo2", "votes.csv", "gz2"))
-UNLABELLED = (("sdss-unlabelled", "unlabelled"), ("sdss-spirals", "spirals"))
+
+@dataclass(frozen=True)
+class Release:
+    """A set of images of a public release.
+
+    Attributes
+    ----------
+    folder : its folder in the folder of the data, with ``images/`` in it.
+    labels : the file of its labels, if they are read.
+    what, where : what it is, and where to get it.
+    options : of ``morph import``.
+    """
+
+    folder: str
+    labels: str
+    what: str
+    where: str
+    options: tuple[str, ...] = ("--survey", "sdss")
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long to train: passes, batches in a pass, and seconds that a batch takes on two cores with bfloat16."""
+
+    epochs: int
+    steps: int
+    seconds: float
+
+    @property
+    def total(self) -> float:
+        return self.epochs * self.steps * self.seconds
+
+
+#: The length of each training, in the order of training: the large model is the teacher of the small one.
+TRAININGS = {"sdss-large": Length(40, 250, 1.7), "sdss": Length(60, 250, 0.4)}
+
+#: Seconds that the steps after the epochs take, from batch statistics to the reference sample.
+AFTER_EPOCHS = {"sdss-large": 1800, "sdss": 600}
+
+#: Pixels on a side of the stamps: the large model reads 128, and turning takes a margin.
+STAMP_SIZE = 160
+
+_GALAXY_ZOO = "https://data.galaxyzoo.org"
+_SKYSERVER = "https://skyserver.sdss.org"
+_EXAMPLES = "https://github.com/zooniverse/Galaxy-Zoo"
+
+#: Training sets with labels, and without.
+LABELLED = {
+    "gz1": Release("sdss-galaxyzoo1", "labels.csv", "SDSS composites with Galaxy Zoo 1 classes", _GALAXY_ZOO),
+    "gz2": Release("sdss-galaxyzoo2", "votes.csv", "SDSS composites with Galaxy Zoo 2 votes", _GALAXY_ZOO),
+}
+UNLABELLED = {
+    "unlabelled": Release(
+        "sdss-unlabelled",
+        "",
+        "SDSS composites of the Kaggle Galaxy Zoo challenge",
+        "https://www.kaggle.com/c/galaxy-zoo-the-galaxy-challenge",
+    ),
+    "spirals": Release("sdss-spirals", "", "SDSS composites of spirals at 0.2 arcsec a pixel", _SKYSERVER),
+}
+
 #: Simulated galaxies train the questions with few labels (bars, arms, rings, mergers, artefacts), magnitudes, sizes
-#: and redshifts. The votes of those of DES are not used.
+#: and redshifts; the votes of those of DES are not used. The pairs are the same galaxies observed by two surveys.
 SIMULATED = {
     "sim-sdss": (5000, "--survey sdss --mix balanced --seed 11"),
     "sim-des": (6000, "--survey des --mix survey --seed 21"),
+    "pairs-sdss": (2000, "--survey sdss --population sdss --mix balanced --seed 31"),
+    "pairs-des": (2000, "--survey des --population sdss --mix balanced --seed 31"),
 }
-#: Passes of each training, and batches in a pass.
-EPOCHS = {"teacher": 32, "sdss": 60}
-STEPS = 250
+
+#: Sets of surveys that no training uses; all of their galaxies are measured.
+UNSEEN = {
+    "decals": Release(
+        "decals-galaxyzoo-examples",
+        "labels.csv",
+        "DECam composites, Galaxy Zoo's worked examples",
+        _EXAMPLES,
+        ("--survey", "decals"),
+    ),
+    "galaxy10": Release(
+        "decals-galaxy10",
+        "labels.csv",
+        "DECam composites of Galaxy10 DECaLS",
+        "https://github.com/henrysky/Galaxy10",
+        ("--survey", "decals", "--pixel-scale", "0.262"),
+    ),
+    "rings": Release(
+        "decals-rings",
+        "labels.csv",
+        "DECam composites with and without a ring",
+        _GALAXY_ZOO,
+        ("--survey", "decals"),
+    ),
+    "kids": Release(
+        "kids-galaxyzoo-examples",
+        "labels.csv",
+        "KiDS composites, Galaxy Zoo's worked examples",
+        _EXAMPLES,
+        ("--survey", "kids"),
+    ),
+}
+
+#: What is measured of each model: a title, and the words of the verb, in which {model} is the model and {gz1} the
+#: dataset of that name. What the verb prints stands in the card.
+MEASURED: Sequence[tuple[str, str]] = (
+    ("SDSS, Galaxy Zoo 1", "evaluate {model} {gz1}"),
+    ("SDSS, Galaxy Zoo 2", "evaluate {model} {gz2}"),
+    ("Simulated SDSS", "evaluate {model} {sim-sdss}"),
+    ("Simulated DES, whose votes were not trained on", "evaluate {model} {sim-des}"),
+    ("DECam, no label of it", "evaluate {model} {decals} {galaxy10} --split all"),
+    ("DECam, fine-tuned on the other folds", "evaluate {model} {decals} {galaxy10} --folds 5"),
+    ("DECam rings, no label of it", "evaluate {model} {rings} --split all"),
+    ("DECam rings, fine-tuned on the other folds", "evaluate {model} {rings} --folds 5"),
+    ("KiDS, no label of it", "evaluate {model} {kids} --split all"),
+)
+#: How many of these are measured when only a part of the recipe is run.
+MEASURED_SHORT = 1
+
+#: Seconds on two cores: to import or to simulate a galaxy, and to measure the small model, directly and over folds.
+IMPORT, SIMULATE, DIRECT, FOLDS = 0.02, 0.04, 60.0, 600.0
+#: How many times longer the large model takes.
+LARGER = 8.0
+
+#: Bytes of disk: for a galaxy of a release and for a simulated one, and for models, runs and the state of a training.
+PICTURE, FLUX, REST = 80e3, 280e3, 1e9
 
 
 @dataclass(frozen=True)
@@ -45,99 +155,105 @@ class Extent:
     def whole(self) -> bool:
         return self == Extent()
 
+    def length(self, name: str) -> Length:
+        """That of a training."""
+        usual = TRAININGS[name]
+        return Length(self.epochs or usual.epochs, self.steps or usual.steps, usual.seconds)
 
-def verbs(data: Path, work: Path, extent: Extent = Extent()) -> list[list[str]]:
-    """The words of every verb after ``morph``; the last word of each is the file or folder that it makes.
+    def number(self, galaxies: int) -> int:
+        """That of the galaxies of a set."""
+        return min(galaxies, self.limit or galaxies)
 
-    Parameters
-    ----------
-    data : the folder of survey images and labels.
-    work : the folder for datasets and models; the last verb makes ``sdss.keras`` in it.
-    extent : the part of the recipe to run.
 
-    Returns
-    -------
-    One list of words a verb.
-    """
-    steps = [
-        _import(data / folder, extent.limit, work / name, "--labels", f"{data / folder / labels}")
-        for folder, labels, name in LABELLED
-    ]
-    steps += [_import(data / folder, extent.limit, work / name) for folder, name in UNLABELLED]
-    for name, (number, options) in SIMULATED.items():
-        number = min(number, extent.limit or number)
-        steps.append(["simulate", "galaxies", "--number", f"{number}", *options.split(), "--to", f"{work / name}"])
-    unlabelled, spirals = f"{work / 'unlabelled'}", f"{work / 'spirals'}:0.55"
-    steps.append(_pretrain(work, "teacher", extent, "--unlabelled", unlabelled, "--unlabelled", spirals))
-    teacher = f"{work / 'teacher.keras'}"
-    pseudo_labelled = ("--pseudo-labelled", unlabelled, "--pseudo-labelled", spirals, "--teacher", teacher)
-    steps.append(_pretrain(work, "sdss", extent, *pseudo_labelled))
+def releases(extent: Extent = Extent()) -> dict[str, Release]:
+    """The releases that are read, by the names of their datasets."""
+    return {**LABELLED, **UNLABELLED, **(UNSEEN if extent.whole else {})}
+
+
+def check(data: Path, work: Path, out: Path, extent: Extent) -> None:
+    """InputError where a set is missing, or a folder cannot be written to or lacks room."""
+    if not data.is_dir():
+        raise InputError(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
+    number = 0
+    for release in releases(extent).values():
+        folder = data / release.folder
+        needed = [folder / "images", *([folder / release.labels] if release.labels else [])]
+        if missing := [path for path in needed if not path.exists()]:
+            raise InputError(
+                f"The set '{release.folder}' ({release.what}) is missing: there is no '{missing[0]}'. Get it from "
+                f"{release.where}, or set MORPH_DATA to the folder that holds it."
+            )
+        found = len(find_pictures([folder / "images"]))
+        if not found:
+            raise InputError(
+                f"The set '{release.folder}' ({release.what}) has no pictures in '{folder / 'images'}'; get them from "
+                f"{release.where}."
+            )
+        number += extent.number(found)
+    check_folder(work, "--work")
+    check_folder(out, "--out")
+    simulated = sum(extent.number(galaxies) for galaxies, _ in SIMULATED.values())
+    needed_bytes = number * PICTURE + simulated * FLUX + REST
+    _check_room(work, needed_bytes)
+
+
+def _check_room(work: Path, needed: float) -> None:
+    """InputError unless there is room for what is to be made beside what is there already."""
+    there = next(folder for folder in (work.absolute(), *work.absolute().parents) if folder.exists())
+    used = sum(file.stat().st_size for file in work.rglob("*") if file.is_file()) if work.is_dir() else 0
+    free = shutil.disk_usage(there).free
+    if needed - used > free:
+        raise InputError(
+            f"Datasets and models take about {(needed - used) / 1e9:.1f} GB, and '{there}' has {free / 1e9:.1f} GB "
+            "free; make room, or give another --work."
+        )
+
+
+def data_steps(data: Path, work: Path, extent: Extent = Extent()) -> list[Step]:
+    """Import and simulate the datasets."""
+    size = ("--stamp-size", f"{STAMP_SIZE}")
+    steps = []
+    for name, release in releases(extent).items():
+        folder, to = data / release.folder, work / name
+        labels = ("--labels", f"{folder / release.labels}") if release.labels else ()
+        pictures = find_pictures([folder / "images"])[: extent.limit]
+        images = [folder / "images"] if extent.limit is None else pictures
+        words = ("import", *map(str, images), *labels, *release.options, *size, "--to", f"{to}")
+        read = (folder / "images", *([folder / release.labels] if labels else []))
+        steps.append(Step(f"import {name}", words, read, (to,), IMPORT * len(pictures)))
+    for name, (galaxies, options) in SIMULATED.items():
+        number, to = extent.number(galaxies), work / name
+        words = ("simulate", "galaxies", "--number", f"{number}", *options.split(), *size, "--to", f"{to}")
+        steps.append(Step(f"simulate {name}", words, (), (to,), SIMULATE * number))
     return steps
 
 
-def _import(folder: Path, limit: int | None, to: Path, *labels: str) -> list[str]:
-    """Import a folder's images, or the first few of them by name."""
-    images = [folder / "images"] if limit is None else find_pictures([folder / "images"])[:limit]
-    return ["import", *map(str, images), *labels, "--survey", "sdss", "--to", f"{to}"]
+def training_steps(work: Path, extent: Extent = Extent()) -> list[Step]:
+    """Train the large model, and the small one with the large one as teacher."""
+    unlabelled, spirals = f"{work / 'unlabelled'}", f"{work / 'spirals'}:0.55"
+    teacher = work / "sdss-large.keras"
+    large = ("--architecture", "large", "--unlabelled", unlabelled, "--unlabelled", spirals)
+    small = ("--pseudo-labelled", unlabelled, "--pseudo-labelled", spirals, "--teacher", f"{teacher}")
+    return [
+        _pretrain(work, "sdss-large", extent, large),
+        _pretrain(work, "sdss", extent, small, teacher),
+    ]
 
 
-def _pretrain(work: Path, name: str, extent: Extent, *more: str) -> list[str]:
-    sets = [f"{work / 'gz1'}", f"{work / 'gz2'}:0.75", f"{work / 'sim-sdss'}:0.35"]
-    share = ["--unlabelled", f"{work / 'sim-des'}:1.1", *more, "--unlabelled-share", "0.32"]
-    length = ["--epochs", f"{extent.epochs or EPOCHS[name]}", "--steps", f"{extent.steps or STEPS}"]
-    # A short training has a name of its own, so that it neither resumes the whole one nor replaces it in the registry.
-    called = ["--name", name if extent.whole else f"{name}-short"]
-    if name == "sdss" and extent.whole:
-        called += ["--alias", name]
-    same = ["--seed", "1", "--precision", "mixed_bfloat16"]
-    return ["pretrain", *sets, *share, *length, *same, *called, "--to", f"{work / name}.keras"]
-
-
-#: Characters of a verb that are shown.
-SHOWN = 300
-
-
-def run_verbs(verbs: Sequence[list[str]], work: Path, call: Callable[[list[str]], object] | None = None) -> None:
-    """Call the verbs that are not finished yet.
-
-    ``done.json`` in the folder `work` lists the finished ones in order. A verb that differs from its entry, or whose
-    file or folder is missing, is called again, and so are all verbs after it.
-
-    Parameters
-    ----------
-    verbs : the words of each; the last word names what it makes.
-    work : the folder.
-    call : called with the words; by default the verb is called in this process.
-    """
-    call = call or _morph
-    record = work / "done.json"
-    left = json.loads(record.read_text()) if record.exists() else []
-    done: list[list[str]] = []
-    for words, before in zip(verbs, left, strict=False):
-        if words != before or not Path(words[-1]).exists():
-            break
-        done.append(words)
-    began = time.monotonic()
-    for number, words in enumerate(verbs, 1):
-        if number <= len(done):
-            click.echo(f"{number} of {len(verbs)}: {words[-1]} exists already.", err=True)
-            continue
-        # Later verbs depend on this one and must be repeated.
-        _write(record, done)
-        line = shlex.join(["morph", *words])
-        click.echo(f"{number} of {len(verbs)}: {line if len(line) < SHOWN else line[:SHOWN] + ' ...'}", err=True)
-        call(words)
-        done.append(words)
-        _write(record, done)
-        click.echo(f"{timedelta(seconds=round(time.monotonic() - began))} elapsed.", err=True)
-
-
-def _morph(words: list[str]) -> None:
-    from morph.cli.main import cli
-
-    cli.main(words, prog_name="morph", standalone_mode=False)
-
-
-def _write(record: Path, done: list[list[str]]) -> None:
-    with atomic(record) as building:
-        building.write_text(json.dumps(done, indent=1))
+def _pretrain(work: Path, name: str, extent: Extent, more: tuple[str, ...], *read: Path) -> Step:
+    labelled = (f"{work / 'gz1'}", f"{work / 'gz2'}:0.75", f"{work / 'sim-sdss'}:0.35")
+    paired = [f"{work / each}:0.3" for each in SIMULATED if each.startswith("pairs-")]
+    observed = [f"{work / 'sim-des'}:1.1", *paired]
+    unlabelled = tuple(word for each in observed for word in ("--unlabelled", each))
+    length = extent.length(name)
+    # A short training has a name of its own, so that it does not resume the whole one.
+    called = name if extent.whole else f"{name}-short"
+    to = work / f"{name}.keras"
+    words = (
+        *("pretrain", *labelled, *unlabelled, *more, "--unlabelled-share", "0.32"),
+        *("--epochs", f"{length.epochs}", "--steps", f"{length.steps}"),
+        *("--seed", "1", "--precision", "mixed_bfloat16", "--name", called, "--to", f"{to}"),
+    )
+    sets = tuple(work / each for each in (*LABELLED, *UNLABELLED, *SIMULATED))
+    seconds = length.total + (AFTER_EPOCHS[name] if extent.whole else 60)
+    return Step(f"train {name}", words, (*sets, *read), (to,), seconds)

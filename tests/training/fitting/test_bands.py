@@ -5,15 +5,13 @@ import numpy as np
 import pytest
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.errors import InputError
-from morph.model.anomaly import ALL_BANDS, BAND_SETS, bands_of
+from morph.model.anomaly import BAND_SETS, bands_of
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from morph.registry import SHIPPED
 from morph.votes import empty_votes
 from training.fitting.anomaly_reference import learn_reference
 from training.fitting.injected import KINDS, inject, kinds_for
-from training.weights.bands import check_the_rest, fit_bands
 
 RED = 1
 
@@ -104,25 +102,6 @@ def test_a_band_without_data_is_an_anomaly_only_in_pictures():
     assert kinds_for("composite") == KINDS
     assert set(KINDS) - set(kinds_for("flux")) == {"missing band"}
     assert set(KINDS) - set(kinds_for("flux", bands=1)) == {"missing band", "shifted band"}
-
-
-def test_an_older_model_learns_bands_and_is_the_same_in_all_else(fitted, sets):
-    pictures = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), dtype="uint8")
-    old = copy_of(fitted)
-    for weight in old.anomaly.weights:
-        value, axis = keras.ops.convert_to_numpy(weight), 1 if weight is old.anomaly.joint else 0
-        weight.assign(np.stack([value.take(ALL_BANDS, axis)] * BAND_SETS, axis))
-    new = copy_of(old)
-    fit_bands(new, sets[:1], sets[1:])
-    check_the_rest(old, new)
-    red = only(draw(60, seed=3), RED)
-    assert np.mean(p_values(old, red) < 0.05) > 0.9
-    assert np.mean(p_values(new, red) < 0.05) < 0.15
-    for images in (pictures, draw(60, seed=3)):
-        np.testing.assert_array_equal(p_values(new, images), p_values(old, images))
-    new.heads.weights[0].assign_add(keras.ops.ones_like(new.heads.weights[0]))
-    with pytest.raises(InputError, match="only those of the anomaly score"):
-        check_the_rest(old, new)
 
 
 @pytest.fixture(scope="module")

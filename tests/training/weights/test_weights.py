@@ -1,133 +1,184 @@
-"""The recipe of the weights that ship, and that it is followed without doing anything twice or by halves."""
+"""The recipe of the weights that ship: what it calls, what it refuses, and what it publishes."""
 
-import shlex
+import errno
+import os
+import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from PIL import Image
 
-from morph.errors import InputError
-from morph.registry import SHIPPED
-from training.cli import pretrain
+from morph.cli.main import main
+from morph.model.store import load_model
+from morph.registry import SHIPPED, SHIPPED_MODELS
+from training.cli import import_, pretrain
+from training.weights import recipe
 from training.weights.__main__ import command
-from training.weights.card import HISTORY, digest, publish
-from training.weights.recipe import Extent, run_verbs, verbs
+from training.weights.card import CARD, MEASURED, measuring_steps, publish, shipping_steps
+from training.weights.recipe import LABELLED, SIMULATED, UNLABELLED, UNSEEN, Extent, data_steps, training_steps
+from training.weights.steps import digest
 
-CARD = SHIPPED.with_name("MODEL_CARD.md").read_text()
-
-
-class Workshop:
-    """Does what verbs are for: writes a file. Remembers what it was asked for, and fails at one of them if told to."""
-
-    def __init__(self, folder: Path, **words: str):
-        self.folder, self.words = folder, words
-        self.called: list[str] = []
-        self.fails = ""
-
-    def run(self, **changed: str) -> list[str]:
-        self.called = []
-        self.words |= changed
-        steps = [["make", word, f"{self.folder / name}"] for name, word in self.words.items()]
-        run_verbs(steps, self.folder, self.make)
-        return self.called
-
-    def make(self, words: list[str]) -> None:
-        name = Path(words[-1]).name
-        if name == self.fails:
-            raise InputError("a verb went wrong.")
-        self.called.append(name)
-        Path(words[-1]).write_text(words[1])
+#: What a wheel with both models may weigh, bytes.
+MOST = 60e6
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return Workshop(tmp_path / "work", data="1", teacher="2", weights="3")
+def data(tmp_path: Path) -> Path:
+    """Every set of the recipe, with one picture each."""
+    folder = tmp_path / "images"
+    for release in (*LABELLED.values(), *UNLABELLED.values(), *UNSEEN.values()):
+        (folder / release.folder / "images").mkdir(parents=True)
+        Image.radial_gradient("L").convert("RGB").save(folder / release.folder / "images" / "a.png")
+        if release.labels:
+            (folder / release.folder / release.labels).write_text("id,label\na,elliptical\n")
+    return folder
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir()
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command as its module does; returns exit status and everything printed."""
+
+    def call(*options) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["weights", *map(str, options)])
+        with pytest.raises(SystemExit) as stop:
+            main(command, "python -m training.weights")
+        return stop.value.code, "".join(capsys.readouterr())
+
+    return call
 
 
-def test_the_card_names_the_recipes_last_verb():
-    last = verbs(Path("elsewhere"), Path("data"))[-1]
-    assert f"    {shlex.join(['morph', *last])}\n" in CARD
+def test_every_step_reads_what_an_earlier_one_makes_and_its_verb_knows_its_options(data):
+    work = Path("data")
+    steps = [*data_steps(data, work), *training_steps(work), *shipping_steps(work), *measuring_steps(work)]
+    made = {output for step in steps for output in step.outputs}
+    for number, step in enumerate(steps):
+        earlier = {output for before in steps[:number] for output in before.outputs}
+        assert all(path in earlier or path.is_relative_to(data) for path in step.inputs), step.name
+    read = {path for step in steps for path in step.inputs}
+    assert made - read == {path for step in measuring_steps(work) for path in step.outputs}
+    for step in steps:
+        if step.words[0] == "import":
+            import_.command.make_context("import", list(step.words[1:]))
+        if step.words[0] == "pretrain":
+            given = pretrain.command.make_context("pretrain", list(step.words[1:])).params
+            assert (given["unlabelled_share"], given["precision"]) == (0.32, "mixed_bfloat16")
 
 
-def test_the_card_contains_the_history_of_the_very_weights_beside_it():
-    told = {key for key, history in HISTORY.items() if history in CARD}
-    assert told == HISTORY.keys() & {digest(SHIPPED)}
+def test_the_large_model_is_the_teacher_of_the_small_one():
+    large, small = training_steps(Path("data"))
+    assert "large" in large.words
+    assert small.words[small.words.index("--teacher") + 1] == str(large.outputs[0])
+    assert large.outputs[0] in small.inputs
 
 
-def test_every_verb_of_the_recipe_makes_what_a_later_one_takes_and_knows_its_options():
-    steps = verbs(Path("elsewhere"), Path("data"))
-    made = [words[words.index("--to") + 1] for words in steps]
-    assert [words[-1] for words in steps] == made
-    assert made[-1] == "data/sdss.keras"
-    for number, name in enumerate(made[:-1]):
-        assert any(name in (word, word.rpartition(":")[0]) for words in steps[number + 1 :] for word in words), name
-    for words in steps[-2:]:
-        assert pretrain.command.make_context("pretrain", words[1:]).params["unlabelled_share"] == 0.32
+def test_the_lengths_of_the_trainings_are_set_in_one_place(monkeypatch):
+    monkeypatch.setitem(recipe.TRAININGS, "sdss", recipe.Length(7, 11, 0.5))
+    words = training_steps(Path("data"))[1].words
+    assert words[words.index("--epochs") + 1 : words.index("--epochs") + 4] == ("7", "--steps", "11")
 
 
-def test_a_part_of_the_recipe_takes_no_name_that_the_whole_uses(tmp_path):
-    short = verbs(tmp_path, tmp_path, Extent(epochs=1))[-2:]
-    for words, whole in zip(short, verbs(tmp_path, tmp_path)[-2:], strict=True):
-        assert "--alias" not in words
-        assert words[words.index("--name") + 1] != whole[whole.index("--name") + 1]
+def test_a_part_of_the_recipe_has_runs_of_its_own():
+    whole, short = training_steps(Path("w")), training_steps(Path("w"), Extent(epochs=1))
+    for ours, theirs in zip(whole, short, strict=True):
+        assert ours.words[ours.words.index("--name") + 1] != theirs.words[theirs.words.index("--name") + 1]
 
 
-def test_what_is_done_is_not_done_again(workshop):
-    assert workshop.run() == ["data", "teacher", "weights"]
-    assert workshop.run() == []
+def test_a_limit_takes_so_many_images_and_galaxies_of_every_set(data):
+    for step in data_steps(data, Path("w"), Extent(limit=20)):
+        if step.words[0] == "simulate":
+            assert step.words[step.words.index("--number") + 1] == "20"
+        else:
+            assert sum(word.endswith(".png") for word in step.words) == 1
 
 
-def test_a_chain_that_broke_goes_on_where_it_broke(workshop):
-    workshop.fails = "teacher"
-    with pytest.raises(InputError):
-        workshop.run()
-    workshop.fails = ""
-    assert workshop.run() == ["teacher", "weights"]
-
-
-def test_all_that_was_made_from_what_changed_is_made_anew_even_after_a_break(workshop):
-    workshop.run()
-    workshop.fails = "teacher"
-    with pytest.raises(InputError):
-        workshop.run(data="other")
-    workshop.fails = ""
-    assert workshop.run() == ["teacher", "weights"], "weights of the other data are there, and are not these"
-    (workshop.folder / "teacher").unlink()
-    assert workshop.run() == ["teacher", "weights"]
-
-
-def test_weights_and_card_are_replaced_together(tmp_path):
-    new, to = tmp_path / "new.keras", tmp_path / "ship"
-    new.write_text("new weights")
-    to.mkdir()
-    (to / "sdss.keras").write_text("old weights")
-    publish(new, "new card", to)
-    assert {path.name: path.read_text() for path in to.iterdir()} == {
-        "sdss.keras": "new weights",
-        "MODEL_CARD.md": "new card",
-    }
+def test_the_plan_lists_every_step_and_an_estimate(run, data, tmp_path):
+    status, output = run("--data", data, "--work", tmp_path / "work", "--plan")
+    assert status == 0
+    for name in ("import gz1", "simulate pairs-des", "train sdss-large", "train sdss", "store sdss", "publish"):
+        assert f"  {name}\n" in output
+    assert re.search(r"\d+ of \d+ steps are left, about .* on two cores", output)
+    assert not (tmp_path / "work").exists()
 
 
 @pytest.mark.parametrize("options", [["--epochs", "1"], ["--limit", "50"], ["--steps", "2"]])
-def test_a_part_of_the_recipe_never_replaces_the_weights_that_ship(options):
-    done = CliRunner().invoke(command, options)
-    assert done.exit_code == 2
-    assert "--out" in done.output
+def test_a_part_of_the_recipe_never_replaces_the_weights_that_ship(run, options):
+    status, output = run(*options)
+    assert (status, "--out" in output) == (2, True)
 
 
-def test_missing_images_are_said_before_anything_is_done(tmp_path):
-    done = CliRunner().invoke(command, ["--data", str(tmp_path / "nowhere"), "--work", str(tmp_path / "new")])
-    assert done.exit_code == 2
-    assert "MORPH_DATA" in done.output
+@pytest.mark.parametrize("missing", ["", "sdss-galaxyzoo2", "sdss-galaxyzoo1/labels.csv", "sdss-spirals/images/a.png"])
+def test_a_missing_set_is_named_with_its_source_before_anything_is_done(run, data, tmp_path, missing):
+    path = data / missing
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    status, output = run("--data", data, "--work", tmp_path / "new", "--out", tmp_path / "out", "--limit", 20)
+    assert status == 2
+    assert "MORPH_DATA" in output or "https://" in output
+    assert missing.partition("/")[0] in output
+    assert output.count("\n") == 1, "one sentence"
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.real
-def test_a_limit_takes_so_many_images_of_every_set(real_data, tmp_path):
-    for words in verbs(real_data, tmp_path, Extent(limit=20))[:4]:
-        assert sum(Path(word).suffix in (".jpg", ".jpeg") for word in words) == 20
+def test_a_folder_that_cannot_be_written_is_refused_beforehand(run, data, tmp_path):
+    (tmp_path / "file").write_text("")
+    for option, other in (("--work", "--out"), ("--out", "--work")):
+        status, output = run("--data", data, option, tmp_path / "file", other, tmp_path / "new", "--limit", 20)
+        assert (status, option in output, "is a file" in output) == (2, True, True)
+
+
+def test_a_disk_without_room_is_refused_beforehand(run, data, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000_000))
+    status, output = run("--data", data, "--work", tmp_path / "new", "--out", tmp_path / "out", "--limit", 20)
+    assert (status, "0.0 GB free" in output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "part.parquet"), "No space left on device"),
+        (MemoryError(), "memory is used up"),
+    ],
+)
+def test_a_disk_or_memory_that_fills_up_is_one_sentence(run, data, tmp_path, monkeypatch, error, said):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("training.weights.__main__.run_steps", fail)
+    status, output = run("--data", data, "--out", tmp_path / "out", "--limit", 20)
+    assert (status, said in output, "Traceback" in output) == (2, True, False)
+
+
+def test_weights_and_card_are_replaced_together(tmp_path):
+    to, models = tmp_path / "ship", [tmp_path / "sdss.keras", tmp_path / "sdss-large.keras"]
+    to.mkdir()
+    (to / "sdss.keras").write_text("old")
+    for model in models:
+        model.write_text(f"new {model.name}")
+    publish(models, "new card", to)
+    assert {path.name: path.read_text() for path in to.iterdir()} == {
+        "sdss.keras": "new sdss.keras",
+        "sdss-large.keras": "new sdss-large.keras",
+        CARD: "new card",
+    }
+    models[1].unlink()
+    with pytest.raises(FileNotFoundError):
+        publish(models, "newer card", to)
+    assert (to / CARD).read_text() == "new card"
+
+
+def test_the_card_the_files_and_describe_state_the_same_digests():
+    card = SHIPPED.with_name(CARD).read_text()
+    there = [path for path in SHIPPED_MODELS.values() if path.exists()]
+    assert SHIPPED in there
+    assert sum(path.stat().st_size for path in there) < MOST
+    assert set(re.findall(r"`([0-9a-f]{32})`", card)) == {digest(path) for path in there}
+    for path in there:
+        assert load_model(path).describe()["weights"] == digest(path)
+
+
+def test_everything_that_is_measured_is_measured_of_both_models():
+    steps = measuring_steps(Path("w"))
+    assert len(steps) == 2 * len(MEASURED)
+    assert all(name in SIMULATED | LABELLED | UNSEEN for step in steps for name in (p.name for p in step.inputs[1:]))
