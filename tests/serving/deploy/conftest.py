@@ -20,5 +20,5 @@ def folder(model_dir, tmp_path) -> Path:
 def whole(model_dir) -> Deployment:
     """The model of the tests, loaded once."""
     deployment = Deployment(model_dir)
-    assert deployment.loaded.tensorflow
+    assert deployment.loaded.signatures
     return deployment
