@@ -166,7 +166,13 @@ def _measure(words: list[str], to: Path, shown: dict[str, str]) -> None:
 
 
 def publishing_step(data: Path, work: Path, out: Path, extent: Extent, command: str) -> Step:
-    """Write the card, and replace the weights and the card in a folder."""
+    """Write the card, and replace the weights and the card in a folder.
+
+    Parameters
+    ----------
+    data, work, out, extent : as for `training.weights.recipe.check`.
+    command : that made the weights, for the card.
+    """
     models = [shipped(work, name) for name in TRAININGS]
     measured = [path for step in measuring_steps(work, extent) for path in step.outputs]
     published = tuple(out / name for name in (*(path.name for path in models), CARD))

@@ -171,7 +171,15 @@ def releases(extent: Extent = Extent()) -> dict[str, Release]:
 
 
 def check(data: Path, work: Path, out: Path, extent: Extent) -> None:
-    """InputError where a set is missing, or a folder cannot be written to or lacks room."""
+    """InputError where a set is missing, or a folder cannot be written to or lacks room.
+
+    Parameters
+    ----------
+    data : the folder of survey images and labels.
+    work : the folder of datasets and models.
+    out : the folder of weights and card.
+    extent : how much of everything.
+    """
     if not data.is_dir():
         raise InputError(f"There are no survey images in '{data}'; set MORPH_DATA to the folder that holds them.")
     number = 0
@@ -210,7 +218,12 @@ def _check_room(work: Path, needed: float) -> None:
 
 
 def data_steps(data: Path, work: Path, extent: Extent = Extent()) -> list[Step]:
-    """Import and simulate the datasets."""
+    """Import and simulate the datasets.
+
+    Parameters
+    ----------
+    data, work, extent : as for `check`.
+    """
     size = ("--stamp-size", f"{STAMP_SIZE}")
     steps = []
     for name, release in releases(extent).items():
