@@ -21,6 +21,7 @@ class Release:
     labels : the file of its labels, if they are read.
     what, where : what it is, and where to get it.
     options : of ``morph import``.
+    properties : a file, beside the folder, with measured properties of some of its galaxies.
     """
 
     folder: str
@@ -28,6 +29,13 @@ class Release:
     what: str
     where: str
     options: tuple[str, ...] = ("--survey", "sdss")
+    properties: str = ""
+
+    def files(self, data: Path) -> list[Path]:
+        """What is read of it, where `data` is the folder of the data."""
+        tables = [self.folder + "/" + self.labels] if self.labels else []
+        tables += [self.properties] if self.properties else []
+        return [data / self.folder / "images", *(data / table for table in tables)]
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,10 @@ class Length:
 
 
 #: The length of each training, in the order of training: the large model is the teacher of the small one.
-TRAININGS = {"sdss-large": Length(40, 250, 1.7), "sdss": Length(60, 250, 0.4)}
+TRAININGS = {"sdss-large": Length(32, 250, 0.8), "sdss": Length(60, 250, 0.25)}
+
+#: Weight of the contrastive term of both (see `training.fitting.objective`).
+CONTRAST = "0.5"
 
 #: Seconds that the steps after the epochs take, from batch statistics to the reference sample.
 AFTER_EPOCHS = {"sdss-large": 1800, "sdss": 600}
@@ -55,11 +66,17 @@ STAMP_SIZE = 160
 _GALAXY_ZOO = "https://data.galaxyzoo.org"
 _SKYSERVER = "https://skyserver.sdss.org"
 _EXAMPLES = "https://github.com/zooniverse/Galaxy-Zoo"
+#: Redshifts from spectra, of galaxies in several sets.
+_SPECTRA = "extra-labels.csv"
 
 #: Training sets with labels, and without.
 LABELLED = {
-    "gz1": Release("sdss-galaxyzoo1", "labels.csv", "SDSS composites with Galaxy Zoo 1 classes", _GALAXY_ZOO),
-    "gz2": Release("sdss-galaxyzoo2", "votes.csv", "SDSS composites with Galaxy Zoo 2 votes", _GALAXY_ZOO),
+    "gz1": Release(
+        "sdss-galaxyzoo1", "labels.csv", "SDSS composites with Galaxy Zoo 1 classes", _GALAXY_ZOO, properties=_SPECTRA
+    ),
+    "gz2": Release(
+        "sdss-galaxyzoo2", "votes.csv", "SDSS composites with Galaxy Zoo 2 votes", _GALAXY_ZOO, properties=_SPECTRA
+    ),
 }
 UNLABELLED = {
     "unlabelled": Release(
@@ -68,7 +85,9 @@ UNLABELLED = {
         "SDSS composites of the Kaggle Galaxy Zoo challenge",
         "https://www.kaggle.com/c/galaxy-zoo-the-galaxy-challenge",
     ),
-    "spirals": Release("sdss-spirals", "", "SDSS composites of spirals at 0.2 arcsec a pixel", _SKYSERVER),
+    "spirals": Release(
+        "sdss-spirals", "", "SDSS composites of spirals at 0.2 arcsec a pixel", _SKYSERVER, properties=_SPECTRA
+    ),
 }
 
 #: Simulated galaxies train the questions with few labels (bars, arms, rings, mergers, artefacts), magnitudes, sizes
@@ -185,8 +204,7 @@ def check(data: Path, work: Path, out: Path, extent: Extent) -> None:
     number = 0
     for release in releases(extent).values():
         folder = data / release.folder
-        needed = [folder / "images", *([folder / release.labels] if release.labels else [])]
-        if missing := [path for path in needed if not path.exists()]:
+        if missing := [path for path in release.files(data) if not path.exists()]:
             raise InputError(
                 f"The set '{release.folder}' ({release.what}) is missing: there is no '{missing[0]}'. Get it from "
                 f"{release.where}, or set MORPH_DATA to the folder that holds it."
@@ -229,10 +247,11 @@ def data_steps(data: Path, work: Path, extent: Extent = Extent()) -> list[Step]:
     for name, release in releases(extent).items():
         folder, to = data / release.folder, work / name
         labels = ("--labels", f"{folder / release.labels}") if release.labels else ()
+        properties = ("--properties", f"{data / release.properties}") if release.properties else ()
         pictures = find_pictures([folder / "images"])[: extent.limit]
         images = [folder / "images"] if extent.limit is None else pictures
-        words = ("import", *map(str, images), *labels, *release.options, *size, "--to", f"{to}")
-        read = (folder / "images", *([folder / release.labels] if labels else []))
+        words = ("import", *map(str, images), *labels, *properties, *release.options, *size, "--to", f"{to}")
+        read = tuple(release.files(data))
         steps.append(Step(f"import {name}", words, read, (to,), IMPORT * len(pictures)))
     for name, (galaxies, options) in SIMULATED.items():
         number, to = extent.number(galaxies), work / name
@@ -264,7 +283,7 @@ def _pretrain(work: Path, name: str, extent: Extent, more: tuple[str, ...], *rea
     to = work / f"{name}.keras"
     words = (
         *("pretrain", *labelled, *unlabelled, *more, "--unlabelled-share", "0.32"),
-        *("--epochs", f"{length.epochs}", "--steps", f"{length.steps}"),
+        *("--contrast", CONTRAST, "--epochs", f"{length.epochs}", "--steps", f"{length.steps}"),
         *("--seed", "1", "--precision", "mixed_bfloat16", "--name", called, "--to", f"{to}"),
     )
     sets = tuple(work / each for each in (*LABELLED, *UNLABELLED, *SIMULATED))

@@ -33,6 +33,8 @@ def data(tmp_path: Path) -> Path:
         Image.radial_gradient("L").convert("RGB").save(folder / release.folder / "images" / "a.png")
         if release.labels:
             (folder / release.folder / release.labels).write_text("id,label\na,elliptical\n")
+        if release.properties:
+            (folder / release.properties).write_text("id,redshift\na,0.05\n")
     return folder
 
 
@@ -64,6 +66,7 @@ def test_every_step_reads_what_an_earlier_one_makes_and_its_verb_knows_its_optio
         if step.words[0] == "pretrain":
             given = pretrain.command.make_context("pretrain", list(step.words[1:])).params
             assert (given["unlabelled_share"], given["precision"]) == (0.32, "mixed_bfloat16")
+            assert given["contrast"] == 0.5
 
 
 def test_the_large_model_is_the_teacher_of_the_small_one():
@@ -108,7 +111,9 @@ def test_a_part_of_the_recipe_never_replaces_the_weights_that_ship(run, options)
     assert (status, "--out" in output) == (2, True)
 
 
-@pytest.mark.parametrize("missing", ["", "sdss-galaxyzoo2", "sdss-galaxyzoo1/labels.csv", "sdss-spirals/images/a.png"])
+@pytest.mark.parametrize(
+    "missing", ["", "sdss-galaxyzoo2", "sdss-galaxyzoo1/labels.csv", "sdss-spirals/images/a.png", "extra-labels.csv"]
+)
 def test_a_missing_set_is_named_with_its_source_before_anything_is_done(run, data, tmp_path, missing):
     path = data / missing
     path.unlink() if path.is_file() else shutil.rmtree(path)
