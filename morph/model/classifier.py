@@ -17,7 +17,9 @@ from morph.model.autoencoder import build_decoder, build_encoder, get_architectu
 from morph.model.calibration import Calibration
 from morph.model.experts import Experts, bounded
 from morph.model.heads import build_heads, probabilities, tree_probabilities
+from morph.model.measurements import Measurements
 from morph.model.preprocessing import Preprocessing
+from morph.model.prior import Prior
 from morph.model.reference_sample import ReferenceSample
 from morph.sizes import FIELD, NETWORK_SIZE
 from morph.stamps.stretch import relative_flux
@@ -83,6 +85,8 @@ class Classifier(keras.Model):
         # Composites carry volunteers' votes, flux in several bands mostly simulated ones: each has errors of its own.
         self.calibrations = {kind: Calibration(name=f"calibration_{kind}") for kind in KINDS}
         self.experts = Experts(latent)
+        self.measurements = Measurements(latent, name="measurements")
+        self.prior = Prior(latent, name="prior")
         self.anomaly = Anomaly(features + STATISTICS)
         self.reference_sample = ReferenceSample(latent, name="reference_sample")
         offset = (np.arange(size) - (size - 1) / 2) * (FIELD / NETWORK_SIZE)

@@ -1,6 +1,6 @@
 """Any modality from any other: the posterior of z given some modalities, and predictions of the others."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,7 @@ from keras import ops
 from morph.decision_tree import ANSWERS, VOTE_COLUMNS, question_membership
 from morph.errors import InputError
 from morph.model.classifier import Classifier
+from morph.model.conditions import SURVEY, encode_conditions
 from morph.model.experts import (
     MEASUREMENTS,
     MODALITIES,
@@ -34,12 +35,19 @@ class Inferred:
     ----------
     mean, variance : of the Gaussian posterior, [n, d].
     classifier : the model that z belongs to.
+    measurements : those that are given, as `morph.model.experts.transform` gives them; NaN where they are not, [n, 5].
+    conditions : what is given beside the image (`morph.model.conditions`), [n, conditions].
+    seen : which galaxies' images are given, bool [n]. For the others z is drawn from the latent prior, where the model
+        has one; `mean` and `variance` remain those of the product of experts.
     draws, seed : the number of samples of every quantity, and their random seed.
     """
 
     mean: np.ndarray
     variance: np.ndarray
     classifier: Classifier
+    measurements: np.ndarray
+    conditions: np.ndarray
+    seen: np.ndarray
     draws: int = 256
     seed: int = 0
 
@@ -64,7 +72,7 @@ class Inferred:
 
         The Dirichlet has the mean of those at every sample of z and, summed over a question's answers, their variance.
         """
-        each = self._sampled(self.classifier.experts.votes_from)
+        each = self._sampled(lambda z, given: self.classifier.experts.votes_from(z))
         total = each @ _OF_QUESTION
         fractions = each / total
         mean = fractions.mean(axis=1)
@@ -75,9 +83,12 @@ class Inferred:
     def image(self) -> np.ndarray:
         """The galaxies reconstructed from the posterior's mean: float32 [n, size, size, 3], stretched, the
         sky at 0 and the central brightness at 1."""
+        mean = self.mean
+        if not self.seen.all() and self.classifier.prior.fitted:
+            mean = np.where(self.seen[:, None], mean, self._sampled(lambda z, given: z).mean(axis=1))
         parts = [
-            ops.convert_to_numpy(self.classifier.decoder(self.mean[rows], training=False))
-            for rows in _chunks(len(self.mean), 256)
+            ops.convert_to_numpy(self.classifier.decoder(mean[rows], training=False))
+            for rows in _chunks(len(mean), 256)
         ]
         return np.concatenate(parts)
 
@@ -86,9 +97,9 @@ class Inferred:
         """Samples of all measurements, [n, draws, 5]."""
         random = np.random.default_rng([self.seed, 1])
 
-        def sample(z) -> np.ndarray:
+        def sample(z, given) -> np.ndarray:
             found = []
-            for mixture in self.classifier.experts.measurements_from(z).values():
+            for mixture in self._mixtures(z, *given).values():
                 log_weight, mean, log_sigma = (ops.convert_to_numpy(part) for part in mixture)
                 edges = np.cumsum(np.exp(log_weight), axis=1)
                 chosen = (random.random((len(edges), 1)) > edges[:, :-1]).sum(axis=1)
@@ -99,19 +110,42 @@ class Inferred:
 
         return restore(self._sampled(sample))
 
+    def _mixtures(self, z, measurements, survey) -> dict[str, tuple]:
+        """The distribution of each measured modality given z, and given the rest where the model can read it."""
+        if self.classifier.measurements.fitted:
+            return self.classifier.measurements(z, measurements, survey)
+        return self.classifier.experts.measurements_from(z)
+
     def _sampled(self, function: Callable) -> np.ndarray:
-        """`function` of every sample of z: [n, draws, ...]."""
+        """`function` of every sample of z, and of the given measurements and surveys beside it: [n, draws, ...]."""
         random = np.random.default_rng(self.seed)
         parts = []
         for rows in _chunks(len(self.mean), max(1, _ROWS // self.draws)):
-            mean, sigma = self.mean[rows, None], np.sqrt(self.variance[rows, None])
-            z = mean + sigma * random.standard_normal((len(mean), self.draws, mean.shape[-1]))
-            values = ops.convert_to_numpy(function(z.reshape(-1, z.shape[-1]).astype("float32")))
-            parts.append(values.reshape(len(mean), self.draws, -1))
+            known = self.measurements[rows], self.conditions[rows, SURVEY]
+            given = [np.repeat(each, self.draws, axis=0) for each in known]
+            z = self._draw(rows, random.standard_normal((len(self.mean[rows]), self.draws, self.mean.shape[-1])))
+            values = ops.convert_to_numpy(function(z.reshape(-1, z.shape[-1]), given))
+            parts.append(values.reshape(len(z), self.draws, -1))
         return np.concatenate(parts)
 
+    def _draw(self, rows: slice, noise: np.ndarray) -> np.ndarray:
+        """Samples of z of some galaxies from noise [n, draws, d]: float32 of the same shape."""
+        z = (self.mean[rows, None] + np.sqrt(self.variance[rows, None]) * noise).astype("float32")
+        blind = ~self.seen[rows]
+        if blind.any() and self.classifier.prior.fitted:
+            conditions = np.repeat(self.conditions[rows][blind], self.draws, axis=0)
+            drawn = self.classifier.prior.sample(noise[blind].reshape(-1, z.shape[-1]).astype("float32"), conditions)
+            z[blind] = ops.convert_to_numpy(drawn).reshape(-1, self.draws, z.shape[-1])
+        return z
 
-def infer(classifier: Classifier, given: Mapping[str, np.ndarray], draws: int = 256, seed: int = 0) -> Inferred:
+
+def infer(
+    classifier: Classifier,
+    given: Mapping[str, np.ndarray],
+    draws: int = 256,
+    seed: int = 0,
+    surveys: Iterable[str] | None = None,
+) -> Inferred:
     """Infer z from any of the modalities.
 
     Parameters
@@ -120,6 +154,7 @@ def infer(classifier: Classifier, given: Mapping[str, np.ndarray], draws: int = 
         [n, vote columns] (NaN = not asked), ``photometry`` [n, 3] (magnitudes in g, r, i), ``radius`` [n] (arcsec) and
         ``redshift`` [n]. A row with NaN lacks that modality; one that lacks all has the prior.
     draws, seed : the number of samples from the posterior, and their random seed.
+    surveys : the galaxies' surveys, [n]: surveys differ in how bright and how distant their galaxies are.
 
     Returns
     -------
@@ -142,14 +177,18 @@ def infer(classifier: Classifier, given: Mapping[str, np.ndarray], draws: int = 
     for name in ("photometry", "radius", "redshift"):
         if name in given:
             measured[:, columns_of(name)] = np.reshape(given[name], (n, -1))
-    means, log_variances, present = classifier.experts(votes, transform(measured))
+    known = transform(measured)
+    means, log_variances, present = classifier.experts(votes, known)
     shape = (n, classifier.latent)
     image = {"mean": np.zeros(shape, "float32"), "log_variance": np.zeros(shape, "float32"), "seen": np.zeros((n, 1))}
     if "image" in given:
         image = classifier.image_expert(given["image"])
     present = np.concatenate([image["seen"], ops.convert_to_numpy(present)], axis=1).astype("float32")
     mean, log_variance = product([image["mean"], *means], [bounded(image["log_variance"]), *log_variances], present)
-    return Inferred(ops.convert_to_numpy(mean), np.exp(ops.convert_to_numpy(log_variance)), classifier, draws, seed)
+    variance = np.exp(ops.convert_to_numpy(log_variance))
+    conditions = encode_conditions(n, votes, measured, surveys)
+    seen = image["seen"][:, 0] > 0
+    return Inferred(ops.convert_to_numpy(mean), variance, classifier, known, conditions, seen, draws, seed)
 
 
 def _chunks(n: int, rows: int) -> Iterator[slice]:

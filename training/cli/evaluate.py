@@ -29,6 +29,11 @@ import click
     show_default=True,
     help="A false-alarm rate at which the anomaly score is measured; repeat for several.",
 )
+@click.option(
+    "--prior",
+    is_flag=True,
+    help="Measure the latent prior too: whether its draws can be told from the embeddings of these galaxies.",
+)
 @click.option("--run", "name", metavar="NAME", help="Name of the run; MODEL on DATASET by default.")
 @click.option("--experiment", default="morph", show_default=True, help="MLflow experiment.")
 @click.option("--json", "as_json", is_flag=True, help="Print every figure as one JSON document.")
@@ -38,6 +43,7 @@ def command(
     split: str,
     folds: int | None,
     alphas: tuple[float, ...],
+    prior: bool,
     name: str | None,
     experiment: str,
     as_json: bool,
@@ -52,7 +58,7 @@ def command(
 
     from training.experiments.evaluation_run import evaluate_model
 
-    result = evaluate_model(model, datasets, split, folds, alphas, name, experiment)
+    result = evaluate_model(model, datasets, split, folds, alphas, name, experiment, prior)
     if as_json:
         click.echo(json.dumps(result.as_json()))
     else:

@@ -17,6 +17,7 @@ from training.evaluation.anomalies import Anomalies, check_alphas, measure_anoma
 from training.evaluation.crossvalidate import cross_validate
 from training.evaluation.evaluate import Evaluation, evaluate, log, part_of, record, title_of
 from training.evaluation.photoz import Photoz, evaluate_photoz
+from training.evaluation.prior import PriorFigures, check_prior, contact_sheet, measure_prior
 from training.evaluation.tables import (
     anomaly_lines,
     anomaly_table,
@@ -42,6 +43,7 @@ class EvaluationRun:
     id, name, experiment : of the MLflow run.
     evaluation : the figures and predictions.
     photoz, anomalies : the figures of both; None over folds, or without redshifts.
+    prior : those of the latent prior; None where they were not asked for.
     shift : the domain shift between training set and galaxies, or why it was not measured.
     """
 
@@ -52,6 +54,7 @@ class EvaluationRun:
     photoz: Photoz | None
     anomalies: Anomalies | None
     shift: Shift | str
+    prior: PriorFigures | None = None
 
     def as_json(self) -> dict[str, object]:
         """Everything, as plain values."""
@@ -91,7 +94,8 @@ class EvaluationRun:
                 console.print(anomaly_table(self.anomalies))
             for line in anomaly_lines(self.anomalies):
                 console.print(line, markup=False)
-        for line in (*(self.photoz.lines() if self.photoz else ()), *lines(self.shift)):
+        found = [part.lines() for part in (self.photoz, self.prior) if part]
+        for line in (*(line for part in found for line in part), *lines(self.shift)):
             console.print(line, markup=False)
         console.print(f"Run '{self.name}' ({self.id}) of experiment '{self.experiment}'.", markup=False)
 
@@ -104,6 +108,7 @@ def evaluate_model(
     alphas: Sequence[float] = (0.01, 0.05),
     name: str | None = None,
     experiment: str = tracking.DEFAULT_EXPERIMENT,
+    prior: bool = False,
 ) -> EvaluationRun:
     """Evaluate a model on galaxies, and track figures, plots and predictions as a run.
 
@@ -113,6 +118,7 @@ def evaluate_model(
     split, folds : "test", "validation", "train" or "all"; or the folds of a cross-validation over all galaxies.
     alphas : false-alarm rates at which the anomaly score is measured.
     name, experiment : of the MLflow run; by default "MODEL on DATASET" in "morph".
+    prior : whether to measure the latent prior too.
 
     Returns
     -------
@@ -130,6 +136,8 @@ def evaluate_model(
     galaxies = _distinct([part_of(each, "all" if folds else split) for each in sets])
     one_kind(sets, "be measured against")
     classifier = load_model(model)
+    if prior:
+        check_prior(classifier, galaxies)
     overlap = TrainingRecord.from_text(classifier.seen).overlap(galaxies)
     for line in (*_mixed_classes(sets), *overlap.notes(model, classifier.about.get("trained_on", ()))):
         click.echo(line, err=True)
@@ -149,13 +157,19 @@ def evaluate_model(
         if photoz:
             evaluation = replace(evaluation, figures=evaluation.figures | photoz.flat())
             photoz.log_plots(run, title_of(evaluation))
+        measured = None
+        if prior:
+            trained_on = [each.split()["train"] for each in sets] if split in ("test", "validation") else []
+            measured = measure_prior(classifier, [galaxies], trained_on)
+            evaluation = replace(evaluation, figures=evaluation.figures | measured.flat())
+            run.log_figure(contact_sheet(classifier, galaxies), "plots/prior.png")
         log(run, evaluation, galaxies)
         anomalies = None if folds else measure_anomalies(classifier, galaxies, _held_out(sets, split), alphas)
         if anomalies:
             anomalies.log(run, title_of(evaluation))
         shift = shift_of(classifier, galaxies)
         log_shift(run, shift, galaxies)
-    return EvaluationRun(run.id, run.name, run.experiment, evaluation, photoz, anomalies, shift)
+    return EvaluationRun(run.id, run.name, run.experiment, evaluation, photoz, anomalies, shift, measured)
 
 
 def _held_out(sets: Sequence[Galaxies], split: str) -> Galaxies | None:

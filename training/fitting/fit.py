@@ -16,8 +16,10 @@ from training.fitting.anomaly_reference import learn_reference
 from training.fitting.batches import Batches, given_of
 from training.fitting.calibrate import calibrate
 from training.fitting.checkpoint import Checkpoint, draw_from_epoch
+from training.fitting.measurements import fit_measurements
 from training.fitting.objective import Recipe, Training
 from training.fitting.optimisation import BATCHES, LayerwiseAdamW, falling_shares, freeze, refresh_batch_statistics
+from training.fitting.prior import fit_prior
 from training.fitting.reference_sample import store_reference_sample
 
 #: Momentum of the average over steps that the weights are taken from.
@@ -116,8 +118,15 @@ def fit(
     freeze(classifier, "nothing")
     if recipe.heads is not None:
         refit(classifier, trained_on, recipe.heads, recipe.seed)
+    fit_last(classifier, trained_on, held_out or ([] if validation is None else [validation]), recipe.seed)
     _learn_from_held_out(classifier, held_out or ([] if validation is None else [validation]), hosts or trained_on)
     return history
+
+
+def fit_last(classifier: Classifier, trained_on: Sequence[Galaxies], held_out: Sequence[Galaxies], seed: int) -> None:
+    """Fit what reads z and does not change it: the latent prior and the decoders of measurements."""
+    fit_prior(classifier, trained_on, held_out, seed)
+    fit_measurements(classifier, trained_on, held_out, seed)
 
 
 def _learn_from_held_out(classifier: Classifier, held_out: Sequence[Galaxies], hosts: Sequence[Galaxies]) -> None:

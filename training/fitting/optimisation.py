@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 import keras
 import numpy as np
 
+from morph.errors import InputError
 from morph.model.classifier import Classifier
+from morph.model.fitted import Fitted
 
 #: Batches that the statistics of batch normalisation are measured on.
 BATCHES = 100
@@ -103,3 +105,63 @@ def freeze(classifier: Classifier, what: str) -> None:
             # With a few hundred galaxies, batch statistics are noisier than the pretrained ones are wrong.
             statistics = what != "nothing" and isinstance(layer, keras.layers.BatchNormalization)
             layer.trainable = not (still or statistics)
+
+
+class MeanLoss(keras.Model):
+    """A model whose output is the loss of each galaxy."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return keras.ops.mean(y_pred)
+
+
+def fit_part(
+    part: Fitted,
+    loss: MeanLoss,
+    batches: keras.utils.PyDataset,
+    held_out: dict[str, np.ndarray],
+    epochs: int,
+    patience: int,
+    rate: float,
+    weight_decay: float,
+) -> list[float]:
+    """Fit a part of a classifier, and keep the epoch that is best on held-out galaxies.
+
+    Parameters
+    ----------
+    part : fitted in place.
+    loss : contains the part.
+    batches : of the loss's inputs.
+    held_out : inputs of held-out galaxies.
+    epochs, patience : the most epochs, and how many without a gain end the fit.
+    rate, weight_decay : AdamW's, the rate falling as a cosine.
+
+    Returns
+    -------
+    The loss of the held-out galaxies after each epoch.
+
+    Raises
+    ------
+    InputError : a loss is not finite.
+    """
+    schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * len(batches), alpha=0.01)
+    part.trainable = True
+    loss.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=1.0),
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    history = loss.fit(
+        batches,
+        epochs=epochs,
+        # Keras asks for targets; the loss needs none.
+        validation_data=(held_out, next(iter(held_out.values()))),
+        validation_batch_size=512,
+        callbacks=[keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)],
+        verbose=0,
+    )
+    part.trainable = False
+    if not np.isfinite([history.history["loss"], history.history["val_loss"]]).all():
+        raise InputError(
+            f"The loss of the {part.name} is not finite; look for impossible votes, magnitudes or pixels in the "
+            "datasets."
+        )
+    return [float(value) for value in history.history["val_loss"]]

@@ -103,7 +103,11 @@ def predict(
     found: dict[str, list[np.ndarray]] = {name: [] for name in infer}
     for number, part in enumerate(track(parts, "Predicting", len(parts))):
         inferred = infer_from(
-            classifier, {name: array[part] for name, array in arrays.items()}, draws=draws, seed=seed + number
+            classifier,
+            {name: array[part] for name, array in arrays.items()},
+            draws=draws,
+            seed=seed + number,
+            surveys=galaxies.surveys[part],
         )
         for name in infer:
             found[name].append(_read(inferred, name))

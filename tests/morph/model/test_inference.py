@@ -66,7 +66,7 @@ def test_the_same_seed_draws_the_same(classifier, given):
 def test_the_votes_inferred_are_spread_as_the_draws_are(classifier, given):
     """The variance of a Dirichlet with the inferred concentrations is that of the draws', question by question."""
     found = infer(classifier, {"votes": given["votes"]}, draws=64)
-    each = found._sampled(classifier.experts.votes_from)
+    each = found._sampled(lambda z, given: classifier.experts.votes_from(z))
     for part in TREE.slices.values():
         a, drawn = found.concentration[:, part], each[..., part]
         total, totals = a.sum(axis=1, keepdims=True), drawn.sum(axis=2, keepdims=True)

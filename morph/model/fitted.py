@@ -1,0 +1,43 @@
+"""A part of the model that is fitted to the frozen network after its training."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class Fitted(keras.layers.Layer):
+    """A layer that the training of the network leaves as it is.
+
+    All weights are its own and none a sublayer's, so that it can be left as it is where a file holds none of them.
+    """
+
+    def __init__(self, **options):
+        super().__init__(**{**options, "trainable": False})
+        self.is_fitted = self.fixed("fitted", (), "zeros")
+
+    @property
+    def fitted(self) -> bool:
+        return bool(ops.convert_to_numpy(self.is_fitted) > 0)
+
+    def fixed(self, name: str, shape: tuple[int, ...], initializer: str):
+        """A weight that no gradient changes."""
+        return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=False, dtype="float32")
+
+    def dense(self, name: str, inputs: int, outputs: int, initializer: str = "glorot_uniform") -> tuple[Any, Any]:
+        """The kernel and the bias of a dense layer."""
+        kernel = self.add_weight(name=f"{name}-kernel", shape=(inputs, outputs), initializer=initializer)
+        return kernel, self.add_weight(name=f"{name}-bias", shape=(outputs,), initializer="zeros")
+
+    def load_own_variables(self, store):
+        if len(store.keys()):
+            super().load_own_variables(store)
+
+
+def dense(layers: list[tuple[Any, Any]], x, last=None):
+    """Dense layers one after another: GELU behind each, and `last` or nothing behind the last."""
+    for number, (kernel, bias) in enumerate(layers):
+        x = ops.matmul(x, kernel) + bias
+        activation = ops.gelu if number < len(layers) - 1 else last
+        x = x if activation is None else activation(x)
+    return x
