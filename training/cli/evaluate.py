@@ -32,7 +32,7 @@ import click
 @click.option(
     "--prior",
     is_flag=True,
-    help="Measure the latent prior too: whether its draws can be told from the embeddings of these galaxies.",
+    help="Measure the latent prior too: how well its draws agree with the embeddings of these galaxies.",
 )
 @click.option("--run", "name", metavar="NAME", help="Name of the run; MODEL on DATASET by default.")
 @click.option("--experiment", default="morph", show_default=True, help="MLflow experiment.")

@@ -20,9 +20,9 @@ from training.metrics.photoz import sigma_mad
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Galaxies below which two samples cannot be told apart or not.
+#: Galaxies that a measurement needs.
 FEWEST = 100
-#: Folds of the classifier that tells the samples apart, and its hidden layers.
+#: Folds of the classifier that separates the samples, and its hidden layers.
 FOLDS, HIDDEN = 2, (128, 64)
 #: Rows of z that go through the flow at a time.
 _ROWS = 4096
@@ -38,10 +38,11 @@ class PriorFigures:
     ----------
     figures : by name:
 
-        - ``auc/<prior>``: how well a fresh classifier, a multilayer perceptron, tells draws of a prior from posterior
-          draws of the held-out galaxies, as the area under its ROC curve; 0.5 is not at all. The priors are ``flow``
-          with all that is known of each galaxy, ``flow-survey`` with its survey and kind of image alone, ``gaussian``,
-          with the mean and covariance of the galaxies that the flow was fitted on, and ``normal``, N(0, 1).
+        - ``auc/<prior>``: how well a fresh classifier, a multilayer perceptron, separates draws of a prior from
+          posterior draws of the held-out galaxies: the area under its ROC curve, 0.5 for not at all. The priors are
+          ``flow`` with all known properties of each galaxy, ``flow-survey`` with its survey and kind of image alone,
+          ``gaussian``, with the mean and covariance of the galaxies that the flow was fitted on, and ``normal``,
+          N(0, 1).
         - ``log-density/<prior>``: mean log-density of the posterior draws, nats.
         - ``distance-ratio``: median distance of the flow's draws to the nearest of as many training galaxies, over
           that to the nearest held-out one; below 1 where the flow has memorised. Only with training galaxies.
@@ -61,7 +62,7 @@ class PriorFigures:
     def lines(self) -> list[str]:
         """A few sentences."""
         lines = [
-            f"Latent prior: a fresh classifier tells its draws from the posterior draws of {self.galaxies:,} galaxies "
+            f"Latent prior: a fresh classifier separates its draws from posterior draws of {self.galaxies:,} galaxies "
             f"with an area under the ROC curve of {self._shown('auc/flow')}, where only survey and kind of image are "
             f"given of {self._shown('auc/flow-survey')}; a fitted Gaussian's of {self._shown('auc/gaussian')}, "
             f"N(0, 1)'s of {self._shown('auc/normal')}."
@@ -117,7 +118,7 @@ def measure_posteriors(
     noise = random.standard_normal(z.shape).astype("float32")
     samples, densities = _priors(classifier, held_out.conditions)
     drawn = {name: sample(noise) for name, sample in samples.items()}
-    figures = {f"auc/{name}": told_apart(z, each, seed) for name, each in drawn.items()}
+    figures = {f"auc/{name}": separability(z, each, seed) for name, each in drawn.items()}
     figures |= {f"log-density/{name}": _mean(density(z)) for name, density in densities.items()}
     if trained_on is not None:
         near = trained_on.draw(random)[:, 0]
@@ -162,8 +163,8 @@ def contact_sheet(classifier: Classifier, galaxies: Galaxies, rows: int = 4, see
     )
 
 
-def told_apart(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> Estimate:
-    """How well a fresh classifier tells two samples apart: the area under its ROC curve over the folds.
+def separability(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> Estimate:
+    """How well a fresh classifier separates two samples: the area under its ROC curve over the folds.
 
     Parameters
     ----------

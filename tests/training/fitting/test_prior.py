@@ -8,7 +8,7 @@ from morph.model.conditions import CONDITIONS, SURVEY, encode_conditions
 from morph.model.experts import MODALITIES, log_density
 from morph.model.measurements import Measurements
 from morph.model.prior import Prior
-from training.evaluation.prior import distance_ratio, only, told_apart
+from training.evaluation.prior import distance_ratio, only, separability
 from training.fitting.fit import fit_last
 from training.fitting.measurements import fit_decoders
 from training.fitting.posteriors import Posteriors, turned
@@ -57,7 +57,7 @@ def drawn(prior: Prior, n: int, **known) -> np.ndarray:
     return ops.convert_to_numpy(prior.sample(noise, np.repeat(encode_conditions(1, **known), n, axis=0)))
 
 
-def test_draws_follow_the_galaxies_and_what_is_known_of_them(fitted):
+def test_draws_follow_the_galaxies_and_their_known_properties(fitted):
     prior, history = fitted
     assert prior.fitted
     assert max(history) > history[0]
@@ -70,13 +70,13 @@ def test_draws_follow_the_galaxies_and_what_is_known_of_them(fitted):
     assert either.mean() == pytest.approx(0.5, abs=0.12)
 
 
-def test_a_fresh_classifier_hardly_tells_the_draws_from_the_galaxies(fitted):
+def test_a_fresh_classifier_hardly_separates_the_draws_from_the_galaxies(fitted):
     real = without_experts(world(500, 3))
     z = real.draw(np.random.default_rng(1))[:, 0]
     noise = np.random.default_rng(2).standard_normal(z.shape).astype("float32")
     flow = ops.convert_to_numpy(fitted[0].sample(noise, only(real.conditions, "survey")))
-    assert told_apart(z, flow).value < 0.65
-    assert told_apart(z, noise).value > 0.8
+    assert separability(z, flow).value < 0.65
+    assert separability(z, noise).value > 0.8
 
 
 def test_the_same_seed_fits_the_same_prior():
