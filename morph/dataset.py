@@ -361,6 +361,10 @@ class Galaxies:
         """The galaxies at the given indices, or where a mask is true."""
         return Galaxies(self.about, {name: column[which] for name, column in self._columns.items()})
 
+    def with_images(self, images: np.ndarray) -> "Galaxies":
+        """The same galaxies with other images, [n, s, s, 3]."""
+        return Galaxies(self.about, {**self._columns, "image": images})
+
     def with_votes(self, votes: np.ndarray, kind: str = "") -> "Galaxies":
         """The same galaxies with other votes, float32 [n, vote columns], of the given kind."""
         kinds = np.where(was_asked(votes), kind, "").astype("<U8")

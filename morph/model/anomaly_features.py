@@ -9,6 +9,7 @@ patches of `PATCH` x `PATCH` pixels: a smoothing that costs next to nothing and 
 import numpy as np
 from keras import ops
 
+from morph.model.preprocessing import SOFTENING
 from morph.sizes import NETWORK_SIZE
 
 #: Pixels on a side of a patch.
@@ -31,10 +32,23 @@ def anomaly_features(inputs: dict, residual, features, window: np.ndarray):
 
     Returns
     -------
-    float32 [n, features + `STATISTICS`].
+    float32 [n, features + `STATISTICS` + 1]; the last is `signal_to_noise`.
     """
     # Pooled activations spread over orders of magnitude; their logarithms are nearly Gaussian.
-    return ops.concatenate([ops.log(ops.abs(features) + 0.05), statistics(inputs, residual, window)], axis=-1)
+    pooled = ops.log(ops.abs(features) + 0.05)
+    return ops.concatenate([pooled, statistics(inputs, residual, window), signal_to_noise(inputs)], axis=-1)
+
+
+def signal_to_noise(inputs: dict):
+    """The central brightness over the noise of a pixel of the sky, means over the bands with data, [n, 1].
+
+    Read from the noise after the stretch, which is greatest where the image is at the level of the sky; no pixel's
+    brightness falls below `morph.model.preprocessing.FAINTEST` times its noise, and none exceeds 1 / `NOISE_FLOOR`.
+    """
+    noise = ops.max(inputs["sigma"] * inputs["valid"], axis=(1, 2))
+    seen = ops.cast(noise > 0, "float32")
+    mean = ops.sum(noise, axis=-1, keepdims=True) / ops.maximum(ops.sum(seen, axis=-1, keepdims=True), 1.0)
+    return SOFTENING / float(np.arcsinh(SOFTENING)) / ops.maximum(mean, 1e-6)
 
 
 def statistics(inputs: dict, residual, window: np.ndarray):

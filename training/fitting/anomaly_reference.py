@@ -1,13 +1,16 @@
 """The anomaly score's reference: what is anomalous from injected anomalies, what is normal from held-out galaxies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import ks_2samp
 
 from morph.dataset import Galaxies
-from morph.model.anomaly import ALL_BANDS, BAND_SETS, bands_of
+from morph.model.anomaly import ALL_BANDS, BAND_SETS, RANGES, bands_of, range_of
 from morph.model.classifier import Classifier
+from morph.votes import was_asked
 from training.fitting.batches import mostly_artifact
+from training.fitting.degraded import degrade
 from training.fitting.injected import KINDS, inject, kinds_for
 
 #: Held-out normal galaxies below which the score is left as it is, and below which it can flag nothing at 1 %: the
@@ -17,18 +20,29 @@ FEWEST_NORMAL, ENOUGH_NORMAL = 40, 100
 #: the regression tells the two apart. More find hardly more, and take longer.
 HOSTS, NORMAL = 300, 600
 #: The same where some bands are left out: there are six such sets of bands.
-HOSTS_OF_FEWER_BANDS, NORMAL_OF_FEWER_BANDS = 75, 300
+HOSTS_OF_FEWER_BANDS, NORMAL_OF_FEWER_BANDS = 75, 450
+#: Degraded copies beside so many galaxies, as a share of them, from which the score learns faint ones too.
+FAINT = 0.5
+#: Degraded copies of each held-out galaxy, and how many there are at most. They set the p-value in ranges of signal to
+#: noise in which fewer than `ENOUGH_REAL` galaxies are held out: a copy is worth less than a galaxy.
+COPIES, MOST_COPIES = 2, 2400
+ENOUGH_REAL = 200
+#: Training galaxies that the score is not fitted on which join each held-out one, and the probability of a
+#: Kolmogorov-Smirnov test below which they do not, since the network knows them better than others.
+JOINING, DIFFERENT = 2, 0.05
 
 
 def learn_reference(
     classifier: Classifier, held_out: Galaxies | Sequence[Galaxies], trained_on: Sequence[Galaxies] = ()
 ) -> int:
-    """Fit the anomaly score's reference, for each kind of image and each set of bands by itself.
+    """Fit the anomaly score's reference, for each kind of image, set of bands and range of signal to noise by itself.
 
     What is anomalous is learned from galaxies with injected anomalies, of the training split where there are enough:
-    that the network was trained on them does no harm. The p-value is then set on the held-out galaxies alone, so that
-    a flag at 1 % flags 1 % of galaxies like those. For fewer bands, the same galaxies are used without the others; a
-    set of bands that too few galaxies have keeps its reference.
+    that the network was trained on them does no harm. The p-value is then set on held-out galaxies, so that a flag at
+    1 % flags 1 % of galaxies like those. More of the same datasets' training galaxies join them, which narrows the
+    rate's uncertainty, unless their scores are distributed differently. For fewer bands, the same galaxies are used
+    without the others; for ranges of signal to noise with few galaxies, degraded copies (`training.fitting.degraded`);
+    a set of bands that too few galaxies have keeps its reference.
 
     Parameters
     ----------
@@ -39,10 +53,11 @@ def learn_reference(
 
     Returns
     -------
-    How many normal galaxies the p-value was set on, of the kind that has fewest; fewer than `FEWEST_NORMAL` of all
-    kinds together leave the score as it is.
+    How many held-out normal galaxies the p-value was set on, of the kind that has fewest; fewer than `FEWEST_NORMAL`
+    of all kinds together leave the score as it is.
     """
-    normal = normal_galaxies([held_out] if isinstance(held_out, Galaxies) else held_out)
+    sets = [held_out] if isinstance(held_out, Galaxies) else list(held_out)
+    normal = normal_galaxies(sets)
     hosts = normal_galaxies(trained_on, most=NORMAL)
     count = sum(len(galaxies) for galaxies in normal.values())
     if count < FEWEST_NORMAL:
@@ -55,7 +70,8 @@ def learn_reference(
     # A few galaxies of a second kind would only be noise; it takes the reference of the first.
     least = min(FEWEST_NORMAL / 2, max(len(galaxies) for galaxies in normal.values()))
     enough = {kind: galaxies for kind, galaxies in normal.items() if len(galaxies) >= least}
-    learn_band_sets(classifier, [*enough.values()], [*hosts.values()], least=least)
+    joining = {kind: some for kind, some in _joining(sets, trained_on).items() if kind in enough and kind in hosts}
+    learn_band_sets(classifier, [*enough.values()], [*hosts.values()], least=least, joining=joining)
     return min(len(galaxies) for galaxies in enough.values())
 
 
@@ -65,6 +81,7 @@ def learn_band_sets(
     hosts: Sequence[Galaxies],
     band_sets: Sequence[int] = range(BAND_SETS),
     least: float = 1,
+    joining: Mapping[str, Galaxies] | None = None,
 ) -> None:
     """Fit the reference of some sets of bands (`morph.model.anomaly.band_set`).
 
@@ -76,37 +93,90 @@ def learn_band_sets(
         what is anomalous there as it is.
     band_sets : which sets of bands.
     least : how many galaxies of a kind of image the p-value needs; with fewer it stays as it is.
+    joining : normal training galaxies by kind of image, which join `normal` where their scores are distributed alike.
     """
     features_by_bands = [_features_by_bands(classifier, galaxies, band_sets) for galaxies in hosts]
+    normal = list(normal)
+    copies: list[Galaxies] = []
     # The fullest set comes first: sets without a reference take what is learned first.
     for bands in sorted(band_sets, key=lambda place: -bands_of(place).sum()):
         if sum(_has_bands(galaxies, bands).sum() for galaxies in hosts) >= FEWEST_NORMAL:
             parts = [each[bands] for each in features_by_bands if bands in each]
             examples, anomalous, kinds = (np.concatenate(part) for part in zip(*parts, strict=True))
             classifier.anomaly.fit(examples, anomalous, kinds, bands)
-        held_out = [galaxies.select(_has_bands(galaxies, bands)) for galaxies in normal]
+        if joining:
+            normal, joining = [_joined(classifier, each, joining.get(each.kind), bands) for each in normal], None
+        copies = copies or [_copies(classifier, galaxies) for galaxies in normal]
         features = {
-            galaxies.kind: classifier.anomaly_features(_only(galaxies.images, bands))
-            for galaxies in held_out
-            if len(galaxies) >= least
+            galaxies.kind: _reference(classifier, galaxies, faint, bands)
+            for galaxies, faint in zip(normal, copies, strict=True)
+            if _has_bands(galaxies, bands).sum() >= least
         }
         if features:
             classifier.anomaly.calibrate(features, bands)
 
 
+def _joining(held_out: Sequence[Galaxies], trained_on: Sequence[Galaxies]) -> dict[str, Galaxies]:
+    """The normal training galaxies that may join the held-out ones, by kind of image: of datasets that galaxies are
+    held out of, those that the score is not fitted on. Without votes, artifacts would be among them."""
+    sizes = {galaxies.about.get("path"): len(galaxies) for galaxies in held_out}
+    parts: dict[str, list[Galaxies]] = {}
+    for galaxies in trained_on:
+        most = JOINING * sizes.get(galaxies.about.get("path"), 0)
+        if most and was_asked(galaxies.votes).any():
+            left = normal_places(galaxies)[NORMAL : NORMAL + most]
+            parts.setdefault(galaxies.kind, []).append(galaxies.select(left))
+    return {kind: Galaxies.concatenate(some) for kind, some in parts.items()}
+
+
+def _joined(classifier: Classifier, held_out: Galaxies, more: Galaxies | None, bands: int) -> Galaxies:
+    """Held-out galaxies and more, unless the scores of these are distributed differently."""
+    if more is None or not len(more):
+        return held_out
+    scores = [
+        classifier.anomaly.statistic(classifier.anomaly_features(each.images), bands) for each in (held_out, more)
+    ]
+    return held_out if ks_2samp(*scores).pvalue < DIFFERENT else Galaxies.concatenate([held_out, more])
+
+
+def _copies(classifier: Classifier, galaxies: Galaxies) -> Galaxies:
+    """Degraded copies of normal galaxies, `COPIES` of each or `MOST_COPIES` in all, of the size of the network's
+    input."""
+    places = np.resize(np.arange(len(galaxies)), min(COPIES * len(galaxies), MOST_COPIES))
+    parts = [galaxies.select(part) for part in np.array_split(places, len(places) // 256 + 1)]
+    made = [classifier.central(degrade(part, seed=2 + number)) for number, part in enumerate(parts)]
+    return galaxies.select(places).with_images(np.concatenate(made))
+
+
+def _reference(classifier: Classifier, galaxies: Galaxies, faint: Galaxies, bands: int) -> np.ndarray:
+    """Anomaly features of normal galaxies, and of degraded copies in the ranges of signal to noise that lack them."""
+    every = [each.images[_has_bands(each, bands)] for each in (galaxies, faint)]
+    real, copied = (classifier.anomaly_features(_only(images, bands)) for images in every)
+    lacking = np.bincount(range_of(real), minlength=RANGES) < ENOUGH_REAL
+    return np.concatenate([real, copied[lacking[range_of(copied)]]])
+
+
+def _with_faint(galaxies: Galaxies) -> Galaxies:
+    """Galaxies and degraded copies of some of them, one in every few places."""
+    copies = galaxies.select(np.arange(int(FAINT * len(galaxies))))
+    every = Galaxies.concatenate([galaxies, copies.with_images(degrade(copies, seed=3))])
+    return every.select(np.random.default_rng(0).permutation(len(every)))
+
+
 def _features_by_bands(
     classifier: Classifier, galaxies: Galaxies, band_sets: Sequence[int]
 ) -> dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """For each set of bands, the arguments of `Anomaly.learn`: anomaly features of normal galaxies, of galaxies with
+    """For each set of bands, the arguments of `Anomaly.fit`: anomaly features of normal galaxies, of galaxies with
     an injected anomaly, and the kinds of anomaly. Each kind is injected once, and its images are not kept."""
-    hosts = galaxies.select(np.arange(min(HOSTS, len(galaxies))))
+    hosts = _with_faint(galaxies.select(np.arange(min(HOSTS, len(galaxies)))))
+    galaxies = _with_faint(galaxies)
     rows = {bands: np.flatnonzero(_has_bands(hosts, bands)) for bands in band_sets}
     anomalous: dict[int, list[np.ndarray]] = {bands: [] for bands in band_sets}
     kinds: dict[int, list[int]] = {bands: [] for bands in band_sets}
     for number, kind in enumerate(kinds_for(galaxies.kind)):
         images = inject(hosts, kind, seed=1)
         for bands in band_sets:
-            most = HOSTS if bands == ALL_BANDS else HOSTS_OF_FEWER_BANDS
+            most = len(hosts) if bands == ALL_BANDS else HOSTS_OF_FEWER_BANDS
             # Other hosts for each kind, so that a few show as many as possible.
             chosen = np.roll(rows[bands], -number * most)[:most]
             if len(chosen) and kind in kinds_for(galaxies.kind, int(bands_of(bands).sum())):
@@ -116,7 +186,7 @@ def _features_by_bands(
     for bands in band_sets:
         if anomalous[bands]:
             normal = np.flatnonzero(_has_bands(galaxies, bands))
-            normal = galaxies.images[normal[: NORMAL if bands == ALL_BANDS else NORMAL_OF_FEWER_BANDS]]
+            normal = galaxies.images[normal[: None if bands == ALL_BANDS else NORMAL_OF_FEWER_BANDS]]
             features = classifier.anomaly_features(_only(normal, bands))
             found[bands] = features, np.concatenate(anomalous[bands]), np.array(kinds[bands])
     return found
@@ -136,10 +206,14 @@ def _only(images: np.ndarray, bands: int) -> np.ndarray:
 
 def normal_galaxies(sets: Sequence[Galaxies], most: int | None = None) -> dict[str, Galaxies]:
     """The galaxies that are not mostly called artifacts, by kind of image, shuffled; at most so many of each set."""
-    random = np.random.default_rng(0)
     parts: dict[str, list[Galaxies]] = {}
     for galaxies in sets:
-        normal = random.permutation(np.flatnonzero(~mostly_artifact(galaxies.votes)))
-        parts.setdefault(galaxies.kind, []).append(galaxies.select(normal[:most]))
+        parts.setdefault(galaxies.kind, []).append(galaxies.select(normal_places(galaxies)[:most]))
     joined = {kind: Galaxies.concatenate(some) for kind, some in parts.items()}
+    random = np.random.default_rng(0)
     return {kind: galaxies.select(random.permutation(len(galaxies))) for kind, galaxies in joined.items()}
+
+
+def normal_places(galaxies: Galaxies) -> np.ndarray:
+    """Where the galaxies stand that are not mostly called artifacts, int [n], always in the same random order."""
+    return np.random.default_rng(0).permutation(np.flatnonzero(~mostly_artifact(galaxies.votes)))

@@ -95,7 +95,8 @@ _TAIL = """
 - Colour images of other surveys use the same preprocessing, but their predictions are less certain: fine-tune on a
   few hundred labels before relying on them (`docs/explanation/real-surveys.md`).
 - The anomaly p-value holds for galaxies like those of its reference: bright nearby ones in SDSS, and simulated ones in
-  SDSS and DES. Fine-tuning sets it anew for the target survey.
+  SDSS and DES. Fine-tuning sets it anew for the target survey. Faint galaxies are represented by degraded copies of
+  these (`docs/explanation/methods.md`).
 - The inference of magnitudes, sizes and redshifts was trained on simulated galaxies alone.
 - One choice was made after a look at an earlier release's test figures: that a smooth cigar counts as edge-on among
   the four classes (`training/metrics/categories.py`). It was decided on validation galaxies, but a test figure had

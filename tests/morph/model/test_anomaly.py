@@ -2,7 +2,18 @@ import numpy as np
 import pytest
 from keras import ops
 
-from morph.model.anomaly import ALL_BANDS, BAND_SETS, MOST_KINDS, Anomaly, band_set, bands_of
+from morph.model.anomaly import (
+    ALL_BANDS,
+    BAND_SETS,
+    EDGES,
+    FEWEST,
+    MOST_KINDS,
+    RANGES,
+    Anomaly,
+    band_set,
+    bands_of,
+    range_of,
+)
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from morph.registry import SHIPPED
@@ -10,11 +21,12 @@ from morph.registry import SHIPPED
 SIZE = 6
 
 
-def toy(count: int, seed: int) -> np.ndarray:
-    """Correlated evidence with heavy tails."""
+def toy(count: int, seed: int, signal: float = 100.0) -> np.ndarray:
+    """Correlated features with heavy tails, of galaxies with one signal to noise."""
     random = np.random.default_rng(seed)
     mixing = np.random.default_rng(9).normal(size=(SIZE, SIZE))
-    return (random.standard_t(5, size=(count, SIZE)) @ mixing + 3).astype("float32")
+    features = random.standard_t(5, size=(count, SIZE)) @ mixing + 3
+    return np.column_stack([features, np.full(count, signal)]).astype("float32")
 
 
 def p_values(layer: Anomaly, anomaly_features, kind: str = "flux", bands: int = ALL_BANDS) -> np.ndarray:
@@ -26,8 +38,11 @@ def p_values(layer: Anomaly, anomaly_features, kind: str = "flux", bands: int = 
 
 def injected(count: int, seed: int) -> np.ndarray:
     """Evidence moved a little along the direction in which normal galaxies vary least: far from none of them."""
-    _, _, directions = np.linalg.svd(toy(4000, seed=0) - 3, full_matrices=False)
-    return toy(count, seed) + (4 * (toy(4000, seed=0) @ directions[-1]).std() * directions[-1]).astype("float32")
+    normal = toy(4000, seed=0)[:, :-1]
+    _, _, directions = np.linalg.svd(normal - 3, full_matrices=False)
+    moved = toy(count, seed)
+    moved[:, :-1] += 4 * (normal @ directions[-1]).std() * directions[-1]
+    return moved
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +95,8 @@ def test_p_values_go_on_beyond_the_reference(trained):
     direction = toy(1, seed=3) - 3
     anomaly_features = 3 + direction * np.geomspace(1, 1e4, 400)[:, None].astype("float32")
     p = p_values(trained, anomaly_features)
-    statistic = trained._numpy(trained._statistic, anomaly_features, ALL_BANDS)
-    top = np.sort(ops.convert_to_numpy(trained.joint)[0, ALL_BANDS])[-2]
+    statistic = trained.statistic(anomaly_features)
+    top = np.sort(ops.convert_to_numpy(trained.joint)[0, -1, ALL_BANDS])[-2]
     beyond = np.sort(p[statistic > top])[::-1]
     assert len(beyond) > 200
     assert beyond[0] <= 1 / 1025
@@ -180,17 +195,69 @@ def stored(layer: Anomaly) -> dict[str, np.ndarray]:
     return {name: ops.convert_to_numpy(value) for name, value in store.items()}
 
 
-def test_a_file_from_before_there_were_sets_of_bands_serves_for_each(trained):
+@pytest.mark.parametrize("before", ["ranges", "sets of bands"])
+def test_a_file_from_before_there_were_ranges_or_sets_of_bands_serves_for_each(trained, before):
     old = {}
     for (name, value), weight in zip(stored(trained).items(), trained.weights, strict=True):
-        old[name] = np.take(value, ALL_BANDS, axis=1 if weight is trained.joint else 0)
+        first = 1 if weight is trained.joint else 0
+        if weight.shape[first] == RANGES:
+            value = value.take(-1, first)
+        old[name] = value.take(ALL_BANDS, first) if before == "sets of bands" else value
     layer = Anomaly(SIZE)
     layer.load_own_variables(old)
-    anomaly_features = toy(20, seed=1)
-    for bands in range(BAND_SETS):
-        np.testing.assert_allclose(
-            p_values(layer, anomaly_features, bands=bands), p_values(trained, anomaly_features), rtol=1e-6
+    expected = p_values(trained, toy(20, seed=1))
+    for signal in (1.0, *EDGES):
+        for bands in range(BAND_SETS):
+            found = p_values(layer, toy(20, seed=1, signal=signal), bands=bands)
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def faint(count: int, seed: int) -> np.ndarray:
+    """Galaxies of low signal to noise, whose features lie elsewhere and scatter more."""
+    features = toy(count, seed, signal=4.0)
+    features[:, :-1] = 30 + 4 * (features[:, :-1] - 3)
+    return features
+
+
+def test_each_range_of_signal_to_noise_is_compared_with_its_own_galaxies(trained):
+    assert np.mean(p_values(trained, faint(2000, seed=2)) < 0.01) > 0.9
+    layer = Anomaly(SIZE)
+    both = np.concatenate([toy(2000, seed=0), faint(500, seed=1)])
+    layer.fit(both, injected(2000, seed=5), np.zeros(2000))
+    layer.calibrate({"flux": np.concatenate([toy(2000, seed=6), faint(1000, seed=7)])})
+    for galaxies in (toy(5000, seed=8), faint(5000, seed=9)):
+        assert np.mean(p_values(layer, galaxies) < 0.01) == pytest.approx(0.01, abs=0.005)
+    assert np.mean(p_values(layer, injected(500, seed=2)) < 0.05) > 0.5
+    # Between the two, the nearest range answers; beyond them, the outer ones.
+    for signal, like in ((1.0, 4.0), (1e6, 100.0), (7.5, 4.0), (30.0, 100.0)):
+        np.testing.assert_array_equal(
+            p_values(layer, toy(50, seed=3, signal=signal)), p_values(layer, toy(50, seed=3, signal=like))
         )
+
+
+def test_a_range_with_few_galaxies_takes_the_nearest_reference(trained):
+    layer = Anomaly(SIZE)
+    layer.set_weights(trained.get_weights())
+    layer.calibrate({"flux": np.concatenate([toy(300, seed=6), faint(FEWEST - 1, seed=7)])})
+    expected = p_values(layer, toy(50, seed=3))
+    np.testing.assert_array_equal(p_values(layer, toy(50, seed=3, signal=4.0)), expected)
+
+
+def test_the_signal_to_noise_is_that_of_the_image(classifier: Classifier, galaxies):
+    """Central brightness over the noise of a pixel; a band without data, another unit and a sky change nothing."""
+    stamps = galaxies(60, seed=5)
+    bright = classifier.anomaly_features(stamps)[:, -1]
+    offset = np.arange(64) - 31.5
+    disc = np.hypot(offset[:, None], offset) < 6
+    expected = stamps[:, disc].mean(axis=(1, 2)) / 0.02
+    assert np.median(bright / expected) == pytest.approx(1, abs=0.1)
+    noisy = stamps + np.random.default_rng(1).normal(0, 0.2, stamps.shape).astype("float32")
+    assert np.median(classifier.anomaly_features(noisy)[:, -1] / bright) == pytest.approx(0.1, abs=0.02)
+    np.testing.assert_allclose(classifier.anomaly_features(7 * stamps + 3)[:, -1], bright, rtol=1e-2)
+    stamps[..., 0] = np.nan
+    fewer = classifier.anomaly_features(stamps)[:, -1]
+    assert np.median(fewer / bright) == pytest.approx(1, abs=0.4)
+    assert (range_of(np.array([[0.0, edge] for edge in (1.0, *EDGES)])) == np.arange(RANGES)).all()
 
 
 def test_weights_of_another_version_are_reported_and_left_out(trained):
