@@ -118,7 +118,7 @@ def measure_anomalies(
     others, where = _reference_of(normal, reference)
     scorer = _Scorer(classifier, others, seed)
     ordinary = scorer(normal.images)
-    figures = {f"flagged/{alpha:g}/{score}": _share(ordinary[score] < alpha) for alpha in alphas for score in SCORES}
+    figures = {f"flagged/{alpha:g}/{score}": share(ordinary[score] < alpha) for alpha in alphas for score in SCORES}
     hosts = normal.select(np.random.default_rng(seed).permutation(len(normal))[:HOSTS])
     found: dict[str, dict[str, np.ndarray]] = {}
     examples, captions = [], []
@@ -137,7 +137,7 @@ def measure_anomalies(
         for score in SCORES:
             figures[f"auroc/{row}/{score}"] = auroc(-ordinary[score], -scores[score], seed=seed)
             for alpha in alphas:
-                figures[f"recall/{alpha:g}/{row}/{score}"] = _share(scores[score] < alpha)
+                figures[f"recall/{alpha:g}/{row}/{score}"] = share(scores[score] < alpha)
     note = f"Injected into {len(hosts):,} galaxies. Reconstruction error and isolation forest are set on {where}."
     return Anomalies(alphas, figures, note, np.concatenate(examples), tuple(captions))
 
@@ -220,7 +220,7 @@ def _area(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
     return (below * anomalous).sum(axis=-1) / (normal.sum(axis=-1) * anomalous.sum(axis=-1))
 
 
-def _share(flags: np.ndarray) -> Estimate:
+def share(flags: np.ndarray) -> Estimate:
     """A share with its exact binomial interval (Clopper & Pearson 1934), which is right for none of a few as well."""
     from scipy.stats import binomtest
 

@@ -1,0 +1,50 @@
+"""The table of accuracy, for any model and whichever datasets there are."""
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.accuracy import command
+from morph.registry import SHIPPED
+from training.metrics.estimates import Estimate
+from training.weights.accuracy import ROWS, Row, few_labels
+
+
+def test_a_row_prints_its_estimate_its_aim_and_whether_it_is_reached():
+    high = Row("accuracy", Estimate(0.85, 0.82, 0.88, 1135), 0.88)
+    assert (high.measured, high.number, high.aim, high.reached) == ("85.0 (82.0–88.0)", "1,135", "≥ 88.0", False)
+    low = Row("error", Estimate(0.07, 0.06, 0.08, 161), 0.075, less=True, percent=False)
+    assert (low.measured, low.aim, low.reached) == ("0.070 (0.060–0.080)", "≤ 0.075", True)
+    between = Row("flagged", Estimate(0.004, 0, 0.01, 9), (0.007, 0.013))
+    assert (between.aim, between.reached) == ("0.7–1.3", False)
+    count = Row("sets", Estimate(9.0, 9.0, 9.0, 19), 17, percent=False)
+    assert (count.measured, count.aim, count.reached) == ("9", "≥ 17", False)
+    assert Row("balanced", low.estimate).reached is None
+
+
+def test_a_regression_on_few_labels_is_measured_on_the_others():
+    random = np.random.default_rng(0)
+    truth = (np.arange(200) % 3 == 0).astype(int)
+    noise = random.normal(size=(200, 8))
+    assert few_labels(noise, truth, 50).value == pytest.approx(0.5, abs=0.06)
+    noise[:, 0] += 3 * truth
+    found = few_labels(noise, truth, 50)
+    assert found.value > 0.93
+    assert found.low <= found.value <= found.high
+
+
+def test_rows_without_data_are_named_and_the_others_are_printed(tmp_path):
+    from morph.simulation.sample import simulate_galaxies
+
+    simulate_galaxies(tmp_path / "sets" / "sim-des", 60, "des", seed=5, processes=1, progress=False)
+    done = CliRunner().invoke(
+        command, [str(SHIPPED), str(tmp_path / "sets"), "--rows", "galaxy-zoo,photo-z", "--to", str(tmp_path / "rows")]
+    )
+    assert done.exit_code == 0, done.output
+    assert "galaxy-zoo: There is no dataset at" in done.output
+    assert "photo-z, σ_MAD" in done.output
+    assert "simulated DES, photo-z" in (tmp_path / "rows").read_text()
+    wrong = CliRunner().invoke(command, [str(SHIPPED), str(tmp_path / "sets"), "--rows", "speed"])
+    assert wrong.exit_code == 1
+    assert "There are no rows 'speed'; choose among galaxy-zoo" in wrong.output
+    assert "folds" in ROWS
