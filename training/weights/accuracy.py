@@ -20,10 +20,11 @@ from morph.model.store import load_model
 from training.evaluation.anomalies import ALL, REAL, SCORES, auroc, measure_anomalies, share
 from training.evaluation.crossvalidate import cross_validate
 from training.evaluation.evaluate import ask
+from training.evaluation.lenses import LABELS, few_labels, lens_labels
 from training.evaluation.photoz import evaluate_photoz
+from training.evaluation.prior import measure_prior
 from training.fitting.batches import mostly_artifact
 from training.fitting.degraded import degrade
-from training.importers.annotating import read_columns
 from training.label_budget.plan import THREE_QUESTIONS, Trial, three_questions
 from training.label_budget.trials import Setting, Target, train_and_predict
 from training.metrics import votes as metrics
@@ -34,10 +35,6 @@ from training.metrics.photoz import flat_enough
 ENOUGH_ASKED, CALIBRATED = 200, 0.03
 #: The sets and the questions whose calibration counts.
 CALIBRATED_SETS = ("gz1", "sim-sdss", "sim-des")
-#: Grades of lens candidates at and above which they count as lenses, and below which as look-alikes.
-LENS, LOOK_ALIKE = 2.0, 0.7
-#: Labels of a regression on lenses, and how often it is fitted to others.
-LABELS, REPEATS = 50, 20
 #: Degraded galaxies of a set that the rate of false alarms is measured on.
 FAINT = 1000
 
@@ -257,7 +254,9 @@ def anomalies(bench: Bench) -> list[Row]:
 def lenses(bench: Bench) -> list[Row]:
     """Graded lenses of CFHTLS against look-alikes: anomaly score, answer, and a regression on few labels."""
     galaxies, answers = bench.answers("lenses", "all")
-    lens = lens_labels(galaxies, bench.data)
+    if bench.data is None:
+        raise InputError("The lenses' grades are in the folder of public images; name it by MORPH_DATA or --data.")
+    lens = lens_labels(galaxies, bench.data / "cfhtls-lenses" / "labels.csv")
     rows = []
     values = {
         "anomaly score": (-answers["anomaly_score"], 0.65),
@@ -275,45 +274,14 @@ def lenses(bench: Bench) -> list[Row]:
     return rows
 
 
-def lens_labels(galaxies: Galaxies, data: Path | None) -> np.ndarray:
-    """Of each candidate: 1 a lens, 0 a look-alike, -1 neither. InputError without the table of grades."""
-    if data is None:
-        raise InputError("The lenses' grades are in the folder of public images; name it by MORPH_DATA or --data.")
-    found = read_columns(data / "cfhtls-lenses" / "labels.csv", galaxies, ("kind", "grade"))
-    kind = found["kind"].astype(str)
-    grade = np.array(
-        [float(text) if name == "candidate" else np.nan for name, text in zip(kind, found["grade"], strict=True)]
-    )
-    lens = np.char.startswith(kind, "known") | (grade >= LENS)
-    return np.where(lens, 1, np.where(np.char.startswith(kind, "nonlens") | (grade < LOOK_ALIKE), 0, -1))
-
-
-def few_labels(vectors: np.ndarray, truth: np.ndarray, number: int, repeats: int = REPEATS) -> Estimate:
-    """Area under the ROC curve of a logistic regression on few labels, measured on all others.
-
-    Parameters
-    ----------
-    vectors : [n, d].
-    truth : 0 or 1, [n].
-    number : labels of each fit, of either value as they come.
-    repeats : fits on other labels; the estimate is their mean, its interval holds 95 % of them.
-
-    Returns
-    -------
-    Estimate
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import StratifiedShuffleSplit
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    areas = []
-    for train, test in StratifiedShuffleSplit(repeats, train_size=number, random_state=0).split(vectors, truth):
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced", max_iter=500))
-        model.fit(vectors[train], truth[train])
-        areas.append(roc_auc_score(truth[test], model.decision_function(vectors[test])))
-    return Estimate.of(float(np.mean(areas)), np.array(areas), len(truth))
+def latent_prior(bench: Bench) -> list[Row]:
+    """How well draws of the latent prior match posterior draws, and whether it has memorised training galaxies."""
+    held_out, trained_on = ([bench.galaxies(name, part) for name in CALIBRATED_SETS] for part in (None, "train"))
+    found = measure_prior(bench.classifier, held_out, trained_on).figures
+    return [
+        Row("latent prior, AUC of a fresh classifier", found["auc/flow"], 0.55, less=True, percent=False),
+        Row("  distance to training over held-out galaxies", found["distance-ratio"], 0.95, percent=False),
+    ]
 
 
 def redshifts(bench: Bench) -> list[Row]:
@@ -341,4 +309,5 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "anomalies": anomalies,
     "lenses": lenses,
     "photo-z": redshifts,
+    "prior": latent_prior,
 }

@@ -5,9 +5,12 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.accuracy import command
+from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.registry import SHIPPED
+from morph.votes import empty_votes
+from training.evaluation.lenses import few_labels, lens_labels
 from training.metrics.estimates import Estimate
-from training.weights.accuracy import ROWS, Row, few_labels
+from training.weights.accuracy import ROWS, Row
 
 
 def test_a_row_prints_its_estimate_its_aim_and_whether_it_is_reached():
@@ -31,6 +34,18 @@ def test_a_regression_on_few_labels_is_measured_on_the_others():
     found = few_labels(noise, truth, 50)
     assert found.value > 0.93
     assert found.low <= found.value <= found.high
+
+
+def test_grades_decide_what_is_a_lens(tmp_path):
+    kinds = {"a": ("candidate", 2.0), "b": ("candidate", 0.3), "c": ("candidate", 1.3), "d": ("known_group", "A")}
+    kinds |= {"e": ("nonlens_loners", 0), "f": ("artifact", 0), "g": ("candidate", 0.7)}
+    lines = [f"{name},{kind},{grade}" for name, (kind, grade) in kinds.items()]
+    (tmp_path / "grades.csv").write_text("\n".join(["id,kind,grade", *lines]) + "\n")
+    with GalaxiesWriter(tmp_path / "lenses", "composite", size=64) as writer:
+        for name in (*reversed(kinds), "h"):
+            writer.add(Galaxy(name, "cfhtls", np.zeros((64, 64, 3), "uint8"), empty_votes()))
+    found = lens_labels(Galaxies.open(tmp_path / "lenses"), tmp_path / "grades.csv")
+    assert found.tolist() == [-1, -1, 0, 1, -1, 0, 1, -1], "g f e d c b a h"
 
 
 def test_rows_without_data_are_named_and_the_others_are_printed(tmp_path):
