@@ -37,8 +37,8 @@ class Inferred:
     classifier : the model that z belongs to.
     measurements : those that are given, as `morph.model.experts.transform` gives them; NaN where they are not, [n, 5].
     conditions : what is given beside the image (`morph.model.conditions`), [n, conditions].
-    seen : which galaxies' images are given, bool [n]. For the others z is drawn from the latent prior, where the model
-        has one; `mean` and `variance` remain those of the product of experts.
+    free : of which galaxies nothing is given, bool [n]. Their z is drawn from the latent prior, where the model has
+        one; `mean` and `variance` remain those of the product of experts, N(0, 1).
     draws, seed : the number of samples of every quantity, and their random seed.
     """
 
@@ -47,7 +47,7 @@ class Inferred:
     classifier: Classifier
     measurements: np.ndarray
     conditions: np.ndarray
-    seen: np.ndarray
+    free: np.ndarray
     draws: int = 256
     seed: int = 0
 
@@ -84,8 +84,8 @@ class Inferred:
         """The galaxies reconstructed from the posterior's mean: float32 [n, size, size, 3], stretched, the
         sky at 0 and the central brightness at 1."""
         mean = self.mean
-        if not self.seen.all() and self.classifier.prior.fitted:
-            mean = np.where(self.seen[:, None], mean, self._sampled(lambda z, given: z).mean(axis=1))
+        if self.free.any() and self.classifier.prior.fitted:
+            mean = np.where(self.free[:, None], self._sampled(lambda z, given: z).mean(axis=1), mean)
         parts = [
             ops.convert_to_numpy(self.classifier.decoder(mean[rows], training=False))
             for rows in _chunks(len(mean), 256)
@@ -131,11 +131,11 @@ class Inferred:
     def _draw(self, rows: slice, noise: np.ndarray) -> np.ndarray:
         """Samples of z of some galaxies from noise [n, draws, d]: float32 of the same shape."""
         z = (self.mean[rows, None] + np.sqrt(self.variance[rows, None]) * noise).astype("float32")
-        blind = ~self.seen[rows]
-        if blind.any() and self.classifier.prior.fitted:
-            conditions = np.repeat(self.conditions[rows][blind], self.draws, axis=0)
-            drawn = self.classifier.prior.sample(noise[blind].reshape(-1, z.shape[-1]).astype("float32"), conditions)
-            z[blind] = ops.convert_to_numpy(drawn).reshape(-1, self.draws, z.shape[-1])
+        free = self.free[rows]
+        if free.any() and self.classifier.prior.fitted:
+            conditions = np.repeat(self.conditions[rows][free], self.draws, axis=0)
+            drawn = self.classifier.prior.sample(noise[free].reshape(-1, z.shape[-1]).astype("float32"), conditions)
+            z[free] = ops.convert_to_numpy(drawn).reshape(-1, self.draws, z.shape[-1])
         return z
 
 
@@ -187,8 +187,8 @@ def infer(
     mean, log_variance = product([image["mean"], *means], [bounded(image["log_variance"]), *log_variances], present)
     variance = np.exp(ops.convert_to_numpy(log_variance))
     conditions = encode_conditions(n, votes, measured, surveys)
-    seen = image["seen"][:, 0] > 0
-    return Inferred(ops.convert_to_numpy(mean), variance, classifier, known, conditions, seen, draws, seed)
+    free = present.sum(axis=1) == 0
+    return Inferred(ops.convert_to_numpy(mean), variance, classifier, known, conditions, free, draws, seed)
 
 
 def _chunks(n: int, rows: int) -> Iterator[slice]:

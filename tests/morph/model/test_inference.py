@@ -57,6 +57,22 @@ def test_a_galaxy_of_which_nothing_is_known_has_the_prior(classifier, given):
     assert (found.variance[[0, 2]] < 1).all()
 
 
+def test_a_galaxy_of_which_nothing_is_given_is_drawn_from_a_fitted_prior_and_no_other_is(classifier):
+    before = classifier.prior.get_weights()
+    size = classifier.embedding_size
+    classifier.prior.whiten(np.full(size, 3.0), 0.01 * np.eye(size), np.ones(16))
+    try:
+        found = infer(classifier, {"redshift": np.array([0.1, np.nan])}, draws=64)
+        z = found._sampled(lambda z, given: z)
+        image = found.image()
+    finally:
+        classifier.prior.set_weights(before)
+    assert z[1].mean() == pytest.approx(3, abs=0.01)
+    assert z[1].std() == pytest.approx(0.1, abs=0.01)
+    assert abs(z[0].mean()) < 1
+    np.testing.assert_allclose(image[1], classifier.decoder(z[1].mean(axis=0)[None])[0], atol=1e-4)
+
+
 def test_the_same_seed_draws_the_same(classifier, given):
     one, same, other = (infer(classifier, {"radius": given["radius"]}, 8, seed).redshift for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
