@@ -1,5 +1,6 @@
 """How well the latent prior's draws agree with the embeddings of galaxies that it was not fitted on."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -170,6 +171,7 @@ def separability(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> Estimate
     ----------
     real, drawn : [n, d] each; row i of both belongs to one galaxy, and stays in one fold.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -180,9 +182,12 @@ def separability(real: np.ndarray, drawn: np.ndarray, seed: int = 0) -> Estimate
         fit, held_out = fold != number, fold == number
         network = MLPClassifier(HIDDEN, alpha=1e-2, early_stopping=True, max_iter=40, random_state=seed)
         model = make_pipeline(StandardScaler(), network)
-        model.fit(np.concatenate([real[fit], drawn[fit]]), np.repeat([0, 1], fit.sum()))
+        with warnings.catch_warnings():
+            # The number of iterations is chosen to be enough, and not more.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(np.concatenate([real[fit], drawn[fit]]), np.repeat([0, 1], fit.sum()))
         for row, sample in zip(scores, (real, drawn), strict=True):
-            row[held_out] = model.predict_log_proba(sample[held_out]) @ [-1, 1]
+            row[held_out] = model.predict_proba(sample[held_out])[:, 1]
     return auroc(scores[0], scores[1], seed=seed)
 
 
