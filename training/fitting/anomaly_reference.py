@@ -29,7 +29,7 @@ COPIES, MOST_COPIES = 2, 2400
 ENOUGH_REAL = 200
 #: Training galaxies that the score is not fitted on which join each held-out one, and the probability of a
 #: Kolmogorov-Smirnov test below which they do not, since the network knows them better than others.
-JOINING, DIFFERENT = 2, 0.05
+JOINING, DIFFERENT = 2, 0.01
 
 
 def learn_reference(

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
-from morph.model.anomaly import BAND_SETS, bands_of
+from morph.model.anomaly import ALL_BANDS, BAND_SETS, RANGES, bands_of, range_of
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from morph.registry import SHIPPED
 from morph.votes import empty_votes
-from training.fitting.anomaly_reference import learn_reference
+from training.fitting.anomaly_reference import NORMAL, _joined, _joining, learn_reference
+from training.fitting.batches import unanswered
+from training.fitting.degraded import degrade
 from training.fitting.injected import KINDS, inject, kinds_for
 
 RED = 1
@@ -29,9 +31,9 @@ def only(images: np.ndarray, bands: int) -> np.ndarray:
     return np.where(bands_of(bands), images, np.float32(np.nan))
 
 
-def dataset(path, images: np.ndarray, seed: int) -> Galaxies:
+def dataset(path, images: np.ndarray, seed: int, size: int = 64) -> Galaxies:
     kind = "composite" if images.dtype == np.uint8 else "flux"
-    with GalaxiesWriter(path, kind, size=64) as writer:
+    with GalaxiesWriter(path, kind, size) as writer:
         for i, image in enumerate(images):
             writer.add(Galaxy(f"{kind}-{seed}-{i}", "sdss", image, empty_votes()))
     return Galaxies.open(path)
@@ -96,6 +98,32 @@ def test_a_survey_with_one_band_has_a_reference_of_its_own(fitted, tmp_path):
     np.testing.assert_array_equal(p_values(model, draw(20, seed=3)), before[0], "the reference of three bands stays")
     assert np.median(before[1]) < 0.2
     assert 0.25 < np.median(p_values(model, brighter[2])) < 0.75
+
+
+def test_faint_galaxies_are_as_normal_as_bright_ones(fitted, tmp_path):
+    faint = degrade(dataset(tmp_path / "faint", draw(100, seed=8), seed=8), seed=1)
+    assert np.mean(range_of(fitted.anomaly_features(faint)) < RANGES - 1) > 0.2
+    assert np.mean(p_values(fitted, faint) < 0.05) < 0.15
+
+
+def test_training_galaxies_join_the_reference_where_their_scores_are_alike(fitted, sets, tmp_path):
+    alike = dataset(tmp_path / "alike", draw(100, seed=13), seed=13)
+    others = dataset(tmp_path / "others", 3 * draw(100, seed=10) ** 2, seed=10)
+    assert len(_joined(fitted, sets[1], alike, ALL_BANDS)) == 200
+    assert len(_joined(fitted, sets[1], others, ALL_BANDS)) == 100
+    assert len(_joined(fitted, sets[1], None, ALL_BANDS)) == 100
+
+
+def test_only_labelled_galaxies_of_the_same_dataset_that_the_score_is_not_fitted_on_may_join(sets, tmp_path):
+    votes = np.tile(empty_votes(), (NORMAL + 50, 1))
+    votes[:, 0] = 1
+    images = np.zeros((len(votes), 8, 8, 3), "float32")
+    trained_on = dataset(tmp_path / "set", images, seed=11, size=8).with_votes(votes)
+    held_out = trained_on.select(np.arange(10))
+    assert len(_joining([held_out], [trained_on])["flux"]) == 20
+    assert len(_joining([trained_on], [trained_on])["flux"]) == 50
+    assert not _joining([sets[1]], [trained_on])
+    assert not _joining([held_out], [unanswered(trained_on)])
 
 
 def test_a_band_without_data_is_an_anomaly_only_in_pictures():
