@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 
 #: Words that are not used, and what is used instead.
 INSTEAD = {
-    r"\b(told|tells?)\b": "report, print, contain",
+    # "cant-tell" is an answer of Galaxy Zoo.
+    r"(?<!cant-)\b(told|tells?)\b": "report, print, contain",
     r"\b(taught|teach(es|ing)?)\b": "trained (on)",
     r"\b(strange(r|st|ly)?|unlike anything)\b": "anomalous, out of distribution",
     r"\bplant(s|ed|ing)?\b": "inject",
