@@ -41,6 +41,7 @@ SLOW = (
     "test_quickstart.py",
     "training/fitting",
     "training/label_budget",
+    "training/weights",
 )
 
 

@@ -21,11 +21,23 @@ class Fitted(keras.layers.Layer):
         return bool(ops.convert_to_numpy(self.is_fitted) > 0)
 
     def fixed(self, name: str, shape: tuple[int, ...], initializer: str):
-        """A weight that no gradient changes."""
+        """A weight that no gradient changes.
+
+        Parameters
+        ----------
+        name, shape, initializer : of the weight.
+        """
         return self.add_weight(name=name, shape=shape, initializer=initializer, trainable=False, dtype="float32")
 
     def dense(self, name: str, inputs: int, outputs: int, initializer: str = "glorot_uniform") -> tuple[Any, Any]:
-        """The kernel and the bias of a dense layer."""
+        """The kernel and the bias of a dense layer.
+
+        Parameters
+        ----------
+        name : of the layer.
+        inputs, outputs : numbers of them.
+        initializer : of the kernel.
+        """
         kernel = self.add_weight(name=f"{name}-kernel", shape=(inputs, outputs), initializer=initializer)
         return kernel, self.add_weight(name=f"{name}-bias", shape=(outputs,), initializer="zeros")
 
@@ -35,7 +47,14 @@ class Fitted(keras.layers.Layer):
 
 
 def dense(layers: list[tuple[Any, Any]], x, last=None):
-    """Dense layers one after another: GELU behind each, and `last` or nothing behind the last."""
+    """Dense layers one after another: GELU behind each, and `last` or nothing behind the last.
+
+    Parameters
+    ----------
+    layers : kernel and bias of each.
+    x : [..., inputs].
+    last : the activation behind the last layer.
+    """
     for number, (kernel, bias) in enumerate(layers):
         x = ops.matmul(x, kernel) + bias
         activation = ops.gelu if number < len(layers) - 1 else last

@@ -113,7 +113,14 @@ def measure_prior(
 def measure_posteriors(
     classifier: Classifier, held_out: Posteriors, trained_on: Posteriors | None = None, seed: int = 0
 ) -> PriorFigures:
-    """`measure_prior` of galaxies whose posteriors are known."""
+    """`measure_prior` of galaxies whose posteriors are known.
+
+    Parameters
+    ----------
+    classifier : with a fitted prior.
+    held_out, trained_on : galaxies outside the training, and galaxies of it.
+    seed : of the draws.
+    """
     random = np.random.default_rng(seed)
     z = held_out.draw(random)[:, 0]
     noise = random.standard_normal(z.shape).astype("float32")
@@ -195,7 +202,12 @@ def distance_ratio(drawn: np.ndarray, trained_on: np.ndarray, held_out: np.ndarr
     """Median distance of draws to the nearest of some training galaxies, over that to the nearest held-out one.
 
     Both sets are cut to the same size at random, and every dimension counts by the standard deviation of the held-out
-    galaxies. All are [n, d].
+    galaxies.
+
+    Parameters
+    ----------
+    drawn, trained_on, held_out : [n, d] each.
+    seed : of the cut and of the bootstrap.
     """
     from sklearn.neighbors import NearestNeighbors
 

@@ -132,9 +132,7 @@ def evaluate_model(
     check_memory([find_dataset(path) for path in datasets])
     find_model(model)
     tracking.check_tracking()
-    sets = [Galaxies.open(path) for path in datasets]
-    galaxies = _distinct([part_of(each, "all" if folds else split) for each in sets])
-    one_kind(sets, "be measured against")
+    sets, galaxies = _opened(datasets, "all" if folds else split)
     classifier = load_model(model)
     if prior:
         check_prior(classifier, galaxies)
@@ -146,23 +144,15 @@ def evaluate_model(
         if not folds:
             run.tag(registry.identity(model, classifier.about))
         run.log_params({"model": model, "split": f"{folds} folds" if folds else split, "galaxies": len(galaxies)})
-        if folds:
-            evaluation = record(cross_validate(classifier, galaxies, folds), galaxies, model, f"{folds} folds")
-        else:
-            evaluation = evaluate(classifier, galaxies, model, split)
-        about = {"model_votes": classifier.about.get("votes", ""), "seen": overlap.document()}
-        evaluation = replace(evaluation, about=evaluation.about | about)
+        evaluation = _evaluation(classifier, galaxies, model, split, folds, overlap.document())
         # Over folds there is no single model to measure redshifts and anomaly scores of.
         photoz = None if folds else evaluate_photoz(classifier, galaxies)
         if photoz:
             evaluation = replace(evaluation, figures=evaluation.figures | photoz.flat())
             photoz.log_plots(run, title_of(evaluation))
-        measured = None
-        if prior:
-            trained_on = [each.split()["train"] for each in sets] if split in ("test", "validation") else []
-            measured = measure_prior(classifier, [galaxies], trained_on)
+        measured = _prior_figures(run, classifier, sets, galaxies, split) if prior else None
+        if measured:
             evaluation = replace(evaluation, figures=evaluation.figures | measured.flat())
-            run.log_figure(contact_sheet(classifier, galaxies), "plots/prior.png")
         log(run, evaluation, galaxies)
         anomalies = None if folds else measure_anomalies(classifier, galaxies, _held_out(sets, split), alphas)
         if anomalies:
@@ -170,6 +160,30 @@ def evaluate_model(
         shift = shift_of(classifier, galaxies)
         log_shift(run, shift, galaxies)
     return EvaluationRun(run.id, run.name, run.experiment, evaluation, photoz, anomalies, shift, measured)
+
+
+def _opened(datasets: Sequence[str], split: str) -> tuple[list[Galaxies], Galaxies]:
+    """The datasets, and the galaxies of a split of all of them."""
+    sets = [Galaxies.open(path) for path in datasets]
+    galaxies = _distinct([part_of(each, split) for each in sets])
+    one_kind(sets, "be measured against")
+    return sets, galaxies
+
+
+def _evaluation(classifier, galaxies: Galaxies, model: str, split: str, folds: int | None, seen: dict) -> Evaluation:
+    """The answers against the votes, with the kind of the model's votes and of training galaxies among these."""
+    if folds:
+        made = record(cross_validate(classifier, galaxies, folds), galaxies, model, f"{folds} folds")
+    else:
+        made = evaluate(classifier, galaxies, model, split)
+    return replace(made, about={**made.about, "model_votes": classifier.about.get("votes", ""), "seen": seen})
+
+
+def _prior_figures(run, classifier, sets: Sequence[Galaxies], galaxies: Galaxies, split: str) -> PriorFigures:
+    """Measure the latent prior; its contact sheet goes to the run."""
+    trained_on = [each.split()["train"] for each in sets] if split in ("test", "validation") else []
+    run.log_figure(contact_sheet(classifier, galaxies), "plots/prior.png")
+    return measure_prior(classifier, [galaxies], trained_on)
 
 
 def _held_out(sets: Sequence[Galaxies], split: str) -> Galaxies | None:

@@ -97,12 +97,7 @@ def fit(
     """
     keras.utils.set_random_seed(recipe.seed)
     batches = Batches(
-        list(sets),
-        recipe.batch_size,
-        seed=recipe.seed,
-        steps=recipe.steps,
-        balance=recipe.balance,
-        view=classifier.size,
+        list(sets), recipe.batch_size, recipe.seed, recipe.steps, balance=recipe.balance, view=classifier.size
     )
     freeze(classifier, recipe.freeze)
     training = Training(classifier, recipe)
@@ -124,7 +119,14 @@ def fit(
 
 
 def fit_last(classifier: Classifier, trained_on: Sequence[Galaxies], held_out: Sequence[Galaxies], seed: int) -> None:
-    """Fit what reads z and does not change it: the latent prior and the decoders of measurements."""
+    """Fit what reads z and does not change it: the latent prior and the decoders of measurements.
+
+    Parameters
+    ----------
+    classifier : trained, and changed in place.
+    trained_on, held_out : galaxies to fit to, and others that decide when to stop.
+    seed : of what is drawn.
+    """
     fit_prior(classifier, trained_on, held_out, seed)
     fit_measurements(classifier, trained_on, held_out, seed)
 

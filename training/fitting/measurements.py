@@ -123,7 +123,18 @@ def fit_measurements(
 
 
 def fit_decoders(measurements: Measurements, train: Posteriors, held_out: Posteriors, seed: int = 0) -> list[float]:
-    """`fit_measurements` of galaxies whose posteriors are known."""
+    """`fit_measurements` of galaxies whose posteriors are known.
+
+    Parameters
+    ----------
+    measurements : the decoders, changed in place.
+    train, held_out : posteriors of galaxies to fit to, and of others that decide when to stop.
+    seed : of what is drawn.
+
+    Returns
+    -------
+    The log-likelihood of the held-out galaxies after each epoch.
+    """
     keras.utils.set_random_seed(seed)
     measurements.set_weights(Measurements.from_config(measurements.get_config()).get_weights())
     batches, fixed = Subsets(train, seed), Subsets(held_out, seed + 1)

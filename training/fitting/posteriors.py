@@ -86,7 +86,14 @@ class Posteriors:
         return ops.convert_to_numpy(mean), np.exp(0.5 * ops.convert_to_numpy(log_variance))
 
     def draw(self, random: np.random.Generator, view: np.ndarray | int = 0, given=None, draws: int = 1) -> np.ndarray:
-        """Draws of z from the posteriors that `gaussian` describes: float32 [n, draws, d]."""
+        """Draws of z from the posteriors that `gaussian` describes: float32 [n, draws, d].
+
+        Parameters
+        ----------
+        random : random numbers.
+        view, given : as for `gaussian`.
+        draws : for each galaxy.
+        """
         mean, sigma = self.gaussian(view, given)
         noise = random.standard_normal((len(self), draws, mean.shape[1]))
         return (mean[:, None] + sigma[:, None] * noise).astype("float32")

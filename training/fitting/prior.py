@@ -117,6 +117,12 @@ def fit_flow(
 ) -> list[float]:
     """Fit the flow in place, and keep the epoch that is best on the validation galaxies.
 
+    Parameters
+    ----------
+    prior : the flow.
+    train, validation : posteriors of galaxies.
+    epochs, seed, rate : of the fit; `rate` is the learning rate.
+
     Returns
     -------
     Nats of the validation galaxies' draws after each epoch.

@@ -103,7 +103,13 @@ class Bench:
 
     @classmethod
     def open(cls, model: str, sets: Path, data: Path | None, split: str) -> "Bench":
-        """Load the model. InputError when there is none, or no folder of datasets."""
+        """Load the model. InputError when there is none, or no folder of datasets.
+
+        Parameters
+        ----------
+        model : as every verb takes it.
+        sets, data, split : as for the class.
+        """
         if not sets.is_dir():
             raise InputError(f"There is no folder '{sets}'; give that of the datasets of `make weights`.")
         return cls(load_model(model), model, sets, data, split)
