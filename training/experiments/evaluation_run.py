@@ -171,7 +171,7 @@ def _opened(datasets: Sequence[str], split: str) -> tuple[list[Galaxies], Galaxi
 
 
 def _evaluation(classifier, galaxies: Galaxies, model: str, split: str, folds: int | None, seen: dict) -> Evaluation:
-    """The answers against the votes, with the kind of the model's votes and of training galaxies among these."""
+    """The answers against the votes, with the kind of the model's votes and the training galaxies among these."""
     if folds:
         made = record(cross_validate(classifier, galaxies, folds), galaxies, model, f"{folds} folds")
     else:
