@@ -15,7 +15,7 @@ from morph.signals import signals_deferred
 DATASET_FORMAT, MODEL_FORMAT, SCORES_FORMAT = 1, 2, 2
 
 #: The oldest version of a model that is read: one of before lacks parts of today's.
-OLDEST_MODEL_FORMAT = 1
+OLDEST_MODEL_FORMAT = 2
 
 #: The key of the version in each.
 FORMAT = "format"

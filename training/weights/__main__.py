@@ -87,7 +87,7 @@ def _every_step(data: Path, work: Path, out: Path, extent: Extent) -> list[Step]
         *data_steps(data, work, extent),
         *training_steps(work, extent),
         *shipping_steps(work),
-        *measuring_steps(work, extent),
+        *measuring_steps(data, work, extent),
         publishing_step(data, work, out, extent, _typed(extent)),
     ]
 

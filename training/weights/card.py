@@ -3,6 +3,8 @@
 import os
 import re
 import shutil
+import subprocess
+import sys
 from contextlib import redirect_stdout
 from datetime import date
 from functools import partial
@@ -14,10 +16,12 @@ import pyarrow.parquet as pq
 
 from morph import __version__
 from morph.atomic import atomic, atomic_files
+from morph.errors import InputError, first_line
+from morph.model.store import RECORD
 from morph.registry import SHIPPED_MODELS
 from training.weights.recipe import (
     DIRECT,
-    FOLDS,
+    FINETUNED,
     LABELLED,
     LARGER,
     MEASURED,
@@ -128,42 +132,47 @@ def shipped(work: Path, name: str) -> Path:
     return work / "ship" / f"{name}.keras"
 
 
-def measuring_steps(work: Path, extent: Extent = Extent()) -> list[Step]:
+def measuring_steps(data: Path, work: Path, extent: Extent = Extent()) -> list[Step]:
     """Measure both models as they ship."""
     sets = (*LABELLED, *UNLABELLED, *SIMULATED, *UNSEEN)
     steps = []
     for name in TRAININGS:
         for number, (title, line) in enumerate(MEASURED if extent.whole else MEASURED[:MEASURED_SHORT], 1):
             model, to = shipped(work, name), work / "measured" / f"{name}-{number:02d}.txt"
-            read = [work / each for each in sets if f"{{{each}}}" in line]
-            words = line.format(model=model, **{each: work / each for each in sets}).split()
-            seconds = (FOLDS if "--folds" in line else DIRECT) * (LARGER if name == "sdss-large" else 1)
-            steps.append(
-                Step(
-                    f"measure {name}: {title}",
-                    ("morph", *words),
-                    (model, *read),
-                    (to,),
-                    seconds,
-                    partial(_measure, words, to, {f"{model}": NAMES[name], f"{work}{os.sep}": "data/"}),
-                )
-            )
+            read = [work / each for each in sets if f"{{{each}}}" in line or "{work}" in line]
+            words = line.format(model=model, work=work, **{each: work / each for each in sets}).split()
+            seconds = (FINETUNED if line.startswith("python ") else DIRECT) * (LARGER if name == "sdss-large" else 1)
+            shown = {f"{model}": NAMES[name], f"{work}{os.sep}": "data/"}
+            action = partial(_measure, words, to, shown, data)
+            steps.append(Step(f"measure {name}: {title}", tuple(words), (model, *read), (to,), seconds, action))
     return steps
 
 
-def _measure(words: list[str], to: Path, shown: dict[str, str]) -> None:
-    """Run a verb, and write its command and what it prints, with some texts replaced, to a file."""
-    from morph.cli.main import cli
-
-    heard = StringIO()
-    with redirect_stdout(heard):
-        cli.main(words, prog_name="morph", standalone_mode=False)
-    printed = re.sub(r"^Run '.*\n?", "", heard.getvalue(), flags=re.MULTILINE).rstrip()
-    text = f"$ {' '.join(['morph', *words])}\n{printed}\n"
+def _measure(words: list[str], to: Path, shown: dict[str, str], data: Path) -> None:
+    """Run a command, and write it and what it prints, with some texts replaced, to a file."""
+    printed = re.sub(r"^Run '.*\n?", "", _output_of(words, data), flags=re.MULTILINE).rstrip()
+    text = f"$ {' '.join(words)}\n{printed}\n"
     for old, new in shown.items():
         text = text.replace(old, new)
     with atomic(to) as building:
         building.write_text(text, encoding="utf-8")
+
+
+def _output_of(words: list[str], data: Path) -> str:
+    """What a verb or a script prints. InputError when a script fails."""
+    if words[0] == "morph":
+        from morph.cli.main import cli
+
+        heard = StringIO()
+        with redirect_stdout(heard):
+            cli.main(words[1:], prog_name="morph", standalone_mode=False)
+        return heard.getvalue()
+    script, environment = Path(__file__).parents[2] / words[1], {**os.environ, "MORPH_DATA": f"{data}"}
+    done = subprocess.run([sys.executable, script, *words[2:]], capture_output=True, text=True, env=environment)
+    if done.returncode:
+        *_, reason = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise InputError(f"`{' '.join(words)}` failed: {first_line(reason)}.")
+    return done.stdout
 
 
 def publishing_step(data: Path, work: Path, out: Path, extent: Extent, command: str) -> Step:
@@ -175,7 +184,7 @@ def publishing_step(data: Path, work: Path, out: Path, extent: Extent, command: 
     command : that made the weights, for the card.
     """
     models = [shipped(work, name) for name in TRAININGS]
-    measured = [path for step in measuring_steps(work, extent) for path in step.outputs]
+    measured = [path for step in measuring_steps(data, work, extent) for path in step.outputs]
     published = tuple(out / name for name in (*(path.name for path in models), CARD))
 
     def publish_all() -> None:
@@ -198,6 +207,8 @@ def publish(models: list[Path], text: str, to: Path) -> None:
         building[-1].write_text(text, encoding="utf-8")
         for model, new in zip(models, building, strict=False):
             shutil.copyfile(model, new)
+    # New weights hold the record of their training themselves.
+    (to / RECORD.name).unlink(missing_ok=True)
 
 
 def card(data: Path, work: Path, extent: Extent, command: str) -> str:
@@ -229,7 +240,7 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
     sections = []
     for name in TRAININGS:
         sections.append(f"\n### `{NAMES[name]}`\n")
-        for step in measuring_steps(work, extent):
+        for step in measuring_steps(data, work, extent):
             if step.name.startswith(f"measure {name}: "):
                 title = step.name.partition(": ")[2]
                 sections.append(f"\n{title}:\n\n```text\n{step.outputs[0].read_text(encoding='utf-8')}```\n")

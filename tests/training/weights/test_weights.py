@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from morph.cli.main import main
-from morph.model.store import load_model
+from morph.errors import InputError
+from morph.model.store import RECORD, load_model
 from morph.registry import SHIPPED, SHIPPED_MODELS
 from training.cli import import_, pretrain
 from training.weights import recipe
 from training.weights.__main__ import command
-from training.weights.card import CARD, MEASURED, measuring_steps, publish, shipping_steps
+from training.weights.card import CARD, MEASURED, _measure, measuring_steps, publish, shipping_steps
 from training.weights.recipe import LABELLED, SIMULATED, UNLABELLED, UNSEEN, Extent, data_steps, training_steps
 from training.weights.steps import digest
 
@@ -53,13 +54,13 @@ def run(monkeypatch, capsys):
 
 def test_every_step_reads_what_an_earlier_one_makes_and_its_verb_knows_its_options(data):
     work = Path("data")
-    steps = [*data_steps(data, work), *training_steps(work), *shipping_steps(work), *measuring_steps(work)]
+    steps = [*data_steps(data, work), *training_steps(work), *shipping_steps(work), *measuring_steps(data, work)]
     made = {output for step in steps for output in step.outputs}
     for number, step in enumerate(steps):
         earlier = {output for before in steps[:number] for output in before.outputs}
         assert all(path in earlier or path.is_relative_to(data) for path in step.inputs), step.name
     read = {path for step in steps for path in step.inputs}
-    assert made - read == {path for step in measuring_steps(work) for path in step.outputs}
+    assert made - read == {path for step in measuring_steps(data, work) for path in step.outputs}
     for step in steps:
         if step.words[0] == "import":
             import_.command.make_context("import", list(step.words[1:]))
@@ -159,6 +160,7 @@ def test_weights_and_card_are_replaced_together(tmp_path):
     to, models = tmp_path / "ship", [tmp_path / "sdss.keras", tmp_path / "sdss-large.keras"]
     to.mkdir()
     (to / "sdss.keras").write_text("old")
+    (to / RECORD.name).write_text("the record of the old weights")
     for model in models:
         model.write_text(f"new {model.name}")
     publish(models, "new card", to)
@@ -184,6 +186,24 @@ def test_the_card_the_files_and_describe_state_the_same_digests():
 
 
 def test_everything_that_is_measured_is_measured_of_both_models():
-    steps = measuring_steps(Path("w"))
+    steps = measuring_steps(Path("d"), Path("w"))
     assert len(steps) == 2 * len(MEASURED)
-    assert all(name in SIMULATED | LABELLED | UNSEEN for step in steps for name in (p.name for p in step.inputs[1:]))
+    assert all(
+        name in SIMULATED | LABELLED | UNLABELLED | UNSEEN
+        for step in steps
+        for name in (p.name for p in step.inputs[1:])
+    )
+
+
+@pytest.mark.parametrize("words", ["morph simulate galaxies --help", "python benchmarks/weights_kills.py --help"])
+def test_the_card_shows_a_command_and_what_it_prints(tmp_path, words):
+    _measure(words.split(), tmp_path / "text", {"benchmarks/": "there/"}, tmp_path)
+    first, *printed = (tmp_path / "text").read_text().splitlines()
+    assert first == f"$ {words}".replace("benchmarks/", "there/")
+    assert any("--help" in line for line in printed)
+
+
+def test_a_script_that_fails_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"`python benchmarks/weights_kills.py --none` failed: .*No such option"):
+        _measure(["python", "benchmarks/weights_kills.py", "--none"], tmp_path / "text", {}, tmp_path)
+    assert not (tmp_path / "text").exists()
