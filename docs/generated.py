@@ -27,7 +27,7 @@ def write(docs: Path) -> None:
     commands = "\n".join(_command(cli, "morph", None, 1))
     _put(reference / "commands.md", commands.replace("# morph\n", "# Command line\n", 1))
     description = load_model("models:/morph@sdss").describe()
-    scores = scores_schema(description, description["embedding_size"], {"survey": description["survey"]})
+    scores = scores_schema(description, {"survey": description["survey"]})
     tables = {
         "dataset": galaxies_schema(STAMP_SIZE, "flux", {}),
         "scores": scores,

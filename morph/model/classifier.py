@@ -21,6 +21,7 @@ from morph.model.measurements import Measurements
 from morph.model.preprocessing import Preprocessing
 from morph.model.prior import Prior
 from morph.model.reference_sample import ReferenceSample
+from morph.model.similarity import SIMILARITY_SIZE, Similarity
 from morph.sizes import FIELD, NETWORK_SIZE
 from morph.stamps.stretch import relative_flux
 from morph.surveys import CHANNELS, get_survey
@@ -87,6 +88,7 @@ class Classifier(keras.Model):
         self.experts = Experts(latent)
         self.measurements = Measurements(latent, name="measurements")
         self.prior = Prior(latent, name="prior")
+        self.similarity = Similarity(features, latent, name="similarity")
         self.anomaly = Anomaly(features + STATISTICS)
         self.reference_sample = ReferenceSample(latent, name="reference_sample")
         offset = (np.arange(size) - (size - 1) / 2) * (FIELD / NETWORK_SIZE)
@@ -147,8 +149,8 @@ class Classifier(keras.Model):
         Returns
         -------
         dict: ``probabilities`` and ``concentration`` [n, 42], ``tree_probabilities`` [n, 42] (multiplied down the
-        tree), ``embedding`` [n, d], ``reconstruction_error`` [n] (noise-weighted chi-square per pixel),
-        ``anomaly_score`` [n] (p-value, small is anomalous), ``anomaly`` [n].
+        tree), ``embedding`` [n, d], ``similarity`` [n, 50] (of unit length), ``reconstruction_error`` [n]
+        (noise-weighted chi-square per pixel), ``anomaly_score`` [n] (p-value, small is anomalous), ``anomaly`` [n].
         """
         inputs = self.preprocessing(image)
         encoded = self.encoder(inputs["image"], training=training)
@@ -156,7 +158,8 @@ class Classifier(keras.Model):
         reconstruction = self.decoder(mean, training=training)
         votes = self.vote_outputs(encoded["features"], mean, training=training, kind=kind)
         anomaly = self.anomaly_outputs(inputs, reconstruction, encoded["features"], kind=kind)
-        return {**votes, "embedding": mean, **anomaly}
+        similarity = self.similarity(encoded["features"], mean)
+        return {**votes, "embedding": mean, "similarity": similarity, **anomaly}
 
     def vote_outputs(self, features, mean, training=False, kind="flux"):
         """The outputs of `from_flux` that answer the questions.
@@ -325,6 +328,7 @@ class Classifier(keras.Model):
             "channels": list(CHANNELS),
             "units": "nanomaggies per pixel",
             "embedding_size": self.latent,
+            "similarity_size": SIMILARITY_SIZE,
             "questions": [
                 {"name": q.name, "answers": list(q.answers), "asked_after": [list(pair) for pair in q.asked_after]}
                 for q in TREE

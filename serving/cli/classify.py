@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from serving.client import MorphClient
 
 FILE = click.Path(exists=True, dir_okay=False)
+
+#: The outputs that are a vector; a model of an earlier morph has no similarity vector.
+VECTORS = ("embedding", "similarity")
 
 
 @click.command("classify")
@@ -28,7 +31,11 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--bands", help="FITS: the bands of a cube's planes, in order, such as grz.")
 @click.option("--zero-point", metavar="MAG|none", help="FITS: AB magnitude of one count, instead of the header's.")
 @click.option("--unit", help="FITS: the unit of the pixels, such as nJy, instead of the header's.")
-@click.option("--embedding/--no-embedding", default=None, help="Print the embedding [in JSON, and not in the table].")
+@click.option(
+    "--embedding/--no-embedding",
+    default=None,
+    help="Print the embedding and the similarity vector [in JSON, and not in the table].",
+)
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds that the server may take for one message.")
 @click.option("--tls", is_flag=True, help="Use TLS, with the root certificates of gRPC.")
 @click.option("--ca", type=FILE, help="Use TLS, with the root certificates in this PEM file.")
@@ -77,9 +84,9 @@ def command(
             description = client.describe()
             notes: deque[dict[str, Any]] = deque()
             read = read_pictures(groups, description["size"], FitsLayout(survey, bands, zero_point, unit))
-            answers = _answers(
-                client, _readable(read, errors, notes), notes, as_json if embedding is None else embedding
-            )
+            wanted = as_json if embedding is None else embedding
+            vectors = [name for name in VECTORS if wanted and f"{name}_size" in description]
+            answers = _answers(client, _readable(read, errors, notes), notes, vectors)
             count = _print_lines(answers) if as_json else _print_table(answers, description)
     _report(errors, count)
 
@@ -130,10 +137,11 @@ def _readable(pictures: Iterable, errors: list[InputError], notes: "deque[dict[s
         yield picture
 
 
-def _answers(client, pictures: Iterator, notes: "deque[dict[str, Any]]", embedding: bool) -> Iterator[dict[str, Any]]:
-    """The answers for each picture with its `notes`, in the form of `--json`."""
-    outputs = ["probabilities", "tree_probabilities", "reconstruction_error", "anomaly_score", "anomaly"]
-    outputs += ["embedding"] if embedding else []
+def _answers(
+    client, pictures: Iterator, notes: "deque[dict[str, Any]]", vectors: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """The answers for each picture with its `notes`, in the form of `--json`, with these of `VECTORS`."""
+    outputs = ["probabilities", "tree_probabilities", "reconstruction_error", "anomaly_score", "anomaly", *vectors]
     for answers in client.stream(pictures, outputs):
         yield {
             "id": answers.ids[0],
@@ -144,7 +152,7 @@ def _answers(client, pictures: Iterator, notes: "deque[dict[str, Any]]", embeddi
                 }
                 for name in ("probabilities", "tree_probabilities")
             },
-            **({"embedding": [_short(v) for v in answers["embedding"][0]]} if embedding else {}),
+            **{name: [_short(v) for v in answers[name][0]] for name in vectors},
             "reconstruction_error": _short(answers["reconstruction_error"][0]),
             "anomaly_score": _short(answers["anomaly_score"][0]),
             "anomaly": bool(answers["anomaly"][0]),
@@ -195,8 +203,9 @@ def _print_table(answers: Iterable[dict[str, Any]], description: dict[str, Any])
             f"[dim]{question:<{width}}[/dim]  {p:4.2f} [dim]{tree[question][text]:4.2f}[/dim]  [bold]{text}[/bold]"
             for question, text, p in path
         ]
-        if "embedding" in answer:
-            lines.append("[dim]embedding[/dim]  " + " ".join(f"{value:.2f}" for value in answer["embedding"]))
+        for vector in VECTORS:
+            if vector in answer:
+                lines.append(f"[dim]{vector}[/dim]  " + " ".join(f"{value:.2f}" for value in answer[vector]))
         anomalous = "[bold red]anomalous[/bold red]" if answer["anomaly"] else ""
         notes = [f"p = {answer['anomaly_score']:.3g}", anomalous, ", ".join(answer["flags"])]
         images.update(_of_images(answer))

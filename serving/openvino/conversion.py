@@ -54,7 +54,8 @@ def _parts(classifier) -> dict[str, tuple[Callable, dict[str, tuple[int, ...]]]]
 
     def answers(features):
         embedding = classifier.embed(posterior(features, training=False))
-        return {"embedding": embedding, **classifier.vote_outputs(features, embedding)}
+        similarity = classifier.similarity(features, embedding)
+        return {"embedding": embedding, "similarity": similarity, **classifier.vote_outputs(features, embedding)}
 
     def reconstructing(embedding):
         return {"reconstruction": decoder(embedding, training=False)}
@@ -127,12 +128,14 @@ class Parity:
     ----------
     probability : between probabilities, down the tree or not.
     embedding : between coordinates of the embedding, which scatter by about one half.
+    similarity : between the directions of similarity vectors, as one minus their cosine.
     error : between reconstruction errors, relative to the larger.
     flags : share of galaxies that only one of them flags as anomalies.
     """
 
     probability: float
     embedding: float
+    similarity: float
     error: float
     flags: float
 
@@ -147,6 +150,7 @@ class Parity:
         return cls(
             probability=max(largest("probabilities"), largest("tree_probabilities")),
             embedding=largest("embedding"),
+            similarity=float(np.max(1 - np.sum(answers["similarity"] * others["similarity"], axis=-1))),
             error=float(np.max(np.abs(errors[0] - errors[1]) / np.maximum(np.maximum(*errors), 1e-6))),
             flags=float(np.mean(answers["anomaly"] != others["anomaly"])),
         )
@@ -158,9 +162,10 @@ class Parity:
     def __str__(self) -> str:
         return (
             f"probabilities differ by at most {self.probability:.4f}, embeddings by {self.embedding:.3f}, "
+            f"cosines of similarity vectors by {self.similarity:.4f}, "
             f"reconstruction errors by {100 * self.error:.1f} %, {100 * self.flags:.2f} % of the flags differ"
         )
 
 
 #: How far the fast path's answers may be from TensorFlow's.
-LIMITS = Parity(probability=0.01, embedding=0.05, error=0.1, flags=0.001)
+LIMITS = Parity(probability=0.01, embedding=0.05, similarity=0.01, error=0.1, flags=0.001)

@@ -6,6 +6,7 @@ OUTPUTS = (
     "tree_probabilities",
     "concentration",
     "embedding",
+    "similarity",
     "reconstruction_error",
     "anomaly_score",
     "anomaly",

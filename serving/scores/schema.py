@@ -15,6 +15,7 @@ from astropy.table import Table
 from morph.atomic import atomic
 from morph.checks import FORMAT, SCORES_FORMAT
 from morph.decision_tree import column_name
+from morph.errors import InputError
 from morph.stamps.flags import Flag
 from morph.stamps.image_statistics import NAMES
 from morph.stamps.measurements import COLUMNS
@@ -66,7 +67,7 @@ class TileScores:
     x, y : [n], pixels of the tile, 0-based.
     flags : int32 [n], `morph.stamps.flags.Flag` bits. Galaxies without data have no answers: they are null.
     outputs : of the model: ``probabilities``, ``tree_probabilities``, ``concentration`` [n, answers], ``embedding``
-        [n, d], ``reconstruction_error``, ``anomaly_score``, ``anomaly`` [n].
+        [n, d], ``similarity`` [n, k], ``reconstruction_error``, ``anomaly_score``, ``anomaly`` [n].
     image_statistics : [n, statistics], see `morph.stamps.image_statistics`; of some galaxies.
     properties : {name: [n]} of `PROPERTIES`, in their units, but fluxes in nanomaggies; a missing name is null.
     pictures : object [n], JPEG files of the most anomalous galaxies, None for the others.
@@ -91,7 +92,7 @@ class TileScores:
         count = len(galaxies)
         answers = len(answer_columns(description))
         widths = dict.fromkeys(("probabilities", "tree_probabilities", "concentration"), (answers,))
-        widths["embedding"] = (int(description["embedding_size"]),)
+        widths |= {name: (size,) for name, size in vector_sizes(description).items()}
 
         def unknown(*width: int) -> np.ndarray:
             return np.full((count, *width), np.nan, dtype="float32")
@@ -153,19 +154,29 @@ def concentration_columns(description: dict[str, Any]) -> list[str]:
     return [column_name(f"{question['name']}_concentration") for question in description["questions"]]
 
 
-def schema(description: dict[str, Any], embedding_size: int, about: dict[str, Any]) -> pa.Schema:
+def vector_sizes(description: dict[str, Any]) -> dict[str, int]:
+    """The outputs of a model that are one vector a galaxy, and how many numbers each has. InputError where the model
+    is of an earlier morph, without similarity vectors."""
+    if "similarity_size" not in description:
+        raise InputError(
+            f"The model {description['name']} {description['version']} was exported by an earlier morph, without "
+            "similarity vectors; export it again with `morph export`."
+        )
+    return {name: int(description[f"{name}_size"]) for name in ("embedding", "similarity")}
+
+
+def schema(description: dict[str, Any], about: dict[str, Any]) -> pa.Schema:
     """The columns of a score file, with units, descriptions and UCDs.
 
     Parameters
     ----------
     description : the model's.
-    embedding_size : numbers of an embedding.
     about : the file's provenance.
     """
     p = "probability of this answer, given that the question is asked"
     tree = "the same multiplied down the decision tree: a volunteer who starts at the top gives this answer"
     worth = "votes that the probabilities are worth; with n of them p is uncertain by sqrt(p (1 - p) / (1 + n))"
-    chance, size = "stat.probability;src.morph", embedding_size
+    chance, sizes = "stat.probability;src.morph", vector_sizes(description)
     columns = [
         _field("id", pa.string(), "the galaxy's name in the catalogue, or its tile's name and a number", ucd=_MAIN_ID),
         _field("ra", pa.float64(), "right ascension", "deg", "pos.eq.ra;meta.main"),
@@ -177,7 +188,12 @@ def schema(description: dict[str, Any], embedding_size: int, about: dict[str, An
         *(_field(name, pa.float32(), p, ucd=chance) for name in answer_columns(description)),
         *(_field(f"{name}_tree", pa.float32(), tree, ucd=chance) for name in answer_columns(description)),
         *(_field(name, pa.float32(), worth, ucd="stat.param") for name in concentration_columns(description)),
-        _field("embedding", pa.list_(pa.float32(), size), "mean of the posterior over the latent space"),
+        _field("embedding", pa.list_(pa.float32(), sizes["embedding"]), "mean of the posterior over the latent space"),
+        _field(
+            "similarity",
+            pa.list_(pa.float32(), sizes["similarity"]),
+            "unit vector of the shape, however the galaxy is turned; compare by cosine",
+        ),
         _field(
             "reconstruction_error",
             pa.float32(),
@@ -206,8 +222,8 @@ def write_scores(
     Parameters
     ----------
     tile : the name in the column of that name.
-    description : the model's own (`describe`), with its ``name``, ``version``, ``questions``, ``embedding_size``
-        and ``anomaly_threshold``.
+    description : the model's own (`describe`), with its ``name``, ``version``, ``questions``, ``embedding_size``,
+        ``similarity_size`` and ``anomaly_threshold``.
     about : provenance kept in the file's schema; the format's number is added.
 
     Returns
@@ -220,7 +236,7 @@ def write_scores(
     """
     columns = _columns(scores, tile, description)
     about = {FORMAT: SCORES_FORMAT, **about}
-    table = pa.Table.from_arrays(columns, schema=schema(description, int(description["embedding_size"]), about))
+    table = pa.Table.from_arrays(columns, schema=schema(description, about))
     metadata = astropy_metadata(table.schema, widths(table), about)
     table = table.replace_schema_metadata({**table.schema.metadata, **metadata})
     with atomic(path, f"The scores of '{tile}'") as building:
@@ -231,7 +247,7 @@ def write_scores(
 def _columns(scores: TileScores, tile: str, description: dict[str, Any]) -> list[pa.Array]:
     """The columns of `schema`, in its order."""
     count, missing = len(scores), ~scores.answered
-    outputs, size = scores.outputs, int(description["embedding_size"])
+    outputs = scores.outputs
     worth = _per_question(outputs["concentration"], description)
     answers = np.concatenate([outputs["probabilities"], outputs["tree_probabilities"], worth], axis=1)
     unknown = np.full(count, np.nan)
@@ -245,8 +261,11 @@ def _columns(scores: TileScores, tile: str, description: dict[str, Any]) -> list
         *(_array(_in_its_unit(name, scores.properties.get(name, unknown)), pa.float32()) for name in PROPERTIES),
         *(pa.array(answers[:, j], pa.float32(), mask=missing) for j in range(answers.shape[1])),
         # Parquet's readers fail on a fixed-size list that is null itself; its elements are null instead.
-        pa.FixedSizeListArray.from_arrays(
-            pa.array(outputs["embedding"].ravel(), pa.float32(), mask=np.repeat(missing, size)), size
+        *(
+            pa.FixedSizeListArray.from_arrays(
+                pa.array(outputs[name].ravel(), pa.float32(), mask=np.repeat(missing, size)), size
+            )
+            for name, size in vector_sizes(description).items()
         ),
         pa.array(outputs["reconstruction_error"], pa.float32(), mask=missing),
         pa.array(outputs["anomaly_score"], pa.float32(), mask=missing),

@@ -258,10 +258,11 @@ def _about(schema: pa.Schema, path: str | Path) -> dict[str, Any]:
     if "model_version" not in about:
         raise InputError(f"'{path}' is not a score file of `morph score`.")
     check_format(about.get(FORMAT), SCORES_FORMAT, "score file", path)
-    if about.get(FORMAT, 1) < SCORES_FORMAT:
+    if (found := about.get(FORMAT, 1)) < SCORES_FORMAT:
+        different = ", other names of columns, and fluxes in nanomaggies instead of nJy" if found == 1 else ""
         raise InputError(
-            f"The score file '{path}' has format {about.get(FORMAT, 1)}, of an earlier morph: other names of columns, "
-            "and fluxes in nanomaggies instead of nJy. Choose another --out, or score its tile again with --overwrite."
+            f"The score file '{path}' has format {found}, of an earlier morph: no similarity vectors{different}. "
+            "Choose another --out, or score its tile again with --overwrite."
         )
     return about
 

@@ -23,6 +23,7 @@ from morph.errors import InputError
 from serving.client import MorphClient, ServerError
 from serving.client.errors import Retries
 from serving.protocol import OUTPUTS
+from serving.scores.schema import vector_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +55,8 @@ class Backend:
 
     Attributes
     ----------
-    description : the model's own, with ``name``, ``version``, ``size``, ``questions``, ``embedding_size`` and
-        ``anomaly_threshold``.
+    description : the model's own, with ``name``, ``version``, ``size``, ``questions``, ``embedding_size``,
+        ``similarity_size`` and ``anomaly_threshold``.
     answer : `OUTPUTS` for flux stamps, float32 [n, size, size, 3] with n >= 1, one row each.
     reference_sample : of the model's training galaxies; None where it has none.
     at_once : how many threads may call `answer` at once, and should.
@@ -145,11 +146,13 @@ class RemoteModel:
 
     @contextmanager
     def open(self) -> Iterator[Backend]:
-        """InputError (`ServerError`) when no server answers there."""
+        """InputError (`ServerError`) when no server answers there, or its model lacks an output."""
         addresses = [address.strip() for address in self.address.split(",") if address.strip()]
         if not addresses:
             raise InputError("--server names no server; give its address as HOST:PORT.")
         with Endpoints.open(addresses, self.model) as servers:
+            # Every tile would fail for the same reason.
+            vector_sizes(servers.described)
 
             def answer(stamps: np.ndarray) -> Answers:
                 return servers.answer(stamps, OUTPUTS)

@@ -1,6 +1,11 @@
 """`morph evaluate`: evaluate a model on galaxies."""
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from training.experiments.evaluation_run import EvaluationRun, RetrievalRun
 
 
 @click.command(name="evaluate")
@@ -34,6 +39,16 @@ import click
     is_flag=True,
     help="Measure the latent prior too: how well its draws agree with the embeddings of these galaxies.",
 )
+@click.option(
+    "--retrieval",
+    is_flag=True,
+    help="Measure similarity search instead of the answers: what each galaxy's nearest have in common with it.",
+)
+@click.option(
+    "--paired",
+    metavar="DATASET",
+    help="The same galaxies as another survey sees them, with the same ids; implies --retrieval.",
+)
 @click.option("--run", "name", metavar="NAME", help="Name of the run; MODEL on DATASET by default.")
 @click.option("--experiment", default="morph", show_default=True, help="MLflow experiment.")
 @click.option("--json", "as_json", is_flag=True, help="Print every figure as one JSON document.")
@@ -44,6 +59,8 @@ def command(
     folds: int | None,
     alphas: tuple[float, ...],
     prior: bool,
+    retrieval: bool,
+    paired: str | None,
     name: str | None,
     experiment: str,
     as_json: bool,
@@ -53,12 +70,21 @@ def command(
     The figures, with 95 % intervals from a bootstrap over galaxies, plots and every prediction go to a run of MLflow;
     `morph compare` compares such runs. The anomaly score is measured on anomalies injected into up to 200 of the
     galaxies, and on those that volunteers called an artifact.
+
+    With --retrieval, every galaxy searches for the nearest of the others, by the similarity vector and, to compare,
+    by other vectors: nDCG@10 for each class, how often a copy finds its original, and what else the hits share.
     """
     import json
 
-    from training.experiments.evaluation_run import evaluate_model
+    from training.experiments.evaluation_run import evaluate_model, evaluate_retrieval
 
-    result = evaluate_model(model, datasets, split, folds, alphas, name, experiment, prior)
+    result: EvaluationRun | RetrievalRun
+    if retrieval or paired:
+        if folds:
+            raise click.UsageError("--folds trains models on labels; similarity search is measured without it.")
+        result = evaluate_retrieval(model, datasets, split, paired, name, experiment)
+    else:
+        result = evaluate_model(model, datasets, split, folds, alphas, name, experiment, prior)
     if as_json:
         click.echo(json.dumps(result.as_json()))
     else:

@@ -14,7 +14,9 @@ import click
     help="What to predict from, separated by commas: any of image, votes, photometry, radius, redshift "
     "[everything in DATASET that is not inferred].",
 )
-@click.option("--infer", metavar="NAMES", required=True, help="What to predict: any of the same names.")
+@click.option(
+    "--infer", metavar="NAMES", required=True, help="What to predict: any of the same names, and similarity."
+)
 @click.option("--to", type=click.Path(path_type=Path), required=True, help="The catalogue: .parquet, .fits or .csv.")
 @click.option(
     "--split",
@@ -38,6 +40,7 @@ def command(
     radius      median and middle 68 % of the half-light radius, arcsec
     votes       probability and Dirichlet concentration of every answer
     image       the stamps as NAME_images.npy, and beside the real ones in NAME_images.png
+    similarity  the image's vector for similarity search, however the galaxy is turned
 
     A galaxy that lacks some of what is given is predicted from the rest, and from the prior when it lacks all; the
     catalogue states which. Properties that the dataset already holds are compared with the prediction.
@@ -46,9 +49,9 @@ def command(
         morph predict models:/morph@sdss sample --given image,photometry,radius --infer redshift --to photoz.parquet
         morph predict models:/morph@sdss sample --given votes,photometry --infer image --to images.parquet
     """
-    from training.prediction.predict import parse
+    from training.prediction.predict import INFERABLE, parse
 
-    asked = parse(infer)
+    asked = parse(infer, INFERABLE)
     chosen = parse(given) if given is not None else None
 
     from training.prediction.output import check, predict_catalog

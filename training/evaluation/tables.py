@@ -2,6 +2,7 @@
 
 from training.evaluation.anomalies import SCORES, Anomalies
 from training.evaluation.evaluate import Evaluation
+from training.evaluation.retrieval import EXAMPLES, HITS, VECTORS, Retrieval
 from training.metrics.categories import left_out
 from training.metrics.estimates import Estimate
 
@@ -176,4 +177,45 @@ def calibration_lines(evaluation: Evaluation) -> list[str]:
         CALIBRATION_LEGEND,
         f"Over all questions, {show(half)} % of the vote fractions lie in their 50 % interval and {show(most)} % in "
         f"their 90 % interval ({half.n:,} answered questions).",
+    ]
+
+
+def retrieval_table(retrieval: Retrieval):
+    """A rich table: one row a figure, one column a vector, with 95 % intervals."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for vector in VECTORS:
+        table.add_column(vector, justify="right", no_wrap=True)
+    for row in retrieval.rows:
+        figures = [retrieval.figures.get(f"{row}/{vector}") for vector in VECTORS]
+        count = next(figure.n for figure in figures if figure)
+        cells = ["–" if f is None else f"{f.value:.3f} ({f.low:.2f}–{f.high:.2f})" for f in figures]
+        table.add_row(_row_title(row), f"{count:,}", *cells)
+    return table
+
+
+def _row_title(row: str) -> str:
+    kind, _, what = row.partition("/")
+    return {
+        "ndcg": f"nDCG@{HITS}, one {what}",
+        f"ndcg-{EXAMPLES}": f"nDCG@{HITS}, {EXAMPLES} of {what}",
+        "type": f"correlation, {what}",
+        "first": f"{what} copy first",
+        "ten": "other survey, in ten",
+        "shared": f"shared {what}",
+        "chance": f"  by chance, {what}",
+    }[kind]
+
+
+def retrieval_lines(retrieval: Retrieval) -> list[str]:
+    """What the figures of `retrieval_table` mean."""
+    if not retrieval.figures:
+        return [retrieval.note]
+    return [
+        retrieval.note,
+        "Correlation: of the share of a class between query and hits. Shared: correlation between query and hits, or "
+        "the share of hits of the query's survey, and by chance the same for random hits of the same classes.",
     ]

@@ -10,6 +10,7 @@ from morph.checks import check_memory
 from morph.dataset import Galaxies, dataset_name, find_dataset
 from morph.domain_shift.compare import Shift
 from morph.domain_shift.report import document, lines
+from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from morph.registry import find_model
 from morph.votes import difference, one_kind, was_asked
@@ -18,6 +19,7 @@ from training.evaluation.crossvalidate import cross_validate
 from training.evaluation.evaluate import Evaluation, evaluate, log, part_of, record, title_of
 from training.evaluation.photoz import Photoz, evaluate_photoz
 from training.evaluation.prior import PriorFigures, check_prior, contact_sheet, measure_prior
+from training.evaluation.retrieval import Retrieval, measure_retrieval
 from training.evaluation.tables import (
     anomaly_lines,
     anomaly_table,
@@ -25,6 +27,8 @@ from training.evaluation.tables import (
     calibration_table,
     evaluation_lines,
     evaluation_table,
+    retrieval_lines,
+    retrieval_table,
 )
 from training.experiments import registry, tracking
 from training.experiments.training_record import TrainingRecord
@@ -32,6 +36,47 @@ from training.fitting.reference_sample import log as log_shift
 from training.fitting.reference_sample import shift_of
 from training.fitting.sets import single_class, single_class_note
 from training.metrics.categories import expressed
+
+
+@dataclass(frozen=True)
+class RetrievalRun:
+    """The results of `evaluate_retrieval`.
+
+    Attributes
+    ----------
+    id, name, experiment : of the MLflow run.
+    about : model, dataset, digest, split, survey and number of galaxies.
+    retrieval : the figures.
+    """
+
+    id: str
+    name: str
+    experiment: str
+    about: dict[str, object]
+    retrieval: Retrieval
+
+    def as_json(self) -> dict[str, object]:
+        """Everything, as plain values."""
+        return {"run": self.id, "about": self.about, "retrieval": self.retrieval.document()}
+
+    def print(self) -> None:
+        """Print a table and sentences to the terminal."""
+        console = _console()
+        console.print(f"{self.about['model']} on {self.about['dataset']}, {self.about['split']} split", markup=False)
+        if self.retrieval.figures:
+            console.print(retrieval_table(self.retrieval), end="\n\n")
+        for line in retrieval_lines(self.retrieval):
+            console.print(line, markup=False)
+        console.print(f"Run '{self.name}' ({self.id}) of experiment '{self.experiment}'.", markup=False)
+
+
+def _console():
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
+    return console
 
 
 @dataclass(frozen=True)
@@ -68,11 +113,7 @@ class EvaluationRun:
 
     def print(self) -> None:
         """Print tables and sentences to the terminal."""
-        from rich.console import Console
-
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = 120
+        console = _console()
         evaluation, about = self.evaluation, self.evaluation.about
         console.print(f"{about['model']} on {title_of(evaluation)}", markup=False)
         if evaluation.questions():
@@ -129,11 +170,7 @@ def evaluate_model(
     InputError : the model or a dataset cannot be read, a split is empty, or MLflow does not answer.
     """
     check_alphas(alphas)
-    check_memory([find_dataset(path) for path in datasets])
-    find_model(model)
-    tracking.check_tracking()
-    sets, galaxies = _opened(datasets, "all" if folds else split)
-    classifier = load_model(model)
+    sets, galaxies, classifier = _opened(model, datasets, "all" if folds else split)
     if prior:
         check_prior(classifier, galaxies)
     overlap = TrainingRecord.from_text(classifier.seen).overlap(galaxies)
@@ -162,14 +199,6 @@ def evaluate_model(
     return EvaluationRun(run.id, run.name, run.experiment, evaluation, photoz, anomalies, shift, measured)
 
 
-def _opened(datasets: Sequence[str], split: str) -> tuple[list[Galaxies], Galaxies]:
-    """The datasets, and the galaxies of a split of all of them."""
-    sets = [Galaxies.open(path) for path in datasets]
-    galaxies = _distinct([part_of(each, split) for each in sets])
-    one_kind(sets, "be measured against")
-    return sets, galaxies
-
-
 def _evaluation(classifier, galaxies: Galaxies, model: str, split: str, folds: int | None, seen: dict) -> Evaluation:
     """The answers against the votes, with the kind of the model's votes and the training galaxies among these."""
     if folds:
@@ -184,6 +213,62 @@ def _prior_figures(run, classifier, sets: Sequence[Galaxies], galaxies: Galaxies
     trained_on = [each.split()["train"] for each in sets] if split in ("test", "validation") else []
     run.log_figure(contact_sheet(classifier, galaxies), "plots/prior.png")
     return measure_prior(classifier, [galaxies], trained_on)
+
+
+def evaluate_retrieval(
+    model: str,
+    datasets: Sequence[str],
+    split: str = "test",
+    paired: str | None = None,
+    name: str | None = None,
+    experiment: str = tracking.DEFAULT_EXPERIMENT,
+) -> RetrievalRun:
+    """Measure similarity search with a model among galaxies, and track the figures as a run.
+
+    Parameters
+    ----------
+    model, datasets, split, name, experiment : as for `evaluate_model`.
+    paired : a dataset of the same galaxies as another survey sees them.
+
+    Returns
+    -------
+    RetrievalRun
+
+    Raises
+    ------
+    InputError : as `evaluate_model`; or `paired` has none of the galaxies.
+    """
+    _, galaxies, classifier = _opened(model, datasets, split)
+    others = None if paired is None else Galaxies.open(paired)
+    for line in TrainingRecord.from_text(classifier.seen).overlap(galaxies).notes(model, ()):
+        click.echo(line, err=True)
+    about = {
+        "model": model,
+        "dataset": dataset_name(galaxies),
+        "digest": galaxies.digest,
+        "split": split,
+        "survey": galaxies.survey,
+        "galaxies": len(galaxies),
+    }
+    name = name or f"retrieval by {model} on {about['dataset']}"
+    with tracking.run(experiment, name, "evaluate", parent=model) as run:
+        run.log_dataset(galaxies, "evaluation")
+        run.tag(registry.identity(model, classifier.about))
+        run.log_params({"model": model, "split": split, "galaxies": len(galaxies), "paired": paired or ""})
+        retrieval = measure_retrieval(classifier, galaxies, others)
+        retrieval.log(run)
+    return RetrievalRun(run.id, run.name, run.experiment, about, retrieval)
+
+
+def _opened(model: str, datasets: Sequence[str], split: str) -> tuple[list[Galaxies], Galaxies, Classifier]:
+    """The datasets, their galaxies in a part of the split, and the model. InputError where one cannot be read."""
+    check_memory([find_dataset(path) for path in datasets])
+    find_model(model)
+    tracking.check_tracking()
+    sets = [Galaxies.open(path) for path in datasets]
+    galaxies = _distinct([part_of(each, split) for each in sets])
+    one_kind(sets, "be measured against")
+    return sets, galaxies, load_model(model)
 
 
 def _held_out(sets: Sequence[Galaxies], split: str) -> Galaxies | None:

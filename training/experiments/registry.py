@@ -335,6 +335,7 @@ def signature(classifier):
     from mlflow.types import ColSpec, Schema, TensorSpec
 
     from morph.decision_tree import ANSWERS
+    from morph.model.similarity import SIMILARITY_SIZE
 
     def tensor(name: str, *shape: int, kind: str = "float32") -> TensorSpec:
         return TensorSpec(np.dtype(kind), (-1, *shape), name)
@@ -345,6 +346,7 @@ def signature(classifier):
         tensor("tree_probabilities", answers),
         tensor("concentration", answers),
         tensor("embedding", classifier.embedding_size),
+        tensor("similarity", SIMILARITY_SIZE),
         tensor("reconstruction_error"),
         tensor("anomaly_score"),
         tensor("anomaly", kind="bool"),

@@ -21,6 +21,8 @@ from training.fitting.objective import Recipe, Training
 from training.fitting.optimisation import BATCHES, LayerwiseAdamW, falling_shares, freeze, refresh_batch_statistics
 from training.fitting.prior import fit_prior
 from training.fitting.reference_sample import store_reference_sample
+from training.fitting.similarity import STEPS as SIMILARITY_STEPS
+from training.fitting.similarity import fit_similarity
 
 #: Momentum of the average over steps that the weights are taken from.
 EMA = 0.995
@@ -113,8 +115,12 @@ def fit(
     freeze(classifier, "nothing")
     if recipe.heads is not None:
         refit(classifier, trained_on, recipe.heads, recipe.seed)
-    fit_last(classifier, trained_on, held_out or ([] if validation is None else [validation]), recipe.seed)
-    _learn_from_held_out(classifier, held_out or ([] if validation is None else [validation]), hosts or trained_on)
+    held_out = held_out or ([] if validation is None else [validation])
+    # Few galaxies would fit a worse head than the parent's, which a fine-tuned network keeps.
+    if held_out and (recipe.freeze == "nothing" or not classifier.similarity.fitted):
+        fit_similarity(classifier, sets, recipe.seed, min(SIMILARITY_STEPS, recipe.epochs * len(batches)))
+    fit_last(classifier, trained_on, held_out, recipe.seed)
+    _learn_from_held_out(classifier, held_out, hosts or trained_on)
     return history
 
 

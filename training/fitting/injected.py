@@ -162,6 +162,14 @@ def _off_centre(hosts: _Hosts) -> np.ndarray:
     return _shifted(hosts.flux, *hosts.around(0.8, 1.6))
 
 
+def _neighbour(hosts: _Hosts) -> np.ndarray:
+    """Another galaxy of the set, 1.8 to 3.2 half-light radii away, up to as bright."""
+    x, y = hosts.grid()
+    kept = np.clip((1.6 - np.hypot(x, y) / RADIUS) / 0.8, 0, 1)[None, ..., None]
+    placed = _shifted(np.nan_to_num(hosts.others) * kept, *hosts.around(1.8, 3.2))
+    return hosts.flux + hosts.strength(0.1, 1.0)[..., None] * placed
+
+
 _INJECTORS: dict[str, Callable[[_Hosts], np.ndarray]] = {
     "merger": _merger,
     "ring": _ring,
@@ -203,15 +211,34 @@ def inject(galaxies: Galaxies, kind: str, seed: int = 0) -> np.ndarray:
     Images of the galaxies' kind and shape. Pixels that the anomaly does not touch are what they were; in a missing
     band they are NaN in flux and 0 in composites.
     """
+    return _injected(galaxies, _INJECTORS[kind], np.random.default_rng([seed, KINDS.index(kind)]), kind)
+
+
+def add_neighbours(galaxies: Galaxies, seed: int = 0) -> np.ndarray:
+    """The galaxies' stamps, each with another galaxy of the set beside it: a chance neighbour, not an anomaly.
+
+    Parameters
+    ----------
+    galaxies, seed : as for `inject`.
+
+    Returns
+    -------
+    Images of the galaxies' kind and shape.
+    """
+    return _injected(galaxies, _neighbour, np.random.default_rng([seed, len(KINDS)]))
+
+
+def _injected(
+    galaxies: Galaxies, injector: Callable[[_Hosts], np.ndarray], random: np.random.Generator, kind: str = ""
+) -> np.ndarray:
     images = galaxies.images
     picture = images.dtype == np.uint8
     linear = from_composite(images.astype("float32")) if picture else images
     sky, noise, centre = _levels(linear)
     flux = (linear - sky) / centre
-    random = np.random.default_rng([seed, KINDS.index(kind)])
     others = flux[(np.arange(len(flux)) + random.integers(1, max(len(flux), 2), len(flux))) % max(len(flux), 1)]
     hosts = _Hosts(flux, others, (noise / centre).ravel(), _point_sources(galaxies), random)
-    injected = (_INJECTORS[kind](hosts) * centre + sky).astype("float32")
+    injected = (injector(hosts) * centre + sky).astype("float32")
     if not picture:
         return np.where(
             np.abs(injected - linear) > 1e-3 * noise, injected, np.where(np.isnan(injected), injected, images)

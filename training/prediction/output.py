@@ -55,7 +55,8 @@ def table(predicted: Predicted, about: dict[str, Any]) -> pa.Table:
       ``redshift_quantiles``, a list of the posterior's quantiles at `LEVELS`;
     - photometry and radius: ``mag_g_median``, ``mag_g_low`` and ``mag_g_high`` (the middle 68 %), and so on;
     - votes: the probability of each answer, ``<question>_<answer>``, and ``concentration``, a list of Dirichlet
-      concentrations in the same order.
+      concentrations in the same order;
+    - similarity: ``similarity``, a list.
     """
     fields = [
         _field("id", pa.string(), "the galaxy's name in its dataset"),
@@ -103,6 +104,11 @@ def _votes(concentration: np.ndarray) -> Iterator[tuple[pa.Field, pa.Array]]:
     yield _list("concentration", concentration, "Dirichlet concentrations of the answers in 'order'", order)
 
 
+def _similarity(vectors: np.ndarray) -> Iterator[tuple[pa.Field, pa.Array]]:
+    order = {"order": json.dumps(list(range(vectors.shape[1])))}
+    yield _list("similarity", vectors, "unit vector of the shape, however the galaxy is turned", order)
+
+
 def probabilities(concentration: np.ndarray) -> np.ndarray:
     """Expected vote fractions of Dirichlet concentrations [n, answers]; each question's sum to one."""
     p = np.empty_like(concentration)
@@ -111,7 +117,13 @@ def probabilities(concentration: np.ndarray) -> np.ndarray:
     return p
 
 
-_COLUMNS = {"redshift": _redshift, "photometry": _photometry, "radius": _radius, "votes": _votes}
+_COLUMNS = {
+    "redshift": _redshift,
+    "photometry": _photometry,
+    "radius": _radius,
+    "votes": _votes,
+    "similarity": _similarity,
+}
 
 
 def _field(name: str, kind: pa.DataType, description: str, unit: str = "", more: dict | None = None) -> pa.Field:
@@ -160,7 +172,8 @@ def _write_fits(catalogue: pa.Table, path: Path) -> None:
 
 
 def _flat(catalogue: pa.Table) -> pa.Table:
-    """Lists spread over columns: ``redshift_quantiles_0.01``, ``concentration_<question>_<answer>``."""
+    """Lists spread over columns: ``redshift_quantiles_0.01``, ``concentration_<question>_<answer>``,
+    ``similarity_0``."""
     flat: dict[str, pa.Array] = {}
     for field, column in zip(catalogue.schema, catalogue.columns, strict=True):
         if not pa.types.is_fixed_size_list(field.type):
@@ -231,7 +244,8 @@ def predict_catalog(
     model : as every verb takes it.
     galaxies : a dataset or a part of it.
     to : the catalogue: Parquet, FITS or CSV.
-    infer, given : names in `MODALITIES`; by default all that the dataset holds is given, except `infer`.
+    infer, given : names in `INFERABLE` and `MODALITIES`; by default all that the dataset holds is given, except
+        `infer`.
     split : the name of the part, for the catalogue's header.
     draws, seed : draws from each galaxy's posterior, and their random seed.
 

@@ -25,7 +25,8 @@ class Predicted:
     used : {modality: bool [n]}, what each was predicted from; a galaxy with none has the prior's predictions.
     values : {modality: array}, of those asked for: draws of ``redshift`` and ``radius`` (arcsec) [n, draws] and of
         ``photometry`` (magnitudes in g, r, i) [n, draws, 3]; ``votes`` as Dirichlet concentrations [n, answers];
-        ``image`` float32 [n, size, size, 3], stretched, the sky at 0 and the galaxy's centre at 1.
+        ``image`` float32 [n, size, size, 3], stretched, the sky at 0 and the galaxy's centre at 1; ``similarity``
+        [n, k], NaN for galaxies without an image.
     """
 
     ids: np.ndarray
@@ -45,7 +46,7 @@ def choose(galaxies: Galaxies, given: Sequence[str] | None, infer: Sequence[str]
     ----------
     galaxies : the dataset.
     given : names in `MODALITIES`, or None.
-    infer : names of those that are asked for.
+    infer : names in `INFERABLE`, of those that are asked for.
 
     Returns
     -------
@@ -53,7 +54,8 @@ def choose(galaxies: Galaxies, given: Sequence[str] | None, infer: Sequence[str]
 
     Raises
     ------
-    InputError : a modality is both given and asked for, or no galaxy has it.
+    InputError : a modality is both given and asked for, no galaxy has it, or the similarity vector is asked for
+        without the image.
     """
     if given is None:
         given = [name for name in MODALITIES if name not in infer and known(galaxies, name).any()]
@@ -61,6 +63,8 @@ def choose(galaxies: Galaxies, given: Sequence[str] | None, infer: Sequence[str]
             raise InputError(
                 f"'{galaxies.about.get('path')}' holds nothing but what is asked for ({words(infer)}); ask for less."
             )
+    if SIMILARITY in infer and "image" not in given:
+        raise InputError("The similarity vector is computed from the image; give the image, too.")
     both = [name for name in given if name in infer]
     if both:
         raise InputError(
@@ -88,7 +92,7 @@ def predict(
     ----------
     classifier : a `morph.model.classifier.Classifier`.
     galaxies : the dataset.
-    given, infer : names in `MODALITIES`; none is in both.
+    given, infer : names in `MODALITIES` and `INFERABLE`; none is in both.
     draws : from each galaxy's posterior.
     seed : of the draws; the same seed draws the same.
 
@@ -110,9 +114,18 @@ def predict(
             surveys=galaxies.surveys[part],
         )
         for name in infer:
-            found[name].append(_read(inferred, name))
+            if name == SIMILARITY:
+                found[name].append(_similarity(classifier, arrays["image"][part]))
+            else:
+                found[name].append(_read(inferred, name))
     used = {name: known(galaxies, name) for name in given}
     return Predicted(galaxies.ids, used, {name: np.concatenate(each) for name, each in found.items()})
+
+
+def _similarity(classifier, images: np.ndarray) -> np.ndarray:
+    """The similarity vectors [n, k] of stamps, NaN where there is no data."""
+    empty = np.isnan(images).all(axis=(1, 2, 3))
+    return np.where(empty[:, None], np.float32(np.nan), classifier.answer(images)["similarity"])
 
 
 def _read(inferred, modality: str) -> np.ndarray:
@@ -138,11 +151,16 @@ MODALITIES = {
 }
 
 
+#: The output that follows from the image alone, and what can be asked for: that, and every modality.
+SIMILARITY = "similarity"
+INFERABLE = {**MODALITIES, SIMILARITY: "similarity vector"}
+
 BANDS = ("g", "r", "i")
 
 
-def parse(text: str) -> tuple[str, ...]:
-    """The modalities in a list with commas, in the order of `MODALITIES`; InputError on an unknown name.
+def parse(text: str, allowed: Mapping[str, str] = MODALITIES) -> tuple[str, ...]:
+    """The names in a list with commas, in the order of `allowed`, which is `MODALITIES` or `INFERABLE`; InputError on
+    an unknown name.
 
     Examples
     --------
@@ -150,11 +168,11 @@ def parse(text: str) -> tuple[str, ...]:
     ('image', 'votes')
     """
     names = {name.strip() for name in text.split(",") if name.strip()}
-    unknown = sorted(names - set(MODALITIES))
+    unknown = sorted(names - set(allowed))
     if unknown or not names:
         what = f"'{unknown[0]}' is nothing that a galaxy has here" if unknown else "No modality is named"
-        raise InputError(f"{what}; name any of {', '.join(MODALITIES)}, with commas between.")
-    return tuple(name for name in MODALITIES if name in names)
+        raise InputError(f"{what}; name any of {', '.join(allowed)}, with commas between.")
+    return tuple(name for name in allowed if name in names)
 
 
 def values(galaxies: Galaxies, modality: str) -> np.ndarray:
@@ -187,5 +205,5 @@ def known(galaxies: Galaxies, modality: str) -> np.ndarray:
 
 def words(names: Iterable[str]) -> str:
     """Modalities in a sentence, for instance ``image, magnitudes and radius``."""
-    *most, last = (MODALITIES[name] for name in names)
+    *most, last = (INFERABLE[name] for name in names)
     return f"{', '.join(most)} and {last}" if most else last

@@ -10,12 +10,13 @@ from serving.deploy import stock
 from serving.deploy.checks import Skipped, check
 from serving.deploy.deployment import Deployment
 
-#: What is served for every galaxy: output -> dtype, and its lengths after the first; "answers" and "embedding" stand
-#: for what the model's description says, "size" for the side of the image.
+#: What is served for every galaxy: output -> dtype, and its lengths after the first; "answers", "embedding" and
+#: "similarity" stand for what the model's description says, "size" for the side of the image.
 ANSWER: dict[str, tuple[str, tuple]] = {
     "probabilities": ("float32", ("answers",)),
     "concentration": ("float32", ("answers",)),
     "embedding": ("float32", ("embedding",)),
+    "similarity": ("float32", ("similarity",)),
     "reconstruction_error": ("float32", ()),
     "anomaly_score": ("float32", ()),
     "anomaly": ("bool", ()),
@@ -71,7 +72,8 @@ def _answers(about: dict) -> int:
 @check("signatures")
 def signatures(deployment: Deployment) -> str:
     about = describe(deployment)
-    lengths = {"size": about["size"], "answers": _answers(about), "embedding": about["embedding_size"]}
+    lengths = {"size": about["size"], "answers": _answers(about)}
+    lengths |= {name: about.get(f"{name}_size") for name in ("embedding", "similarity")}
     for name, (inputs, outputs) in CONTRACT.items():
         definition = deployment.signatures.get(name)
         if definition is None:

@@ -32,6 +32,7 @@ def test_every_answer_is_there(classifier, answers):
         "tree_probabilities": (6, len(ANSWERS)),
         "concentration": (6, len(ANSWERS)),
         "embedding": (6, classifier.embedding_size),
+        "similarity": (6, classifier.describe()["similarity_size"]),
         "reconstruction_error": (6,),
         "anomaly_score": (6,),
         "anomaly": (6,),

@@ -50,6 +50,7 @@ def test_every_galaxy_becomes_one_line_of_json(morph, server, pictures):
         tree = line["tree_probabilities"]
         assert sum(tree["bar"].values()) == pytest.approx(tree["disk-edge-on"]["no"], rel=1e-4)
         assert len(line["embedding"]) == 64
+        assert np.linalg.norm(line["similarity"]) == pytest.approx(1, abs=1e-4)
         assert isinstance(line["anomaly"], bool)
         assert 0 < line["anomaly_score"] <= 1
         assert line["reconstruction_error"] > 0
@@ -63,7 +64,7 @@ def test_a_composite_is_classified_as_the_model_in_memory_does(morph, server, pi
 
     _, output, _ = morph("classify", pictures / "a.png", "--server", server.address, "--json", "--no-embedding")
     line = json.loads(output)
-    assert "embedding" not in line
+    assert not {"embedding", "similarity"} & line.keys()
     expected = classifier.answer(stamp_from_file(pictures / "a.png", 64)[0][None])["probabilities"][0]
     found = [p for answers in line["probabilities"].values() for p in answers.values()]
     np.testing.assert_allclose(found, expected, atol=1e-5)

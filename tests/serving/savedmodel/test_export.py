@@ -20,6 +20,7 @@ ANSWER = {
     "tree_probabilities": (None, len(ANSWERS)),
     "concentration": (None, len(ANSWERS)),
     "embedding": (None, 64),
+    "similarity": (None, 50),
     "reconstruction_error": (None,),
     "anomaly_score": (None,),
     "anomaly": (None,),
@@ -57,7 +58,8 @@ def test_the_saved_model_gives_the_keras_models_numbers(servable, classifier, im
     name = "composite" if images.dtype == np.uint8 else "serving_default"
     exported = servable.signatures[name].run({"image": images})
     assert set(exported) == set(expected)
-    for key in ("probabilities", "tree_probabilities", "concentration", "embedding", "reconstruction_error"):
+    near = ("probabilities", "tree_probabilities", "concentration", "embedding", "similarity", "reconstruction_error")
+    for key in near:
         np.testing.assert_allclose(exported[key], expected[key], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(exported["anomaly_score"], expected["anomaly_score"], atol=SCORE_TOLERANCE)
     np.testing.assert_array_equal(exported["anomaly"], exported["anomaly_score"] < classifier.anomaly_threshold)

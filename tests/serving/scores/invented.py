@@ -15,6 +15,7 @@ DESCRIPTION = {
     "name": "morph",
     "version": 7,
     "embedding_size": 64,
+    "similarity_size": 50,
     "anomaly_threshold": 0.01,
     "questions": [{"name": question.name, "answers": list(question.answers)} for question in TREE],
 }
@@ -45,6 +46,7 @@ def invented_scores(name: str, ra: np.ndarray, dec: np.ndarray, stamps: np.ndarr
         "tree_probabilities": tree_probabilities(p).astype("float32"),
         "concentration": worth,
         "embedding": random.normal(size=(count, 64)).astype("float32"),
+        "similarity": random.normal(size=(count, 50)).astype("float32"),
         "reconstruction_error": np.ones(count, "float32"),
         "anomaly_score": score,
         "anomaly": (score < 0.01).astype("float32"),

@@ -34,7 +34,7 @@ def test_every_row_and_column_is_there(written):
         assert len(table) == len(scores) == 121
         for name in set(scores.column_names) - {"picture"}:
             given, read = scores[name], table[name]
-            if name in ("embedding", "image_statistics"):
+            if name in ("embedding", "similarity", "image_statistics"):
                 expected = np.array(given.to_pylist(), dtype="float32")
                 np.testing.assert_array_equal(read, expected)
             elif name == "anomaly":

@@ -36,6 +36,7 @@ def scores(count: int = 3, width: int = 64) -> TileScores:
         "tree_probabilities": random.random((count, len(ANSWERS)), "float32"),
         "concentration": 10 * random.random((count, len(ANSWERS)), "float32"),
         "embedding": random.random((count, width), "float32"),
+        "similarity": random.random((count, 50), "float32"),
         "reconstruction_error": random.random(count, "float32"),
         "anomaly_score": np.array([0.5, 0.5, 0.001], "float32")[:count],
         "anomaly": np.array([0, np.nan, 1], "float32")[:count],
@@ -52,7 +53,7 @@ def scores(count: int = 3, width: int = 64) -> TileScores:
 def test_the_columns_are_the_contracts(tmp_path, description):
     write_scores(tmp_path / "a.parquet", "a", scores(), description, ABOUT)
     schema = pq.read_schema(tmp_path / "a.parquet")
-    before, after = ["id", "ra", "dec", "tile", "x", "y"], ["embedding", "reconstruction_error", "anomaly_score"]
+    before = ["id", "ra", "dec", "tile", "x", "y"]
     measured = ["mag_g", "mag_r", "mag_i", "radius", "snr", *COLUMNS, "masked"]
     tree = [f"{name}_tree" for name in ANSWER_COLUMNS]
     assert schema.names == [
@@ -61,7 +62,10 @@ def test_the_columns_are_the_contracts(tmp_path, description):
         *ANSWER_COLUMNS,
         *tree,
         *WORTH,
-        *after,
+        "embedding",
+        "similarity",
+        "reconstruction_error",
+        "anomaly_score",
         "anomaly",
         "image_statistics",
         "picture",
@@ -71,6 +75,7 @@ def test_the_columns_are_the_contracts(tmp_path, description):
         "model_version",
     ]
     assert schema.field("embedding").type == pa.list_(pa.float32(), 64)
+    assert schema.field("similarity").type == pa.list_(pa.float32(), 50)
     assert {schema.field(name).type for name in ANSWER_COLUMNS} == {pa.float32()}
     assert schema.field("anomaly").type == pa.bool_()
 
@@ -84,7 +89,8 @@ def test_what_is_written_is_read(tmp_path, description):
     assert table["flags"].to_pylist() == [1, 32, 1]
     assert table["model_version"].to_pylist() == ["7"] * 3
     for row in (0, 2):
-        np.testing.assert_array_equal(table["embedding"][row].as_py(), given.outputs["embedding"][row])
+        for name in ("embedding", "similarity"):
+            np.testing.assert_array_equal(table[name][row].as_py(), given.outputs[name][row])
         np.testing.assert_allclose(table["image_statistics"][row].as_py(), given.image_statistics[row], rtol=1e-6)
         written = [table[name][row].as_py() for name in ANSWER_COLUMNS]
         np.testing.assert_array_equal(written, given.outputs["probabilities"][row])
@@ -102,6 +108,7 @@ def test_a_galaxy_that_was_not_asked_about_has_null_answers(tmp_path, descriptio
     write_scores(tmp_path / "a.parquet", "a", scores(), description, ABOUT)
     (row,) = pq.read_table(tmp_path / "a.parquet").slice(1, 1).to_pylist()
     assert row.pop("embedding") == [None] * 64
+    assert row.pop("similarity") == [None] * 50
     empty = {name for name, value in row.items() if value is None}
     tree = {f"{name}_tree" for name in ANSWER_COLUMNS}
     assert empty == {*ANSWER_COLUMNS, *tree, *WORTH, "reconstruction_error", "anomaly_score", "anomaly", "picture"}
@@ -152,21 +159,34 @@ def test_a_file_that_is_not_a_score_file_is_said(tmp_path):
 
 
 def test_a_score_file_of_a_newer_morph_is_refused(tmp_path, description):
-    write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "format": 3})
-    with pytest.raises(InputError, match=r"score file '.*a\.parquet' has format 3"):
+    write_scores(tmp_path / "a.parquet", "a", scores(), description, {**ABOUT, "format": SCORES_FORMAT + 1})
+    with pytest.raises(InputError, match=rf"score file '.*a\.parquet' has format {SCORES_FORMAT + 1}"):
         read_about(tmp_path / "a.parquet")
 
 
-@pytest.mark.parametrize("number", [None, 1])
-def test_a_score_file_with_fluxes_in_nanomaggies_is_refused(tmp_path, description, number):
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (None, "1, .*no similarity vectors, .*fluxes in nanomaggies instead of nJy"),
+        (1, "1, .*no similarity vectors, .*fluxes in nanomaggies instead of nJy"),
+        (2, r"2, of an earlier morph: no similarity vectors\."),
+    ],
+)
+def test_a_score_file_of_an_earlier_morph_is_refused(tmp_path, description, number, reason):
     path = tmp_path / "a.parquet"
     write_scores(path, "a", scores(), description, ABOUT)
     table = pq.read_table(path)
     about = {**ABOUT, "format": number} if number else ABOUT
     pq.write_table(table.replace_schema_metadata({"morph": json.dumps(about)}), path)
     for read in (read_about, lambda path: ScoreFiles.open(path.parent)):
-        with pytest.raises(InputError, match=r"has format 1, .*fluxes in nanomaggies instead of nJy.*--overwrite"):
+        with pytest.raises(InputError, match=f"has format {reason}.*--overwrite"):
             read(path)
+
+
+def test_a_model_without_similarity_vectors_is_refused(tmp_path, description):
+    earlier = {name: value for name, value in description.items() if name != "similarity_size"}
+    with pytest.raises(InputError, match=r"The model morph 7 was exported by an earlier morph.*`morph export`"):
+        write_scores(tmp_path / "a.parquet", "a", scores(), earlier, ABOUT)
 
 
 def test_fluxes_are_written_in_a_unit_that_fits_has(tmp_path, description):

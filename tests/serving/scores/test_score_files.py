@@ -29,6 +29,7 @@ def test_a_folder_is_one_table_with_units_and_masks(folder):
     assert table["anomaly"].mask.tolist() == [value is None for value in rows["anomaly"].to_pylist()]
     assert np.isnan(table["smooth_or_featured_smooth"]).sum() == rows["smooth_or_featured_smooth"].null_count == 8
     assert table["embedding"].shape == (80, 64)
+    assert table["similarity"].shape == (80, 50)
     np.testing.assert_array_equal(table["embedding"][0], rows["embedding"][0].as_py())
     assert table["id"].tolist() == rows["id"].to_pylist()
     assert table.meta["runs"][0]["model_version"] == "7"

@@ -42,6 +42,7 @@ class Sleeping:
             "survey": "des",
             "size": 64,
             "embedding_size": EMBEDDING,
+            "similarity_size": EMBEDDING,
             "questions": [{"name": question.name, "answers": list(question.answers)} for question in TREE],
             "anomaly_threshold": 0.01,
         }
@@ -55,7 +56,7 @@ class Sleeping:
             names = ("probabilities", "tree_probabilities", "concentration")
             return {
                 **dict.fromkeys(names, wide),
-                "embedding": wide[:, :EMBEDDING],
+                **dict.fromkeys(("embedding", "similarity"), wide[:, :EMBEDDING]),
                 "reconstruction_error": light,
                 "anomaly_score": light % 1,
                 "anomaly": light < 0,

@@ -72,8 +72,8 @@ def test_the_answers_are_the_models_for_the_galaxys_stamp(scored, tiles, classif
     assert table["flags"].to_pylist() == flags.tolist()
     np.testing.assert_allclose(table["snr"].to_numpy(), signal_to_noise(stamps, radius), rtol=1e-4)
     np.testing.assert_allclose(answers_of(table), expected["probabilities"], atol=1e-5)
-    embedding = np.array(table["embedding"].to_pylist())
-    np.testing.assert_allclose(embedding, expected["embedding"], atol=1e-4)
+    for name in ("embedding", "similarity"):
+        np.testing.assert_allclose(np.array(table[name].to_pylist()), expected[name], atol=1e-4)
     np.testing.assert_allclose(table["anomaly_score"].to_numpy(), expected["anomaly_score"], atol=1e-5)
 
 
@@ -143,7 +143,7 @@ def test_galaxies_without_data_have_their_flag_and_no_answers(tiles, local, tmp_
     lost = table.slice(1, 1).to_pylist()[0]
     assert lost["flags"] & Flag.NO_DATA
     assert lost["smooth_or_featured_smooth"] is None
-    assert set(lost["embedding"]) == {None}
+    assert set(lost["embedding"]) == set(lost["similarity"]) == {None}
     assert lost["ra"] == pytest.approx(galaxies["ra"][1])
     assert np.isfinite(answers_of(table.take([0, 2]))).all()
 

@@ -1,0 +1,114 @@
+"""The similarity vector: what two images of alike galaxies have in common, however each is turned.
+
+The embedding must say how a galaxy is turned, or the decoder could not reconstruct it, so near neighbours in it lie in
+the same direction on the sky. A small head on the encoder's features gives a vector for search instead, in which shape
+counts and orientation, noise, seeing and neighbours do not (`training.fitting.similarity` fits it).
+"""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+#: Numbers in a similarity vector.
+SIMILARITY_SIZE = 50
+#: Units of the head's hidden layer.
+WIDTH = 256
+
+#: Squared length below which a vector has no direction.
+_SHORTEST = 1e-12
+
+
+@keras.saving.register_keras_serializable(package="morph")
+class Similarity(keras.layers.Layer):
+    """The encoder's features [n, f] and the embedding [n, d] to vectors of unit length, float32 [n, 50].
+
+    Two dense layers with a ReLU between them; then the centre of the most common galaxies is subtracted, or they would
+    be near everything (a hub: Radovanović et al. 2010). The weights are not trained with the network: `set_layers`
+    replaces them. Those of a new layer are random: a projection of the features that leaves out nothing.
+
+    Parameters
+    ----------
+    features, latent : f and d.
+    """
+
+    def __init__(self, features: int, latent: int, **options):
+        super().__init__(trainable=False, **options)
+        self.features, self.latent = features, latent
+        shapes = {
+            "hidden_kernel": (features + latent, WIDTH),
+            "hidden_bias": (WIDTH,),
+            "kernel": (WIDTH, SIMILARITY_SIZE),
+            "bias": (SIMILARITY_SIZE,),
+            "centre": (SIMILARITY_SIZE,),
+        }
+        for name, shape in shapes.items():
+            start = "glorot_uniform" if len(shape) == 2 else "zeros"
+            setattr(self, name, self.add_weight(name=name, shape=shape, initializer=start, trainable=False))
+        self.built = True
+
+    def get_config(self):
+        return {**super().get_config(), "features": self.features, "latent": self.latent}
+
+    def load_own_variables(self, store):
+        """Load the weights; a file without them, of an earlier version of morph, leaves the layer unfitted."""
+        if len(store.keys()) == len(self.weights):
+            super().load_own_variables(store)
+            return
+        warnings.warn(
+            "This model was saved by an earlier version of morph, without a similarity vector: its output similarity "
+            "is of no use for search until `morph finetune` fits it.",
+            stacklevel=2,
+        )
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the layer was fitted."""
+        return bool(np.any(ops.convert_to_numpy(self.bias)))
+
+    def set_layers(self, *weights: np.ndarray) -> None:
+        """Replace the weights, in their order: kernel and bias of the hidden layer, those of the last, the centre."""
+        for weight, value in zip(self.weights, weights, strict=True):
+            weight.assign(value)
+
+    def call(self, features, embedding):
+        given = ops.concatenate([features, embedding], axis=-1)
+        hidden = ops.relu(ops.matmul(given, self.hidden_kernel) + self.hidden_bias)
+        return unit(unit(ops.matmul(hidden, self.kernel) + self.bias) - self.centre)
+
+
+def unit(vectors):
+    """Vectors [n, k] divided by their length; all components equal where a vector has none."""
+    squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    scaled = vectors * ops.rsqrt(ops.maximum(squared, _SHORTEST))
+    return ops.where(squared > _SHORTEST, scaled, float(vectors.shape[-1] ** -0.5))
+
+
+#: Weight of the examples to stay away from (`combine`).
+UNLIKE = 0.1
+
+
+def combine(like: np.ndarray, unlike: np.ndarray | None = None) -> np.ndarray:
+    """The query of a search by several examples: a vector of unit length, compared by its cosine.
+
+    It is the mean of the examples, less a tenth of the mean of those to stay away from. On validation galaxies it
+    finds more than weights by precision or agreement, a logistic regression against random galaxies, or the largest
+    cosine with any example. More weight on what is unlike, which often lies close to what is sought, finds less
+    (docs/explanation/methods.md).
+
+    Parameters
+    ----------
+    like, unlike : similarity vectors, [m, k] with m >= 1, and [u, k].
+
+    Returns
+    -------
+    [k]
+
+    >>> combine(np.array([[1.0, 0.0], [0.0, 1.0]])).round(3).tolist()
+    [0.707, 0.707]
+    """
+    query = np.mean(like, axis=0)
+    if unlike is not None and len(unlike):
+        query = query - UNLIKE * np.mean(unlike, axis=0)
+    return query / max(float(np.linalg.norm(query)), 1e-12)
