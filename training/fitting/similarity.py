@@ -36,7 +36,7 @@ NEIGHBOURS = 0.25
 #: Steps, galaxies in a step, and peak learning rate of the fit.
 STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 1500, 512, 2e-3, 1e-4
 #: Temperature of the cosines in a batch, and of those that define the targets.
-TEMPERATURE, VOTES_TEMPERATURE, FEATURES_TEMPERATURE = 0.2, 0.05, 0.2
+TEMPERATURE, VOTES_TEMPERATURE, FEATURES_TEMPERATURE = 0.17, 0.05, 0.2
 #: Shares of the target for galaxies of alike votes and of alike features; the rest is the galaxy itself.
 VOTES, FEATURES = 0.3, 0.3
 #: How many times the mean vector is subtracted. On validation galaxies, 2 is better than 0 or 1 for all but the most
@@ -148,23 +148,31 @@ class _Views:
         views, fractions = [], []
         for number in range(VIEWS):
             galaxies, rows = group.members[number % len(group.members)]
-            # The first view of each member is as the model meets it.
-            varied = number >= len(group.members)
-            encoded = [self._encode(images, varied) for images in self._images(galaxies, rows, number, varied)]
+            # Two views of each member are as the model meets them, the second turned without resampling.
+            turned = len(group.members) <= number < 2 * len(group.members)
+            varied = number >= 2 * len(group.members)
+            batches = self._images(galaxies, rows, number, turned, neighbours=varied)
+            encoded = [self._encode(images, varied) for images in batches]
             features, answers = (np.concatenate(part)[: len(group)] for part in zip(*encoded, strict=True))
             views.append(features)
             fractions.append(answers)
         return np.stack(views, axis=1), _descriptions(np.mean(fractions, axis=0, dtype=float), group.votes)
 
-    def _images(self, galaxies: Galaxies, rows: np.ndarray, number: int, varied: bool) -> Iterator[np.ndarray]:
-        """Batches of stamps, some with a neighbour if varied; the last is filled up, so that all have one size."""
+    def _images(
+        self, galaxies: Galaxies, rows: np.ndarray, number: int, turned: bool, neighbours: bool
+    ) -> Iterator[np.ndarray]:
+        """Batches of stamps, turned and mirrored or some with a neighbour; the last is filled up, so that all have one
+        size."""
         random = np.random.default_rng([self.seed, number])
         for start in range(0, len(rows), ENCODER_BATCH):
             batch = galaxies.select(rows[np.arange(start, start + ENCODER_BATCH) % len(rows)])
             images = linear(batch.images)
-            touched = np.flatnonzero(random.random(ENCODER_BATCH) < NEIGHBOURS * varied)
+            touched = np.flatnonzero(random.random(ENCODER_BATCH) < NEIGHBOURS * neighbours)
             if len(touched):
                 images[touched] = linear(add_neighbours(batch.select(touched), int(random.integers(2**31))))
+            if turned:
+                images = np.stack([np.rot90(image, random.integers(1, 4)) for image in images])
+                images = np.where(random.random((len(images), 1, 1, 1)) < 0.5, images, images[:, :, ::-1])
             # As much of a wide stamp as turns and shifts of the view can reach.
             yield centre_crop(images, round(MARGIN * self.classifier.size))
 
