@@ -298,10 +298,10 @@ def comparison_lines(predicted: Predicted, galaxies: Galaxies) -> list[str]:
     Galaxies predicted from the prior count: they are part of what the catalogue says.
     """
     found: list[str] = []
-    for modality, guess in predicted.values.items():
+    for modality in (name for name in predicted.values if name in _COMPARISONS):
         have = known(galaxies, modality)
-        if have.any() and modality in _COMPARISONS:
-            found += _COMPARISONS[modality](guess[have], values(galaxies, modality)[have])
+        if have.any():
+            found += _COMPARISONS[modality](predicted.values[modality][have], values(galaxies, modality)[have])
     return found
 
 

@@ -205,3 +205,15 @@ def test_a_catalogue_that_cannot_be_written_is_reported_first(tmp_path, name, co
     done = invoke("no-model.keras", "no-such-set", "--infer", "redshift", "--to", tmp_path / name)
     assert isinstance(done.exception, InputError)
     assert complaint in str(done.exception)
+
+
+def test_the_similarity_vector_follows_from_the_image(measured, weights, classifier, tmp_path):
+    result = invoke(
+        weights, measured.about["path"], "--given", "image", "--infer", "similarity", "--to", tmp_path / "a.parquet"
+    )
+    assert result.exit_code == 0, result.output
+    found = pq.read_table(tmp_path / "a.parquet")["similarity"]
+    expected = classifier.answer(measured.images)["similarity"]
+    np.testing.assert_allclose(np.array(found.to_pylist()), expected, atol=1e-5)
+    with pytest.raises(InputError, match="computed from the image; give the image"):
+        choose(measured, ["votes"], ["similarity"])
