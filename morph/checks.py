@@ -11,7 +11,7 @@ from morph.signals import signals_deferred
 #: Versions of the formats of datasets (`morph.dataset`), models (`morph.model.store`) and score files
 #: (`serving.scores.schema`). A version rises when earlier versions of morph can no longer read what is written. What
 #: has none was written before there were versions, and is read as version 1. Score files of version 1 have fluxes in
-#: nanomaggies, later ones in nanojansky; since version 3 they have similarity vectors. Models have them since version 2.
+#: nanomaggies, later ones in nanojansky; since version 3 they have similarity vectors, and models since version 2.
 DATASET_FORMAT, MODEL_FORMAT, SCORES_FORMAT = 1, 2, 3
 
 #: The oldest version of a model that is read: one of before lacks parts of today's.
