@@ -171,7 +171,7 @@ class _Views:
             if len(touched):
                 images[touched] = linear(add_neighbours(batch.select(touched), int(random.integers(2**31))))
             if turned:
-                images = np.stack([np.rot90(image, random.integers(1, 4)) for image in images])
+                images = np.stack([np.rot90(image, int(random.integers(1, 4))) for image in images])
                 images = np.where(random.random((len(images), 1, 1, 1)) < 0.5, images, images[:, :, ::-1])
             # As much of a wide stamp as turns and shifts of the view can reach.
             yield centre_crop(images, round(MARGIN * self.classifier.size))
