@@ -71,9 +71,11 @@ def test_work_that_fails_stops_the_rest():
 
 
 STARTS_TWO = """
-import time
+import signal, time
 from morph.parallel import process_pool
 if __name__ == "__main__":
+    # Ignored where the tests themselves run in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with process_pool(2) as pool:
         waiting = [pool.submit(time.sleep, 300) for _ in range(2)]
         print(*pool.map(abs, []), "started", flush=True)
@@ -106,11 +108,14 @@ def test_no_worker_outlives_the_command(number, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     job = subprocess.Popen([sys.executable, tmp_path / "command.py"], env=environment, **pipes)
-    assert "started" in job.stdout.readline()
-    children = psutil.Process(job.pid).children(recursive=True)
-    assert len(children) >= 2
-    (os.killpg if number == signal.SIGINT else os.kill)(job.pid, number)
-    _, errors = job.communicate(timeout=60)
+    try:
+        assert "started" in job.stdout.readline()
+        children = psutil.Process(job.pid).children(recursive=True)
+        assert len(children) >= 2
+        (os.killpg if number == signal.SIGINT else os.kill)(job.pid, number)
+        _, errors = job.communicate(timeout=60)
+    finally:
+        job.kill()
     assert "SpawnProcess" not in errors, "a worker has nothing to say"
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive
