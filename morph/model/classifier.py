@@ -14,6 +14,7 @@ from morph.errors import InputError
 from morph.model.anomaly import Anomaly, band_set
 from morph.model.anomaly_features import STATISTICS, anomaly_features
 from morph.model.autoencoder import build_decoder, build_encoder, get_architecture
+from morph.model.batched import compiled, in_batches
 from morph.model.calibration import Calibration
 from morph.model.experts import Experts, bounded
 from morph.model.heads import build_heads, probabilities, tree_probabilities
@@ -243,33 +244,25 @@ class Classifier(keras.Model):
         -------
         dict of arrays of n rows, as `from_flux` names them.
         """
-        images = self.central(images)
-        function = self.from_composite if images.dtype == np.uint8 else self.from_flux
-        return _in_batches(self._compiled(function), images, batch_size)
+        return self._apply(self.from_flux, self.from_composite, images, batch_size)
 
     def anomaly_features(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
         """The features behind the anomaly score of stamps (as `answer` takes them): float32 [n, e]."""
-        images = self.central(images)
-        function = self._anomaly_features_of_composite if images.dtype == np.uint8 else self._anomaly_features_of_flux
-        return _in_batches(self._compiled(function), images, batch_size)["features"]
+        function = self._anomaly_features
+        return self._apply(function, _linearised(function), images, batch_size)["features"]
 
-    def _anomaly_features_of_flux(self, image):
+    def _anomaly_features(self, image):
         inputs = self.preprocessing(image)
         encoded = self.encoder(inputs["image"], training=False)
         residual = self.residual(inputs, self.decoder(self.embed(encoded), training=False))
         return {"features": anomaly_features(inputs, residual, encoded["features"], self._window)}
-
-    def _anomaly_features_of_composite(self, image):
-        return self._anomaly_features_of_flux(self.linear(image))
 
     def reconstruct_images(self, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
         """Reconstruct stamps (as `answer` takes them): float32 [n, size, size, 3].
 
         Flux comes back as flux; a composite comes back as relative flux in the order g, r, i.
         """
-        images = self.central(images)
-        function = self._reconstruct_composite if images.dtype == np.uint8 else self.reconstruct
-        return _in_batches(self._compiled(function), images, batch_size)["reconstruction"]
+        return self._apply(self.reconstruct, _linearised(self.reconstruct), images, batch_size)["reconstruction"]
 
     def image_expert(self, images: np.ndarray, batch_size: int = 128) -> dict[str, np.ndarray]:
         """The image's expert of z (see `morph.model.experts`), without the prior.
@@ -282,21 +275,13 @@ class Classifier(keras.Model):
         -------
         dict: ``mean`` and ``log_variance`` [n, d]; ``seen`` [n, 1], 0 where a stamp holds no data.
         """
-        images = self.central(images)
-        function = self._expert_of_composite if images.dtype == np.uint8 else self._expert_of_flux
-        return _in_batches(self._compiled(function), images, batch_size)
+        return self._apply(self._expert, _linearised(self._expert), images, batch_size)
 
-    def _expert_of_flux(self, image):
+    def _expert(self, image):
         inputs = self.preprocessing(image)
         encoded = self.encoder(inputs["image"], training=False)
         seen = ops.cast(ops.any(inputs["valid"] > 0, axis=(1, 2, 3)), "float32")
         return {"mean": encoded["mean"], "log_variance": encoded["log_variance"], "seen": seen[:, None]}
-
-    def _expert_of_composite(self, image):
-        return self._expert_of_flux(self.linear(image))
-
-    def _reconstruct_composite(self, image):
-        return self.reconstruct(self.linear(image))
 
     def central(self, images: np.ndarray) -> np.ndarray:
         """Cut the margin off stamps; InputError when they are too small."""
@@ -310,12 +295,14 @@ class Classifier(keras.Model):
         view = images[:, start : start + self.size, start : start + self.size]
         return view if view.dtype == np.uint8 else view.astype("float32")
 
-    def _compiled(self, function):
-        """`function` compiled by the backend in use; each is compiled once."""
-        cache = self.__dict__.setdefault("_compiled_functions", {})
-        if function.__name__ not in cache:
-            cache[function.__name__] = _compile(self, function)
-        return cache[function.__name__]
+    def _apply(self, flux, composite, images: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
+        """Apply the function for the kind of image, in batches; each is compiled once, by the backend in use."""
+        images = self.central(images)
+        picture = images.dtype == np.uint8
+        cache, key = self.__dict__.setdefault("_compiled_functions", {}), (flux.__name__, picture)
+        if key not in cache:
+            cache[key] = compiled(self, composite if picture else flux)
+        return in_batches(cache[key], images, batch_size)
 
     def describe(self) -> dict[str, Any]:
         """Describe the model to a client, in one dict that JSON can hold."""
@@ -341,35 +328,6 @@ class Classifier(keras.Model):
         }
 
 
-def _in_batches(function, images: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
-    """Apply `function` batch by batch; every batch has one size, so that it is compiled once."""
-    parts: list[dict[str, np.ndarray]] = []
-    batch_size = min(batch_size, max(1, len(images)))
-    for start in range(0, max(len(images), 1), batch_size):
-        batch = images[start : start + batch_size]
-        short = batch_size - len(batch)
-        padded = np.concatenate([batch, np.zeros((short, *images.shape[1:]), images.dtype)]) if short else batch
-        answers = function(padded)
-        parts.append({name: ops.convert_to_numpy(value)[: len(batch)] for name, value in answers.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _compile(model: keras.Model, function):
-    """A function of one image tensor, compiled for inference on whichever backend runs.
-
-    Keras compiles `predict` only, so the function goes through a model of its own that shares the weights.
-    """
-
-    class Inference(keras.Model):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def build(self, input_shape=None):
-            """The shared model is built already."""
-
-        def call(self, image):
-            return function(ops.cast(image, "float32"))
-
-    inference = Inference()
-    return lambda images: inference.predict_on_batch(images)
+def _linearised(function):
+    """The same function of colour pictures."""
+    return lambda image: function(Classifier.linear(image))

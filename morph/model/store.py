@@ -62,12 +62,13 @@ def _check_format(path: Path, name: str | Path) -> None:
     """Raise InputError for a model of a newer morph, whose layers Keras would not find, and for one too old."""
     try:
         with zipfile.ZipFile(path) as file:
-            config = json.loads(file.read("config.json"))["config"]
-            found, about = config.get(FORMAT), config.get("about") or {}
+            document = json.loads(file.read("config.json"))
+            config = document["config"]
+            ours, found, about = document["class_name"] == "Classifier", config.get(FORMAT), config.get("about") or {}
     except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile):
         return  # Keras reports what is wrong
     check_format(found, MODEL_FORMAT, "model", name)
-    if (found or 1) < OLDEST_MODEL_FORMAT:
+    if ours and (found or 1) < OLDEST_MODEL_FORMAT:
         raise InputError(
             f"The model '{name}' was made by an earlier morph and lacks parts of today's models; make it anew by "
             f"`{_command_of(path, about)}`."

@@ -133,7 +133,12 @@ def shipped(work: Path, name: str) -> Path:
 
 
 def measuring_steps(data: Path, work: Path, extent: Extent = Extent()) -> list[Step]:
-    """Measure both models as they ship."""
+    """Measure both models as they ship.
+
+    Parameters
+    ----------
+    data, work, extent : as for `training.weights.recipe.check`.
+    """
     sets = (*LABELLED, *UNLABELLED, *SIMULATED, *UNSEEN)
     steps = []
     for name in TRAININGS:
