@@ -32,6 +32,7 @@ class Options:
     unlabelled: tuple[str, ...]
     pseudo_labelled: tuple[str, ...]
     teacher: str | None
+    held_out: tuple[str, ...]
     unlabelled_share: float
     labels: int | None
     seed: int
@@ -47,7 +48,7 @@ class Options:
         if self.to.suffix != ".keras":
             raise InputError(f"--to {self.to} should end in .keras, for instance {self.to.name or 'model'}.keras.")
         paths = []
-        for name in (*datasets, *self.unlabelled, *self.pseudo_labelled):
+        for name in (*datasets, *self.unlabelled, *self.pseudo_labelled, *self.held_out):
             path, weight = weighted(name)
             find_dataset(path)
             if not 0 < weight < math.inf:
@@ -72,6 +73,7 @@ class Options:
             self.unlabelled_share,
             self.pseudo_labelled,
             self.teacher,
+            self.held_out,
         )
 
     def recipe(self, usual, **more):
@@ -109,6 +111,13 @@ _SHARED = [
     ),
     click.option(
         "--teacher", metavar="MODEL", help="The model that predicts the votes of --pseudo-labelled galaxies."
+    ),
+    click.option(
+        "--held-out",
+        multiple=True,
+        metavar="DATASET",
+        help="More galaxies to hold out beside the validation splits: nothing is trained on them, and the anomaly "
+        "score's reference and the calibration are fitted to them. Repeat for several.",
     ),
     click.option(
         "--unlabelled-share",

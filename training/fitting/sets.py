@@ -25,6 +25,8 @@ class Task:
         training split is trained on, and the validation split watched.
     pseudo_labelled : more datasets; their votes are the predictions of the model named `teacher`.
     labels : how many labelled galaxies to use; all when None.
+    held_out : datasets of which nothing is trained on; with the validation splits they set the anomaly score's
+        reference and the calibration.
     unlabelled_share : share of every batch that comes from the unlabelled sets.
     """
 
@@ -37,11 +39,12 @@ class Task:
     unlabelled_share: float = 0.25
     pseudo_labelled: Sequence[str] = ()
     teacher: str | None = None
+    held_out: Sequence[str] = ()
 
 
 def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], list[Galaxies]]:
     """The sets with their shares of every batch, and the galaxies held out of them: the labelled sets' validation
-    splits, and those of unlabelled sets that have one.
+    splits, those of unlabelled sets that have one, and the sets that are held out whole.
 
     A set's share grows with the square root of its size, so that a large set does not drown a small one, times the
     weight written behind its name. Galaxies that look the same as one of the labelled sets' validation or test
@@ -55,8 +58,9 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
 
     names, weights = zip(*(weighted(name) for name in task.labelled), strict=True)
     labelled = [Galaxies.open(name).split() for name in names]
-    train = _training_splits(names, labelled)
-    held_out = [parts[name] for parts in labelled for name in ("validation", "test")]
+    whole = [Galaxies.open(name) for name in task.held_out]
+    train = [_without(each, name, whole) for each, name in zip(_training_splits(names, labelled), names, strict=True)]
+    held_out = [*(parts[name] for parts in labelled for name in ("validation", "test")), *whole]
     one_kind(train, "be trained on")
     if task.labels is not None:
         train = _budget(train, task.labels, seed)
@@ -75,7 +79,11 @@ def training_sets(task: Task, seed: int) -> tuple[list[tuple[Galaxies, float]], 
         each = [weight * float(np.sqrt(len(galaxies))) for galaxies, (_, weight) in zip(extra, more, strict=True)]
         scale = labelled_share * task.unlabelled_share / (1 - task.unlabelled_share) / max(sum(each), 1e-9)
         sets += [(galaxies, share * scale) for galaxies, share in zip(extra, each, strict=True)]
-    return sets, [parts["validation"] for parts in labelled] + _normal_of([name for name, _ in more[:number]])
+    return sets, [
+        *(parts["validation"] for parts in labelled),
+        *_normal_of([name for name, _ in more[:number]]),
+        *whole,
+    ]
 
 
 def _without(galaxies: Galaxies, name: str, held_out: Sequence[Galaxies]) -> Galaxies:
@@ -86,7 +94,7 @@ def _without(galaxies: Galaxies, name: str, held_out: Sequence[Galaxies]) -> Gal
     if len(kept) < len(galaxies):
         click.echo(
             f"{len(galaxies) - len(kept):,} of {len(galaxies):,} galaxies of '{name}' are left out: their images show "
-            "validation or test galaxies of the labelled sets.",
+            "galaxies that are held out.",
             err=True,
         )
     return kept

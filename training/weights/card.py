@@ -22,6 +22,7 @@ from morph.registry import SHIPPED_MODELS
 from training.weights.recipe import (
     DIRECT,
     FINETUNED,
+    HELD_OUT,
     LABELLED,
     LARGER,
     MEASURED,
@@ -73,6 +74,7 @@ with `MORPH_DATA` naming a folder that holds the public releases below. {origin}
 | simulated galaxies observed as SDSS, "balanced" mix | {sim_sdss} | all questions, magnitudes, radius, redshift |
 | simulated galaxies observed as DES, "survey" mix | {sim_des} | the reconstruction, magnitudes, radius, redshift |
 | the same simulated galaxies observed as SDSS and as DES | {pairs} | the similarity vector; the reconstruction |
+| more simulated galaxies observed as SDSS, held out | {held_out_sdss} | the anomaly score's reference, calibration |
 
 Galaxies are split by a hash of their id: 70 % to train, 10 % for validation and for the anomaly score's
 reference, 20 % to test. Galaxies whose images also occur in a labelled set's validation or test split are left out of
@@ -139,7 +141,7 @@ def measuring_steps(data: Path, work: Path, extent: Extent = Extent()) -> list[S
     ----------
     data, work, extent : as for `training.weights.recipe.check`.
     """
-    sets = (*LABELLED, *UNLABELLED, *SIMULATED, *UNSEEN)
+    sets = (*LABELLED, *UNLABELLED, *SIMULATED, *HELD_OUT, *UNSEEN)
     steps = []
     for name in TRAININGS:
         for number, (title, line) in enumerate(MEASURED if extent.whole else MEASURED[:MEASURED_SHORT], 1):
@@ -231,7 +233,9 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
     """
     record = Record(work)
     made = [*data_steps(data, work, extent), *training_steps(work, extent), *shipping_steps(work)]
-    counts = {name.replace("-", "_"): f"{count(work / name):,}" for name in (*LABELLED, *UNLABELLED, *SIMULATED)}
+    counts = {
+        name.replace("-", "_"): f"{count(work / name):,}" for name in (*LABELLED, *UNLABELLED, *SIMULATED, *HELD_OUT)
+    }
     head = _HEAD.format(
         models="\n".join(_model_row(name, shipped(work, name)) for name in TRAININGS),
         command=command,

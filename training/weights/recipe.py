@@ -99,6 +99,10 @@ SIMULATED = {
     "pairs-des": (2000, "--survey des --population sdss --mix balanced --seed 31"),
 }
 
+#: Nothing is trained on these: with the validation splits they set the anomaly score's reference and the calibration,
+#: which are too uncertain without them (docs/explanation/tried.md).
+HELD_OUT = {"held-out-sdss": (1000, "--survey sdss --mix balanced --seed 12")}
+
 #: Sets of surveys that no training uses; all of their galaxies are measured.
 UNSEEN = {
     "examples": Release(
@@ -225,7 +229,7 @@ def check(data: Path, work: Path, out: Path, extent: Extent) -> None:
         number += extent.number(found)
     check_folder(work, "--work")
     check_folder(out, "--out")
-    simulated = sum(extent.number(galaxies) for galaxies, _ in SIMULATED.values())
+    simulated = sum(extent.number(galaxies) for galaxies, _ in (SIMULATED | HELD_OUT).values())
     needed_bytes = number * PICTURE + simulated * FLUX + REST
     _check_room(work, needed_bytes)
 
@@ -260,7 +264,7 @@ def data_steps(data: Path, work: Path, extent: Extent = Extent()) -> list[Step]:
         words = ("import", *map(str, images), *labels, *properties, *release.options, *size, "--to", f"{to}")
         read = tuple(release.files(data))
         steps.append(Step(f"import {name}", words, read, (to,), IMPORT * len(pictures)))
-    for name, (galaxies, options) in SIMULATED.items():
+    for name, (galaxies, options) in (SIMULATED | HELD_OUT).items():
         number, to = extent.number(galaxies), work / name
         words = ("simulate", "galaxies", "--number", f"{number}", *options.split(), *size, "--to", f"{to}")
         steps.append(Step(f"simulate {name}", words, (), (to,), SIMULATE * number))
@@ -284,15 +288,16 @@ def _pretrain(work: Path, name: str, extent: Extent, more: tuple[str, ...], *rea
     paired = [f"{work / each}:0.3" for each in SIMULATED if each.startswith("pairs-")]
     observed = [f"{work / 'sim-des'}:1.1", *paired]
     unlabelled = tuple(word for each in observed for word in ("--unlabelled", each))
+    held_out = tuple(word for each in HELD_OUT for word in ("--held-out", f"{work / each}"))
     length = extent.length(name)
     # A short training has a name of its own, so that it does not resume the whole one.
     called = name if extent.whole else f"{name}-short"
     to = work / f"{name}.keras"
     words = (
-        *("pretrain", *labelled, *unlabelled, *more, "--unlabelled-share", "0.32"),
+        *("pretrain", *labelled, *unlabelled, *more, *held_out, "--unlabelled-share", "0.32"),
         *("--contrast", CONTRAST, "--epochs", f"{length.epochs}", "--steps", f"{length.steps}"),
         *("--seed", "1", "--precision", "mixed_bfloat16", "--name", called, "--to", f"{to}"),
     )
-    sets = tuple(work / each for each in (*LABELLED, *UNLABELLED, *SIMULATED))
+    sets = tuple(work / each for each in (*LABELLED, *UNLABELLED, *SIMULATED, *HELD_OUT))
     seconds = length.total + (AFTER_EPOCHS[name] if extent.whole else 60)
     return Step(f"train {name}", words, (*sets, *read), (to,), seconds)

@@ -95,6 +95,14 @@ def test_unlabelled_test_galaxies_are_left_out_and_counted(sample, tmp_path, cap
     assert f"{count} of {len(sample)} galaxies of '{other}' are left out" in capsys.readouterr().err
 
 
+def test_a_set_held_out_whole_is_not_trained_on_and_comes_with_the_validation_splits(sample, tmp_path):
+    train = sample.split()["train"]
+    more = renamed(train.select(np.arange(5)), tmp_path / "more")
+    sets, held_out = training_sets(Task("pretrain", "a", "tests", [sample.about["path"]], held_out=[more]), seed=0)
+    assert list(held_out[-1].ids) == list(Galaxies.open(more).ids)
+    assert not set(train.ids[:5]) & set(sets[0][0].ids), "its images are left out of the training"
+
+
 def test_training_on_one_class_goes_on_with_a_note(ellipticals, capsys):
     sets, _ = training_sets(Task("finetune", "a", "tests", [str(ellipticals)]), seed=0)
     assert len(sets[0][0]) > 0

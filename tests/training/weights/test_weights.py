@@ -18,7 +18,16 @@ from training.cli import import_, pretrain
 from training.weights import recipe
 from training.weights.__main__ import command
 from training.weights.card import CARD, MEASURED, _measure, measuring_steps, publish, shipping_steps
-from training.weights.recipe import LABELLED, SIMULATED, UNLABELLED, UNSEEN, Extent, data_steps, training_steps
+from training.weights.recipe import (
+    HELD_OUT,
+    LABELLED,
+    SIMULATED,
+    UNLABELLED,
+    UNSEEN,
+    Extent,
+    data_steps,
+    training_steps,
+)
 from training.weights.steps import digest
 
 #: What a wheel with both models may weigh, bytes.
@@ -189,7 +198,7 @@ def test_everything_that_is_measured_is_measured_of_both_models():
     steps = measuring_steps(Path("d"), Path("w"))
     assert len(steps) == 2 * len(MEASURED)
     assert all(
-        name in SIMULATED | LABELLED | UNLABELLED | UNSEEN
+        name in SIMULATED | HELD_OUT | LABELLED | UNLABELLED | UNSEEN
         for step in steps
         for name in (p.name for p in step.inputs[1:])
     )
