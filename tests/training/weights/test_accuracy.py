@@ -52,14 +52,16 @@ def test_rows_without_data_are_named_and_the_others_are_printed(tmp_path):
     from morph.simulation.sample import simulate_galaxies
 
     simulate_galaxies(tmp_path / "sets" / "sim-des", 60, "des", seed=5, processes=1, progress=False)
-    done = CliRunner().invoke(
+    # Without the public images, which would be imported first.
+    runner = CliRunner(env={"MORPH_DATA": None})
+    done = runner.invoke(
         command, [str(SHIPPED), str(tmp_path / "sets"), "--rows", "galaxy-zoo,photo-z", "--to", str(tmp_path / "rows")]
     )
     assert done.exit_code == 0, done.output
     assert "galaxy-zoo: There is no dataset at" in done.output
     assert "photo-z, σ_MAD" in done.output
     assert "simulated DES, photo-z" in (tmp_path / "rows").read_text()
-    wrong = CliRunner().invoke(command, [str(SHIPPED), str(tmp_path / "sets"), "--rows", "speed"])
+    wrong = runner.invoke(command, [str(SHIPPED), str(tmp_path / "sets"), "--rows", "speed"])
     assert wrong.exit_code == 1
     assert "There are no rows 'speed'; choose among galaxy-zoo" in wrong.output
     assert "folds" in ROWS
