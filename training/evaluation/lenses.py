@@ -22,9 +22,8 @@ LABELS, REPEATS = 50, 20
 def lens_labels(galaxies: Galaxies, table: Path) -> np.ndarray:
     """Of each candidate: 1 a lens, 0 a look-alike, -1 neither, [n].
 
-    `table` has the columns "kind" (candidate, artifact, or a text that begins with "known" or "nonlens") and "grade" (0 to
-    3, of candidates).
-    InputError when it cannot be read or describes none of the galaxies.
+    `table` has the columns "kind" (candidate, artifact, or a text that begins with "known" or "nonlens") and "grade"
+    (0 to 3, of candidates). InputError when it cannot be read or describes none of the galaxies.
     """
     found = read_columns(table, galaxies, ("kind", "grade"))
     kind = found["kind"].astype(str)
