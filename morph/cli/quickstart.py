@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -139,8 +140,11 @@ def _write_cutouts(sample: Path, folder: Path) -> Path:
 
     test = Galaxies.open(sample).split()["test"]
     folder.mkdir(exist_ok=True)
-    # The largest have the most to see.
-    for index in np.argsort(-np.nan_to_num(test.properties["radius"]))[:CUTOUTS]:
+    # The largest have the most to see, but where their images are blank.
+    largest = (
+        index for index in np.argsort(-np.nan_to_num(test.properties["radius"])) if _has_data(test.images[index])
+    )
+    for index in islice(largest, CUTOUTS):
         scale = float(test.properties["pixel_scale"][index]) / 3600
         wcs = WCS(naxis=2)
         wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
@@ -152,6 +156,15 @@ def _write_cutouts(sample: Path, folder: Path) -> Path:
         cube.header["MAGZERO"] = NANOMAGGY_ZERO_POINT
         cube.writeto(folder / f"{test.ids[index]}.fits", overwrite=True)
     return folder
+
+
+def _has_data(image: np.ndarray) -> bool:
+    """Whether an image, [h, w, 3], shows its galaxy: some of the simulated ones are blank there."""
+    from morph.fits.blank_pixels import mask_blank
+    from morph.stamps.cutout_files import Cutout
+    from morph.stamps.flags import Flag
+
+    return not Cutout("", "des", mask_blank(image), pixel_scale=1.0).stamp().flags & Flag.NO_DATA
 
 
 @contextmanager
