@@ -102,8 +102,8 @@ def digest(path: Path) -> str:
 #: The least numbers of an array that is stored in half precision: smaller ones take no room.
 FEWEST_HALF = 1024
 
-#: The names of the weights that are rounded to half precision: those that inputs are multiplied by.
-KERNELS = ("kernel", "depthwise_kernel")
+#: How the names of the weights end that are rounded to half precision: those that inputs are multiplied by.
+KERNEL = "kernel"
 
 
 def write_half(model: str | Path, to: Path) -> None:
@@ -122,7 +122,7 @@ def write_half(model: str | Path, to: Path) -> None:
     source = find_model(model)
     classifier = load_model(model)
     for weight in classifier.weights:
-        if weight.name in KERNELS and math.prod(weight.shape) >= FEWEST_HALF:
+        if weight.name.endswith(KERNEL) and math.prod(weight.shape) >= FEWEST_HALF:
             weight.assign(keras.ops.convert_to_numpy(weight).astype("float16").astype("float32"))
     with atomic(to) as building:
         rounded = building.with_name(f"rounded-{building.name}")
