@@ -46,17 +46,17 @@ class Fitted(keras.layers.Layer):
             super().load_own_variables(store)
 
 
-def dense(layers: list[tuple[Any, Any]], x, last=None):
-    """Dense layers one after another: GELU behind each, and `last` or nothing behind the last.
+def dense(layers: list[tuple[Any, Any]], x, between=ops.gelu, last=None):
+    """Dense layers one after another.
 
     Parameters
     ----------
     layers : kernel and bias of each.
     x : [..., inputs].
-    last : the activation behind the last layer.
+    between, last : the activations behind each layer but the last, and behind the last; None for none.
     """
     for number, (kernel, bias) in enumerate(layers):
         x = ops.matmul(x, kernel) + bias
-        activation = ops.gelu if number < len(layers) - 1 else last
+        activation = between if number < len(layers) - 1 else last
         x = x if activation is None else activation(x)
     return x

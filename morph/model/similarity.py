@@ -5,11 +5,13 @@ the same direction on the sky. A small head on the encoder's features gives a ve
 counts and orientation, noise, seeing and neighbours do not (`training.fitting.similarity` fits it).
 """
 
-import warnings
+import itertools
 
 import keras
 import numpy as np
 from keras import ops
+
+from morph.model.fitted import Fitted, dense
 
 #: Numbers in a similarity vector.
 SIMILARITY_SIZE = 50
@@ -21,12 +23,12 @@ _SHORTEST = 1e-12
 
 
 @keras.saving.register_keras_serializable(package="morph")
-class Similarity(keras.layers.Layer):
+class Similarity(Fitted):
     """The encoder's features [n, f] and the embedding [n, d] to vectors of unit length, float32 [n, 50].
 
     Two dense layers with a ReLU between them; then the centre of the most common galaxies is subtracted, or they would
-    be near everything (a hub: Radovanović et al. 2010). The weights are not trained with the network: `set_layers`
-    replaces them. Those of a new layer are random: a projection of the features that leaves out nothing.
+    be near everything (a hub: Radovanović et al. 2010). Those of a new layer are random: a projection of the features
+    that leaves out nothing.
 
     Parameters
     ----------
@@ -34,48 +36,27 @@ class Similarity(keras.layers.Layer):
     """
 
     def __init__(self, features: int, latent: int, **options):
-        super().__init__(trainable=False, **options)
+        super().__init__(**options)
         self.features, self.latent = features, latent
-        shapes = {
-            "hidden_kernel": (features + latent, WIDTH),
-            "hidden_bias": (WIDTH,),
-            "kernel": (WIDTH, SIMILARITY_SIZE),
-            "bias": (SIMILARITY_SIZE,),
-            "centre": (SIMILARITY_SIZE,),
-        }
-        for name, shape in shapes.items():
-            start = "glorot_uniform" if len(shape) == 2 else "zeros"
-            setattr(self, name, self.add_weight(name=name, shape=shape, initializer=start, trainable=False))
+        self.layers = [
+            self.dense("hidden", features + latent, WIDTH),
+            self.dense("last", WIDTH, SIMILARITY_SIZE),
+        ]
+        self.centre = self.fixed("centre", (SIMILARITY_SIZE,), "zeros")
         self.built = True
 
     def get_config(self):
         return {**super().get_config(), "features": self.features, "latent": self.latent}
 
-    def load_own_variables(self, store):
-        """Load the weights; a file without them, of an earlier version of morph, leaves the layer unfitted."""
-        if len(store.keys()) == len(self.weights):
-            super().load_own_variables(store)
-            return
-        warnings.warn(
-            "This model was saved by an earlier version of morph, without a similarity vector: its output similarity "
-            "is of no use for search until `morph finetune` fits it.",
-            stacklevel=2,
-        )
-
-    @property
-    def fitted(self) -> bool:
-        """Whether the layer was fitted."""
-        return bool(np.any(ops.convert_to_numpy(self.bias)))
-
     def set_layers(self, *weights: np.ndarray) -> None:
         """Replace the weights, in their order: kernel and bias of the hidden layer, those of the last, the centre."""
-        for weight, value in zip(self.weights, weights, strict=True):
+        for weight, value in zip([*itertools.chain(*self.layers), self.centre], weights, strict=True):
             weight.assign(value)
+        self.is_fitted.assign(1.0)
 
     def call(self, features, embedding):
-        given = ops.concatenate([features, embedding], axis=-1)
-        hidden = ops.relu(ops.matmul(given, self.hidden_kernel) + self.hidden_bias)
-        return unit(unit(ops.matmul(hidden, self.kernel) + self.bias) - self.centre)
+        vectors = dense(self.layers, ops.concatenate([features, embedding], axis=-1), ops.relu)
+        return unit(unit(vectors) - self.centre)
 
 
 def unit(vectors):

@@ -1,10 +1,9 @@
 """The similarity vector: a unit vector for every galaxy, whatever its image and the state of the head."""
 
 import numpy as np
-import pytest
 from keras import ops
 
-from morph.model.similarity import SIMILARITY_SIZE, UNLIKE, Similarity, combine, unit
+from morph.model.similarity import SIMILARITY_SIZE, UNLIKE, WIDTH, Similarity, combine, unit
 
 
 def test_every_galaxy_has_a_unit_vector(classifier, galaxies):
@@ -26,7 +25,8 @@ def test_a_vector_without_direction_gets_one():
 def test_the_layers_that_are_set_are_computed():
     head = Similarity(2, 1)
     assert not head.fitted
-    kernels = [np.zeros(weight.shape, "float32") for weight in head.weights]
+    shapes = ((3, WIDTH), (WIDTH,), (WIDTH, SIMILARITY_SIZE), (SIMILARITY_SIZE,), (SIMILARITY_SIZE,))
+    kernels = [np.zeros(shape, "float32") for shape in shapes]
     # The first two hidden units read the first feature and the embedding, the others nothing.
     kernels[0][0, 0], kernels[0][2, 1], kernels[1][1] = 1, 1, 0.5
     kernels[2][0, 0], kernels[2][1, 1], kernels[3][2] = 2, 1, -1
@@ -40,11 +40,6 @@ def test_the_layers_that_are_set_are_computed():
     np.testing.assert_allclose(found[:, :3], expected / np.sqrt(2), rtol=1e-5)
     np.testing.assert_allclose(found[:, 3], np.sqrt(0.5), rtol=1e-5)
     assert not found[:, 4:].any()
-
-
-def test_a_file_without_the_head_is_read_with_a_warning():
-    with pytest.warns(UserWarning, match="without a similarity vector"):
-        Similarity(2, 1).load_own_variables({})
 
 
 def test_examples_are_averaged_and_what_is_unlike_pushes_a_little():
