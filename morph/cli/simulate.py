@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from morph.sizes import LARGEST_STAMP_SIZE, NETWORK_SIZE, STAMP_SIZE
+from morph.cli.options import stamp_size
 
 
 @click.group()
@@ -30,13 +30,7 @@ def command() -> None:
     help="The survey whose galaxies these are, if another. With the same seed, mix and population, two surveys "
     "observe the same galaxies under the same ids.",
 )
-@click.option(
-    "--stamp-size",
-    default=STAMP_SIZE,
-    show_default=True,
-    type=click.IntRange(NETWORK_SIZE, LARGEST_STAMP_SIZE),
-    help="Pixels on a side of the stamps, which all show a galaxy equally large: a larger model needs more around it.",
-)
+@stamp_size
 @click.option("--processes", default=2, show_default=True, type=click.IntRange(1), help="Processes to use.")
 @click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The dataset's folder.")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Also write a picture of the first sixty, PNG.")

@@ -1,9 +1,9 @@
 """The latent prior: a normalising flow p(z | anything known of a galaxy), from which galaxies can be sampled.
 
-The product of experts takes z to be N(0, 1), but the embeddings of galaxies fill a small part of that, and its samples
-are no galaxies. The flow maps standard normal noise to z and back without loss: affine coupling layers (Dinh et al.
-2017) in front of one affine map that has the mean and the covariance of z. The couplings read the conditions
-(`morph.model.conditions`), any of which may be missing.
+The product of experts takes z to be N(0, 1), but the embeddings of galaxies fill a small part of that: draws from
+N(0, 1) do not look like galaxies. The flow maps standard normal noise to z and back without loss: affine coupling
+layers (Dinh et al. 2017) in front of one affine map that has the mean and the covariance of z. The couplings read the
+conditions (`morph.model.conditions`), any of which may be missing.
 """
 
 from typing import Any

@@ -83,7 +83,7 @@ def find_blank_areas(pixels: np.ndarray) -> np.ndarray:
 
 def flags_of(pixels: np.ndarray, shape: Shape, scale: float, size: int) -> Flag:
     """The flags EDGE, MASKED and NO_DATA of a `crop`: whether it reaches outside its picture, and how much of what it
-    shows of the picture is no sky.
+    shows of the picture is not sky.
 
     A sky without any noise is flagged, too: it cannot be distinguished from a gap.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from morph.sizes import LARGEST_STAMP_SIZE, NETWORK_SIZE, STAMP_SIZE
+from morph.cli.options import stamp_size
 from morph.votes import VOTE_KINDS
 
 
@@ -33,13 +33,7 @@ from morph.votes import VOTE_KINDS
 @click.option("--bands", metavar="LETTERS", help="Of the planes of FITS cubes, such as grz, if no header states it.")
 @click.option("--zero-point", metavar="MAG|none", help="AB magnitude of one count, instead of the header's.")
 @click.option("--unit", help="The unit of the pixels, such as nJy or MJy/sr, instead of the header's.")
-@click.option(
-    "--stamp-size",
-    default=STAMP_SIZE,
-    show_default=True,
-    type=click.IntRange(NETWORK_SIZE, LARGEST_STAMP_SIZE),
-    help="Pixels on a side of the stamps, which all show a galaxy equally large: a larger model needs more around it.",
-)
+@stamp_size
 @click.option("--pixel-scale", type=float, metavar="ARCSEC", help="Arcsec per pixel, if no header states it.")
 def command(images: tuple[str, ...], to: Path, survey: str, **options: Any) -> None:
     """Turn IMAGES into a galaxies dataset: files, folders or patterns in quotes.

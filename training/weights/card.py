@@ -53,7 +53,7 @@ which all galaxies are equally large. The small model is for processors, the lar
 {models}
 
 The kernels of the networks are stored in half precision (16 bits), all else in 32 bits; both compute in 32 bits unless
-told otherwise. `describe` states the digest as `weights`.
+asked for another precision. `describe` states the digest as `weights`.
 
 ## Made by
 
