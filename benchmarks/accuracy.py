@@ -1,11 +1,12 @@
 """The accuracy of a model, small or large, as one table: every row that the data at hand allow.
 
-    MORPH_DATA=... python benchmarks/accuracy.py MODEL SETS [--rows NAME,...] [--split validation] [--to FILE]
+    MORPH_DATA=... python benchmarks/accuracy.py MODEL SETS [--rows NAME,...] [--without-finetuning]
+        [--split validation] [--to FILE]
 
 SETS is the folder of the datasets of `make weights` (gz1, gz2, sim-sdss, sim-des); real sets that are missing there
 are imported from the folder of public images that `MORPH_DATA` names. Intervals are 95 %. The test split is measured,
 which is to be done once; `--split validation` serves to choose. Rows that fine-tune (folds, labels) take most of the
-time: without them a few minutes on two cores.
+time; `--without-finetuning` leaves them out.
 """
 
 import json
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from morph.atomic import atomic
 from morph.errors import InputError
-from training.weights.accuracy import ROWS, Bench, Row
+from training.weights.accuracy import FINETUNING, ROWS, Bench, Row
 
 #: Real sets: their folder, the options of `morph import`.
 REAL = {
@@ -67,9 +68,12 @@ def table_of(rows: list[Row], title: str) -> Table:
 @click.argument("sets", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--data", envvar="MORPH_DATA", type=click.Path(path_type=Path), help="The folder of public images.")
 @click.option("--rows", default=",".join(ROWS), show_default=True, help="Which rows, with commas between.")
+@click.option("--without-finetuning", is_flag=True, help="Leave out the rows that fine-tune.")
 @click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
 @click.option("--to", type=click.Path(path_type=Path), help="A file for the rows as JSON.")
-def command(model: str, sets: Path, data: Path | None, rows: str, split: str, to: Path | None) -> None:
+def command(
+    model: str, sets: Path, data: Path | None, rows: str, without_finetuning: bool, split: str, to: Path | None
+) -> None:
     """The accuracy of MODEL on the datasets in the folder SETS."""
     console = Console(highlight=False, width=120)
     try:
@@ -80,6 +84,8 @@ def command(model: str, sets: Path, data: Path | None, rows: str, split: str, to
         wanted = [name.strip() for name in rows.split(",") if name.strip()]
         if unknown := [name for name in wanted if name not in ROWS]:
             raise InputError(f"There are no rows '{unknown[0]}'; choose among {', '.join(ROWS)}.")
+        if without_finetuning:
+            wanted = [name for name in wanted if name not in FINETUNING]
         found: list[Row] = []
         for name in wanted:
             try:

@@ -15,6 +15,7 @@ from morph.dataset import Galaxies
 from morph.decision_tree import ANSWERS
 from morph.errors import InputError
 from morph.model.anomaly import EDGES, range_of
+from morph.model.autoencoder import get_architecture
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from training.evaluation.anomalies import ALL, REAL, SCORES, auroc, measure_anomalies, share
@@ -23,6 +24,7 @@ from training.evaluation.evaluate import ask
 from training.evaluation.lenses import LABELS, few_labels, lens_labels
 from training.evaluation.photoz import evaluate_photoz
 from training.evaluation.prior import measure_prior
+from training.evaluation.retrieval import EXAMPLES, SIMILARITY, measure_retrieval
 from training.fitting.batches import mostly_artifact
 from training.fitting.degraded import degrade
 from training.label_budget.plan import THREE_QUESTIONS, Trial, three_questions
@@ -303,7 +305,39 @@ def redshifts(bench: Bench) -> list[Row]:
     return rows
 
 
-#: Every row's function by its name, in the order of the table; "folds" and "labels" fine-tune.
+def retrieval(bench: Bench) -> list[Row]:
+    """How well the similarity vector finds galaxies of a class, copies, and the same galaxy in another survey."""
+    found = measure_retrieval(bench.classifier, bench.galaxies("gz1")).figures
+    aims = {"spiral": (0.72, 0.75), "edge-on": (0.76, 0.80), "merger": (0.38, 0.40)}
+    wanted = {
+        f"ndcg/{kind}": (
+            f"nDCG@10, GZ1, one example: {kind}",
+            aim[bench.classifier.size > get_architecture("small").size],
+        )
+        for kind, aim in aims.items()
+    }
+    wanted |= {
+        f"ndcg-{EXAMPLES}/{kind}": (f"nDCG@10, GZ1, {EXAMPLES} examples: {kind}", aim)
+        for kind, aim in {"spiral": 0.95, "edge-on": 0.95, "merger": 0.60}.items()
+    }
+    wanted |= {
+        "first/turned or mirrored": ("  turned or mirrored copies that find the original first", 0.99),
+        "first/re-noised": ("  re-noised copies that find the original first", 0.95),
+        "ten/survey": ("simulated galaxies: SDSS's among the first ten of DES's", 0.80),
+    }
+    pairs = [bench.sets / name for name in ("pairs-sdss", "pairs-des")]
+    if all(path.exists() for path in pairs):
+        one, other = bench.galaxies("pairs-sdss"), bench.galaxies("pairs-des")
+        paired = measure_retrieval(bench.classifier, one, other).figures
+        found = found | {name: figure for name, figure in paired.items() if name.startswith("ten/")}
+    rows = []
+    for name, (title, aim) in wanted.items():
+        if figure := found.get(f"{name}/{SIMILARITY}"):
+            rows.append(Row(title, figure, aim, percent="nDCG" not in title))
+    return rows
+
+
+#: Every row's function by its name, in the order of the table.
 ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "galaxy-zoo": galaxy_zoo,
     "other-surveys": other_surveys,
@@ -314,6 +348,10 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "false-alarms": false_alarms,
     "anomalies": anomalies,
     "lenses": lenses,
+    "retrieval": retrieval,
     "photo-z": redshifts,
     "prior": latent_prior,
 }
+
+#: The rows that fine-tune, which take most of the time.
+FINETUNING = ("folds", "labels")

@@ -20,8 +20,6 @@ from morph.errors import InputError, first_line
 from morph.model.store import RECORD
 from morph.registry import SHIPPED_MODELS
 from training.weights.recipe import (
-    DIRECT,
-    FINETUNED,
     HELD_OUT,
     LABELLED,
     LARGER,
@@ -144,14 +142,15 @@ def measuring_steps(data: Path, work: Path, extent: Extent = Extent()) -> list[S
     sets = (*LABELLED, *UNLABELLED, *SIMULATED, *HELD_OUT, *UNSEEN)
     steps = []
     for name in TRAININGS:
-        for number, (title, line) in enumerate(MEASURED if extent.whole else MEASURED[:MEASURED_SHORT], 1):
+        wanted = [each for each in MEASURED if name in each.models]
+        for number, each in enumerate(wanted if extent.whole else wanted[:MEASURED_SHORT], 1):
             model, to = shipped(work, name), work / "measured" / f"{name}-{number:02d}.txt"
-            read = [work / each for each in sets if f"{{{each}}}" in line or "{work}" in line]
-            words = line.format(model=model, work=work, **{each: work / each for each in sets}).split()
-            seconds = (FINETUNED if line.startswith("python ") else DIRECT) * (LARGER if name == "sdss-large" else 1)
+            read = [work / one for one in sets if f"{{{one}}}" in each.command or "{work}" in each.command]
+            words = each.command.format(model=model, work=work, **{one: work / one for one in sets}).split()
+            seconds = each.seconds * (LARGER if name == "sdss-large" else 1)
             shown = {f"{model}": NAMES[name], f"{work}{os.sep}": "data/"}
             action = partial(_measure, words, to, shown, data)
-            steps.append(Step(f"measure {name}: {title}", tuple(words), (model, *read), (to,), seconds, action))
+            steps.append(Step(f"measure {name}: {each.title}", tuple(words), (model, *read), (to,), seconds, action))
     return steps
 
 

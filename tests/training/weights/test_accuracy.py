@@ -51,14 +51,26 @@ def test_grades_decide_what_is_a_lens(tmp_path):
 def test_rows_without_data_are_named_and_the_others_are_printed(tmp_path):
     from morph.simulation.sample import simulate_galaxies
 
-    simulate_galaxies(tmp_path / "sets" / "sim-des", 60, "des", seed=5, processes=1, progress=False)
+    for survey in ("des", "sdss"):
+        name = {"des": "sim-des", "sdss": "gz1"}[survey]
+        simulate_galaxies(tmp_path / "sets" / name, 110, survey, seed=5, processes=1, progress=False)
     # Without the public images, which would be imported first.
     runner = CliRunner(env={"MORPH_DATA": None})
-    done = runner.invoke(
-        command, [str(SHIPPED), str(tmp_path / "sets"), "--rows", "galaxy-zoo,photo-z", "--to", str(tmp_path / "rows")]
-    )
+    rows = "galaxy-zoo,photo-z,retrieval,labels"
+    words = [
+        str(SHIPPED),
+        str(tmp_path / "sets"),
+        "--rows",
+        rows,
+        "--without-finetuning",
+        "--to",
+        str(tmp_path / "rows"),
+    ]
+    done = runner.invoke(command, words)
     assert done.exit_code == 0, done.output
     assert "galaxy-zoo: There is no dataset at" in done.output
+    assert "copies that find the original first" in done.output
+    assert "300 labels" not in done.output
     assert "photo-z, σ_MAD" in done.output
     assert "simulated DES, photo-z" in (tmp_path / "rows").read_text()
     wrong = runner.invoke(command, [str(SHIPPED), str(tmp_path / "sets"), "--rows", "speed"])
