@@ -69,7 +69,7 @@ class Display:
     def __exit__(self, *_) -> None:
         self._progress.stop()
 
-    def update(self, completed: int, text: str = "", line: str = "") -> None:
+    def update(self, completed: float, text: str = "", line: str = "") -> None:
         """Show how far the work is.
 
         Parameters

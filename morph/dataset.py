@@ -11,22 +11,14 @@ Every stamp shows its galaxy as large as `morph.sizes` says, and is stored with 
 and zoom it. Any other square stamp is accepted too, and resized when it is used.
 """
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from morph.errors import InputError
-
-if TYPE_CHECKING:
-    pass
-
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +27,7 @@ import pyarrow.parquet as pq
 from morph.atomic import atomic
 from morph.checks import DATASET_FORMAT, FORMAT, check_folder, check_format
 from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of, vote_column
+from morph.errors import InputError
 from morph.sizes import STAMP_SIZE
 from morph.votes import vote_counts, was_asked
 
@@ -243,11 +236,22 @@ class Galaxies:
         self._columns = {**absent, **columns}
 
     @classmethod
-    def open(cls, path: str | Path, images: bool = True) -> "Galaxies":
-        """Read the dataset at `path`, with or without its images. InputError if there is none, or it is damaged."""
+    def open(cls, path: str | Path, images: bool = True, parts: Sequence[Path] = ()) -> "Galaxies":
+        """Read a dataset.
+
+        Parameters
+        ----------
+        path : of the dataset.
+        images : whether its images are read.
+        parts : those of its files that are read; all when not given.
+
+        Raises
+        ------
+        InputError : there is none, or it is damaged.
+        """
         path = find_dataset(path)
         try:
-            parts = sorted(path.glob("part-*.parquet"))
+            parts = parts or sorted(path.glob("part-*.parquet"))
             wanted = None if images else [name for name in pq.read_schema(parts[0]).names if name != "image"]
             tables = [pq.read_table(part, columns=wanted) for part in parts]
             about = json.loads(tables[0].schema.metadata[b"morph"])

@@ -37,6 +37,7 @@ VERBS = {
     "serve": ("serving.cli.serve", "Serve an exported model over gRPC."),
     "classify": ("serving.cli.classify", "Classify images through a server."),
     "score": ("serving.cli.score", "Score survey tiles: images in, catalogue out."),
+    "index": ("serving.cli.index", "Make an index of a survey's galaxies for similarity search."),
 }
 
 

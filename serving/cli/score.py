@@ -126,10 +126,10 @@ def _score(
 ) -> None:
     """Score, print the summary, and make the catalogue."""
     from morph.checks import check_folder
+    from morph.output_lock import output_lock
     from morph.signals import sigterm_interrupts
     from morph.surveys import UNKNOWN, get_survey
     from morph.tiles.discovery import bands_left_out, find_tiles, survey_of
-    from serving.scoring.output_lock import output_lock
     from serving.scoring.run import Progress, score
 
     # Before a model is loaded, so that a wrong name is reported at once.

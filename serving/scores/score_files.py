@@ -29,6 +29,7 @@ SHARED = (
     "engine",
     "model_survey",
     "run",
+    "weights",
     "source",
     "catalogue",
     "selection",

@@ -53,7 +53,7 @@ class Job:
     overlaps : with which others the tiles overlap whose edges decide which galaxies are theirs, by name.
     verify : whether files are compared with their checksums first.
     calibration, bands : of the images, in place of their headers'; see `Tile.open`.
-    token : of the run that holds the lock of the folder `out` (see `serving.scoring.output_lock`); empty without one.
+    token : of the run that holds the lock of the folder `out` (see `morph.output_lock`); empty without one.
     """
 
     source: ModelRef
@@ -85,6 +85,7 @@ class Job:
             "engine": self.description.get("engine", "server"),
             "model_survey": self.description["survey"],
             "run": self.description.get("run"),
+            "weights": self.description.get("weights"),
             "source": repr(self.source),
             "catalogue": catalogue,
             "selection": selection,

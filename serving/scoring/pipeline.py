@@ -16,6 +16,7 @@ import numpy as np
 from morph.catalogs.detection import detect
 from morph.errors import InputError
 from morph.fits.images import verify
+from morph.output_lock import held_by
 from morph.parallel import map_threads, prefetch
 from morph.stamps.flags import Flag
 from morph.stamps.stamp_stream import StampBatch, stream_stamps
@@ -27,7 +28,6 @@ from serving.scores.summary import Failed, Result, Scored, WithoutGalaxies, summ
 from serving.scoring.backends import Backend
 from serving.scoring.job import Job, fingerprint
 from serving.scoring.measurements import TileMeasurements
-from serving.scoring.output_lock import held_by
 
 #: Galaxies that are answered together, and how many such batches may wait for the model: 100 MB of stamps, and time
 #: enough to read the first rows of the next tile.

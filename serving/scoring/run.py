@@ -23,6 +23,7 @@ from morph.atomic import atomic
 from morph.catalogs.spatial_index import SpatialIndex
 from morph.errors import InputError
 from morph.fits.zero_points import HEADERS, Calibration
+from morph.output_lock import output_lock
 from morph.parallel import threads_allowed
 from morph.surveys import UNKNOWN, get_survey
 from morph.tiles.overlaps import find_overlaps
@@ -31,7 +32,6 @@ from morph.tiles.tile import find_tiles, tile_name
 from serving.scores.summary import Scored, Summary
 from serving.scoring.backends import Backend, ModelRef
 from serving.scoring.job import Job, leave_out_done, warn_of_duplicates
-from serving.scoring.output_lock import output_lock
 from serving.scoring.pipeline import Advance, score_tiles
 
 #: The table of the tiles that could not be scored, beside the score files, if there are any.
@@ -77,7 +77,7 @@ def score(
     advance : called with the number of tiles and galaxies finished since the last call; first, with zeros, when the
         model is loaded.
     scheduler : address of a Dask scheduler whose workers score the tiles, instead of this machine's processes.
-    token : of the lock on `out` (`serving.scoring.output_lock`) that the caller holds; without one, this holds it.
+    token : of the lock on `out` (`morph.output_lock`) that the caller holds; without one, this holds it.
     where : a condition on the catalogue's rows (see `morph.catalogs.row_filter`).
     verify : whether each file is compared with its checksums first (`morph.fits.images.verify`).
     calibration, bands : of the images, in place of their headers'; see `Tile.open`.

@@ -14,7 +14,7 @@ from keras import ops
 
 from morph.dataset import Galaxies
 from morph.errors import InputError
-from morph.model.similarity import combine
+from morph.examples import combine
 from morph.stamps.signal_to_noise import border
 from training.fitting.adaptation import encode, views_of
 from training.fitting.batches import linear

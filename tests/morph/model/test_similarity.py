@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from morph.model.similarity import SIMILARITY_SIZE, UNLIKE, WIDTH, Similarity, combine, unit
+from morph.model.similarity import SIMILARITY_SIZE, WIDTH, Similarity, unit
 
 
 def test_every_galaxy_has_a_unit_vector(classifier, galaxies):
@@ -40,12 +40,3 @@ def test_the_layers_that_are_set_are_computed():
     np.testing.assert_allclose(found[:, :3], expected / np.sqrt(2), rtol=1e-5)
     np.testing.assert_allclose(found[:, 3], np.sqrt(0.5), rtol=1e-5)
     assert not found[:, 4:].any()
-
-
-def test_examples_are_averaged_and_what_is_unlike_pushes_a_little():
-    like, unlike = np.array([[1.0, 0, 0], [0, 1.0, 0]]), np.array([[0, 0, 1.0]])
-    np.testing.assert_allclose(combine(like), [0.5**0.5, 0.5**0.5, 0])
-    pushed = combine(like, unlike)
-    np.testing.assert_allclose(pushed[2] / pushed[0], -UNLIKE / 0.5)
-    np.testing.assert_allclose(np.linalg.norm(pushed), 1)
-    np.testing.assert_allclose(combine(like, unlike[:0]), combine(like))

@@ -19,7 +19,7 @@ import pytest
 from astropy.table import Table
 
 from morph.errors import InputError
-from serving.scoring.output_lock import LOCK_FILE, held_by, output_lock
+from morph.output_lock import LOCK_FILE, held_by, output_lock
 from serving.scoring.run import FAILED, score
 from tests.serving.scoring.killing import TOO_LONG, Trial, cluster, differences
 from tests.serving.scoring.sleeping import Sleeping

@@ -25,8 +25,13 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def output_lock(out: Path) -> Iterator[str]:
+def output_lock(out: Path, job: str = "job is scoring into", option: str = "--out") -> Iterator[str]:
     """Hold the lock of the folder `out`, which is made if needed; yields the token that identifies this job.
+
+    Parameters
+    ----------
+    out : the folder.
+    job, option : for messages: what another job does, and the option that names the folder.
 
     Unfinished files of a killed job are removed. The lock is the operating system's (``flock``), which releases it
     when a process is killed, and works on shared file systems; the lock file names its holder. A folder made here that
@@ -37,14 +42,14 @@ def output_lock(out: Path) -> Iterator[str]:
     made = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        file = _locked(out)
+        file = _locked(out, job, option)
     except FileExistsError:
-        raise InputError(f"'{out}' is a file; --out names a folder.") from None
+        raise InputError(f"'{out}' is a file; {option} names a folder.") from None
     except OSError as error:
-        raise InputError(f"Nothing can be written into '{out}' ({error.strerror}); choose another --out.") from None
+        raise InputError(f"Nothing can be written into '{out}' ({error.strerror}); choose another {option}.") from None
     try:
         _tidy(out)
-        yield _sign(out, file)
+        yield _sign(out, file, option)
     finally:
         (out / LOCK_FILE).unlink(missing_ok=True)
         os.close(file)
@@ -58,7 +63,7 @@ def held_by(out: Path) -> str:
     return str(_read(out).get("token", ""))
 
 
-def _locked(out: Path) -> int:
+def _locked(out: Path, job: str, option: str) -> int:
     """The lock file, open and locked."""
     path = out / LOCK_FILE
     while True:
@@ -73,7 +78,7 @@ def _locked(out: Path) -> int:
             holder = _read(out)
             who = f"process {holder['pid']} on {holder['host']}, since {holder['since']}" if holder else "just started"
             raise InputError(
-                f"Another job is scoring into '{out}' ({who}); wait for it, stop it, or choose another --out."
+                f"Another {job} '{out}' ({who}); wait for it, stop it, or choose another {option}."
             ) from None
         except OSError as error:
             if error.errno in NO_LOCKS:
@@ -84,7 +89,7 @@ def _locked(out: Path) -> int:
         os.close(file)
 
 
-def _sign(out: Path, file: int) -> str:
+def _sign(out: Path, file: int, option: str) -> str:
     token = uuid.uuid4().hex
     since = datetime.now(UTC).isoformat(timespec="seconds")
     holder = {"token": token, "pid": os.getpid(), "host": socket.gethostname(), "since": since}
@@ -92,7 +97,7 @@ def _sign(out: Path, file: int) -> str:
         os.ftruncate(file, 0)
         os.write(file, json.dumps(holder).encode())
     except OSError as error:
-        raise InputError(f"Nothing can be written into '{out}' ({error.strerror}); choose another --out.") from None
+        raise InputError(f"Nothing can be written into '{out}' ({error.strerror}); choose another {option}.") from None
     return token
 
 
