@@ -20,7 +20,7 @@ from morph.signals import Terminated, stoppable
 VERBS = {
     "quickstart": ("morph.cli.quickstart", "Run every step once: simulate, train, compare, serve, score, report."),
     "import": ("training.cli.import_", "Turn images and labels, or tiles and a catalogue, into a galaxies dataset."),
-    "simulate": ("morph.cli.simulate", "Simulate labelled galaxies, or a whole survey tile with its catalogue."),
+    "simulate": ("morph.cli.simulate", "Simulate labelled galaxies, a whole survey tile, or supernovae on hosts."),
     "pretrain": ("training.cli.pretrain", "Train a model from scratch on one or more datasets."),
     "finetune": ("training.cli.finetune", "Adapt a model to another survey with a few labels."),
     "transfer": (
@@ -38,6 +38,7 @@ VERBS = {
     "classify": ("serving.cli.classify", "Classify images through a server."),
     "score": ("serving.cli.score", "Score survey tiles: images in, catalogue out."),
     "index": ("serving.cli.index", "Make an index of a survey's galaxies for similarity search."),
+    "host": ("morph.cli.host", "Find the galaxies that transients belong to."),
 }
 
 

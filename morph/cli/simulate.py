@@ -1,15 +1,17 @@
-"""`morph simulate`: labelled galaxies, or a whole survey tile with its catalogue."""
+"""`morph simulate`: labelled galaxies, a whole survey tile with its catalogue, or supernovae on hosts."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from morph.cli.options import stamp_size
+from morph.cli.options import numbers_of, stamp_size
+from morph.console import counted
 
 
 @click.group()
 def command() -> None:
-    """Simulate labelled galaxies, or a whole survey tile with its catalogue.
+    """Simulate labelled galaxies, a whole survey tile with its catalogue, or supernovae on hosts.
 
     A seed always gives the same galaxies, on any machine and with any number of processes.
     """
@@ -87,3 +89,55 @@ def tile(survey: str, size: int, galaxies: int | None, seed: int, name: str, pat
         f"{path}: {size} x {size} px in {len(made.paths)} bands, {made.galaxies} galaxies in {made.catalogue.name}, "
         f"their votes in {made.truth.name}."
     )
+
+
+@command.command("supernovae", short_help="Supernovae on galaxies: template, search, difference and the truth.")
+@click.argument("hosts", type=click.Path(path_type=Path))
+@click.option("--type", "kind", default="mixed", show_default=True, help="ia, cc (core collapse) or mixed.")
+@click.option("--trace", default="", help="light: all in r; blue: all in g.  [default: type Ia in r, others in g]")
+@click.option("--number", "-n", type=int, help="How many scenes; hosts are used in turn.  [default: one a host]")
+@click.option("--epochs", default=1, show_default=True, help="Search images of a scene.")
+@click.option(
+    "--survey", default="des", show_default=True, help="The survey that observes: des, sdss, decals or lsst."
+)
+@click.option("--magnitudes", help="The range of the peak in r, such as 18,24.  [default: by class and redshift]")
+@click.option("--hostless", default=0.05, show_default=True, help="Share of scenes with a supernova and no galaxy.")
+@click.option("--variables", default=0.1, show_default=True, help="Share with a variable nucleus.")
+@click.option("--moving", default=0.05, show_default=True, help="Share with an asteroid.")
+@click.option("--empty", default=0.1, show_default=True, help="Share with nothing.")
+@click.option("--misregistration", default=0.0, show_default=True, help="Of the search image, pixels along each axis.")
+@click.option("--size", default=64, show_default=True, help="Pixels on a side.")
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
+@click.option("--processes", default=2, show_default=True, type=click.IntRange(1), help="Processes to use.")
+@click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The folder to write into.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Also write a picture of the first twelve, PNG.")
+def supernovae(hosts: Path, magnitudes: str | None, path: Path, sheet: Path | None, **options: Any) -> None:
+    """Put supernovae on the galaxies of a dataset of fluxes, and observe them before and after.
+
+    A supernova's place is drawn from its host's light, on the nucleus too. Each row has the template, the search image
+    and their difference (nanomaggies per pixel; units of the noise), and the truth.
+
+    \b
+    morph simulate supernovae sim-des --type mixed --epochs 3 --seed 1 --to supernovae --sheet supernovae.png
+    """
+    from morph.simulation.contact_sheet import check_sheet
+    from morph.simulation.supernovae.sample import simulate_supernovae
+    from morph.simulation.supernovae.scene import Plan
+    from morph.simulation.supernovae.sheet import write_triplets
+
+    if sheet:
+        check_sheet(sheet)
+    shares = {"hostless": "hostless", "variables": "variable", "moving": "moving", "empty": "none"}
+    plan = Plan(
+        supernovae=options.pop("kind"),
+        shares={kind: options.pop(name) for name, kind in shares.items()},
+        magnitudes=numbers_of(magnitudes, 2, "--magnitudes") if magnitudes else None,
+        **{name: options.pop(name) for name in ("trace", "epochs", "misregistration", "size")},
+    )
+    made = simulate_supernovae(hosts, path, plan, **options)
+    if sheet:
+        write_triplets(path, sheet)
+    kinds = ", ".join(f"{kind} {count}" for kind, count in made.kinds.items())
+    click.echo(f"{path}: {counted(made.rows, 'simulated epoch')} of {counted(made.scenes, 'scene')}; {kinds}.")
+    for why, count in made.left_out.items():
+        click.echo(f"{counted(count, 'galaxy', 'galaxies')} left out as hosts: {why}.")

@@ -54,9 +54,10 @@ def command(
     asked = parse(infer, INFERABLE)
     chosen = parse(given) if given is not None else None
 
-    from training.prediction.output import check, predict_catalog
+    from morph.catalogs.table_files import check_table
+    from training.prediction.output import predict_catalog
 
-    check(to)
+    check_table(to)
 
     from morph.checks import check_memory
     from morph.dataset import Galaxies, find_dataset

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from morph import __version__
 from morph.atomic import atomic_files
-from morph.checks import check_file
+from morph.catalogs.table_files import check_table, write_table
 from morph.dataset import Galaxies, dataset_name
 from morph.decision_tree import ANSWER_COLUMNS, TREE
-from morph.errors import InputError
 from morph.model.store import load_model
 from morph.votes import difference, one_kind
 from training.metrics import photoz
@@ -36,16 +34,6 @@ from training.prediction.predict import (
 LEVELS = np.arange(1, 100) / 100
 #: The middle 68 %: a Gaussian's mean plus and minus one standard deviation.
 LOW, HIGH = 0.16, 0.84
-SUFFIXES = (".parquet", ".fits", ".csv")
-
-
-def check(path: Path) -> None:
-    """InputError unless a catalogue can be written to `path`."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"'{path}' cannot be a catalogue; give a name ending in {', '.join(SUFFIXES[:-1])} or .csv.")
-    if not path.parent.is_dir():
-        raise InputError(f"'{path}' cannot be written: the folder '{path.parent}' does not exist; make it first.")
-    check_file(path)
 
 
 def table(predicted: Predicted, about: dict[str, Any]) -> pa.Table:
@@ -140,54 +128,6 @@ def _list(name: str, values: np.ndarray, description: str, more: dict[str, str])
     return _field(name, array.type, description, more=more), array
 
 
-def write_table(catalogue: pa.Table, path: Path) -> None:
-    """Write the catalogue in the format that the name ends in.
-
-    FITS keeps lists as vector columns, and units; CSV gives each number of a list a column of its own.
-    """
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        pq.write_table(catalogue, path, compression="zstd")
-    elif suffix == ".fits":
-        _write_fits(catalogue, path)
-    else:
-        import pyarrow.csv as csv
-
-        csv.write_csv(_flat(catalogue), path)
-
-
-def _write_fits(catalogue: pa.Table, path: Path) -> None:
-    from astropy.table import Table
-
-    columns = Table(meta={"HISTORY": json.loads(catalogue.schema.metadata[b"morph"])["made_by"]})
-    for field, column in zip(catalogue.schema, catalogue.columns, strict=True):
-        whole = column.combine_chunks()
-        if pa.types.is_fixed_size_list(field.type):
-            values = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
-        else:
-            values = whole.to_numpy(zero_copy_only=False)
-        columns[field.name] = values.astype(str) if values.dtype == object else values
-        columns[field.name].unit = (field.metadata or {}).get(b"unit", b"").decode() or None
-    columns.write(path, format="fits", overwrite=True)
-
-
-def _flat(catalogue: pa.Table) -> pa.Table:
-    """Lists spread over columns: ``redshift_quantiles_0.01``, ``concentration_<question>_<answer>``,
-    ``similarity_0``."""
-    flat: dict[str, pa.Array] = {}
-    for field, column in zip(catalogue.schema, catalogue.columns, strict=True):
-        if not pa.types.is_fixed_size_list(field.type):
-            flat[field.name] = column
-            continue
-        whole = column.combine_chunks()
-        values = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
-        for label, each in zip(
-            json.loads(field.metadata.get(b"levels") or field.metadata[b"order"]), values.T, strict=True
-        ):
-            flat[f"{field.name}_{label}"] = pa.array(each)
-    return pa.table(flat)
-
-
 def write_predictions(
     predicted: Predicted, galaxies: Galaxies, classifier, about: dict[str, Any], to: Path
 ) -> list[Path]:
@@ -257,7 +197,7 @@ def predict_catalog(
     ------
     InputError : nothing is given, the model cannot be loaded, or the catalogue cannot be written.
     """
-    check(to)
+    check_table(to)
     given = choose(galaxies, given, infer)
     votes = one_kind([galaxies], "be predicted from") if "votes" in (*infer, *given) else ""
     classifier = load_model(model)

@@ -9,6 +9,7 @@ import pytest
 from astropy.table import Table
 from click.testing import CliRunner
 
+from morph.catalogs.table_files import SUFFIXES, write_table
 from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
 from morph.decision_tree import ANSWER_COLUMNS, ANSWERS, TREE, column_name
 from morph.errors import InputError
@@ -134,8 +135,8 @@ def test_votes_are_probabilities_that_sum_to_one(classifier, measured):
 
 def test_fits_and_csv_hold_what_parquet_holds(everything, tmp_path):
     table = output.table(everything, {"made_by": "a test"})
-    for suffix in output.SUFFIXES:
-        output.write_table(table, tmp_path / f"all{suffix}")
+    for suffix in SUFFIXES:
+        write_table(table, tmp_path / f"all{suffix}")
     quantiles = np.array(pq.read_table(tmp_path / "all.parquet")["redshift_quantiles"].to_pylist())
     fits, flat = Table.read(tmp_path / "all.fits"), csv.read_csv(tmp_path / "all.csv")
     np.testing.assert_allclose(fits["redshift_quantiles"], quantiles, rtol=1e-6)

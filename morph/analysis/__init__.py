@@ -1,0 +1,1 @@
+"""What catalogues are for: hosts of transients."""

@@ -1,0 +1,1 @@
+"""Transients on galaxies: templates, searches and differences with the truth."""
