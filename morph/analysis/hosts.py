@@ -23,8 +23,8 @@ from morph.catalogs.values import degrees, identifiers, measured, numbers
 from morph.errors import InputError
 from morph.surveys import NANOMAGGY_ZERO_POINT, UNKNOWN, get_survey
 
-#: Beyond so many directional light radii a galaxy is no host. Gupta et al. (2016) cut at 4, beyond which lies 1 % of an
-#: exponential disk; what is found there has a small probability.
+#: Beyond so many directional light radii a galaxy is no host. Gupta et al. (2016) cut at 4, beyond which lies 1 % of
+#: an exponential disk; what is found there has a small probability.
 FARTHEST = 6.0
 #: Columns of a galaxy's shape: ellipticity 1 - b/a, or the axis ratio; and the position angle, degrees east of north.
 ELLIPTICITY, AXIS_RATIO, ANGLE = ("ellipticity",), ("axis_ratio", "b_a", "ba"), ("position_angle", "pa", "theta_sky")

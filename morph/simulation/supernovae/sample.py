@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -158,27 +158,31 @@ def simulate_supernovae(
         "exposures_of_a_coadd": EXPOSURES,
         "plan": asdict(plan),
     }
-    rows = galaxies.select(usable)
-    kinds: Counter[str] = Counter()
-    written = 0
-    made = chain.from_iterable(_batches(rows, number, observer.name, plan, seed, processes))
+    scenes = _batches(galaxies.select(usable), number, observer.name, plan, seed, processes)
+    made = track(chain.from_iterable(scenes), "simulating supernovae", number, show=progress)
     with atomic(path) as building:
         building.mkdir()
-        table = schema(plan, about)
-        pending: list[dict] = []
-        for scene in track(made, "simulating supernovae", number, show=progress):
-            if scene is None:
-                left_out["no light stands out of its noise"] += 1
-                continue
-            kinds[scene[0]["kind"]] += 1
-            pending += scene
-            if len(pending) >= ROWS:
-                written = _write(pending, table, building, written)
-                pending = []
-        written = _write(pending, table, building, written)
+        kinds, written = _write_all(made, schema(plan, about), building, left_out)
         if not written:
             raise InputError(f"None of the galaxies of '{hosts}' can be a host: {_sentence(left_out)}.")
     return Sample(sum(kinds.values()), written, dict(sorted(kinds.items())), dict(left_out))
+
+
+def _write_all(
+    made: Iterable[list[dict] | None], table: pa.Schema, folder: Path, left_out: Counter[str]
+) -> tuple[Counter[str], int]:
+    """Write scenes; returns how many there are of each kind, and how many rows."""
+    kinds: Counter[str] = Counter()
+    written, pending = 0, []
+    for scene in made:
+        if scene is None:
+            left_out["no light stands out of its noise"] += 1
+            continue
+        kinds[scene[0]["kind"]] += 1
+        pending += scene
+        if len(pending) >= ROWS:
+            written, pending = _write(pending, table, folder, written), []
+    return kinds, _write(pending, table, folder, written)
 
 
 def check_sample_target(path: Path) -> None:

@@ -93,7 +93,13 @@ class Subtraction:
 
 
 def shifted(size: int, x: float, y: float) -> np.ndarray:
-    """The factor that moves a spectrum from pixel (0, 0) to a place, pixels: complex [size, size // 2 + 1]."""
+    """The factor that moves a spectrum from pixel (0, 0) to a place: complex [size, size // 2 + 1].
+
+    Parameters
+    ----------
+    size : pixels on a side of the image.
+    x, y : the place, pixels.
+    """
     ky, kx = 2 * np.pi * scipy.fft.fftfreq(size), 2 * np.pi * scipy.fft.rfftfreq(size)
     return np.exp(-1j * ky * y)[:, None] * np.exp(-1j * kx * x)[None, :]
 
