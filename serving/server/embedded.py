@@ -9,10 +9,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-import sys
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -27,34 +24,29 @@ from serving.server.batcher import Threads
 from serving.server.configuration import ModelConfig, Tls, read_config
 from serving.server.metrics import Metrics, page_path
 from serving.server.models import Models
-from serving.server.rest import listen, start_rest
+from serving.server.rest import start_rest
+from serving.server.running import (
+    GRACE,
+    MAX_MESSAGE_MB,
+    BackgroundServer,
+    add_port,
+    grpc_options,
+    local_address,
+)
 from serving.server.services import MODEL, PREDICTION, Health, add_services
 from serving.server.version_manager import VersionManager
 
 log = logging.getLogger("morph.serving")
 
-#: Seconds that requests under way get to finish when the server stops.
-GRACE = 30.0
-
-#: Before that, new requests are refused until none has come for `QUIET` seconds, and at most for `LONGEST_FAREWELL`.
+#: When the server stops, new requests are refused until none has come for `QUIET` seconds, and at most for
+#: `LONGEST_FAREWELL`; those under way then get `GRACE`.
 QUIET, LONGEST_FAREWELL = 0.1, 2.0
 
 #: Seconds between two polls of the models' folders, TensorFlow Serving's default.
 POLL = 1.0
 
-#: The largest message taken, in MB: ten full batches of 64-pixel galaxies.
-MAX_MESSAGE_MB = 64
 
-#: Seconds of silence after which a client is pinged, and those it has to reply: a machine without power would hold its
-#: connection, and the message that it was sending, for hours.
-KEEPALIVE, KEEPALIVE_TIMEOUT = 60.0, 20.0
-
-#: Seconds that a thread keeps Python's lock while another wants it. The default of 5 ms is as long as a galaxy's
-#: pass through the network.
-SWITCH_INTERVAL = 0.0005
-
-
-class Server:
+class Server(BackgroundServer):
     """Serves exported models until it is stopped.
 
     >>> with Server("models") as server:  # doctest: +SKIP
@@ -110,78 +102,22 @@ class Server:
             self.location = locate(model_dir, name)
             self._configs = [ModelConfig.of(self.location, name)]
             beside = self.location.base_path.parent
-        self.host, self.port, self.poll = host, port, poll
+        super().__init__(host, port, tls)
+        self.poll = poll
         self.batching = batching or BatchingParameters.read(configuration_file(beside, "batching_parameters.txt"))
-        self.rest_port, self._tls = rest_port, tls
+        self.rest_port = rest_port
         self._as_content, self._admin = tensor_content, admin
         self._page = page_path(monitoring or configuration_file(beside, "monitoring.config"))
-        self._options = (
-            ("grpc.max_send_message_length", -1),
-            ("grpc.max_receive_message_length", int(max_message_mb * 2**20)),
-            # Otherwise a second server could start on the same port and take half of the requests.
-            ("grpc.so_reuseport", 0),
-            ("grpc.keepalive_time_ms", int(KEEPALIVE * 1000)),
-            # The time allowed for the reply; gRPC's `keepalive_timeout_ms` alone closes nothing.
-            ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT * 1000)),
-            ("grpc.keepalive_permit_without_calls", 1),
-        )
+        self._options = grpc_options(max_message_mb)
         self.models = Models()
-        self._thread: threading.Thread | None = None
-        self._ready = threading.Event()
-        self._failure: BaseException | None = None
-
-    @property
-    def address(self) -> str:
-        """``host:port`` for a client on this machine."""
-        return _address({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host), self.port)
 
     @property
     def rest_address(self) -> str | None:
         """The URL below which REST answers on this machine; None where it does not."""
-        scheme, host = "https" if self._tls else "http", self.address.rpartition(":")[0]
-        return None if self.rest_port is None else f"{scheme}://{host}:{self.rest_port}"
-
-    def start(self) -> int:
-        """Load, warm up and serve in a thread; returns the port when every model is ready.
-
-        Raises InputError when the port is taken or a model is damaged.
-        """
-        self._thread = threading.Thread(target=self._run, name="morph-server", daemon=True)
-        self._thread.start()
-        self._ready.wait()
-        if self._failure:
-            self._thread.join()
-            raise self._failure
-        return self.port
-
-    def stop(self) -> None:
-        """Refuse new requests, finish those under way, and end."""
-        if self._thread and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join()
-
-    def __enter__(self) -> "Server":
-        self.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.stop()
-
-    def _run(self) -> None:
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_INTERVAL)
-        try:
-            with asyncio.Runner(loop_factory=_event_loop()) as runner:
-                runner.run(self._serve())
-        except BaseException as error:  # `start` raises it in the caller's thread
-            self._failure = error
-        finally:
-            sys.setswitchinterval(interval)
-            gc.unfreeze()
-            self._ready.set()
+        scheme = "https" if self._tls else "http"
+        return None if self.rest_port is None else f"{scheme}://{local_address(self.host, self.rest_port)}"
 
     async def _serve(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         self.models.starting = True
         server = grpc.aio.server(options=self._options)
         threads = Threads(self.batching)
@@ -191,12 +127,7 @@ class Server:
         add_services(server, self.models, manager, as_content=self._as_content, admin=self._admin)
         reflection.enable_server_reflection((PREDICTION, MODEL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         await healths.update()
-        _require_free(self.host, self.port)
-        address = _address(self.host, self.port)
-        if self._tls:
-            self.port = server.add_secure_port(address, self._tls.for_grpc())
-        else:
-            self.port = server.add_insecure_port(address)
+        self.port = add_port(server, self.host, self.port, self._tls, "--port")
         rest = None
         if self.rest_port is not None:
             rest = await start_rest(
@@ -274,37 +205,11 @@ class Server:
             self._followed = now
 
 
-def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The event loop's factory: uvloop's, which takes less processor time per request, where it exists (not on
-    Windows)."""
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        return uvloop.new_event_loop
-    return None
-
-
 def _changed(path: Path) -> int | None:
     """The time of a file's last change; None where there is no file."""
     with contextlib.suppress(OSError):
         return path.stat().st_mtime_ns
     return None
-
-
-def _address(host: str, port: int) -> str:
-    """Host and port as one text; an IPv6 address stands in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _require_free(host: str, port: int) -> None:
-    """InputError where the port is taken; gRPC would only log that."""
-    try:
-        with listen(host, port):
-            pass
-    except OSError:
-        raise InputError(
-            f"Port {port} of {host} is not free; choose another with --port, or 0 for a free one."
-        ) from None
 
 
 def serve(

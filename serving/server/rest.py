@@ -21,7 +21,6 @@ from urllib.parse import unquote
 from aiohttp import web
 from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, regression_pb2
 
-from morph.errors import InputError
 from serving.savedmodel.servable import StatusError, TensorSpec
 from serving.server.bodies import Decompression, Limits, TooLarge, count
 from serving.server.configuration import Tls
@@ -38,6 +37,7 @@ from serving.server.json_format import (
 )
 from serving.server.metrics import Metrics
 from serving.server.models import Models, Spec, Version
+from serving.server.running import GRACE, listen
 from serving.server.services import PredictionService, is_ready, signatures_of, status_of
 
 log = logging.getLogger("morph.serving")
@@ -52,9 +52,6 @@ MAX_BODY, MAX_BODIES = 64 << 20, 256 << 20
 #: Seconds for a connection's next request and its header to arrive; for its body to arrive; for its answer, as in
 #: TensorFlow Serving; for the answer to be received.
 IDLE, ARRIVING, ANSWERING, FETCHING = 75.0, 60.0, 30.0, 60.0
-
-#: Seconds that requests under way get to finish when the server stops.
-GRACE = 30.0
 
 #: Bytes from which on a body is worth a thread, and an answer worth compressing; and from which on it has the threads
 #: for large ones, so that smaller ones need not wait for it.
@@ -297,20 +294,10 @@ async def start_rest(
     ------
     InputError : when the port is taken.
     """
-    try:
-        listening = listen(host, port)
-    except OSError:
-        raise InputError(
-            f"Port {port} of {host} is not free for REST; choose another with --rest-port, or 0 for a free one."
-        ) from None
+    listening = listen(host, port, "--rest-port")
     rest = Rest(models, metrics, monitoring)
     await rest.start(listening, tls)
     return rest
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket on an IPv4 or IPv6 address. OSError where the port is not free."""
-    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def _takes_gzip(accepted: str) -> bool:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -26,6 +26,7 @@ from serving.savedmodel.servable import Signature, StatusError
 from serving.server.batcher import Threads
 from serving.server.configuration import models_of
 from serving.server.models import FULL, Models, Spec, Version
+from serving.server.running import HealthServicer, cut
 from serving.server.version_manager import VersionManager
 
 PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
@@ -82,15 +83,9 @@ def _handler(call: Callable, request_type) -> grpc.RpcMethodHandler:
         try:
             return (await call(_parse(request_type, content))).SerializeToString()
         except StatusError as refusal:
-            await context.abort(grpc.StatusCode[refusal.status], _cut(refusal.sentence))
+            await context.abort(grpc.StatusCode[refusal.status], cut(refusal.sentence))
 
     return grpc.unary_unary_rpc_method_handler(answer)
-
-
-def _cut(sentence: str) -> str:
-    """A status's message, cut to 1,024 bytes as in TensorFlow Serving."""
-    text = sentence.encode()
-    return sentence if len(text) <= 1024 else text[:1024].decode(errors="ignore") + "...TRUNCATED"
 
 
 def _parse(kind, content: bytes):
@@ -149,7 +144,7 @@ class PredictionService:
                 del request
                 version, names, part = await self._models.predict(asked, inputs.read, wanted, deadline)
         except StatusError as refusal:
-            await context.abort(grpc.StatusCode[refusal.status], _cut(refusal.sentence))
+            await context.abort(grpc.StatusCode[refusal.status], cut(refusal.sentence))
         outputs = part.cut(names)
         response = predict_response(version.name, version.number, asked.spec.signature, outputs, self._as_content)
         return response.SerializeToString()
@@ -269,33 +264,6 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-class _Servicer(health.aio.HealthServicer):
-    """The protocol's own, with an end for its watches, for which a stopping server would wait all of its grace."""
-
-    def __init__(self):
-        super().__init__()
-        self._watches: set[asyncio.Task] = set()
-        self._ended = False
-
-    async def Watch(self, request, context) -> None:
-        """Send a service's state, and every change of it, until the client disconnects or `end_watches` is called."""
-        if self._ended:
-            return
-        watch = asyncio.create_task(super().Watch(request, context))
-        self._watches.add(watch)
-        try:
-            await asyncio.wait([watch])
-        finally:
-            self._watches.discard(watch)
-            watch.cancel()
-
-    def end_watches(self) -> None:
-        """End every watch, now and from now on."""
-        self._ended = True
-        for watch in self._watches:
-            watch.cancel()
-
-
 class Health:
     """Reports what is alive and what is ready, under these names:
 
@@ -307,7 +275,7 @@ class Health:
     """
 
     def __init__(self, models: Models):
-        self.servicer = _Servicer()
+        self.servicer = HealthServicer()
         self._models = models
         self._known: set[str] = set()
         self._updates: set[asyncio.Task] = set()

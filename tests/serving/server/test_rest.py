@@ -361,5 +361,7 @@ def test_bytes_other_than_http_harm_no_client(server, noise):
 def test_a_taken_port_is_bad_input(server, model_dir):
     from serving.server.embedded import Server
 
-    with pytest.raises(InputError, match=f"Port {server.rest_port} of 127.0.0.1 is not free for REST"):
+    with pytest.raises(
+        InputError, match=f"Port {server.rest_port} of 127.0.0.1 is not free; choose another with --rest-port"
+    ):
         Server(model_dir, rest_port=server.rest_port).start()

@@ -10,9 +10,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.server.embedded import GRACE
 from serving.server.metrics import METRICS, PATH, Metrics, page_path
 from serving.server.models import Models, RequestRecord
+from serving.server.running import GRACE
 from serving.server.services import Health
 from tests.serving.server.small_models import write_small_model
 

@@ -124,11 +124,12 @@ def test_calls_that_never_bring_their_request_hold_up_no_other_and_are_given_up(
 
 
 def test_a_machine_that_has_lost_its_power_does_not_hold_its_connection(model_dir, monkeypatch):
-    from serving.server import embedded as server
+    from serving.server import embedded
+    from serving.server import running as server
 
     monkeypatch.setattr(server, "KEEPALIVE", 1.0)
     monkeypatch.setattr(server, "KEEPALIVE_TIMEOUT", 1.0)
-    with server.Server(model_dir) as running, socket.create_connection((running.host, running.port), 20) as client:
+    with embedded.Server(model_dir) as own, socket.create_connection((own.host, own.port), 20) as client:
         # HTTP/2's greeting and empty settings, and then not another word.
         client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
         wait_until(lambda: not client.recv(4096))
