@@ -15,6 +15,7 @@ from serving.client.async_client import AsyncMorphClient
 from serving.client.connection import CHANNEL_OPTIONS
 from serving.client.errors import Retries, ServerError
 from serving.client.protocol import BATCH_SIZE, IN_FLIGHT, MESSAGE_BYTES
+from serving.client.similar import Hits
 from serving.client.sync_client import MorphClient
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "MESSAGE_BYTES",
     "Answers",
     "AsyncMorphClient",
+    "Hits",
     "MorphClient",
     "Retries",
     "ServerError",

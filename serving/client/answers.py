@@ -17,7 +17,37 @@ if TYPE_CHECKING:
 PER_ANSWER = {"probabilities": "", "tree_probabilities": "_tree", "concentration": "_concentration"}
 
 
-class Answers(dict[str, np.ndarray]):
+class Columns(dict[str, np.ndarray]):
+    """Arrays by name, one row a galaxy, which can become a table."""
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns of the table by name, [n, ...] each."""
+        return dict(self)
+
+    def to_table(self) -> "astropy.table.Table":
+        """`columns` as an astropy Table. InputError when astropy is not installed."""
+        try:
+            from astropy.table import Table
+        except ModuleNotFoundError as error:
+            raise missing("A table", error, "tables") from None
+        return Table(self.columns())
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """`columns` as an Arrow Table. InputError when pyarrow is not installed."""
+        try:
+            import pyarrow as pa
+        except ModuleNotFoundError as error:
+            raise missing("An Arrow table", error, "tables") from None
+
+        def array(values: np.ndarray) -> pa.Array:
+            if values.ndim == 1:
+                return pa.array(values)
+            return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), math.prod(values.shape[1:]))
+
+        return pa.table({name: array(np.asarray(values)) for name, values in self.columns().items()})
+
+
+class Answers(Columns):
     """The outputs by name, one row per galaxy, and the names of their columns.
 
     >>> answers = Answers({"probabilities": np.array([[0.75, 0.25]])}, {"questions": [{"name": "bar",
@@ -80,28 +110,6 @@ class Answers(dict[str, np.ndarray]):
         columns["model"] = np.full(len(self.versions), self.description["name"])
         columns["model_version"] = self.versions
         return columns
-
-    def to_table(self) -> "astropy.table.Table":
-        """`columns` as an astropy Table. InputError when astropy is not installed."""
-        try:
-            from astropy.table import Table
-        except ModuleNotFoundError as error:
-            raise missing("A table", error, "tables") from None
-        return Table(self.columns())
-
-    def to_arrow(self) -> "pyarrow.Table":
-        """`columns` as an Arrow Table. InputError when pyarrow is not installed."""
-        try:
-            import pyarrow as pa
-        except ModuleNotFoundError as error:
-            raise missing("An Arrow table", error, "tables") from None
-
-        def array(values: np.ndarray) -> pa.Array:
-            if values.ndim == 1:
-                return pa.array(values)
-            return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), math.prod(values.shape[1:]))
-
-        return pa.table({name: array(np.asarray(values)) for name, values in self.columns().items()})
 
 
 def named(probabilities: np.ndarray, description: dict[str, Any]) -> list[dict[str, dict[str, float]]]:

@@ -13,6 +13,7 @@ from serving.client.chunks import Batching, Chunk, Item, Reply
 from serving.client.exchange import Exchange, Running, Send, T
 from serving.client.images import Images, is_ready
 from serving.client.protocol import IN_FLIGHT, Client, names, require_several
+from serving.client.similar import Hits, similar_request
 
 if TYPE_CHECKING:
     from morph.domain_shift.sample import Sample
@@ -110,6 +111,10 @@ class AsyncMorphClient(Client):
         replies = self._stream([images], ("reconstruction",), IN_FLIGHT, layout, cut, "reconstruct")
         ((_, reply),) = [each async for each in replies]
         return reply.outputs["reconstruction"]
+
+    async def similar(self, image: Any = None, **options: Any) -> Hits:
+        """As `MorphClient.similar`, with the same parameters."""
+        return await self._run(self._protocol.similar(similar_request(image, **options)))
 
     async def named(self, probabilities: np.ndarray) -> list[dict[str, dict[str, float]]]:
         """As `MorphClient.named`."""

@@ -126,6 +126,25 @@ def explain(error: grpc.RpcError, address: str, model: str, timeout: float, *, t
     return ServerError(sentence, status, details)
 
 
+def explain_search(error: grpc.RpcError, address: str, timeout: float, *, tls: bool = False) -> ServerError:
+    """As `explain`, of a server that finds similar galaxies: what it refuses, it explains itself.
+
+    Parameters
+    ----------
+    error, address, timeout, tls : as there.
+
+    Returns
+    -------
+    The error to raise.
+    """
+    status, details = error.code().name, error.details() or ""
+    if status in ("NOT_FOUND", "FAILED_PRECONDITION") and details:
+        return ServerError(details, status, details)
+    found = explain(error, address, "", timeout, tls=tls)
+    sentence = str(found).replace("is not a model server", "does not search an index")
+    return ServerError(sentence.replace("morph serve DIR", "morph explore INDEX"), status, details)
+
+
 def unreadable(address: str, reason: object) -> ServerError:
     """The answer of the server at `address` makes no sense, for this reason."""
     return ServerError(

@@ -19,9 +19,19 @@ from morph.errors import InputError
 from serving.client.answers import PER_ANSWER, Answers
 from serving.client.chunks import NO_VERSION, Chunk, Item, Reply
 from serving.client.connection import Connection
-from serving.client.errors import Retries, ServerError, changed, explain, most_rows, unreadable
+from serving.client.errors import (
+    Retries,
+    ServerError,
+    changed,
+    explain,
+    explain_search,
+    most_rows,
+    unreadable,
+)
 from serving.client.exchange import Exchange, Send
+from serving.client.similar import Hits
 from serving.protocol import OUTPUTS, messages
+from serving.protocol.similar import SEARCH, SimilarResponse
 
 if TYPE_CHECKING:
     from morph.domain_shift.sample import Sample
@@ -141,6 +151,14 @@ class ClientProtocol:
             raise InputError("A model's reference sample is read by the package morph-galaxies; install it.") from None
         return Sample.from_text(text)
 
+    def similar(self, request: Message) -> Exchange[Hits]:
+        """The galaxies of an index that are most like the examples of a SimilarRequest."""
+        response = yield from self._ask(SEARCH, request, SimilarResponse)
+        try:
+            return Hits.of(response)
+        except ValueError as error:
+            raise self._unreadable(error) from None
+
     def available(self) -> Exchange[list[int]]:
         """The versions that answer requests now, highest last."""
         request = messages.GetModelStatusRequest()
@@ -172,17 +190,19 @@ class ClientProtocol:
             except grpc.RpcError as error:
                 next_pause = self.retries.pause(error, attempts)
                 if next_pause is None or time.monotonic() + next_pause >= end:
-                    raise self._explained(error) from None
+                    raise self._explained(error, method) from None
                 pause, attempts = next_pause, attempts + 1
         try:
             return answer.FromString(received)
         except DecodeError as error:
             raise self._unreadable(error) from None
 
-    def _explained(self, error: grpc.RpcError) -> ServerError:
+    def _explained(self, error: grpc.RpcError, method: str) -> ServerError:
         chosen = f" labelled '{self.label}'" if self.label else ""
         chosen = chosen if self.version is None else f" in version {self.version}"
         address, tls = self.connection.address, bool(self.connection.tls)
+        if method == SEARCH:
+            return explain_search(error, address, self.timeout, tls=tls)
         return explain(error, address, f"'{self.model}'{chosen}", self.timeout, tls=tls)
 
     def _unreadable(self, reason: object) -> ServerError:

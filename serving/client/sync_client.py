@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -14,6 +14,7 @@ from serving.client.chunks import Batching, Chunk, Item, Reply
 from serving.client.exchange import Exchange, Running, Send, T
 from serving.client.images import Images, is_ready
 from serving.client.protocol import IN_FLIGHT, Client, names, require_several
+from serving.client.similar import Hits, similar_request
 
 if TYPE_CHECKING:
     from morph.domain_shift.sample import Sample
@@ -148,6 +149,54 @@ class MorphClient(Client):
         """
         ((_, reply),) = self._stream([images], ("reconstruction",), IN_FLIGHT, layout, cut, "reconstruct")
         return reply.outputs["reconstruction"]
+
+    def similar(
+        self,
+        image: Any = None,
+        *,
+        like: str | Iterable[str] = (),
+        unlike: "str | Iterable[str] | np.ndarray" = (),
+        position: Sequence | None = None,
+        vectors: Any = None,
+        weights: Sequence[float] | None = None,
+        where: str = "",
+        cone: tuple[float, float, float] | None = None,
+        n: int = 100,
+        columns: Iterable[str] = (),
+        layout: "FitsLayout | None" = None,
+    ) -> Hits:
+        """The galaxies of an index that are most like one galaxy or several, from a server of `morph explore`.
+
+        >>> client = MorphClient("localhost:8081")  # doctest: +SKIP
+        >>> client.similar("galaxy.png", where="mag_r < 20", n=20)["id"]  # doctest: +SKIP
+        >>> client.similar(like=["J0001", "J0002"], unlike="J0003").to_table()  # doctest: +SKIP
+
+        Parameters
+        ----------
+        image : the name of a JPEG, PNG or FITS file, or a tuple of them with one file a band; an array as `classify`
+            takes it, of the size that the model takes; or a list of these. The server reads and cuts files.
+        like, unlike : ids of galaxies in the index; `unlike` may be vectors, float [m, d].
+        position : ra, dec in degrees of a galaxy in the index, or several of them.
+        vectors : similarity vectors, float [k, d] or [d].
+        weights : one for each example: images, ids, positions and vectors, in this order.
+        where : which galaxies may be found, such as ``mag_r < 20 and has_spiral_arms_yes > 0.5``.
+        cone : ra, dec and radius in degrees, in which they may lie.
+        n : how many to find, at most 10,000.
+        columns : which columns to fetch; all if not given.
+        layout : what the headers of FITS files leave out, as a `FitsLayout`.
+
+        Returns
+        -------
+        `Hits`, a dict of columns, best first: ``id``, ``ra``, ``dec``, ``similarity`` (the cosine) and those of the
+        index.
+
+        Raises
+        ------
+        InputError : when there is no example, or an image cannot be read.
+        ServerError : as `classify`; NOT_FOUND when the index has no such galaxy.
+        """
+        request = similar_request(image, like, unlike, position, vectors, weights, where, cone, n, columns, layout)
+        return self._run(self._protocol.similar(request))
 
     def named(self, probabilities: np.ndarray) -> list[dict[str, dict[str, float]]]:
         """Rows of `probabilities` or `tree_probabilities` [n, answers] as {question: {answer: probability}}, one

@@ -5,10 +5,11 @@ messages (same names, numbers and types, so the same bytes on the wire) in a des
 process can use both: protobuf accepts a name once in a pool. They are the subset that morph needs; other fields, which
 a newer server may send, are kept as unknown fields.
 
-`serving.proto` declares them, and ``serving.binpb`` holds what protoc (of the package grpcio-tools) makes of it::
+`serving.proto` declares them, and ``serving.binpb`` holds what protoc (of the package grpcio-tools) makes of it and
+of the service in `similar.proto`::
 
     cd serving/protocol
-    python -m grpc_tools.protoc -I. --include_imports --descriptor_set_out=serving.binpb serving.proto
+    python -m grpc_tools.protoc -I. --include_imports --descriptor_set_out=serving.binpb serving.proto similar.proto
 """
 
 import math
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 #: Arrays of text hold bytes objects.
@@ -44,9 +46,14 @@ def _pool() -> descriptor_pool.DescriptorPool:
 _POOL = _pool()
 
 
+def descriptor_of(name: str) -> Descriptor:
+    """The descriptor of a message of `serving.proto` or `similar.proto`, such as ``tensorflow.serving.ModelSpec``."""
+    return _POOL.FindMessageTypeByName(name)
+
+
 def message_class(name: str) -> type[Message]:
-    """The class of a message of `serving.proto`, such as ``tensorflow.serving.ModelSpec``."""
-    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(name))
+    """The class of such a message."""
+    return message_factory.GetMessageClass(descriptor_of(name))
 
 
 TensorProto = message_class("tensorflow.TensorProto")
