@@ -53,17 +53,12 @@ def value_added(scores: pa.Table) -> pa.Table:
     columns: dict[str, pa.Array | pa.ChunkedArray] = {name: scores[name] for name in kept}
     fields = [scores.schema.field(name) for name in kept]
     p = columns_of(scores, ANSWER_COLUMNS)
-    asked = reach(p)
-    chosen, answers = [], []
-    for question in TREE:
+    answers = []
+    for question, best in zip(TREE, most_likely(p), strict=True):
         name = column_name(question.name)
         worth = columns_of(scores, [f"{name}_concentration"])[0]
-        shares = p[TREE.slices[question.name]]
-        # Comparisons with NaN are false.
-        best = np.where(asked[question.name] >= ASKED, shares.argmax(axis=0), -1)
-        chance = np.where(best >= 0, shares.max(axis=0), np.float32(np.nan))
+        chance = np.where(best >= 0, p[TREE.slices[question.name]].max(axis=0), np.float32(np.nan))
         error = np.sqrt(chance * (1 - chance) / (1 + worth))
-        chosen.append(best)
         answers += [
             (_field(name, pa.string(), f"most likely answer: {', '.join(question.answers)}"), _named(question, best)),
             (_field(f"{name}_probability", pa.float32(), "of that answer"), _known(chance)),
@@ -76,13 +71,34 @@ def value_added(scores: pa.Table) -> pa.Table:
     )
     fields += [summary, *(field for field, _ in answers), *(scores.schema.field(name) for name in AFTER)]
     flags = scores["flags"].to_numpy()
-    unresolved = pa.array((flags & Flag.UNRESOLVED) != 0)
-    columns["summary"] = pc.if_else(unresolved, UNRESOLVED, _in_words(chosen))
+    columns["summary"] = summaries(p, flags)
     columns |= {field.name: values for field, values in answers}
     columns |= {name: scores[name] for name in AFTER}
     fields.append(_field("clean", pa.bool_(), "nothing is wrong with the stamp, though a band may be missing"))
     columns["clean"] = pa.array(is_clean(flags))
     return pa.table(list(columns.values()), schema=pa.schema(fields))
+
+
+def summaries(p: np.ndarray, flags: np.ndarray) -> pa.Array:
+    """The answers in words, or `UNRESOLVED`; null where there is none.
+
+    Parameters
+    ----------
+    p : probabilities [answers, n], each question summing to one.
+    flags : `morph.stamps.flags.Flag` bits, int [n].
+    """
+    unresolved = pa.array((flags & Flag.UNRESOLVED) != 0)
+    return pc.if_else(unresolved, UNRESOLVED, _in_words(most_likely(p)))
+
+
+def most_likely(p: np.ndarray) -> list[np.ndarray]:
+    """Of each question the number of its most likely answer, int [n]; -1 where fewer than `ASKED` of the volunteers
+    would be asked. `p` are probabilities [answers, n]."""
+    asked = reach(p)
+    # Comparisons with NaN are false.
+    return [
+        np.where(asked[question.name] >= ASKED, p[TREE.slices[question.name]].argmax(axis=0), -1) for question in TREE
+    ]
 
 
 def text_widths() -> dict[str, int]:
