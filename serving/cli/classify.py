@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from morph.errors import InputError
+from serving.cli.connection import client_options, connection
 
 if TYPE_CHECKING:
-    from serving.client import MorphClient
-
-FILE = click.Path(exists=True, dir_okay=False)
+    pass
 
 #: The outputs that are a vector; a model of an earlier morph has no similarity vector.
 VECTORS = ("embedding", "similarity")
@@ -24,7 +23,6 @@ VECTORS = ("embedding", "similarity")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @click.option("--server", required=True, metavar="HOST:PORT", help="Address of the model server.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line instead of a table.")
-@click.option("--model", default="morph", show_default=True, help="The model's name on the server.")
 @click.option("--version", type=int, help="The version that answers [the server's highest].")
 @click.option("--label", help="The version that answers, by its label on the server, such as stable.")
 @click.option("--survey", help="FITS: the survey, whose bands fill the channels [as the files say].")
@@ -36,17 +34,7 @@ VECTORS = ("embedding", "similarity")
     default=None,
     help="Print the embedding and the similarity vector [in JSON, and not in the table].",
 )
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds that the server may take for one message.")
-@click.option("--tls", is_flag=True, help="Use TLS, with the root certificates of gRPC.")
-@click.option("--ca", type=FILE, help="Use TLS, with the root certificates in this PEM file.")
-@click.option("--certificate", type=FILE, help="This client's certificate (PEM), where the server asks for one.")
-@click.option("--key", type=FILE, help="The certificate's private key (PEM).")
-@click.option(
-    "--token", envvar="MORPH_TOKEN", metavar="TOKEN", help="Sent with every request, over TLS [from MORPH_TOKEN]."
-)
-@click.option(
-    "--token-in-clear", is_flag=True, help="Send the token without TLS, where anyone on the network can read it."
-)
+@connection
 def command(
     images: tuple[str, ...],
     server: str,
@@ -56,7 +44,7 @@ def command(
     bands: str | None,
     zero_point: str | None,
     unit: str | None,
-    **connection: Any,
+    **options: Any,
 ) -> None:
     """Classify each IMAGE through a server: JPEG, PNG or FITS files, folders of them, or globs.
 
@@ -70,12 +58,13 @@ def command(
     """
     from morph.fits.zero_points import Calibration
     from morph.surveys import get_survey
+    from serving.client import MorphClient
     from serving.client.pictures import FitsLayout, find_pictures, read_pictures
 
     if survey:
         get_survey(survey)
     Calibration.parse(zero_point, unit)
-    client = _client(server, **connection)
+    client = MorphClient(server, **client_options(**options))
     groups, errors = find_pictures(images)
     count = 0
     # Without an image the server is not asked: a wrong file name is the first thing to report.
@@ -89,24 +78,6 @@ def command(
             answers = _answers(client, _readable(read, errors, notes), notes, vectors)
             count = _print_lines(answers) if as_json else _print_table(answers, description)
     _report(errors, count)
-
-
-def _client(
-    server: str,
-    *,
-    tls: bool,
-    ca: str | None,
-    certificate: str | None,
-    key: str | None,
-    **options: Any,
-) -> "MorphClient":
-    """The client of a server. InputError where the options contradict each other."""
-    from serving.client import MorphClient
-
-    if bool(certificate) != bool(key):
-        raise InputError("A client's certificate and its key belong together; give --certificate and --key.")
-    pair = (certificate, key) if certificate and key else None
-    return MorphClient(server, tls=ca or tls, certificate=pair, **options)
 
 
 def _report(errors: list[InputError], count: int) -> None:
