@@ -13,7 +13,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 
 
 # The benchmarks of speed and endurance that run by themselves; the others ask for a model and datasets, for survey
 # images, or for other servers. Each says at its top what it measures.
-BENCHMARKS := catalogue client cutting fast_path forward kills scoring server sizing soak ten_million
+BENCHMARKS := catalogue client cutting explore fast_path forward kills scoring server sizing soak ten_million
 
 .PHONY: quickstart test test-fast docs linkcheck lint types unit bench weights lock clean
 

@@ -38,6 +38,7 @@ VERBS = {
     "classify": ("serving.cli.classify", "Classify images through a server."),
     "score": ("serving.cli.score", "Score survey tiles: images in, catalogue out."),
     "index": ("serving.cli.index", "Make an index of a survey's galaxies for similarity search."),
+    "explore": ("serving.cli.explore", "Search an index of galaxies on a page, and over gRPC and REST."),
     "host": ("morph.cli.host", "Find the galaxies that transients belong to."),
 }
 

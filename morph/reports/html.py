@@ -22,14 +22,14 @@ class Picture:
     height: int
 
 
-def render(template: str, **context: object) -> str:
-    """The page that a template of ``morph/reports/templates`` makes of `context`."""
-    return _environment().get_template(template).render(context)
+def render(template: str, *, package: str = "morph.reports", **context: object) -> str:
+    """The page that a template in the folder ``templates`` of a package makes of `context`."""
+    return _environment(package).get_template(template).render(context)
 
 
 @cache
-def _environment() -> Environment:
-    loader = PackageLoader("morph.reports")
+def _environment(package: str) -> Environment:
+    loader = PackageLoader(package)
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
@@ -52,16 +52,22 @@ def jpeg(pixels: np.ndarray, size: int = 0, quality: int = 88) -> Picture:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if image.width < size:
         image = image.resize((size, round(size * image.height / image.width)), Image.Resampling.BICUBIC)
+    return Picture(data_url("jpeg", jpeg_file(image, quality)), image.width, image.height)
+
+
+def jpeg_file(image: Image.Image, quality: int = 88) -> bytes:
+    """An image as the content of a JPEG file."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, optimize=True)
-    return Picture(_data_url("jpeg", buffer.getvalue()), image.width, image.height)
+    return buffer.getvalue()
 
 
 def png(file: bytes) -> Picture:
     """A PNG file."""
     with Image.open(io.BytesIO(file)) as image:
-        return Picture(_data_url("png", file), image.width, image.height)
+        return Picture(data_url("png", file), image.width, image.height)
 
 
-def _data_url(kind: str, file: bytes) -> str:
+def data_url(kind: str, file: bytes) -> str:
+    """The URL that is a file: of an image of a kind such as jpeg."""
     return f"data:image/{kind};base64,{base64.b64encode(file).decode()}"

@@ -272,7 +272,7 @@ class Index:
             raise InputError("A search needs at least one example of what is sought.")
         _check(n, weights, len(like))
         query = combine(like, far, weights).astype("float32")
-        chosen = self._chosen(where, cone)
+        chosen = self.chosen(where, cone)
         banned = self._banned(exclude or ())
         if not copies:
             for example in (*like, *far):
@@ -319,7 +319,7 @@ class Index:
             raise InputError(f"{what} hold a vector of zeros, or numbers that are not finite; it has no direction.")
         return found / lengths
 
-    def _chosen(self, where: str | None, cone: tuple[float, float, float] | None) -> _Chosen:
+    def chosen(self, where: str | None, cone: tuple[float, float, float] | None) -> _Chosen:
         """The galaxies that meet the conditions. InputError when none does."""
         if where is None and cone is None:
             return [None] * len(self.shards)

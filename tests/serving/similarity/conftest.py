@@ -10,7 +10,8 @@ import pytest
 
 from serving.similarity.build import build
 from serving.similarity.header import ModelIdentity
-from serving.similarity.sources import Source, with_place
+from serving.similarity.sources import Source, find_sources, with_place
+from tests.serving.similarity.exploring import Asking, make_index
 
 MODEL = ModelIdentity("morph", "7", "0123456789abcdef0123456789abcdef", "", "sdss")
 
@@ -67,3 +68,38 @@ def listed(monkeypatch) -> Callable[..., object]:
     """`build` of an index with lists, as a large one has."""
     monkeypatch.setattr("serving.similarity.index.EXACT", 300)
     return partial(build)
+
+
+@pytest.fixture(scope="session")
+def invented_index(tmp_path_factory) -> Path:
+    """The folder of an index of invented galaxies."""
+    return make_index(tmp_path_factory.mktemp("index"))
+
+
+@pytest.fixture(scope="module")
+def explored(invented_index):
+    """A server of `morph explore` on it, without a model server."""
+    with Asking(invented_index) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tile_index(tiles, tiles_folder, server, tmp_path_factory) -> Path:
+    """The folder of an index of the galaxies on the small tiles, by the model of the real server."""
+    from astropy.table import Table, vstack
+
+    from serving.scoring.backends import RemoteModel
+    from serving.scoring.run import score
+
+    folder = tmp_path_factory.mktemp("tile-index")
+    vstack([Table.read(tile.catalogue) for tile in tiles]).write(folder / "catalogue.fits")
+    score(tiles_folder, folder / "catalogue.fits", RemoteModel(server.address), folder / "scores")
+    build(find_sources([folder / "scores"]), folder / "tiles.index")
+    return folder / "tiles.index"
+
+
+@pytest.fixture(scope="module")
+def imaged(tile_index, tiles_folder, server):
+    """A server of `morph explore` on that index, with the model's server and the tiles."""
+    with Asking(tile_index, server.address, tiles=[tiles_folder]) as running:
+        yield running
