@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import Message
@@ -51,7 +52,7 @@ def write_columns(columns: Mapping[str, np.ndarray], into: Message) -> None:
 def read_columns(response: Message) -> dict[str, np.ndarray]:
     """The columns of a SimilarResponse as arrays, [n] each: float64, float32, int64 or text. ValueError where they do
     not make a table."""
-    kinds = {"doubles": "float64", "floats": "float32", "integers": "int64", "texts": str}
+    kinds: dict[str, Any] = {"doubles": "float64", "floats": "float32", "integers": "int64", "texts": str}
     columns = {}
     for column in response.columns:
         field = column.WhichOneof("values")

@@ -34,6 +34,27 @@ def from_query(query: MultiMapping[str], dimension: int) -> Message:
 
 
 def whole_number(text: str, name: str, most: int, least: int = 0) -> int:
+    """A number in an address.
+
+    Parameters
+    ----------
+    text : as it was sent.
+    name : of the parameter.
+    most, least : what it may be.
+
+    Returns
+    -------
+    The number.
+
+    Raises
+    ------
+    InputError : it is not such a number.
+
+    Examples
+    --------
+    >>> whole_number("12", "n", 100)
+    12
+    """
     try:
         number = int(text[:20])
     except ValueError:

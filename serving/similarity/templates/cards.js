@@ -48,7 +48,7 @@ export function card(hit, href) {
   const text = element(
     "div",
     { class: "text" },
-    element("span", { class: "summary" }, hit.summary || ""),
+    element("span", { class: "summary", title: hit.summary || null }, hit.summary || ""),
     element("span", { class: "facts-line" }, measured(hit)),
     element("span", { class: "id", title: hit.id }, hit.id),
     element("span", { class: "labels" }),
