@@ -3,6 +3,7 @@
 python docs/images/explore.py http://127.0.0.1:8080/ "?like=ID"
 """
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -12,10 +13,10 @@ from selenium import webdriver
 #: Pixels of the window.
 WIDTH, HEIGHT = 1280, 860
 
-#: Choose a question for the labels, and mark three galaxies and label one of them.
+#: Choose a question for the labels, and mark and label three galaxies.
 MARK = """
 const choose = document.querySelector("#question");
-choose.value = "odd-feature";
+choose.value = "bar";
 choose.dispatchEvent(new Event("change"));
 for (const number of [0, 2, 5]) document.querySelectorAll("[data-action=mark]")[number].click();
 document.querySelectorAll("#answers button")[0].click();
@@ -27,7 +28,8 @@ def main(url: str, query: str) -> None:
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", f"--window-size={WIDTH},{HEIGHT}"):
         options.add_argument(argument)
-    browser = webdriver.Chrome(options)
+    options.binary_location = shutil.which("chromium") or ""
+    browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     try:
         size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -22,8 +22,8 @@ class Hits(Columns):
     """The galaxies that were found, best first: a dict of columns, [n] each.
 
     >>> hits = Hits({"id": np.array(["a"]), "similarity": np.array([0.98])}, "morph", "3", np.eye(1, 50))
-    >>> hits["id"][0], len(hits.vectors)
-    ('a', 1)
+    >>> hits["id"].tolist(), hits.model_version
+    (['a'], '3')
 
     Attributes
     ----------
