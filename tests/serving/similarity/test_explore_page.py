@@ -86,6 +86,9 @@ class Page:
     def press(self, keys: str) -> None:
         self.browser.switch_to.active_element.send_keys(keys)
 
+    def drop(self, content: bytes, name: str) -> None:
+        self.browser.execute_script(DROP, base64.b64encode(content).decode(), name)
+
     def errors(self) -> list[str]:
         """What the browser complains about: scripts, blocked resources, failed requests."""
         return [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
@@ -108,7 +111,7 @@ def page(browser, imaged):
 
 
 def test_an_image_that_is_dropped_finds_galaxies(page, imaged):
-    page.run(DROP, base64.b64encode(png()).decode(), "galaxy.png")
+    page.drop(png(), "galaxy.png")
     page.settled("location.search.includes('vector=')")
     assert len(page.ids) == 14
     assert page.text("#heading") == "Like your image"
@@ -210,7 +213,7 @@ def test_all_answers_of_a_galaxy_are_shown(page, imaged):
 
 
 def test_what_is_not_an_image_or_a_galaxy_is_one_sentence(page):
-    page.run(DROP, base64.b64encode(b"no image").decode(), "notes.txt")
+    page.drop(b"no image", "notes.txt")
     page.settled("!document.querySelector('#problem').hidden")
     assert "cannot be read as a picture" in page.text("#problem")
     page.one("#query").send_keys("nowhere\n")
