@@ -92,7 +92,9 @@ def tile_index(tiles, tiles_folder, server, tmp_path_factory) -> Path:
     from serving.scoring.run import score
 
     folder = tmp_path_factory.mktemp("tile-index")
-    vstack([Table.read(tile.catalogue) for tile in tiles]).write(folder / "catalogue.fits")
+    galaxies = vstack([Table.read(tile.catalogue) for tile in tiles])
+    galaxies["COADD_OBJECT_ID"] = 1_600_000_000 + np.arange(len(galaxies))
+    galaxies.write(folder / "catalogue.fits")
     score(tiles_folder, folder / "catalogue.fits", RemoteModel(server.address), folder / "scores")
     build(find_sources([folder / "scores"]), folder / "tiles.index")
     return folder / "tiles.index"
