@@ -14,22 +14,14 @@ stamp_size = click.option(
 )
 
 
-def numbers_of(text: str, count: int, option: str) -> tuple[float, ...]:
-    """The numbers that an option gives, separated by commas; InputError unless there are so many.
+def range_of(text: str, option: str) -> tuple[float, float]:
+    """The two numbers that an option gives, with a comma between; InputError unless there are two.
 
-    Parameters
-    ----------
-    text : what was typed.
-    count : how many are needed.
-    option : its name.
-
-    >>> numbers_of("18,24", 2, "--magnitudes")
+    >>> range_of("18,24", "--magnitudes")
     (18.0, 24.0)
     """
     try:
-        found = tuple(float(part) for part in text.split(","))
+        low, high = (float(part) for part in text.split(","))
     except ValueError:
-        found = ()
-    if len(found) != count:
-        raise InputError(f"{option} takes {count} numbers with commas between, not '{text}'.")
-    return found
+        raise InputError(f"{option} takes two numbers with a comma between, not '{text}'.") from None
+    return low, high

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from morph.cli.options import numbers_of, stamp_size
+from morph.cli.options import range_of, stamp_size
 from morph.console import counted
 
 
@@ -131,7 +131,7 @@ def supernovae(hosts: Path, magnitudes: str | None, path: Path, sheet: Path | No
     plan = Plan(
         supernovae=options.pop("kind"),
         shares={kind: options.pop(name) for name, kind in shares.items()},
-        magnitudes=numbers_of(magnitudes, 2, "--magnitudes") if magnitudes else None,
+        magnitudes=range_of(magnitudes, "--magnitudes") if magnitudes else None,
         **{name: options.pop(name) for name in ("trace", "epochs", "misregistration", "size")},
     )
     made = simulate_supernovae(hosts, path, plan, **options)

@@ -83,7 +83,7 @@ def prepare(galaxy: Galaxy, survey: Survey, size: int, rng: np.random.Generator)
     sky = np.array([np.median(image[..., band][border]) for band in range(len(CHANNELS))], dtype="float32")
     spread = [1.4826 * np.median(np.abs(image[..., band][border] - sky[band])) for band in range(len(CHANNELS))]
     noise = correlate(rng.standard_normal(image.shape).astype("float32"), max(survey.noise_correlation, 0.4))
-    image = np.where(known, image - sky, noise * np.float32(spread)).astype("float32")
+    image = np.asarray(np.where(known, image - sky, noise * np.array(spread)), dtype="float32")
     smooth = gaussian_filter(image, (SMOOTHING, SMOOTHING, 0))
     segment, found = _central(smooth, np.array(spread))
     if found is None:

@@ -158,7 +158,8 @@ class _Camera:
     @cached_property
     def taken(self) -> Survey:
         """The survey, as deep as this image."""
-        return replace(self.survey, depth=tuple(depth - self.depth_lost for depth in self.survey.depth))
+        g, r, i = (depth - self.depth_lost for depth in self.survey.depth)
+        return replace(self.survey, depth=(g, r, i))
 
     def noise(self, light: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Noise of sky and light, and the variance of every pixel."""

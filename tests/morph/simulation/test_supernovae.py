@@ -188,7 +188,7 @@ def test_what_cannot_be_a_host_is_counted_or_refused(hosts, tmp_path):
         (["--type", "iax"], "Unknown type of supernova 'iax'"),
         (["--hostless", "0.8", "--variables", "0.5"], "add up to 1 at most"),
         (["--size", "63"], "even number"),
-        (["--magnitudes", "24"], "takes 2 numbers"),
+        (["--magnitudes", "24"], "takes two numbers"),
         (["--magnitudes", "24,18"], "bright to faint"),
         (["--epochs", "0"], "number of epochs is 0"),
         (["--number", "0"], "number of scenes is 0"),
