@@ -285,13 +285,7 @@ INTRINSIC_COLUMNS = ("shape_r",)
 
 def magnitude_columns(band: str) -> tuple[str, ...]:
     """What a band's magnitudes are called."""
-    return (
-        f"mag_{band}",
-        f"mag_auto_{band}",
-        f"mag_auto_{band}_dered",
-        f"petromag_{band}",
-        f"modelmag_{band}",
-    )
+    return (f"mag_{band}", f"mag_auto_{band}", f"mag_auto_{band}_dered", f"petromag_{band}", f"modelmag_{band}")
 
 
 MAGNITUDE_COLUMNS = {f"mag_{band}": magnitude_columns(band) for band in "gri"}

@@ -23,10 +23,7 @@ VERBS = {
     "simulate": ("morph.cli.simulate", "Simulate labelled galaxies, a whole survey tile, or supernovae on hosts."),
     "pretrain": ("training.cli.pretrain", "Train a model from scratch on one or more datasets."),
     "finetune": ("training.cli.finetune", "Adapt a model to another survey with a few labels."),
-    "transfer": (
-        "training.cli.transfer",
-        "Measure the gain from labels of a new survey, and how many more to get.",
-    ),
+    "transfer": ("training.cli.transfer", "Measure the gain from labels of a new survey, and how many more to get."),
     "evaluate": ("training.cli.evaluate", "Measure a model on galaxies that it has not seen."),
     "predict": ("training.cli.predict", "Predict missing properties of galaxies from known ones, with uncertainties."),
     "compare": ("training.cli.compare", "Compare runs, and report which differences are statistically significant."),

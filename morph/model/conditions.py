@@ -21,13 +21,7 @@ from morph.surveys import SURVEYS
 from morph.votes import vote_counts
 
 #: The columns of the conditions.
-CONDITIONS = (
-    *VOTE_COLUMNS,
-    *(f"votes_{question.name}" for question in TREE),
-    *MEASUREMENTS,
-    "survey",
-    "composite",
-)
+CONDITIONS = (*VOTE_COLUMNS, *(f"votes_{question.name}" for question in TREE), *MEASUREMENTS, "survey", "composite")
 #: Room for surveys: more than there are, so that a new one leaves the weights as they are.
 MOST_SURVEYS = 16
 #: How many features `condition_features` makes of them: each vote column and number of votes and whether it is known,

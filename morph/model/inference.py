@@ -11,15 +11,7 @@ from morph.decision_tree import ANSWERS, VOTE_COLUMNS, question_membership
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.model.conditions import SURVEY, encode_conditions
-from morph.model.experts import (
-    MEASUREMENTS,
-    MODALITIES,
-    bounded,
-    columns_of,
-    product,
-    restore,
-    transform,
-)
+from morph.model.experts import MEASUREMENTS, MODALITIES, bounded, columns_of, product, restore, transform
 
 #: Sums over the answers of the question that each answer belongs to: [answers, answers].
 _OF_QUESTION = question_membership(ANSWERS) @ question_membership(ANSWERS).T

@@ -38,10 +38,7 @@ class Similarity(Fitted):
     def __init__(self, features: int, latent: int, **options):
         super().__init__(**options)
         self.features, self.latent = features, latent
-        self.layers = [
-            self.dense("hidden", features + latent, WIDTH),
-            self.dense("last", WIDTH, SIMILARITY_SIZE),
-        ]
+        self.layers = [self.dense("hidden", features + latent, WIDTH), self.dense("last", WIDTH, SIMILARITY_SIZE)]
         self.centre = self.fixed("centre", (SIMILARITY_SIZE,), "zeros")
         self.built = True
 

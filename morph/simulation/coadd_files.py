@@ -259,14 +259,7 @@ PLANES = (Plane("SCI", "IMAGE", "RICE_1"), Plane("MSK", "MASK", "PLIO_1"), Plane
 
 
 def pack_band(
-    flux: np.ndarray,
-    mask: np.ndarray,
-    survey: Survey,
-    band: int,
-    tile: Tilename,
-    wcs: WCS,
-    size: int,
-    top: int = 0,
+    flux: np.ndarray, mask: np.ndarray, survey: Survey, band: int, tile: Tilename, wcs: WCS, size: int, top: int = 0
 ) -> list[PackedStrip]:
     """The planes of one band's file, compressed, for the rows of the tile from `top` on.
 

@@ -73,14 +73,7 @@ MIXES = {
 FIELD_MIX = replace(
     MIXES["survey"],
     name="field",
-    kinds={
-        "elliptical": 0.32,
-        "lenticular": 0.13,
-        "disk": 0.42,
-        "edge-on": 0.08,
-        "irregular": 0.02,
-        "merger": 0.03,
-    },
+    kinds={"elliptical": 0.32, "lenticular": 0.13, "disk": 0.42, "edge-on": 0.08, "irregular": 0.02, "merger": 0.03},
 )
 
 #: Magnitudes in r of the galaxies that volunteers are shown; Galaxy Zoo 2 stops at 17.

@@ -46,13 +46,7 @@ _START = "import sys; sys.path[:] = sys.argv[3:]; from morph.tiles.prefetch impo
 
 @contextmanager
 def read_ahead(
-    tile: "Tile",
-    weights: bool,
-    rows: int,
-    headroom: int,
-    depth: int,
-    threads: int,
-    readers: "Readers | None" = None,
+    tile: "Tile", weights: bool, rows: int, headroom: int, depth: int, threads: int, readers: "Readers | None" = None
 ) -> Iterator[Ask]:
     """A function that requests rows of a tile in advance.
 

@@ -117,12 +117,7 @@ def command(
 
 
 def _score(
-    tiles: Sequence[str],
-    source: "Callable[[], ModelRef]",
-    out: Path,
-    hats: bool,
-    fits: bool,
-    options: dict[str, Any],
+    tiles: Sequence[str], source: "Callable[[], ModelRef]", out: Path, hats: bool, fits: bool, options: dict[str, Any]
 ) -> None:
     """Score, print the summary, and make the catalogue."""
     from morph.checks import check_folder

@@ -189,8 +189,7 @@ class Signature:
                 raise StatusError("INVALID_ARGUMENT", f"{key} holds no rows; a request holds at least 1.")
             if shape[0] > self.max_rows:
                 raise StatusError(
-                    "INVALID_ARGUMENT",
-                    f"Task size {shape[0]} is larger than maximum input batch size {self.max_rows}",
+                    "INVALID_ARGUMENT", f"Task size {shape[0]} is larger than maximum input batch size {self.max_rows}"
                 )
         if len({shape[0] for _, shape in kinds.values()}) != 1:
             raise StatusError("INVALID_ARGUMENT", "Batching Run() input tensors must have equal 0th-dimension size")

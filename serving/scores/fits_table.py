@@ -18,12 +18,7 @@ from serving.scores.score_files import ScoreFiles, when
 BLOCK = 2880
 
 #: Arrow's types as NumPy's big-endian ones and as FITS letters.
-NUMBERS = {
-    pa.float32(): (">f4", "E"),
-    pa.float64(): (">f8", "D"),
-    pa.int32(): (">i4", "J"),
-    pa.int64(): (">i8", "K"),
-}
+NUMBERS = {pa.float32(): (">f4", "E"), pa.float64(): (">f8", "D"), pa.int32(): (">i4", "J"), pa.int64(): (">i8", "K")}
 
 #: The value of an unknown cell in columns of whole numbers, and of yes or no. Readers take FITS's own logical NULL for
 #: no, so that yes, no and unknown are 1, 0 and this.

@@ -195,10 +195,7 @@ def schema(description: dict[str, Any], about: dict[str, Any]) -> pa.Schema:
             "unit vector of the shape, however the galaxy is turned; compare by cosine",
         ),
         _field(
-            "reconstruction_error",
-            pa.float32(),
-            "noise-weighted mean square of the residual",
-            ucd="stat.fit.residual",
+            "reconstruction_error", pa.float32(), "noise-weighted mean square of the residual", ucd="stat.fit.residual"
         ),
         _field(
             "anomaly_score", pa.float32(), "p-value among normal galaxies; small: anomalous", ucd="stat.probability"

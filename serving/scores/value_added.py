@@ -22,12 +22,7 @@ KEPT = ("id", "ra", "dec", "tile", "radius", "snr")
 AFTER = ("anomaly_score", "anomaly", "flags")
 
 #: Columns that `value_added` needs, beside the magnitudes (`magnitudes`).
-NEEDED = (
-    *KEPT,
-    *ANSWER_COLUMNS,
-    *(column_name(f"{question.name}_concentration") for question in TREE),
-    *AFTER,
-)
+NEEDED = (*KEPT, *ANSWER_COLUMNS, *(column_name(f"{question.name}_concentration") for question in TREE), *AFTER)
 
 
 def magnitudes(schema: pa.Schema) -> list[str]:

@@ -20,12 +20,7 @@ import click
 @click.option("--alias", default="champion", show_default=True, help="The alias that --promote gives.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON document.")
 def command(
-    names: tuple[str, ...],
-    experiment: str | None,
-    plot: Path | None,
-    promote: str | None,
-    alias: str,
-    as_json: bool,
+    names: tuple[str, ...], experiment: str | None, plot: Path | None, promote: str | None, alias: str, as_json: bool
 ) -> None:
     """Compare models, and mark the statistically significant differences.
 

@@ -22,13 +22,7 @@ from training.experiments.train import train
     help="Learning rate of each of the encoder's layers as a share of that of the layer after it.  [default: 1]",
 )
 @training_options(batch_size="32", learning_rate="0.0005")
-def command(
-    model: str,
-    datasets: tuple[str, ...],
-    freeze: str,
-    layer_decay: float | None,
-    options: Options,
-) -> None:
+def command(model: str, datasets: tuple[str, ...], freeze: str, layer_decay: float | None, options: Options) -> None:
     """Adapt MODEL to the training split of one or more datasets.
 
     MODEL is a .keras file, a folder with one, or an MLflow URI; models:/morph@sdss are the weights that ship. The

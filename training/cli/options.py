@@ -149,9 +149,7 @@ def training_options(batch_size: str, learning_rate: str) -> Callable[[Callable]
     usual = [
         click.option("--batch-size", type=click.IntRange(2), help=f"Galaxies a step.  [default: {batch_size}]"),
         click.option(
-            "--learning-rate",
-            type=click.FloatRange(0, min_open=True),
-            help=f"Its peak.  [default: {learning_rate}]",
+            "--learning-rate", type=click.FloatRange(0, min_open=True), help=f"Its peak.  [default: {learning_rate}]"
         ),
     ]
 

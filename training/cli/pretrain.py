@@ -24,11 +24,7 @@ from training.experiments.train import train
 )
 @training_options(batch_size="64, large: 40", learning_rate="0.002, large: 0.001")
 def command(
-    datasets: tuple[str, ...],
-    steps: int | None,
-    architecture: str,
-    contrast: float | None,
-    options: Options,
+    datasets: tuple[str, ...], steps: int | None, architecture: str, contrast: float | None, options: Options
 ) -> None:
     """Train a model from scratch on the training split of one or more datasets.
 

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
     from training.run import Run
 
 #: What a redshift is inferred from, by the name of its figures. Votes are left out: a new survey has none.
-FROM = {
-    "image": ("image",),
-    "photometry-radius": ("photometry", "radius"),
-    "all": ("image", "photometry", "radius"),
-}
+FROM = {"image": ("image",), "photometry-radius": ("photometry", "radius"), "all": ("image", "photometry", "radius")}
 
 
 @dataclass(frozen=True)

@@ -180,12 +180,7 @@ class Run:
 
 @contextmanager
 def run(
-    experiment: str,
-    name: str,
-    kind: str,
-    resume: str | None = None,
-    parent: str | None = None,
-    uri: str | None = None,
+    experiment: str, name: str, kind: str, resume: str | None = None, parent: str | None = None, uri: str | None = None
 ) -> Iterator[Run]:
     """A run, marked FINISHED at the end, KILLED when interrupted or terminated, FAILED on any other error.
 

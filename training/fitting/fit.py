@@ -196,10 +196,7 @@ def _run_epochs(
         ema_momentum=recipe.average or min(EMA, 1 - 5 / max(total, 10)),
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    training.compile(
-        optimizer=optimizer,
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
+    training.compile(optimizer=optimizer, jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
     # Before the checkpoint, which must not hold weights that are not finite.
     callbacks: list[keras.callbacks.Callback] = [_Finite()]
     done = 0

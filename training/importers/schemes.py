@@ -70,10 +70,7 @@ RING_CLASSES: dict[str, tuple[str, ...]] = {
 #: Class names that other releases of the same labels use.
 ALIASES = {
     "ring": {"no ring": "no_ring", "nonring": "no_ring"},
-    "galaxy10": {
-        "in_between_round_smooth": "in_between_smooth",
-        "cigar_shaped_smooth": "cigar_smooth",
-    },
+    "galaxy10": {"in_between_round_smooth": "in_between_smooth", "cigar_shaped_smooth": "cigar_smooth"},
 }
 
 #: Vote fractions of the Galaxy Zoo 1 tables (Lintott et al. 2011), and the class that each is for.

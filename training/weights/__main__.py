@@ -32,11 +32,7 @@ _LENGTHS = ", ".join(f"{name} {length.epochs} x {length.steps}" for name, length
     type=click.Path(path_type=Path),
     help="Folder of datasets, models and the log; finished steps are not repeated.  [default: data, or --out]",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder of weights and card.  [default: as shipped]",
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of weights and card.  [default: as shipped]")
 @click.option("--epochs", type=click.IntRange(1), help=f"Passes of both trainings.  [default: {_LENGTHS} steps]")
 @click.option("--steps", type=click.IntRange(1), help="Batches in a pass.")
 @click.option("--limit", type=click.IntRange(20), help="Galaxies of each set.  [default: all]")

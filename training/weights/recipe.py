@@ -120,11 +120,7 @@ UNSEEN = {
         ("--survey", "decals", "--pixel-scale", "0.262"),
     ),
     "rings": Release(
-        "decals-rings",
-        "labels.csv",
-        "DECam composites with and without a ring",
-        _GALAXY_ZOO,
-        ("--survey", "decals"),
+        "decals-rings", "labels.csv", "DECam composites with and without a ring", _GALAXY_ZOO, ("--survey", "decals")
     ),
     "kids": Release(
         "kids-galaxyzoo-examples",
@@ -305,10 +301,7 @@ def training_steps(work: Path, extent: Extent = Extent()) -> list[Step]:
     teacher = work / "sdss-large.keras"
     large = ("--architecture", "large", "--unlabelled", unlabelled, "--unlabelled", spirals)
     small = ("--pseudo-labelled", unlabelled, "--pseudo-labelled", spirals, "--teacher", f"{teacher}")
-    return [
-        _pretrain(work, "sdss-large", extent, large),
-        _pretrain(work, "sdss", extent, small, teacher),
-    ]
+    return [_pretrain(work, "sdss-large", extent, large), _pretrain(work, "sdss", extent, small, teacher)]
 
 
 def _pretrain(work: Path, name: str, extent: Extent, more: tuple[str, ...], *read: Path) -> Step:

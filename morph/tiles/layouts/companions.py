@@ -74,15 +74,7 @@ def weights_among(images: Sequence[Image], science: Plane) -> Plane | None:
 MASKS = ("MSK", "MASK", "DQ", "FLAG", "FLAGS", "BPM")
 
 #: Names of extensions that are neither images of the sky nor weights: masks, and what describes the image.
-NOT_SKY = (
-    *MASKS,
-    "UNCERT",
-    "CON",
-    "WMAP",
-    "VAR_POISSON",
-    "VAR_RNOISE",
-    "VAR_FLAT",
-)
+NOT_SKY = (*MASKS, "UNCERT", "CON", "WMAP", "VAR_POISSON", "VAR_RNOISE", "VAR_FLAT")
 
 
 def is_companion(image: Image) -> bool:

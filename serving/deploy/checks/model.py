@@ -26,10 +26,7 @@ ANSWER: dict[str, tuple[str, tuple]] = {
 CONTRACT: dict[str, tuple[dict, dict]] = {
     "serving_default": ({"image": ("float32", ("size", "size", 3))}, ANSWER),
     "composite": ({"image": ("uint8", ("size", "size", 3))}, ANSWER),
-    "reconstruct": (
-        {"image": ("float32", ("size", "size", 3))},
-        {"reconstruction": ("float32", ("size", "size", 3))},
-    ),
+    "reconstruct": ({"image": ("float32", ("size", "size", 3))}, {"reconstruction": ("float32", ("size", "size", 3))}),
     "describe": ({"query": ("string", ())}, {"description": ("string", ())}),
 }
 
