@@ -58,87 +58,35 @@ class Survey:
         return flux / (10 * np.sqrt(area))
 
 
+_GRI = ("g", "r", "i")
+
+# fmt: off
 #: By name. Add a new survey at the end: models store their surveys by position (`morph.domain_shift.sample`).
 SURVEYS = {
     survey.name: survey
     for survey in (
-        Survey(
-            "sdss", "Sloan Digital Sky Survey", ("g", "r", "i"), 0.396, 22.5, (1.44, 1.32, 1.26), (22.4, 22.0, 21.5)
-        ),
-        Survey(
-            "des",
-            "Dark Energy Survey",
-            ("g", "r", "i"),
-            0.263,
-            30.0,
-            (1.11, 0.95, 0.88),
-            (24.7, 24.4, 23.8),
-            noise_correlation=0.43,
-        ),
-        Survey(
-            "decals",
-            "DESI Legacy Surveys (DECam)",
-            ("g", "r", "z"),
-            0.262,
-            22.5,
-            (1.29, 1.18, 1.11),
-            (23.7, 23.2, 22.2),
-            noise_correlation=0.5,
-        ),
-        Survey(
-            "lsst",
-            "Rubin Observatory Legacy Survey of Space and Time",
-            ("g", "r", "i"),
-            0.2,
-            31.4,
-            (0.77, 0.73, 0.71),
-            (26.6, 26.7, 26.1),
-            noise_correlation=0.5,
-        ),
-        Survey(
-            "hsc",
-            "Hyper Suprime-Cam Subaru Strategic Program",
-            ("g", "r", "i"),
-            0.168,
-            27.0,
-            (0.79, 0.75, 0.61),
-            (25.7, 25.7, 25.4),
-            noise_correlation=0.5,
-        ),
-        Survey(
-            "panstarrs",
-            "Pan-STARRS 1, stacks",
-            ("g", "r", "i"),
-            0.25,
-            25.0,
-            (1.31, 1.19, 1.11),
-            (22.5, 22.4, 22.3),
-            noise_correlation=0.5,
-        ),
-        Survey("kids", "Kilo-Degree Survey", ("g", "r", "i"), 0.2, 0.0, (0.88, 0.70, 0.80), (24.4, 24.3, 22.9), 0.5),
+        Survey("sdss", "Sloan Digital Sky Survey",
+               _GRI, 0.396, 22.5, (1.44, 1.32, 1.26), (22.4, 22.0, 21.5)),
+        Survey("des", "Dark Energy Survey",
+               _GRI, 0.263, 30.0, (1.11, 0.95, 0.88), (24.7, 24.4, 23.8), 0.43),
+        Survey("decals", "DESI Legacy Surveys (DECam)",
+               ("g", "r", "z"), 0.262, 22.5, (1.29, 1.18, 1.11), (23.7, 23.2, 22.2), 0.5),
+        Survey("lsst", "Rubin Observatory Legacy Survey of Space and Time",
+               _GRI, 0.2, 31.4, (0.77, 0.73, 0.71), (26.6, 26.7, 26.1), 0.5),
+        Survey("hsc", "Hyper Suprime-Cam Subaru Strategic Program",
+               _GRI, 0.168, 27.0, (0.79, 0.75, 0.61), (25.7, 25.7, 25.4), 0.5),
+        Survey("panstarrs", "Pan-STARRS 1, stacks",
+               _GRI, 0.25, 25.0, (1.31, 1.19, 1.11), (22.5, 22.4, 22.3), 0.5),
+        Survey("kids", "Kilo-Degree Survey",
+               _GRI, 0.2, 0.0, (0.88, 0.70, 0.80), (24.4, 24.3, 22.9), 0.5),
         # VIS has r's place, in which its effective wavelength lies (0.72 micrometres); g and i are DES's.
-        Survey(
-            "euclid",
-            "Euclid, VIS with ground-based g and i",
-            ("g", "VIS", "i"),
-            0.1,
-            23.9,
-            (1.11, 0.16, 0.88),
-            (24.7, 25.4, 23.8),
-            noise_correlation=0.5,
-        ),
-        Survey(
-            "cfhtls",
-            "Canada-France-Hawaii Telescope Legacy Survey, wide",
-            ("g", "r", "i"),
-            0.187,
-            30.0,
-            (0.82, 0.72, 0.68),
-            (24.8, 24.1, 23.8),
-            noise_correlation=0.5,
-        ),
+        Survey("euclid", "Euclid, VIS with ground-based g and i",
+               ("g", "VIS", "i"), 0.1, 23.9, (1.11, 0.16, 0.88), (24.7, 25.4, 23.8), 0.5),
+        Survey("cfhtls", "Canada-France-Hawaii Telescope Legacy Survey, wide",
+               _GRI, 0.187, 30.0, (0.82, 0.72, 0.68), (24.8, 24.1, 23.8), 0.5),
     )
 }
+# fmt: on
 
 
 #: Images of an unknown survey. Pixel scale and zero point are from their headers, the seeing is measured.

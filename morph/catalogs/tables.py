@@ -25,20 +25,15 @@ from morph.fits.planes import is_fits, split_name
 
 #: Endings of a table's name, and the format that they stand for.
 ENDINGS = {
-    ".parquet": "parquet",
-    ".parq": "parquet",
-    ".pq": "parquet",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".ldac": "fits",
-    ".vot": "votable",
-    ".votable": "votable",
-    ".xml": "votable",
-    ".ecsv": "ecsv",
-    ".csv": "text",
-    ".tsv": "text",
-    ".txt": "text",
-    ".cat": "text",
+    ending: kind
+    for kind, endings in {
+        "parquet": (".parquet", ".parq", ".pq"),
+        "fits": (".fits", ".fit", ".ldac"),
+        "votable": (".vot", ".votable", ".xml"),
+        "ecsv": (".ecsv",),
+        "text": (".csv", ".tsv", ".txt", ".cat"),
+    }.items()
+    for ending in endings
 }
 
 

@@ -30,42 +30,18 @@ class Mix:
     size: float = 1.0
 
 
+_KINDS = ("elliptical", "lenticular", "disk", "edge-on", "irregular", "merger", "artifact")
+
+
+def _kinds(*shares: float) -> dict[str, float]:
+    return dict(zip(_KINDS, shares, strict=False))
+
+
 MIXES = {
     mix.name: mix
     for mix in (
-        Mix(
-            "survey",
-            {
-                "elliptical": 0.32,
-                "lenticular": 0.14,
-                "disk": 0.36,
-                "edge-on": 0.11,
-                "irregular": 0.02,
-                "merger": 0.04,
-                "artifact": 0.01,
-            },
-            arms=0.8,
-            bar=0.4,
-            ring=0.06,
-            disturbed=0.07,
-        ),
-        Mix(
-            "balanced",
-            {
-                "elliptical": 0.15,
-                "lenticular": 0.07,
-                "disk": 0.44,
-                "edge-on": 0.14,
-                "irregular": 0.04,
-                "merger": 0.1,
-                "artifact": 0.06,
-            },
-            arms=0.82,
-            bar=0.5,
-            ring=0.16,
-            disturbed=0.18,
-            size=1.35,
-        ),
+        Mix("survey", _kinds(0.32, 0.14, 0.36, 0.11, 0.02, 0.04, 0.01), arms=0.8, bar=0.4, ring=0.06, disturbed=0.07),
+        Mix("balanced", _kinds(0.15, 0.07, 0.44, 0.14, 0.04, 0.1, 0.06), 0.82, 0.5, 0.16, 0.18, size=1.35),
     )
 }
 
@@ -73,7 +49,7 @@ MIXES = {
 FIELD_MIX = replace(
     MIXES["survey"],
     name="field",
-    kinds={"elliptical": 0.32, "lenticular": 0.13, "disk": 0.42, "edge-on": 0.08, "irregular": 0.02, "merger": 0.03},
+    kinds=_kinds(0.32, 0.13, 0.42, 0.08, 0.02, 0.03),
 )
 
 #: Magnitudes in r of the galaxies that volunteers are shown; Galaxy Zoo 2 stops at 17.

@@ -15,30 +15,29 @@ from morph.stamps.signal_to_noise import flux_and_noise, noise_of_sums
 
 #: Columns of the scores: unit, description and UCD. `flux_g` and the like are named for the three channels.
 COLUMNS = {
-    **{
-        f"flux_{band}": (
+    f"{quantity}_{band}": (unit, description.format(band), f"{ucd};em.opt.{colour}")
+    for quantity, unit, description, ucd in (
+        (
+            "flux",
             "nanomaggy",
-            f"total flux in {band}, from that within the half-light radius and the seeing in the band",
-            f"phot.flux;em.opt.{c}",
-        )
-        for band, c in zip("gri", "BRI", strict=True)
-    },
-    **{
-        f"flux_err_{band}": (
+            "total flux in {}, from that within the half-light radius and the seeing in the band",
+            "phot.flux",
+        ),
+        (
+            "flux_err",
             "nanomaggy",
-            f"standard error of flux_{band}: the sky's noise by the tile's weights, or else by the stamp's border",
-            f"stat.error;phot.flux;em.opt.{c}",
-        )
-        for band, c in zip("gri", "BRI", strict=True)
-    },
-    **{
-        f"mag_err_{band}": (
+            "standard error of flux_{}: the sky's noise by the tile's weights, or else by the stamp's border",
+            "stat.error;phot.flux",
+        ),
+        (
+            "mag_err",
             "mag",
-            f"standard error of the magnitude in {band} as it was measured on the stamp",
-            f"stat.error;phot.mag;em.opt.{c}",
-        )
-        for band, c in zip("gri", "BRI", strict=True)
-    },
+            "standard error of the magnitude in {} as it was measured on the stamp",
+            "stat.error;phot.mag",
+        ),
+    )
+    for band, colour in zip("gri", "BRI", strict=True)
+} | {
     "ellipticity": ("", "1 - b/a from adaptive moments, point-spread function included", "src.ellipticity"),
     "position_angle": ("deg", "of the major axis, east of north, 0 to 180", "pos.posAng"),
     "concentration": (

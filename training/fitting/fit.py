@@ -30,11 +30,14 @@ EMA = 0.995
 #: The file in the checkpoint's folder that holds the weights when all epochs are done.
 TRAINED = "trained.weights.h5"
 
+#: Called after every epoch with the epoch and its figures.
+Report = Callable[[int, dict[str, float]], None]
+
 
 class _Epochs(keras.callbacks.Callback):
     """Draws batches and random numbers of each epoch, raises beta, and reports the epoch's figures to the caller."""
 
-    def __init__(self, batches: Batches, recipe: Recipe, report: Callable[[int, dict[str, float]], None] | None):
+    def __init__(self, batches: Batches, recipe: Recipe, report: Report | None):
         super().__init__()
         self.batches, self.report, self.seed = batches, report, recipe.seed
         self.rises = max(recipe.beta_rises * recipe.epochs, 1e-6)
@@ -68,7 +71,7 @@ def fit(
     validation: Galaxies | None,
     recipe: Recipe,
     checkpoint: Path | None = None,
-    report: Callable[[int, dict[str, float]], None] | None = None,
+    report: Report | None = None,
     held_out: Sequence[Galaxies] = (),
     hosts: Sequence[Galaxies] = (),
 ) -> dict[str, list[float]]:
@@ -103,7 +106,7 @@ def fit(
     )
     freeze(classifier, recipe.freeze)
     training = Training(classifier, recipe)
-    history = _run_epochs_once(training, batches, validation, recipe, checkpoint, report)
+    history = _run_epochs(training, batches, validation, recipe, checkpoint, report)
     trained_on = [galaxies for galaxies, _ in sets]
     # From here on the same, whether or not the epochs were trained by this process.
     keras.utils.set_random_seed(recipe.seed)
@@ -148,37 +151,52 @@ def _learn_from_held_out(classifier: Classifier, held_out: Sequence[Galaxies], h
     store_reference_sample(classifier, *(galaxies for galaxies in held_out if was_asked(galaxies.votes).any()))
 
 
-def _run_epochs_once(
-    training: Training,
-    batches: Batches,
-    validation: Galaxies | None,
-    recipe: Recipe,
-    checkpoint: Path | None,
-    report: Callable[[int, dict[str, float]], None] | None,
-) -> dict[str, list[float]]:
-    """`_run_epochs`, unless `checkpoint` holds the weights after them, which are then loaded: no history."""
-    trained = None if checkpoint is None else checkpoint / TRAINED
-    if trained is not None and trained.exists():
-        training.classifier.load_weights(trained)
-        return {}
-    history = _run_epochs(training, batches, validation, recipe, checkpoint, report)
-    if trained is not None:
-        with atomic(trained) as building:
-            training.classifier.save_weights(building)
-    return history
-
-
 def _run_epochs(
     training: Training,
     batches: Batches,
     validation: Galaxies | None,
     recipe: Recipe,
     checkpoint: Path | None,
-    report: Callable[[int, dict[str, float]], None] | None,
+    report: Report | None,
 ) -> dict[str, list[float]]:
-    """Train for the recipe's epochs; returns the history."""
-    total = recipe.epochs * len(batches)
-    warm_up = min(len(batches), total // 10 + 1)
+    """Train for the recipe's epochs, unless `checkpoint` holds the weights after them, which are then loaded; returns
+    the history, empty then."""
+    classifier = training.classifier
+    trained = None if checkpoint is None else checkpoint / TRAINED
+    if trained is not None and trained.exists():
+        classifier.load_weights(trained)
+        return {}
+    _compile(training, recipe, len(batches))
+    # Before the checkpoint, which must not hold weights that are not finite.
+    callbacks: list[keras.callbacks.Callback] = [_Finite()]
+    done = 0
+    if checkpoint is not None:
+        callbacks.append(Checkpoint(checkpoint, len(batches)))
+        done = callbacks[-1].restore(training)
+    # After the checkpoint, which must hold the current weights and not their average.
+    callbacks += [keras.callbacks.SwapEMAWeights(swap_on_epoch=True), _Epochs(batches, recipe, report)]
+    watched = None
+    if validation is not None:
+        watched = given_of(validation, size=classifier.size), vote_counts(validation.votes)
+    history = training.fit(
+        batches,
+        epochs=recipe.epochs,
+        initial_epoch=done,
+        validation_data=watched,
+        validation_batch_size=128,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    if trained is not None:
+        with atomic(trained) as building:
+            classifier.save_weights(building)
+    return {name: [float(v) for v in values] for name, values in history.history.items()}
+
+
+def _compile(training: Training, recipe: Recipe, steps: int) -> None:
+    """Give a training its optimiser, for epochs of so many steps."""
+    total = recipe.epochs * steps
+    warm_up = min(steps, total // 10 + 1)
     schedule = keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate * 0.05,
         max(total - warm_up, 1),
@@ -197,27 +215,3 @@ def _run_epochs(
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     training.compile(optimizer=optimizer, jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
-    # Before the checkpoint, which must not hold weights that are not finite.
-    callbacks: list[keras.callbacks.Callback] = [_Finite()]
-    done = 0
-    if checkpoint is not None:
-        callbacks.append(Checkpoint(checkpoint, len(batches)))
-        done = callbacks[-1].restore(training)
-    # After the checkpoint, which must hold the current weights and not their average.
-    callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
-    callbacks.append(_Epochs(batches, recipe, report))
-    watched = (
-        None
-        if validation is None
-        else (given_of(validation, size=training.classifier.size), vote_counts(validation.votes))
-    )
-    history = training.fit(
-        batches,
-        epochs=recipe.epochs,
-        initial_epoch=done,
-        validation_data=watched,
-        validation_batch_size=128,
-        callbacks=callbacks,
-        verbose=0,
-    )
-    return {name: [float(v) for v in values] for name, values in history.history.items()}

@@ -13,23 +13,37 @@ import numpy as np
 
 from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of
 from morph.votes import DEBIASED
-from training.importers.labels import Labels, add, assemble, choose_kind, kind_of
+from training.importers.labels import Labels, add, assemble, choose_kind, columns_of, kind_of
 from training.importers.tables import Table
 
-#: The answers of each question in the order of the tables and of Kaggle's class numbers. a14 is "odd: yes".
-QUESTIONS: dict[str, tuple[str, ...]] = {
-    "t01": ("a01", "a02", "a03"),
-    "t02": ("a04", "a05"),
-    "t03": ("a06", "a07"),
-    "t04": ("a08", "a09"),
-    "t05": ("a10", "a11", "a12", "a13"),
-    "t06": ("a14", "a15"),
-    "t07": ("a16", "a17", "a18"),
-    "t08": ("a19", "a20", "a21", "a22", "a23", "a24", "a38"),
-    "t09": ("a25", "a26", "a27"),
-    "t10": ("a28", "a29", "a30"),
-    "t11": ("a31", "a32", "a33", "a34", "a36", "a37"),
+#: The questions by number: the answers after which each is asked, its name in the shared tree, and its answers by
+#: number (a01 ... a38, Willett et al. 2013) in the order of the tables and of Kaggle's class numbers. Question 6
+#: ("anything odd?") is asked of everybody who saw a galaxy; a14 is its "yes". "Just noticeable" bulges are small,
+#: "obvious" ones moderate or large.
+_TREE = {
+    "t01": ((), "smooth-or-featured", "a01 smooth, a02 featured-or-disk, a03 artifact"),
+    "t02": (("a02",), "disk-edge-on", "a04 yes, a05 no"),
+    "t03": (("a05",), "bar", "a06 strong-or-weak, a07 no"),
+    "t04": (("a05",), "has-spiral-arms", "a08 yes, a09 no"),
+    "t05": (("a05",), "bulge-size", "a10 none, a11 small, a12 large-or-moderate, a13 dominant"),
+    "t06": (("a01", "a02"), "odd-feature", "a14 any, a15 none"),
+    "t07": (("a01",), "how-rounded", "a16 round, a17 in-between, a18 cigar-shaped"),
+    "t08": (
+        ("a14",),
+        "odd-feature",
+        "a19 ring, a20 lens-or-arc, a21 disturbed, a22 irregular, a23 other, a24 merger, a38 dust-lane",
+    ),
+    "t09": (("a04",), "edge-on-bulge", "a25 rounded, a26 boxy, a27 none"),
+    "t10": (("a08",), "spiral-winding", "a28 tight, a29 medium, a30 loose"),
+    "t11": (("a08",), "spiral-arm-count", "a31 1, a32 2, a33 3, a34 4, a36 more-than-4, a37 cant-tell"),
 }
+_COLUMNS = {number: columns_of(question, answers) for number, (_, question, answers) in _TREE.items()}
+
+#: The answers of each question.
+QUESTIONS: dict[str, tuple[str, ...]] = {number: tuple(columns) for number, columns in _COLUMNS.items()}
+
+#: The shared vote column of each answer.
+GALAXY_ZOO_2 = {answer: column for columns in _COLUMNS.values() for answer, column in columns.items()}
 
 #: What is published about each answer, best first.
 GZ2_MEASURES = ("count", "weighted_fraction", "fraction", "debiased")
@@ -109,7 +123,7 @@ def counts_from_fractions(fractions: Mapping[str, np.ndarray], volunteers: np.nd
     votes are that number times its fractions. Questions whose parents are unknown are left out.
     """
     counts: dict[str, np.ndarray] = {}
-    for question, parents in GALAXY_ZOO_2_ASKED_AFTER.items():
+    for question, (parents, _, _) in _TREE.items():
         answers = QUESTIONS[question]
         if any(answer not in fractions for answer in answers) or any(parent not in counts for parent in parents):
             continue
@@ -125,7 +139,7 @@ def _shared(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     "Anything odd? Yes" is not an answer of the shared tree: those volunteers said what is odd in question 8.
     Where their answers to it are not in the table, they saw *some* odd feature.
     """
-    shared = {GALAXY_ZOO_2[answer]: values for answer, values in counts.items() if answer in GALAXY_ZOO_2}
+    shared = {GALAXY_ZOO_2[answer]: values for answer, values in counts.items()}
     if "a14" in counts:
         which = sum((counts[a] for a in QUESTIONS["t08"] if a in counts), np.zeros(len(counts["a14"])))
         shared["odd-feature_any"] = np.where(which > 0, 0.0, counts["a14"])
@@ -244,62 +258,3 @@ def _counts_of_campaign(table: Table, campaign: str, fractions: dict[str, np.nda
         for name in names:
             counts[name] = asked[question.name] * fractions[name]
     return counts
-
-
-#: Galaxy Zoo 2 answers by their number in the published tables (a01 ... a38, Willett et al. 2013).
-#: "just noticeable" bulges are small, "obvious" ones moderate or large.
-GALAXY_ZOO_2: dict[str, str] = {
-    "a01": "smooth-or-featured_smooth",
-    "a02": "smooth-or-featured_featured-or-disk",
-    "a03": "smooth-or-featured_artifact",
-    "a04": "disk-edge-on_yes",
-    "a05": "disk-edge-on_no",
-    "a06": "bar_strong-or-weak",
-    "a07": "bar_no",
-    "a08": "has-spiral-arms_yes",
-    "a09": "has-spiral-arms_no",
-    "a10": "bulge-size_none",
-    "a11": "bulge-size_small",
-    "a12": "bulge-size_large-or-moderate",
-    "a13": "bulge-size_dominant",
-    "a15": "odd-feature_none",
-    "a16": "how-rounded_round",
-    "a17": "how-rounded_in-between",
-    "a18": "how-rounded_cigar-shaped",
-    "a19": "odd-feature_ring",
-    "a20": "odd-feature_lens-or-arc",
-    "a21": "odd-feature_disturbed",
-    "a22": "odd-feature_irregular",
-    "a23": "odd-feature_other",
-    "a24": "odd-feature_merger",
-    "a38": "odd-feature_dust-lane",
-    "a25": "edge-on-bulge_rounded",
-    "a26": "edge-on-bulge_boxy",
-    "a27": "edge-on-bulge_none",
-    "a28": "spiral-winding_tight",
-    "a29": "spiral-winding_medium",
-    "a30": "spiral-winding_loose",
-    "a31": "spiral-arm-count_1",
-    "a32": "spiral-arm-count_2",
-    "a33": "spiral-arm-count_3",
-    "a34": "spiral-arm-count_4",
-    "a36": "spiral-arm-count_more-than-4",
-    "a37": "spiral-arm-count_cant-tell",
-}
-
-
-#: The Galaxy Zoo 2 answers after which each of its questions is asked, by question number. Question 6
-#: ("anything odd?") is asked of everybody who saw a galaxy.
-GALAXY_ZOO_2_ASKED_AFTER: dict[str, tuple[str, ...]] = {
-    "t01": (),
-    "t02": ("a02",),
-    "t03": ("a05",),
-    "t04": ("a05",),
-    "t05": ("a05",),
-    "t06": ("a01", "a02"),
-    "t07": ("a01",),
-    "t08": ("a14",),
-    "t09": ("a04",),
-    "t10": ("a08",),
-    "t11": ("a08",),
-}

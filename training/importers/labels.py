@@ -63,6 +63,15 @@ def assemble(counts: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
     return votes
 
 
+def columns_of(question: str, answers: str) -> dict[str, str]:
+    """The vote columns of a question by a table's own names of the answers.
+
+    >>> columns_of("bar", "a06 strong-or-weak, a07 no")
+    {'a06': 'bar_strong-or-weak', 'a07': 'bar_no'}
+    """
+    return {name: f"{question}_{answer}" for name, answer in (pair.split() for pair in answers.split(", "))}
+
+
 def add(votes: np.ndarray, more: np.ndarray) -> np.ndarray:
     """Votes of two groups of volunteers about the same galaxies: NaN only where neither was asked."""
     both = vote_counts(votes) + vote_counts(more)

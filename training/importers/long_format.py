@@ -7,109 +7,57 @@ one path leads there, the row implies those as well.
 import numpy as np
 
 from morph.decision_tree import TREE, VOTE_COLUMNS, column_name, question_of
-from training.importers.labels import Labels, assemble, normalise
+from training.importers.labels import Labels, assemble, columns_of, normalise
 from training.importers.tables import Table
 
-#: Each question by words that only its text has, and its answers' texts.
-TEXTS: dict[str, tuple[str, dict[str, str]]] = {
-    "smooth-or-featured": (
-        "simply smooth",
-        {
-            "smooth": "smooth-or-featured_smooth",
-            "features_or_disk": "smooth-or-featured_featured-or-disk",
-            "features": "smooth-or-featured_featured-or-disk",
-            "star_or_artifact": "smooth-or-featured_artifact",
-        },
-    ),
-    "disk-edge-on": ("disk viewed edge-on", {"yes": "disk-edge-on_yes", "no": "disk-edge-on_no"}),
-    "has-spiral-arms": (
-        "spiral arm pattern",
-        {
-            "spiral": "has-spiral-arms_yes",
-            "yes": "has-spiral-arms_yes",
-            "no_spiral": "has-spiral-arms_no",
-            "no": "has-spiral-arms_no",
-        },
-    ),
-    "bar": (
-        "bar feature",
-        {
-            "bar": "bar_strong-or-weak",
-            "yes": "bar_strong-or-weak",
-            "strong_bar": "bar_strong",
-            "weak_bar": "bar_weak",
-            "no_bar": "bar_no",
-            "no": "bar_no",
-        },
-    ),
-    "bulge-size": (
-        "how prominent is the central bulge",
-        {
-            "no_bulge": "bulge-size_none",
-            "just_noticeable": "bulge-size_small",
-            "small": "bulge-size_small",
-            "moderate": "bulge-size_moderate",
-            "obvious": "bulge-size_large-or-moderate",
-            "large": "bulge-size_large",
-            "dominant": "bulge-size_dominant",
-        },
-    ),
-    "how-rounded": (
-        "how rounded",
-        {
-            "completely_round": "how-rounded_round",
-            "round": "how-rounded_round",
-            "in_between": "how-rounded_in-between",
-            "cigar_shaped": "how-rounded_cigar-shaped",
-        },
-    ),
-    "edge-on-bulge": (
-        "bulge at its cent",
-        {"boxy": "edge-on-bulge_boxy", "no_bulge": "edge-on-bulge_none", "rounded": "edge-on-bulge_rounded"},
-    ),
-    "spiral-winding": (
-        "how tightly wound",
-        {"tight": "spiral-winding_tight", "medium": "spiral-winding_medium", "loose": "spiral-winding_loose"},
-    ),
-    "spiral-arm-count": (
-        "how many spiral arms",
-        {
-            "1": "spiral-arm-count_1",
-            "2": "spiral-arm-count_2",
-            "3": "spiral-arm-count_3",
-            "4": "spiral-arm-count_4",
-            "more_than_4": "spiral-arm-count_more-than-4",
-            "can_t_tell": "spiral-arm-count_cant-tell",
-        },
-    ),
-    "merging": (
-        "currently merging",
-        {
-            "neither": "merging_none",
-            "none": "merging_none",
-            "tidal_debris": "merging_disturbance",
-            "minor_disturbance": "merging_minor-disturbance",
-            "major_disturbance": "merging_major-disturbance",
-            "merging": "merging_merger",
-            "merger": "merging_merger",
-            "both": "merging_any",
-        },
-    ),
-    "odd-feature": (
-        "odd features",
-        {
-            "none": "odd-feature_none",
-            "ring": "odd-feature_ring",
-            "lens_or_arc": "odd-feature_lens-or-arc",
-            "disturbed": "odd-feature_disturbed",
-            "irregular": "odd-feature_irregular",
-            "other": "odd-feature_other",
-            "merger": "odd-feature_merger",
-            "dust_lane": "odd-feature_dust-lane",
+#: Each question by words that only its text has, and the shared tree's answers by their texts.
+TEXTS = {
+    question: (words, columns_of(question, answers))
+    for question, words, answers in (
+        (
+            "smooth-or-featured",
+            "simply smooth",
+            "smooth smooth, features_or_disk featured-or-disk, features featured-or-disk, star_or_artifact artifact",
+        ),
+        ("disk-edge-on", "disk viewed edge-on", "yes yes, no no"),
+        ("has-spiral-arms", "spiral arm pattern", "spiral yes, yes yes, no_spiral no, no no"),
+        (
+            "bar",
+            "bar feature",
+            "bar strong-or-weak, yes strong-or-weak, strong_bar strong, weak_bar weak, no_bar no, no no",
+        ),
+        (
+            "bulge-size",
+            "how prominent is the central bulge",
+            "no_bulge none, just_noticeable small, small small, moderate moderate, obvious large-or-moderate, "
+            "large large, dominant dominant",
+        ),
+        (
+            "how-rounded",
+            "how rounded",
+            "completely_round round, round round, in_between in-between, cigar_shaped cigar-shaped",
+        ),
+        ("edge-on-bulge", "bulge at its cent", "boxy boxy, no_bulge none, rounded rounded"),
+        ("spiral-winding", "how tightly wound", "tight tight, medium medium, loose loose"),
+        (
+            "spiral-arm-count",
+            "how many spiral arms",
+            "1 1, 2 2, 3 3, 4 4, more_than_4 more-than-4, can_t_tell cant-tell",
+        ),
+        (
+            "merging",
+            "currently merging",
+            "neither none, none none, tidal_debris disturbance, minor_disturbance minor-disturbance, "
+            "major_disturbance major-disturbance, merging merger, merger merger, both any",
+        ),
+        (
+            "odd-feature",
+            "odd features",
             # Two galaxies in one line of sight: odd, but none of the shared tree's odd features.
-            "overlapping": "odd-feature_any",
-        },
-    ),
+            "none none, ring ring, lens_or_arc lens-or-arc, disturbed disturbed, irregular irregular, other other, "
+            "merger merger, dust_lane dust-lane, overlapping any",
+        ),
+    )
 }
 
 
