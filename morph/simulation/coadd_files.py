@@ -247,7 +247,7 @@ def write_band(
         writer.write(pack_band(flux, mask, survey, band, tile, wcs, flux.shape[0]))
 
 
-class Plane(NamedTuple):
+class PlaneFormat(NamedTuple):
     """A plane of a file: its name, DES's own name for it, and how it is compressed."""
 
     name: str
@@ -255,7 +255,11 @@ class Plane(NamedTuple):
     compression: str
 
 
-PLANES = (Plane("SCI", "IMAGE", "RICE_1"), Plane("MSK", "MASK", "PLIO_1"), Plane("WGT", "WEIGHT", "RICE_1"))
+PLANES = (
+    PlaneFormat("SCI", "IMAGE", "RICE_1"),
+    PlaneFormat("MSK", "MASK", "PLIO_1"),
+    PlaneFormat("WGT", "WEIGHT", "RICE_1"),
+)
 
 
 def pack_band(

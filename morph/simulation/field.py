@@ -67,7 +67,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, eq=False)
-class Strip:
+class FieldStrip:
     """Part of a tile from row `top` on: light [rows, size, 3] (nanomaggies), mask [rows, size] and the rows of the
     catalogue, with their numbers, whose centres are in it."""
 
@@ -98,7 +98,7 @@ class Source(Protocol):
 
     def reach(self, conditions: Conditions) -> float: ...
 
-    def draw(self, strip: Strip, conditions: Conditions) -> None: ...
+    def draw(self, strip: FieldStrip, conditions: Conditions) -> None: ...
 
 
 # --- Sources ------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class CatalogGalaxy:
         # Half the stamp, which is rounded up to a size whose point-spread function is kept.
         return self._field(conditions) / conditions.survey.pixel_scale / 2 + 32
 
-    def draw(self, strip: Strip, conditions: Conditions) -> None:
+    def draw(self, strip: FieldStrip, conditions: Conditions) -> None:
         """Add the galaxy to the strip, and measure it if its centre is there."""
         column, row = round(self.x), round(self.y)
         scale = conditions.survey.pixel_scale
@@ -161,7 +161,7 @@ class FaintGalaxy:
     def reach(self, conditions: Conditions) -> float:
         return self.blob.reach
 
-    def draw(self, strip: Strip, conditions: Conditions) -> None:
+    def draw(self, strip: FieldStrip, conditions: Conditions) -> None:
         add_blob(strip.image, *self.blob, top=strip.top)
 
 
@@ -187,7 +187,7 @@ class Star:
         spikes = SPIKE_REACH / conditions.survey.pixel_scale if self.magnitude < SPIKES else 0
         return max(blob.reach, spikes, 12 * self._core(conditions) if self.saturated else 0)
 
-    def draw(self, strip: Strip, conditions: Conditions) -> None:
+    def draw(self, strip: FieldStrip, conditions: Conditions) -> None:
         rng = conditions.random(self.index, 10)
         add_star(strip.image, self.x, self.y, self.magnitude, conditions.survey, conditions.seeing, rng, top=strip.top)
         if self.saturated:
@@ -197,7 +197,7 @@ class Star:
         """Radius (pixels) within which the detector is saturated."""
         return 2.0 * 10 ** (0.1 * (SATURATED - self.magnitude)) / conditions.survey.pixel_scale
 
-    def _saturate(self, strip: Strip, conditions: Conditions, rng) -> None:
+    def _saturate(self, strip: FieldStrip, conditions: Conditions, rng) -> None:
         """Flatten its core, add its bleed trail along the column, and set their mask bits."""
         core = self._core(conditions)
         bleeds = 4 * core * rng.uniform(1, 3)
@@ -226,7 +226,7 @@ class SatelliteTrail:
     def reach(self, conditions: Conditions) -> float:
         return conditions.size
 
-    def draw(self, strip: Strip, conditions: Conditions) -> None:
+    def draw(self, strip: FieldStrip, conditions: Conditions) -> None:
         box = slice(0, len(strip.image)), slice(0, conditions.size)
         dx, dy = offsets(box, self.x, self.y, strip.top)
         across = np.abs(np.cos(self.angle) * dy - np.sin(self.angle) * dx) * conditions.survey.pixel_scale
@@ -304,7 +304,7 @@ def divide(conditions: Conditions, sources: list[Source], height: int) -> list[t
     return strips
 
 
-def draw_strip(conditions: Conditions, rows: range, sources: list[Source]) -> Strip:
+def draw_strip(conditions: Conditions, rows: range, sources: list[Source]) -> FieldStrip:
     """Draw some rows of the tile with noise.
 
     Parameters
@@ -314,10 +314,10 @@ def draw_strip(conditions: Conditions, rows: range, sources: list[Source]) -> St
 
     Returns
     -------
-    Strip
+    FieldStrip
     """
     shape = len(rows), conditions.size
-    strip = Strip(rows.start, np.zeros((*shape, 3), "float32"), np.zeros(shape, "int32"), {})
+    strip = FieldStrip(rows.start, np.zeros((*shape, 3), "float32"), np.zeros(shape, "int32"), {})
     for source in sources:
         source.draw(strip, conditions)
     noise = photon_noise(_noise(conditions, rows), strip.image, conditions.survey)

@@ -65,7 +65,7 @@ STEPS = 6
 
 
 @dataclass(frozen=True)
-class Measurements:
+class StampMeasurements:
     """What was measured of some stamps; NaN where it cannot be.
 
     Attributes
@@ -92,23 +92,23 @@ class Measurements:
             return np.where(self.flux > 0, 2.5 / np.log(10) * self.flux_err / self.flux, np.nan)
 
     @classmethod
-    def blank(cls, count: int) -> "Measurements":
+    def blank(cls, count: int) -> "StampMeasurements":
         """Of sources that nothing was measured of."""
         widths = {"flux": (count, 3), "flux_err": (count, 3)}
         known = {each.name: np.full(widths.get(each.name, (count,)), np.nan) for each in fields(cls)}
         return cls(**known)
 
-    def put(self, rows: np.ndarray, found: "Measurements") -> None:
+    def put(self, rows: np.ndarray, found: "StampMeasurements") -> None:
         """Take over what was measured of some rows."""
         for each in fields(self):
             getattr(self, each.name)[rows] = getattr(found, each.name)
 
-    def of(self, rows: np.ndarray) -> "Measurements":
+    def of(self, rows: np.ndarray) -> "StampMeasurements":
         """Those of some of the stamps."""
-        return Measurements(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
+        return StampMeasurements(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
 
-def measure(stamps: np.ndarray, radius: np.ndarray) -> Measurements:
+def measure(stamps: np.ndarray, radius: np.ndarray) -> StampMeasurements:
     """Measure galaxies on their stamps.
 
     Parameters
@@ -127,7 +127,7 @@ def measure(stamps: np.ndarray, radius: np.ndarray) -> Measurements:
         major, minor = np.sqrt((trace + difference) / 2), np.sqrt((trace - difference) / 2)
         sigma = np.sqrt(major * minor) * (size / COARSE) * step
     known = np.isfinite(light)
-    return Measurements(
+    return StampMeasurements(
         flux=np.where(known, 2 * light, np.nan).astype("float32"),
         flux_err=np.where(known, 2 * noise * noise_of_sums(step, size)[:, None], np.nan).astype("float32"),
         size=sigma,

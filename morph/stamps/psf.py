@@ -13,7 +13,7 @@ from scipy.stats import exponnorm, norm
 
 from morph.stamps.cutting import cut_from
 from morph.stamps.flags import Flag
-from morph.stamps.measurements import Measurements, full_widths, measure
+from morph.stamps.measurements import StampMeasurements, full_widths, measure
 from morph.stamps.noise import scatter
 from morph.stamps.photometry import MOFFAT_HALF_LIGHT
 from morph.tiles.strip_reader import Strip
@@ -47,8 +47,8 @@ class PointSource:
     Attributes
     ----------
     widths : full width at half maximum in each channel, pixels; NaN where the tile lacks it.
-    size, scatter : as `Measurements.size`, pixels, and its relative scatter.
-    concentration, concentration_scatter : as `Measurements.concentration`.
+    size, scatter : as `StampMeasurements.size`, pixels, and its relative scatter.
+    concentration, concentration_scatter : as `StampMeasurements.concentration`.
     """
 
     widths: tuple[float, ...]
@@ -100,7 +100,7 @@ class PointSources:
         found = MOFFAT_HALF_LIGHT * np.array(self.typical.widths)
         return np.where(np.isfinite(found), found, np.nanmean(found))
 
-    def _add(self, found: tuple[Measurements, np.ndarray] | None) -> None:
+    def _add(self, found: tuple[StampMeasurements, np.ndarray] | None) -> None:
         if found is not None:
             measures, width = found
             self._sizes = np.append(self._sizes, measures.size)
@@ -108,7 +108,7 @@ class PointSources:
             self._widths = np.append(self._widths, width, axis=0)
 
 
-def point_like(measures: Measurements, signal: np.ndarray, typical: PointSource | None) -> np.ndarray:
+def point_like(measures: StampMeasurements, signal: np.ndarray, typical: PointSource | None) -> np.ndarray:
     """The probability that each source is a point source.
 
     Points and galaxies count as equally common. The size of a point source scatters about the typical one by what
@@ -141,7 +141,7 @@ def point_like(measures: Measurements, signal: np.ndarray, typical: PointSource 
 
 
 def unresolved(
-    measures: Measurements, signal: np.ndarray, probability: np.ndarray, typical: PointSource | None
+    measures: StampMeasurements, signal: np.ndarray, probability: np.ndarray, typical: PointSource | None
 ) -> np.ndarray:
     """Whether sources show too little to be classified.
 
@@ -163,7 +163,7 @@ def unresolved(
     return faint | (measures.size < RESOLVED * typical.size) | (probability > LIKELY)
 
 
-def _candidates(strip: Strip, left: int) -> tuple[Measurements, np.ndarray] | None:
+def _candidates(strip: Strip, left: int) -> tuple[StampMeasurements, np.ndarray] | None:
     """Bright round sources on some columns of a strip, and their widths in the bands, [n, 3]."""
     tile = strip.tile
     # The tile's grid is that of its first band.

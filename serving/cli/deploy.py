@@ -158,8 +158,8 @@ def size(rate: float, galaxies: tuple[float, ...], servers: int, price: float, b
     \b
         morph deploy size --rate 10000 --servers 4 --price 2.50
     """
-    from serving.scoring.costs import SURVEYS, Estimate
+    from serving.scoring.costs import SURVEYS, CostEstimate
 
     for name, number in [("", number) for number in galaxies] or SURVEYS.items():
-        estimate = Estimate(number, rate, servers, price, busy)
+        estimate = CostEstimate(number, rate, servers, price, busy)
         click.echo(f"{name + ': ' if name else ''}{estimate}")

@@ -12,7 +12,7 @@ import click
 from morph.errors import InputError
 
 if TYPE_CHECKING:
-    from serving.scores.summary import Summary
+    from serving.scores.summary import ScoresSummary
     from serving.scoring.backends import ModelRef
 
 
@@ -145,7 +145,7 @@ def _score(
     _report_failures(summary, len(groups), out)
 
 
-def _report(summary: "Summary", out: Path, survey: str, seconds: float) -> None:
+def _report(summary: "ScoresSummary", out: Path, survey: str, seconds: float) -> None:
     from serving.scores.publish import catalogue_folder
     from serving.scores.summary import image_lines, lines
 
@@ -157,7 +157,7 @@ def _report(summary: "Summary", out: Path, survey: str, seconds: float) -> None:
         click.echo(line)
 
 
-def _publish(summary: "Summary", out: Path, survey: str, hats: bool, fits: bool) -> None:
+def _publish(summary: "ScoresSummary", out: Path, survey: str, hats: bool, fits: bool) -> None:
     from morph.domain_shift.report import lines
     from serving.scores.publish import publish, report_domain_shift
 
@@ -167,7 +167,7 @@ def _publish(summary: "Summary", out: Path, survey: str, hats: bool, fits: bool)
     click.echo(f"The catalogue is in {made[0].parent}: {', '.join(path.name for path in made)}.")
 
 
-def _report_failures(summary: "Summary", tiles: int, out: Path) -> None:
+def _report_failures(summary: "ScoresSummary", tiles: int, out: Path) -> None:
     """Exit with status 1 where tiles failed, and 2 where all did."""
     from serving.scoring.run import FAILED
 

@@ -31,7 +31,7 @@ from serving.scores.hats import write_hats
 from serving.scores.report import readme, write_report
 from serving.scores.schema import astropy_metadata, with_about
 from serving.scores.score_files import ScoreFiles, read_about, readable
-from serving.scores.summary import Failed, Summary
+from serving.scores.summary import Failed, ScoresSummary
 
 ABOUT, README, VALUE_ADDED, REPORT, FITS, HATS = (
     "about.json",
@@ -55,7 +55,7 @@ SHIFT_PICTURE, SHIFT_NUMBERS = "_domain-shift.png", "_domain-shift.json"
 SHIFT_TILES = 50
 
 
-def publish(summary: Summary, out: Path, hats: bool = False, fits: bool = False) -> list[Path]:
+def publish(summary: ScoresSummary, out: Path, hats: bool = False, fits: bool = False) -> list[Path]:
     """Make the catalogue of all the score files in the folder `out`, each file atomically.
 
     Parameters
@@ -151,7 +151,7 @@ def _made(folder: Path) -> dict[str, str]:
         return {}
 
 
-def report_domain_shift(summary: Summary, out: Path, survey: str) -> Shift | str:
+def report_domain_shift(summary: ScoresSummary, out: Path, survey: str) -> Shift | str:
     """Compare the galaxies of a run with the model's reference sample; numbers and a picture go to the folder `out`.
 
     Parameters

@@ -73,7 +73,7 @@ Result = Scored | Failed | WithoutGalaxies
 
 
 @dataclass
-class Summary:
+class ScoresSummary:
     """The results of a run, and the model's reference sample of its training set.
 
     Attributes
@@ -179,7 +179,7 @@ def _hashes(ids: list[str]) -> np.ndarray:
     return np.frombuffer(digests, dtype="uint64")
 
 
-def lines(summary: Summary, out: Path, seconds: float) -> Iterator[str]:
+def lines(summary: ScoresSummary, out: Path, seconds: float) -> Iterator[str]:
     """The run in a few lines for a terminal.
 
     Parameters
@@ -217,7 +217,7 @@ def lines(summary: Summary, out: Path, seconds: float) -> Iterator[str]:
         yield f"  p = {score:<8.3g} {name}  (tile {tile})"
 
 
-def image_lines(summary: Summary, survey: str) -> list[str]:
+def image_lines(summary: ScoresSummary, survey: str) -> list[str]:
     """The scored images: survey, area, the sources of their zero points, and notes on how they were read."""
     points: Counter[tuple[str, str]] = Counter()
     for tile in summary.scored:

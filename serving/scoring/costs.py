@@ -198,7 +198,7 @@ def _memory() -> int:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """The time and money to answer for `galaxies` with `servers`, each of which does `rate` galaxies a second.
 
     Attributes

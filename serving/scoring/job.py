@@ -20,7 +20,7 @@ from morph.fits.zero_points import HEADERS, Calibration
 from morph.tiles.footprints import Overlap, on_any
 from morph.tiles.tile import tile_name
 from serving.scores.score_files import read_about, readable
-from serving.scores.summary import Scored, Summary, summarise_file
+from serving.scores.summary import Scored, ScoresSummary, summarise_file
 from serving.scoring.backends import ModelRef
 
 #: Entries of the provenance that must agree for a score file to be the one that a run would make, and their names.
@@ -95,7 +95,7 @@ class Job:
 
 
 def leave_out_done(
-    groups: list[list[Path]], job: Job, summary: Summary, advance: Callable[[int, int], None]
+    groups: list[list[Path]], job: Job, summary: ScoresSummary, advance: Callable[[int, int], None]
 ) -> list[list[Path]]:
     """The tiles to score: those with a score file of this job go into the summary instead.
 

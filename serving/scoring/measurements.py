@@ -12,7 +12,7 @@ from morph.catalogs.detection import find_pieces
 from morph.sizes import FIELD, NETWORK_SIZE
 from morph.stamps.flags import SMALLEST_RADIUS, Flag, stamp_width
 from morph.stamps.image_statistics import measure as measure_statistics
-from morph.stamps.measurements import Measurements, position_angle
+from morph.stamps.measurements import StampMeasurements, position_angle
 from morph.stamps.measurements import measure as measure_shapes
 from morph.stamps.noise import SkyNoise
 from morph.stamps.photometry import total_fluxes
@@ -114,7 +114,7 @@ class Photometry:
         self._known = np.array([_calibrated(tile, band) for band in tile.channels])
         self._x, self._y = (np.asarray(galaxies[name], dtype=float) for name in ("x", "y"))
         self._east, self._north = _directions(tile, self._x, self._y)
-        self._measures = Measurements.blank(count)
+        self._measures = StampMeasurements.blank(count)
 
     @property
     def psf_fwhm(self) -> float:
@@ -215,7 +215,7 @@ class Photometry:
         return np.where(np.isfinite(self._measures.flux), error, np.nan)
 
     def _flags(
-        self, measures: Measurements, signal: np.ndarray, answered: np.ndarray, likely: np.ndarray
+        self, measures: StampMeasurements, signal: np.ndarray, answered: np.ndarray, likely: np.ndarray
     ) -> np.ndarray:
         lacking = unresolved(measures, signal, likely, self.points.typical)
         return np.where(lacking & answered, Flag.UNRESOLVED, 0).astype("int32")

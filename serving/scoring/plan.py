@@ -21,7 +21,7 @@ from morph.tiles.discovery import wanted_bands
 from morph.tiles.layouts import Content, parse_name
 from morph.tiles.tile import Tile, tile_name
 from serving.scoring.backends import ModelRef
-from serving.scoring.costs import Costs, Estimate, in_words, measure
+from serving.scoring.costs import CostEstimate, Costs, in_words, measure
 from serving.scoring.tile_list import TileList, example
 
 #: Tiles that are opened to find their size and number of galaxies.
@@ -259,7 +259,7 @@ def lines(plan: Plan) -> list[str]:
 
 
 def _on_gpus(plan: Plan) -> list[str]:
-    estimate = Estimate(plan.galaxies, plan.gpu_rate, plan.gpus)
+    estimate = CostEstimate(plan.galaxies, plan.gpu_rate, plan.gpus)
     on_cores = (plan.reading + plan.cutting) / (estimate.hours * 3600)
     cores = counted(max(1, round(on_cores)), "core")
     return [

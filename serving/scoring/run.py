@@ -29,7 +29,7 @@ from morph.surveys import UNKNOWN, get_survey
 from morph.tiles.overlaps import find_overlaps
 from morph.tiles.prefetch import Readers
 from morph.tiles.tile import find_tiles, tile_name
-from serving.scores.summary import Scored, Summary
+from serving.scores.summary import Scored, ScoresSummary
 from serving.scoring.backends import Backend, ModelRef
 from serving.scoring.job import Job, leave_out_done, warn_of_duplicates
 from serving.scoring.pipeline import Advance, score_tiles
@@ -63,7 +63,7 @@ def score(
     verify: bool = False,
     calibration: Calibration = HEADERS,
     bands: Sequence[str] = (),
-) -> Summary:
+) -> ScoresSummary:
     """Score tiles: one Parquet file each in the folder `out` (see `serving.scores.schema`).
 
     Parameters
@@ -118,8 +118,8 @@ class _Means:
     overwrite: bool
 
 
-def _run(groups: list[list[Path]], job: Job, backend: Backend, means: _Means, advance: Advance) -> Summary:
-    summary = Summary(reference_sample=backend.reference_sample)
+def _run(groups: list[list[Path]], job: Job, backend: Backend, means: _Means, advance: Advance) -> ScoresSummary:
+    summary = ScoresSummary(reference_sample=backend.reference_sample)
     if job.catalogue is not None:
         summary.left_out = job.catalogue.left_out
         rows = job.catalogue.left_out.table().to_pylist()
@@ -147,7 +147,7 @@ def _run(groups: list[list[Path]], job: Job, backend: Backend, means: _Means, ad
     return summary
 
 
-def _count_outside(summary: Summary, galaxies: SpatialIndex | None) -> None:
+def _count_outside(summary: ScoresSummary, galaxies: SpatialIndex | None) -> None:
     """Count the catalogue's galaxies on no tile. InputError where that is all of them."""
     if galaxies is None:
         return

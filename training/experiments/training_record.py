@@ -67,7 +67,7 @@ class TrainingRecord:
         of = {role: [record.galaxies[role] for record in (self, other) if role in record.galaxies] for role in roles}
         return TrainingRecord({role: _unique(some) for role, some in of.items()}, self.complete and other.complete)
 
-    def overlap(self, galaxies: Galaxies) -> "Overlap":
+    def overlap(self, galaxies: Galaxies) -> "TrainingOverlap":
         """Count the galaxies that the model was trained on, each in the first of `ROLES` that holds it."""
         rows = _hashes(galaxies)
         names, stamps = _numbers(rows[:, :BYTES]), _numbers(rows[:, BYTES:])
@@ -82,11 +82,11 @@ class TrainingRecord:
             counts[role] = int(matched.sum())
             doubtful |= named
             left &= ~matched
-        return Overlap(len(rows), counts, int((doubtful & left).sum()), self.complete)
+        return TrainingOverlap(len(rows), counts, int((doubtful & left).sum()), self.complete)
 
 
 @dataclass(frozen=True)
-class Overlap:
+class TrainingOverlap:
     """How many galaxies of a set a model was trained on.
 
     Attributes

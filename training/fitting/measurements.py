@@ -63,7 +63,7 @@ def _subsets(present: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return given & present
 
 
-class Likelihood(MeanLoss):
+class MeasurementsLikelihood(MeanLoss):
     """Minus the log-likelihood of what is asked, under the mean over the draws of z, for each galaxy."""
 
     def __init__(self, measurements):
@@ -142,7 +142,7 @@ def fit_decoders(measurements: Measurements, train: Posteriors, held_out: Poster
     watched = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     measurements.surveys.assign(trained_surveys(train.conditions[:, SURVEY]))
     loss = fit_part(
-        measurements, Likelihood(measurements), batches, watched, EPOCHS, PATIENCE, RATE, weight_decay=1e-3
+        measurements, MeasurementsLikelihood(measurements), batches, watched, EPOCHS, PATIENCE, RATE, weight_decay=1e-3
     )
     measurements.is_fitted.assign(1.0)
     return [-value for value in loss]

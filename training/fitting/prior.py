@@ -97,7 +97,7 @@ def fit_prior(
     return fit_flow(classifier.prior, train, watched, seed=seed)
 
 
-class Likelihood(MeanLoss):
+class PriorLikelihood(MeanLoss):
     """Minus the logarithm of the prior's density of each draw, per dimension."""
 
     def __init__(self, prior: Prior):
@@ -135,5 +135,5 @@ def fit_flow(
     batches = Draws(train, seed)
     watched = [Draws(validation, seed + 1)[number] for number in range(1 + 4 * len(validation) // BATCH)]
     held_out = {name: np.concatenate([given[name] for given, _ in watched]) for name in ("z", "conditions")}
-    loss = fit_part(prior, Likelihood(prior), batches, held_out, epochs, PATIENCE, rate, weight_decay=1e-4)
+    loss = fit_part(prior, PriorLikelihood(prior), batches, held_out, epochs, PATIENCE, rate, weight_decay=1e-4)
     return [-value * prior.latent for value in loss]

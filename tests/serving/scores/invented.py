@@ -8,7 +8,7 @@ import numpy as np
 from morph.decision_tree import ANSWERS, TREE, tree_probabilities
 from morph.stamps.image_statistics import NAMES
 from serving.scores.schema import TileScores, write_scores
-from serving.scores.summary import Failed, Scored, Summary
+from serving.scores.summary import Failed, Scored, ScoresSummary
 from serving.scoring.measurements import Thumbnails
 
 DESCRIPTION = {
@@ -90,7 +90,7 @@ def write_tiles(folder: Path, tiles: int = 3, galaxies: int = 40, size: float = 
     return folder
 
 
-def summary_of(folder: Path, *failed: Failed) -> Summary:
+def summary_of(folder: Path, *failed: Failed) -> ScoresSummary:
     """A run that found all of the folder's files there."""
     paths = sorted(folder.glob("*.parquet"))
-    return Summary(scored=[Scored(path.stem, path, 1, 0, 1, 0, {}, []) for path in paths], failed=list(failed))
+    return ScoresSummary(scored=[Scored(path.stem, path, 1, 0, 1, 0, {}, []) for path in paths], failed=list(failed))

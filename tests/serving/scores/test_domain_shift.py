@@ -12,7 +12,7 @@ from morph.domain_shift.report import lines
 from morph.stamps.image_statistics import NAMES
 from serving.client import MorphClient, ServerError
 from serving.scores.publish import SHIFT_NUMBERS, SHIFT_PICTURE, report_domain_shift, sample_of_scores
-from serving.scores.summary import Summary
+from serving.scores.summary import ScoresSummary
 from serving.scoring import measurements
 from serving.scoring.backends import LocalModel, RemoteModel
 from serving.scoring.run import score
@@ -81,7 +81,7 @@ def test_too_few_galaxies_are_a_sentence_and_no_picture(scored, tmp_path):
 
 def test_a_model_without_a_reference_sample_is_a_sentence(scored, tmp_path):
     _, summary = scored
-    assert report_domain_shift(Summary(summary.scored), tmp_path, "des") == compare.NO_REFERENCE_SAMPLE
+    assert report_domain_shift(ScoresSummary(summary.scored), tmp_path, "des") == compare.NO_REFERENCE_SAMPLE
 
 
 def test_the_verb_says_it(morph, tiles_folder, weights, tmp_path):

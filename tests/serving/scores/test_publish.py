@@ -18,7 +18,7 @@ from serving.scores import publish as publishing
 from serving.scores.aggregate import NEEDED, Aggregate
 from serving.scores.publish import catalogue_folder, publish
 from serving.scores.score_files import ScoreFiles
-from serving.scores.summary import Failed, Summary
+from serving.scores.summary import Failed, ScoresSummary
 from tests.serving.scores.invented import summary_of, write_tile, write_tiles
 
 ALL = {"report.html", "value_added.parquet", "scores.fits", "hats", "README.md", "about.json"}
@@ -112,7 +112,7 @@ def test_a_new_tile_makes_everything_anew(tmp_path):
 
 
 def test_a_run_that_scored_nothing_leaves_nothing(tmp_path):
-    assert publish(Summary(), tmp_path / "scores") == []
+    assert publish(ScoresSummary(), tmp_path / "scores") == []
     assert not list(tmp_path.iterdir())
 
 

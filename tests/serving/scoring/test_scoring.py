@@ -21,7 +21,7 @@ from morph.stamps.flags import Flag, is_clean
 from morph.stamps.signal_to_noise import signal_to_noise
 from morph.tiles.tile import Tile, find_tiles, tile_name
 from serving.scores.score_files import read_about
-from serving.scores.summary import Scored, Summary, lines
+from serving.scores.summary import Scored, ScoresSummary, lines
 from serving.scoring import backends, pipeline
 from serving.scoring.backends import Backend, Endpoints, LocalModel, RemoteModel
 from serving.scoring.run import score
@@ -314,7 +314,7 @@ def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, catalogue,
 
 def test_no_anomalies_are_announced_where_no_galaxy_has_an_answer():
     lost = Scored("a", Path("a.parquet"), 2, 2, 0, 0, {Flag.NO_DATA: 2}, [])
-    (*_, last) = lines(Summary(scored=[lost]), Path("scores"), 1.0)
+    (*_, last) = lines(ScoresSummary(scored=[lost]), Path("scores"), 1.0)
     assert last == "With a flag: 2 of 2 galaxies (2 no data)."
 
 
