@@ -227,6 +227,14 @@ class Galaxies:
     Attributes are NumPy arrays, one entry a galaxy: `ids`, `surveys` (str), `ra`, `dec` (deg), `images`,
     `votes` float32 [n, vote columns] (NaN where not asked), `vote_kind` (str, empty where there are no votes or their
     kind is not known), `zero_points` (str, see `Galaxy`), `properties` {name: float32 [n]}.
+
+    Examples
+    --------
+    >>> galaxies = Galaxies.open("sample")
+    >>> len(galaxies), galaxies.survey, galaxies.images.shape[1:]
+    (12, 'des', (96, 96, 3))
+    >>> len(galaxies.select(galaxies.properties["redshift"] > 0))
+    12
     """
 
     def __init__(self, about: dict, columns: dict[str, np.ndarray]):

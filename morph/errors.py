@@ -12,6 +12,13 @@ class InputError(ValueError):
 
     The message is one sentence that says what is wrong and what to do instead. The command line
     prints it and exits with status 2; the server answers INVALID_ARGUMENT with it.
+
+    Examples
+    --------
+    >>> from morph.surveys import get_survey
+    >>> get_survey("sloan")
+    Traceback (most recent call last):
+    morph.errors.InputError: Unknown survey 'sloan'; use one of sdss, des, decals, lsst, hsc, panstarrs, kids, ...
     """
 
 

@@ -51,6 +51,11 @@ class Survey:
 
         A point source measured through the matched filter of a Gaussian PSF has an effective area of
         4 pi sigma^2 (King 1983), so depth m at S/N 10 means noise = flux(m) / (10 sqrt(area)).
+
+        Examples
+        --------
+        >>> get_survey("des").noise().round(4).tolist()
+        [0.0021, 0.0032, 0.006]
         """
         sigma = np.asarray(self.seeing) / 2.3548 / self.pixel_scale
         area = 4 * np.pi * sigma**2
@@ -122,6 +127,11 @@ def get_survey(name: str) -> Survey:
     """The survey called `name`; InputError names the known ones when there is none.
 
     ``unknown`` stands for images whose survey is not known: nothing is assumed of them.
+
+    Examples
+    --------
+    >>> get_survey("DES").seeing
+    (1.11, 0.95, 0.88)
     """
     if name.lower() == UNKNOWN.name:
         return UNKNOWN

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import morph
+
 ROOT = Path(__file__).parents[1]
 #: The most lines of a function.
 LONGEST = 60
@@ -13,6 +15,25 @@ LONGEST = 60
 MANY = 3
 #: Methods whose arguments Keras defines.
 OF_KERAS = {"call", "compute_loss", "update_step"}
+
+#: The functions that do the work of the verbs, with their modules. One example exports, serves and classifies.
+CORES = {
+    "simulate galaxies": "morph.simulation.sample.simulate_galaxies",
+    "simulate tile": "morph.simulation.tile.simulate_tile",
+    "import": "training.importers.importing.import_galaxies",
+    "pretrain, finetune": "training.experiments.train.train",
+    "transfer": "training.label_budget.run.transfer",
+    "evaluate": "training.experiments.evaluation_run.evaluate_model",
+    "predict": "training.prediction.output.predict_catalog",
+    "compare": "training.experiments.comparison_report.compare_models",
+    "sync": "training.experiments.outbox.send_all",
+    "report": "training.reports.report.write_report",
+    "export, serve, classify": "serving.savedmodel.export.export_model",
+    "deploy": "serving.deploy.write.write_deployment",
+    "score": "serving.scoring.run.score",
+}
+#: What `import morph` offers.
+PUBLIC = [f"{module}.{name}" for name, module in morph._PUBLIC.items() if name != "TREE"]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -60,3 +81,18 @@ def test_functions_of_many_arguments_say_what_each_is(path):
         if arguments(node) >= MANY and "\nParameters\n----------\n" not in (ast.get_docstring(node) or "")
     ]
     assert missing == []
+
+
+def examples(name: str) -> list[str]:
+    """The lines of examples that run, of a function, or of a class and its methods."""
+    module, _, name = name.rpartition(".")
+    tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
+    (found,) = (node for node in tree.body if isinstance(node, Function | ast.ClassDef) and node.name == name)
+    parts = [found, *(node for node in getattr(found, "body", ()) if isinstance(node, Function))]
+    lines = [line for part in parts for line in (ast.get_docstring(part) or "").splitlines()]
+    return [line for line in lines if line.lstrip().startswith(">>>") and "+SKIP" not in line]
+
+
+@pytest.mark.parametrize("name", [*CORES.values(), *PUBLIC])
+def test_the_core_of_every_verb_and_the_public_names_have_an_example(name):
+    assert examples(name)

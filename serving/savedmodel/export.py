@@ -61,6 +61,18 @@ def export_model(
     ------
     InputError : the version exists, Keras runs on another backend than TensorFlow, or the URL cannot be written.
     RuntimeError : the exported model does not give the numbers of the Keras model.
+
+    Examples
+    --------
+    >>> from morph.model.store import load_model
+    >>> from serving.client import MorphClient
+    >>> from serving.server.embedded import Server
+    >>> export_model(load_model("models:/morph@sdss"), "served").as_posix()
+    'served/morph/1'
+    >>> with Server("served", port=0, rest_port=None) as server, MorphClient(server.address) as client:
+    ...     answers = client.classify(np.zeros((2, 64, 64, 3), "uint8"))
+    >>> answers["probabilities"].shape
+    (2, 42)
     """
     import keras
 

@@ -123,6 +123,15 @@ def compare_models(
     Raises
     ------
     InputError : a name is unknown, has no evaluation, or shares no galaxies with the others.
+
+    Examples
+    --------
+    >>> from training.experiments.evaluation_run import evaluate_model
+    >>> for name in ("one", "two"):
+    ...     run = evaluate_model("models:/morph@sdss", ["sample"], split="all", name=name)
+    >>> (comparison,) = compare_models(["one", "two"]).comparisons
+    >>> [run.name for run in comparison.runs]
+    ['one', 'two']
     """
     found = run_selection.find(names or ((promote,) if promote else ()), experiment)
     if promote is None:

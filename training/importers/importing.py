@@ -69,6 +69,12 @@ def import_galaxies(
     Raises
     ------
     InputError : images, labels or options are missing, unknown or contradictory.
+
+    Examples
+    --------
+    >>> _ = import_galaxies(["pictures"], Path("mine"), "sdss")
+    >>> Galaxies.open("mine").ids.tolist()
+    ['a', 'b']
     """
     check_target(to)
     survey, report, tiles = get_survey(survey).name, Report(), _are_tiles(catalog, detect, pixel_scale)

@@ -64,6 +64,12 @@ def transfer(
     Raises
     ------
     InputError : the target has too few labels, or no question with two answers.
+
+    Examples
+    --------
+    >>> summary = transfer("models:/morph@sdss", "sample", [0, 2], ["frozen"], repeats=1, steps=1)
+    >>> sorted(path.name for path in Path("transfer").iterdir())
+    []
     """
     galaxies, source = Galaxies.open(dataset), load_model(model)
     target, name = Target.of(galaxies), dataset_name(galaxies)

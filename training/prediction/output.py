@@ -196,6 +196,13 @@ def predict_catalog(
     Raises
     ------
     InputError : nothing is given, the model cannot be loaded, or the catalogue cannot be written.
+
+    Examples
+    --------
+    >>> galaxies = Galaxies.open("sample")
+    >>> notes = predict_catalog("models:/morph@sdss", galaxies, Path("z.parquet"), ["redshift"], ["image"], draws=100)
+    >>> pq.read_table("z.parquet").num_rows
+    12
     """
     check_table(to)
     given = choose(galaxies, given, infer)

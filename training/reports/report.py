@@ -68,6 +68,11 @@ def write_report(
     Raises
     ------
     InputError : there is nothing to show, or galaxies come without a model.
+
+    Examples
+    --------
+    >>> write_report("report.html", scores="scores").name
+    'report.html'
     """
     _check(classifier, galaxies, comparisons, scores)
     # The page may be published; the model's folder on this machine does not belong in it.
