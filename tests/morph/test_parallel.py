@@ -113,11 +113,11 @@ def test_no_worker_outlives_the_command(number, tmp_path):
         children = psutil.Process(job.pid).children(recursive=True)
         assert len(children) >= 2
         (os.killpg if number == signal.SIGINT else os.kill)(job.pid, number)
-        _, errors = job.communicate(timeout=60)
+        _, errors = job.communicate(timeout=300)
     finally:
         job.kill()
     assert "SpawnProcess" not in errors, "a worker has nothing to say"
-    _, alive = psutil.wait_procs(children, timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=300)
     assert not alive
 
 

@@ -141,6 +141,7 @@ def test_lsdb_opens_searches_and_matches(collection):
     scores = pq.read_table(folder)
     apart = np.hypot((scores["ra"].to_numpy() + 180) % 360 - 180, scores["dec"].to_numpy()) * 3600
     assert set(near["id"]) == set(np.array(scores["id"].to_pylist())[apart < 200])
-    matched = catalogue.crossmatch(catalogue, radius_arcsec=1, suffixes=("_a", "_b")).compute()
+    names = {"suffixes": ("_a", "_b"), "suffix_method": "all_columns"}
+    matched = catalogue.crossmatch(catalogue, radius_arcsec=1, **names).compute()
     assert len(matched) == 3000
     assert (matched["id_a"] == matched["id_b"]).all()
