@@ -39,6 +39,8 @@ SLOW = (
     "serving/scoring/test_survival.py",
     "test_faults.py",
     "test_quickstart.py",
+    "training/cli/test_pretrain.py",
+    "training/evaluation/test_anomalies.py",
     "training/fitting",
     "training/label_budget",
     "training/weights",

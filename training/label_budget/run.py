@@ -67,9 +67,9 @@ def transfer(
 
     Examples
     --------
-    >>> summary = transfer("models:/morph@sdss", "sample", [0, 2], ["frozen"], repeats=1, steps=1)
-    >>> sorted(path.name for path in Path("transfer").iterdir())
-    []
+    >>> summary = transfer("models:/morph@sdss", "sample", [0, 4], ["frozen"], repeats=1, steps=1)
+    >>> summary.labels("frozen"), Path("transfer").is_dir()
+    ([4], True)
     """
     galaxies, source = Galaxies.open(dataset), load_model(model)
     target, name = Target.of(galaxies), dataset_name(galaxies)
