@@ -84,13 +84,14 @@ def test_functions_of_many_arguments_say_what_each_is(path):
 
 
 def examples(name: str) -> list[str]:
-    """The lines of examples that run, of a function, or of a class and its methods."""
+    """The lines of examples that run, of a function, or of a class and its methods, or of their module."""
     module, _, name = name.rpartition(".")
     tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
     (found,) = (node for node in tree.body if isinstance(node, Function | ast.ClassDef) and node.name == name)
-    parts = [found, *(node for node in getattr(found, "body", ()) if isinstance(node, Function))]
+    parts = [tree, found, *(node for node in getattr(found, "body", ()) if isinstance(node, Function))]
     lines = [line for part in parts for line in (ast.get_docstring(part) or "").splitlines()]
-    return [line for line in lines if line.lstrip().startswith(">>>") and "+SKIP" not in line]
+    run = [line for line in lines if line.lstrip().startswith((">>>", "...")) and "+SKIP" not in line]
+    return [line for line in run if name in line or isinstance(found, ast.ClassDef)]
 
 
 @pytest.mark.parametrize("name", [*CORES.values(), *PUBLIC])

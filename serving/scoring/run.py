@@ -3,6 +3,11 @@
 A tile is one task. Its file is written atomically, so that a run that was stopped resumes, and a tile that cannot be
 scored stops no other. A tile whose images have changed since is scored again, and so is one that overlaps with other
 tiles than before.
+
+>>> from serving.scoring.backends import LocalModel
+>>> summary = score("tile", None, LocalModel("models:/morph@sdss", "keras"), "found", "des")
+>>> [tile.path.name for tile in summary.scored]
+['DES0356-5248.parquet']
 """
 
 import csv
@@ -92,13 +97,6 @@ def score(
     InputError : a tile, catalogue, model, server or scheduler does not exist; two tiles have one name; another job
         scores into `out`; a file there is of another model, catalogue, selection or survey; no galaxy of the catalogue
         lies on any tile; the model fails, the scheduler is lost, or a file cannot be written. Finished tiles are kept.
-
-    Examples
-    --------
-    >>> from serving.scoring.backends import LocalModel
-    >>> summary = score("tile", None, LocalModel("models:/morph@sdss", "keras"), "found", "des")
-    >>> [tile.path.name for tile in summary.scored]
-    ['DES0356-5248.parquet']
     """
     out, survey = Path(out), get_survey(survey).name
     groups = _unique(tiles)

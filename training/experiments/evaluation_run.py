@@ -1,4 +1,9 @@
-"""One evaluation, from the names of a model and datasets to a tracked run with figures, plots and predictions."""
+"""One evaluation, from the names of a model and datasets to a tracked run with figures, plots and predictions.
+
+>>> run = evaluate_model("models:/morph@sdss", ["sample"], split="all", name="shipped")
+>>> run.name, run.evaluation.about["galaxies"]
+('shipped', 12)
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -168,12 +173,6 @@ def evaluate_model(
     Raises
     ------
     InputError : the model or a dataset cannot be read, a split is empty, or MLflow does not answer.
-
-    Examples
-    --------
-    >>> run = evaluate_model("models:/morph@sdss", ["sample"], split="all", name="shipped")
-    >>> run.name, run.evaluation.about["galaxies"]
-    ('shipped', 12)
     """
     check_alphas(alphas)
     sets, galaxies, classifier = _opened(model, datasets, "all" if folds else split)

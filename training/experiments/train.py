@@ -1,4 +1,12 @@
-"""One training run, from datasets to a tracked, registered model; shared by `pretrain` and `finetune`."""
+"""One training run, from datasets to a tracked, registered model; shared by `pretrain` and `finetune`.
+
+>>> from morph.model.classifier import Classifier
+>>> from training.fitting.objective import Recipe
+>>> task = Task("pretrain", "first", "morph", ["sample"])
+>>> train(Classifier(), task, Recipe(epochs=1, steps=1, batch_size=4), Path("model.keras"), alias="champion")
+>>> Path("model.keras").is_file()
+True
+"""
 
 import hashlib
 import json
@@ -111,15 +119,6 @@ def train(
     Raises
     ------
     InputError : the sets cannot be trained on; or the model is saved and could not be logged or registered.
-
-    Examples
-    --------
-    >>> from morph.model.classifier import Classifier
-    >>> from training.fitting.objective import Recipe
-    >>> task = Task("pretrain", "first", "morph", ["sample"])
-    >>> train(Classifier(), task, Recipe(epochs=1, steps=1, batch_size=4), Path("model.keras"), alias="champion")
-    >>> Path("model.keras").is_file()
-    True
     """
     sets, held_out = training_sets(task, recipe.seed)
     validation = joined(held_out)

@@ -7,6 +7,10 @@
 >>> lines = import_galaxies([str(folder)], folder / "galaxies", "sdss")
 >>> len(Galaxies.open(folder / "galaxies"))
 1
+
+>>> _ = import_galaxies(["pictures"], Path("mine"), "sdss")
+>>> Galaxies.open("mine").ids.tolist()
+['a', 'b']
 """
 
 from collections.abc import Sequence
@@ -69,12 +73,6 @@ def import_galaxies(
     Raises
     ------
     InputError : images, labels or options are missing, unknown or contradictory.
-
-    Examples
-    --------
-    >>> _ = import_galaxies(["pictures"], Path("mine"), "sdss")
-    >>> Galaxies.open("mine").ids.tolist()
-    ['a', 'b']
     """
     check_target(to)
     survey, report, tiles = get_survey(survey).name, Report(), _are_tiles(catalog, detect, pixel_scale)

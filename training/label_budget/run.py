@@ -1,4 +1,9 @@
-"""`transfer`: train the trials, join their figures, track and save them."""
+"""`transfer`: train the trials, join their figures, track and save them.
+
+>>> summary = transfer("models:/morph@sdss", "sample", [0, 4], ["frozen"], repeats=1, steps=1)
+>>> summary.labels("frozen"), Path("transfer").is_dir()
+([4], True)
+"""
 
 import time
 from collections.abc import Sequence
@@ -64,12 +69,6 @@ def transfer(
     Raises
     ------
     InputError : the target has too few labels, or no question with two answers.
-
-    Examples
-    --------
-    >>> summary = transfer("models:/morph@sdss", "sample", [0, 4], ["frozen"], repeats=1, steps=1)
-    >>> summary.labels("frozen"), Path("transfer").is_dir()
-    ([4], True)
     """
     galaxies, source = Galaxies.open(dataset), load_model(model)
     target, name = Target.of(galaxies), dataset_name(galaxies)

@@ -1,6 +1,9 @@
 """`report.html`: one page of pictures that shows what a model does, and on what.
 
 Sections appear when their input is given.
+
+>>> write_report("report.html", scores="scores").name
+'report.html'
 """
 
 from collections.abc import Iterator, Sequence
@@ -68,11 +71,6 @@ def write_report(
     Raises
     ------
     InputError : there is nothing to show, or galaxies come without a model.
-
-    Examples
-    --------
-    >>> write_report("report.html", scores="scores").name
-    'report.html'
     """
     _check(classifier, galaxies, comparisons, scores)
     # The page may be published; the model's folder on this machine does not belong in it.
