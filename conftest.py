@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from _pytest.doctest import DoctestItem
 
@@ -27,22 +26,11 @@ def make_scores(folder: Path) -> None:
     write_tiles(folder)
 
 
-def make_pictures(folder: Path) -> None:
-    from PIL import Image
-
-    folder.mkdir()
-    y, x = np.mgrid[:120, :120] - 59.5
-    for name, flattening in (("a", 1), ("b", 2)):
-        light = 200 * np.exp(-np.hypot(x, flattening * y) / 12) + np.random.default_rng(1).normal(10, 2, x.shape)
-        Image.fromarray(np.repeat(light[..., None], 3, axis=2).astype("uint8")).save(folder / f"{name}.png")
-
-
 #: What examples open, by its name.
 FOLDERS: dict[str, Callable[[Path], None]] = {
     "sample": make_sample,
     "tile": make_tile,
     "scores": make_scores,
-    "pictures": make_pictures,
 }
 
 

@@ -7,10 +7,6 @@
 >>> lines = import_galaxies([str(folder)], folder / "galaxies", "sdss")
 >>> len(Galaxies.open(folder / "galaxies"))
 1
-
->>> _ = import_galaxies(["pictures"], Path("mine"), "sdss")
->>> Galaxies.open("mine").ids.tolist()
-['a', 'b']
 """
 
 from collections.abc import Sequence
