@@ -56,10 +56,6 @@ def confusion(matrix: np.ndarray, answers: Sequence[str], title: str = "") -> Fi
     matrix : int [k, k], rows the volunteers' answers, columns the model's.
     answers : their k names.
     title : of the plot.
-
-    Returns
-    -------
-    The figure.
     """
     k = len(answers)
     figure, axes = _figure(1.9 + 0.75 * k, 1.3 + 0.62 * k)
@@ -108,10 +104,6 @@ def comparison(figures: Mapping[str, Mapping[str, tuple[float, float, float]]], 
     ----------
     figures : {group: {run: (value, low, high)}}, as fractions; a group is a question. Each run keeps its colour.
     label : of the axis.
-
-    Returns
-    -------
-    The figure.
     """
     runs = list(dict.fromkeys(run for group in figures.values() for run in group))
     height = 0.26 * len(runs) + 0.25
@@ -152,10 +144,6 @@ def contact_sheet(pictures: np.ndarray, captions: Sequence[str] = (), columns: i
     captions : one each, or fewer.
     columns : galaxies in a row.
     title : of the sheet.
-
-    Returns
-    -------
-    The figure.
     """
     rows = max(1, -(-len(pictures) // columns))
     figure, axes = _figure(1.25 * columns, 1.45 * rows + (0.3 if title else 0), rows, columns)
@@ -180,10 +168,6 @@ def embedding_map(embedding: np.ndarray, pictures: np.ndarray, thumbnails: int =
     pictures : uint8 [n, s, s, 3].
     thumbnails : how many galaxies to show at most; no two overlap.
     seed : of their order.
-
-    Returns
-    -------
-    The figure.
     """
     place = principal_components(embedding)
     figure, axes = _figure(7.6, 6.4)

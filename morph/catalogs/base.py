@@ -70,10 +70,8 @@ def select(table: pa.Table, columns: Sequence[str], where: Where | None) -> pa.T
     columns : to be returned.
     where : which rows; None for all.
 
-    Returns
-    -------
-    pyarrow.Table.
-
+    Examples
+    --------
     >>> select(pa.table({"a": [1, 2], "b": [3, 4]}), ["b"], None).to_pydict()
     {'b': [3, 4]}
     """

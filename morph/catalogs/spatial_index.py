@@ -85,10 +85,6 @@ class SpatialIndex:
         path, survey, where, tiles : see `Catalog`.
         to : the file that is to hold them, about 100 bytes a galaxy, for other processes to share; it appears when it
             is whole. Without it they stay in memory.
-
-        Returns
-        -------
-        SpatialIndex.
         """
         catalogue = Catalog(path, survey, where, tiles)
         about: dict[str, Any] = {

@@ -85,10 +85,6 @@ def as_quantity(column: str, kind: str, unit: str | None, source: str) -> Quanti
     unit : as the file writes it; None without.
     source : the table's name, for messages.
 
-    Returns
-    -------
-    Quantity.
-
     Raises
     ------
     InputError : the unit is not known, or is not one of such a quantity.

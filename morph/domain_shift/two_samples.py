@@ -46,10 +46,6 @@ def two_sample_test(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Two
     ----------
     first, second : [n, d] and [m, d], finite; at least `FOLDS` rows each.
     seed : of the division into folds.
-
-    Returns
-    -------
-    TwoSampleTest
     """
     both = np.concatenate([first, second]).astype(float)
     label = np.repeat([0, 1], [len(first), len(second)])

@@ -55,10 +55,6 @@ def pack(
     compression : RICE_1 or PLIO_1 and so on, as astropy's `CompImageHDU` takes it.
     quantisation : levels in the noise of floating-point pixels.
     top : the first row's number in the whole image.
-
-    Returns
-    -------
-    PackedStrip
     """
     options = {}
     if data.dtype.kind == "f":

@@ -311,10 +311,6 @@ def draw_strip(conditions: Conditions, rows: range, sources: list[Source]) -> Fi
     ----------
     rows : of the tile.
     sources : those that reach into the rows.
-
-    Returns
-    -------
-    FieldStrip
     """
     shape = len(rows), conditions.size
     strip = FieldStrip(rows.start, np.zeros((*shape, 3), "float32"), np.zeros(shape, "int32"), {})

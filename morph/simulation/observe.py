@@ -92,10 +92,6 @@ def observe(
     seed : of the noise, the neighbours and the seeing; the scene has its own seed, so that two surveys can observe
         one galaxy.
     field : arcsec across; `usual_field` if not given.
-
-    Returns
-    -------
-    Observation
     """
     rng = np.random.default_rng(seed)
     seeing = np.asarray(survey.seeing) * rng.lognormal(0, 0.05) * rng.lognormal(0, 0.02, 3)

@@ -59,10 +59,6 @@ def simulate_galaxy(
     mix : as for `simulate_galaxies`.
     population : the survey whose galaxies these are; `survey` if not given.
     size : pixels on a side of the stamp.
-
-    Returns
-    -------
-    Simulated
     """
     population = population or survey
     scene = draw_scene(np.random.default_rng([seed, index, 0]), population, get_mix(mix))
@@ -81,10 +77,6 @@ def observe_scene(
     seed, index : the sample's seed, and the galaxy's number in it.
     population : the survey whose galaxy it is; `survey` if not given.
     size : pixels on a side of the stamp.
-
-    Returns
-    -------
-    Simulated
     """
     observation, stamp, radius = _stamp(scene, survey, [seed, index, 1], size)
     rng = np.random.default_rng([seed, index, 2])
@@ -177,10 +169,6 @@ def simulate_galaxies(
     population : the survey whose galaxies these are, if it is not `survey` itself; with the same seed and mix, two
         surveys then observe the same galaxies under the same ids.
     size : pixels on a side of the stamps.
-
-    Returns
-    -------
-    Galaxies
 
     Raises
     ------

@@ -97,10 +97,6 @@ def simulate_tile(
     progress : whether to show a progress bar on a terminal, and some lines elsewhere.
     processes : number of processes that draw a large tile; small tiles are drawn in this one.
 
-    Returns
-    -------
-    SimulatedTile
-
     Raises
     ------
     InputError : an unknown survey, a size out of range, fewer than one galaxy, a name of another form, or a folder

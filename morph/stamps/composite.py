@@ -92,10 +92,6 @@ def flags_of(pixels: np.ndarray, shape: Shape, scale: float, size: int) -> Flag:
     pixels : uint8 [height, width, 3].
     shape, scale : as from `crop`.
     size : pixels on a side of the stamp.
-
-    Returns
-    -------
-    Flag.
     """
     x, y, _ = _view(pixels, shape)
     edge, parts = False, []

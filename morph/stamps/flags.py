@@ -108,10 +108,6 @@ def is_saturated(saturated: np.ndarray, x: float, y: float, radius: float) -> bo
     ----------
     saturated : bool [h, w].
     x, y, radius : the galaxy's place and half-light radius, pixels.
-
-    Returns
-    -------
-    bool.
     """
     return _near(saturated, x, y, max(SATURATED_REACH * radius, 1.0))
 
@@ -123,10 +119,6 @@ def extends_beyond(shape: tuple[int, ...], x: float, y: float, across: float) ->
     ----------
     shape : the image's height and width.
     x, y, across : the square's centre and side, pixels.
-
-    Returns
-    -------
-    bool.
     """
     left, top, right, bottom = window(x, y, across)
     return left < 0 or top < 0 or right > shape[1] or bottom > shape[0]

@@ -82,10 +82,6 @@ def to_tensor(array: np.ndarray, into: Message | None = None, by_value: bool = F
     into : the message to fill, this module's TensorProto or TensorFlow's; a new one if not given.
     by_value : write the values one by one (`float_val`, ...) instead of in `tensor_content`.
 
-    Returns
-    -------
-    The message.
-
     Raises
     ------
     TypeError : any other dtype; nothing is converted silently.
@@ -173,10 +169,6 @@ def predict_response(
     outputs : its arrays by name.
     as_content : write numbers to `tensor_content`, as TensorFlow Serving does with
         `--enable_serialization_as_tensor_content`, and not one by one.
-
-    Returns
-    -------
-    The message.
     """
     response = PredictResponse()
     for name, output in outputs.items():

@@ -95,10 +95,6 @@ def measure(
     find : whether galaxies are detected, on the whole tile.
     calibration : of the images; see `Tile.open`.
 
-    Returns
-    -------
-    The costs.
-
     Raises
     ------
     InputError : the tile cannot be read, or the model cannot be opened.

@@ -107,10 +107,6 @@ def plan(
     per_tile : galaxies on a tile, where no catalogue counts them.
     gpus : of a cluster to plan for as well.
 
-    Returns
-    -------
-    The plan.
-
     Raises
     ------
     InputError : as `score` before it begins; or the number of galaxies on tiles that are not on disk is not given.

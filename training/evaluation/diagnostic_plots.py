@@ -29,10 +29,6 @@ def redshifts(draws: Mapping[str, np.ndarray], z_spec: np.ndarray, title: str = 
     draws : {name: [n, draws] from the posteriors}; z_phot is their median. One column each.
     z_spec : [n].
     title : of the whole figure, for instance the dataset and whether it is simulated.
-
-    Returns
-    -------
-    The figure.
     """
     n = len(draws)
     figure = Figure(figsize=(3.4 * n + 0.6, 5.0), layout="constrained")
@@ -73,10 +69,6 @@ def pit_histograms(draws: Mapping[str, np.ndarray], z_spec: np.ndarray, title: s
     Parameters
     ----------
     draws, z_spec, title : as for `redshifts`.
-
-    Returns
-    -------
-    The figure.
     """
     n = len(draws)
     figure = Figure(figsize=(3.4 * n + 0.6, 2.8), layout="constrained")
@@ -116,10 +108,6 @@ def reliability(
     curves : {question: [bins, 5]} as `training.metrics.votes.reliability` gives them.
     figures : as `training.metrics.votes.measure` gives them; calibration errors are written into the panels.
     title : of the whole figure.
-
-    Returns
-    -------
-    The figure.
     """
     columns = min(4, max(1, len(curves)))
     rows = -(-len(curves) // columns)

@@ -139,10 +139,6 @@ def evaluate(
     galaxies : the galaxies to measure on, already cut to their split.
     model, split : names of the model and the split in the record.
     resamples : of the bootstrap that gives the intervals.
-
-    Returns
-    -------
-    The evaluation.
     """
     answers = ask(classifier, galaxies.images)
     return record(answers, galaxies, model or classifier.name, split, resamples)
@@ -168,10 +164,6 @@ def record(
     ----------
     answers : as `Classifier.answer`.
     galaxies, model, split, resamples : as for `evaluate`.
-
-    Returns
-    -------
-    The evaluation.
     """
     from morph.dataset import dataset_name
 

@@ -43,10 +43,6 @@ def few_labels(vectors: np.ndarray, truth: np.ndarray, number: int, repeats: int
     truth : 0 or 1, [n].
     number : labels of each fit, of either value as they come.
     repeats : fits on other labels; the estimate is their mean, its interval holds 95 % of them.
-
-    Returns
-    -------
-    Estimate
     """
     areas = []
     for train, test in StratifiedShuffleSplit(repeats, train_size=number, random_state=0).split(vectors, truth):

@@ -94,10 +94,6 @@ def measure_prior(
     trained_on : galaxies that it was fitted on, to see whether it has memorised them.
     seed : of the draws and of the classifier.
 
-    Returns
-    -------
-    PriorFigures
-
     Raises
     ------
     InputError : there are fewer than `FEWEST` galaxies, or the model's prior is not fitted.

@@ -230,10 +230,6 @@ def compare(runs: Sequence[Compared], resamples: int = metrics.RESAMPLES, seed: 
     runs : with their evaluations.
     resamples, seed : of the bootstrap.
 
-    Returns
-    -------
-    Comparison
-
     Raises
     ------
     InputError : they share none, or the same galaxy has other votes in another run.

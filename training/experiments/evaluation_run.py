@@ -166,10 +166,6 @@ def evaluate_model(
     name, experiment : of the MLflow run; by default "MODEL on DATASET" in "morph".
     prior : whether to measure the latent prior too.
 
-    Returns
-    -------
-    EvaluationRun
-
     Raises
     ------
     InputError : the model or a dataset cannot be read, a split is empty, or MLflow does not answer.
@@ -234,10 +230,6 @@ def evaluate_retrieval(
     ----------
     model, datasets, split, name, experiment : as for `evaluate_model`.
     paired : a dataset of the same galaxies as another survey sees them.
-
-    Returns
-    -------
-    RetrievalRun
 
     Raises
     ------

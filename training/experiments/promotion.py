@@ -80,10 +80,6 @@ def promote(comparisons: Sequence[Comparison], name: str = BEST, alias: str = "c
 
     The shipped weights are registered first if they are to have it and no version of them is registered.
 
-    Returns
-    -------
-    Promotion
-
     Raises
     ------
     InputError : and nothing is changed. The candidate is significantly worse than the holder in the headline figure or

@@ -126,10 +126,6 @@ def mapped(table: Table, mapping: Mapping[str, tuple[str, ...]], kind: str | Non
     mapping : as `read_mapping` returns it.
     kind : whether the votes are raw or debiased; by default as the columns' names state it.
 
-    Returns
-    -------
-    The labels.
-
     Raises
     ------
     InputError : neither a column nor a class of the table is in the mapping, some of its columns are named as debiased
@@ -268,10 +264,6 @@ def recognise(table: Table, mapping: Mapping[str, tuple[str, ...]] | None = None
     table : of labels.
     mapping : as `read_mapping` returns it.
     kind : raw or debiased: the votes to take where the table has both, and what they are where it does not state it.
-
-    Returns
-    -------
-    The labels.
 
     Raises
     ------

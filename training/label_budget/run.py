@@ -62,10 +62,6 @@ def transfer(
     experiment : the MLflow experiment.
     to : the folder to write.
 
-    Returns
-    -------
-    Summary
-
     Raises
     ------
     InputError : the target has too few labels, or no question with two answers.

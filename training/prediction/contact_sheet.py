@@ -29,10 +29,6 @@ def sheet(classifier, predicted: Predicted, galaxies: Galaxies, simulated: str =
     predicted : with images.
     galaxies : the same, in the same order.
     simulated : put into the title after "observed".
-
-    Returns
-    -------
-    The figure.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
