@@ -29,6 +29,11 @@ class Flag(enum.IntFlag):
     #: It lies within the light of a much brighter source, or along a saturated star's bleed trail.
     PIECE = 128
 
+    @property
+    def words(self) -> str:
+        """Its name in words: "missing band"."""
+        return str(self.name).lower().replace("_", " ")
+
 
 #: Flags that leave a stamp clean: one band is enough to classify.
 HARMLESS = Flag.MISSING_BAND

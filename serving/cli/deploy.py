@@ -38,11 +38,8 @@ def write(place: str, compose: bool, kubernetes: bool, name: str) -> None:
         kubectl apply -k models
     """
     from serving.deploy.write import KINDS, write_deployment
-    from serving.savedmodel.remote import local
 
-    folder = local(place)
-    if not folder.is_dir():
-        raise InputError(f"'{place}' is not a folder; make it with `morph export MODEL --to {place}`.")
+    folder = _local(place)
     wanted = [kind for kind, chosen in (("compose", compose), ("kubernetes", kubernetes)) if chosen]
     written = write_deployment(folder, name, wanted or list(KINDS))
     for path in written:
@@ -83,16 +80,22 @@ def check(place: str, name: str, as_json: bool) -> None:
 @contextmanager
 def _folder(place: str):
     """The deployment on this machine: where it is, or a copy of what is at a URL."""
-    from serving.savedmodel.remote import Remote, is_url, local
+    from serving.savedmodel.remote import Remote, is_url
 
     if is_url(place):
         with Remote(place).downloaded() as folder:
             yield folder
-        return
+    else:
+        yield _local(place)
+
+
+def _local(place: str) -> Path:
+    from serving.savedmodel.remote import local
+
     folder = local(place)
     if not folder.is_dir():
         raise InputError(f"'{place}' is not a folder; make it with `morph export MODEL --to {place}`.")
-    yield folder
+    return folder
 
 
 class _Report:

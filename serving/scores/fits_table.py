@@ -12,6 +12,7 @@ import pyarrow as pa
 from astropy.io import fits
 
 from morph.atomic import atomic
+from serving.scores.schema import words_of
 from serving.scores.score_files import ScoreFiles, when
 
 #: FITS files come in blocks of so many bytes.
@@ -60,7 +61,7 @@ def write_fits(scores: ScoreFiles, path: Path) -> None:
 
 
 def _column(field: pa.Field, widths: dict[str, int]) -> _Column:
-    words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+    words = words_of(field)
     if pa.types.is_string(field.type):
         width = widths[field.name]
         return _Column(field.name, (f"S{width}",), f"{width}A", words)

@@ -18,6 +18,7 @@ from morph.reports.style import svg
 from morph.stamps.flags import Flag
 from serving.scores import report_figures
 from serving.scores.aggregate import Aggregate
+from serving.scores.schema import words_of
 from serving.scores.score_files import ScoreFiles, chosen_from, when
 from serving.scores.summary import Failed
 from serving.scores.value_added import value_added
@@ -225,5 +226,5 @@ def _columns(schema: pa.Schema) -> Iterable[str]:
     yield "| column | type | unit | contents |"
     yield "|---|---|---|---|"
     for field in schema:
-        words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+        words = words_of(field)
         yield f"| `{field.name}` | {field.type} | {words.get('unit', '')} | {words.get('description', '')} |"

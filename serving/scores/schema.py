@@ -314,13 +314,18 @@ def astropy_metadata(schema: pa.Schema, widest: Mapping[str, int], about: Mappin
     >>> astropy_metadata(pa.schema([pa.field("id", pa.string())]), {"id": 3}, {})
     {'table_meta_yaml': '{"datatype": [{"name": "id"}], "meta": {}}', 'table::len::id': '3'}
     """
-    columns = []
+    columns: list[dict[str, str]] = []
     for field in schema:
-        words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+        words = words_of(field)
         columns.append({"name": field.name, **{key: words[key] for key in ("unit", "description") if key in words}})
     # JSON is YAML, too, and is written in a hundredth of the time.
     header = json.dumps({"datatype": columns, "meta": dict(about)})
     return {ASTROPY_HEADER: header, **{f"{ASTROPY_WIDTH}{name}": str(width) for name, width in widest.items()}}
+
+
+def words_of(field: pa.Field) -> dict[str, str]:
+    """The unit, description and UCD of a column, as far as it has them."""
+    return {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
 
 
 _MAIN_ID = "meta.id;meta.main"
@@ -344,4 +349,4 @@ def _array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 
 
 def _flags_in_words() -> str:
-    return "bits: " + ", ".join(f"{flag.value} {str(flag.name).lower().replace('_', ' ')}" for flag in Flag)
+    return "bits: " + ", ".join(f"{flag.value} {flag.words}" for flag in Flag)

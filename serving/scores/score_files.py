@@ -18,7 +18,7 @@ from morph import __version__
 from morph.catalogs.row_filter import Selection, Where
 from morph.checks import FORMAT, SCORES_FORMAT, check_format
 from morph.errors import InputError
-from serving.scores.schema import ASTROPY_WIDTH, KEY, with_about
+from serving.scores.schema import ASTROPY_WIDTH, KEY, with_about, words_of
 
 #: What all tiles of a run share in their provenance (see `serving.scoring.job.Job.about`), but for the time.
 SHARED = (
@@ -197,7 +197,7 @@ class ScoreFiles:
         rows = self.to_arrow(self.tabular if columns is None else columns)
         table = Table(meta=self.about)
         for field in rows.schema:
-            words = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
+            words = words_of(field)
             values = _values(rows[field.name].combine_chunks())
             kind = MaskedColumn if isinstance(values, np.ma.MaskedArray) else Column
             table[field.name] = kind(values, unit=words.get("unit"), description=words.get("description"))

@@ -207,7 +207,7 @@ def lines(summary: ScoresSummary, out: Path, seconds: float) -> Iterator[str]:
         yield f"No galaxy of the catalogue lies on {counted(len(summary.without_galaxies), 'tile')}."
     if not summary.galaxies:
         return
-    kinds = [f"{count:,} {str(flag.name).lower().replace('_', ' ')}" for flag, count in summary.flags.items() if count]
+    kinds = [f"{count:,} {flag.words}" for flag, count in summary.flags.items() if count]
     detail = f" ({', '.join(kinds)})" if kinds else ""
     yield f"With a flag: {summary.flagged:,} of {counted(summary.galaxies, 'galaxy', 'galaxies')}{detail}."
     if summary.most_anomalous:

@@ -74,15 +74,15 @@ def galaxy_zoo_2(table: Table, kind: str | None = None) -> Labels | None:
         values = {answer: table.counts(column) for answer, column in columns.items()}
     else:
         values = table.fractions(columns)
-    complete = [q for q, answers in QUESTIONS.items() if all(answer in values for answer in answers)]
+    complete = _complete(values)
     notes += _missing(complete, "its columns are not all there")
+    known = {answer: values[answer] for question in complete for answer in QUESTIONS[question]}
     if measure == "count":
-        counts = {answer: values[answer] for question in complete for answer in QUESTIONS[question]}
+        counts = known
     else:
         total = table.find(("total_classifications",))
         volunteers = np.full(len(table), VOLUNTEERS) if total is None else table.counts(total)
-        fractions = {answer: values[answer] for question in complete for answer in QUESTIONS[question]}
-        counts = counts_from_fractions(fractions, volunteers)
+        counts = counts_from_fractions(known, volunteers)
         reached = [q for q in complete if QUESTIONS[q][0] in counts]
         notes += [
             f"{q} is left out: a question before it is missing, so the number of its votes is unknown."
@@ -105,7 +105,7 @@ def kaggle(table: Table) -> Labels | None:
     if not columns:
         return None
     values = table.fractions(columns)
-    complete = [q for q, answers in QUESTIONS.items() if all(answer in values for answer in answers)]
+    complete = _complete(values)
     galaxy = 1 - values["a03"] if "a03" in values else 1.0
     counts = {}
     for question in complete:
@@ -144,6 +144,11 @@ def _shared(counts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         which = sum((counts[a] for a in QUESTIONS["t08"] if a in counts), np.zeros(len(counts["a14"])))
         shared["odd-feature_any"] = np.where(which > 0, 0.0, counts["a14"])
     return shared
+
+
+def _complete(values: Mapping[str, np.ndarray]) -> list[str]:
+    """The questions all of whose answers have values."""
+    return [question for question, answers in QUESTIONS.items() if values.keys() >= set(answers)]
 
 
 def _missing(complete: list[str], why: str) -> list[str]:

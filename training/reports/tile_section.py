@@ -62,7 +62,7 @@ def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = F
     if tile is not None and not {tile.name, tile.tilename} & set(names):
         raise InputError(f"Tile '{tile.name}' was not scored; the scores are of {', '.join(map(str, names[:5]))}.")
     tiles = names[0] if len(names) == 1 else f"{len(names)} tiles"
-    rows = [[_flag_name(flag), f"{int(((flags & flag) > 0).sum()):,}"] for flag in Flag]
+    rows = [[flag.words, f"{int(((flags & flag) > 0).sum()):,}"] for flag in Flag]
     return {
         "name": tiles,
         "simulated": simulated,
@@ -79,10 +79,6 @@ def tile_section(scores: pa.Table, tile: Tile | None = None, simulated: bool = F
 
 def _column(scores: pa.Table, name: str) -> np.ndarray:
     return scores[name].to_numpy(zero_copy_only=False).astype(float)
-
-
-def _flag_name(flag: Flag) -> str:
-    return str(flag.name).lower().replace("_", " ")
 
 
 def footprint(scores: pa.Table, p: np.ndarray, usable: np.ndarray, anomaly: np.ndarray) -> Figure:
