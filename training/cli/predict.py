@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from morph.errors import InputError
+
 
 @click.command(name="predict")
 @click.argument("model")
@@ -28,9 +30,20 @@ import click
 @click.option(
     "--draws", type=click.IntRange(100), default=500, show_default=True, help="Draws from each galaxy's posterior."
 )
+@click.option(
+    "--qp", type=click.Path(path_type=Path), help="Also write the redshifts' posteriors as a qp ensemble, .hdf5."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of the draws.")
 def command(
-    model: str, dataset: str, given: str | None, infer: str, to: Path, split: str, draws: int, seed: int
+    model: str,
+    dataset: str,
+    given: str | None,
+    infer: str,
+    to: Path,
+    split: str,
+    draws: int,
+    qp: Path | None,
+    seed: int,
 ) -> None:
     """Infer properties of the galaxies of DATASET from others, with their uncertainties.
 
@@ -46,7 +59,8 @@ def command(
     catalogue states which. Properties that the dataset already holds are compared with the prediction.
 
     \b
-        morph predict models:/morph@sdss sample --given image,photometry,radius --infer redshift --to photoz.parquet
+        morph predict models:/morph@sdss sample --given image,photometry,radius --infer redshift --to photoz.parquet \\
+          --qp photoz.hdf5
         morph predict models:/morph@sdss sample --given votes,photometry --infer image --to images.parquet
     """
     from training.prediction.predict import INFERABLE, parse
@@ -56,8 +70,13 @@ def command(
 
     from morph.catalogs.table_files import check_table
     from training.prediction.output import predict_catalog
+    from training.prediction.qp_output import check_qp
 
     check_table(to)
+    if qp is not None:
+        if "redshift" not in asked:
+            raise InputError("--qp holds posteriors of redshifts; add redshift to --infer.")
+        check_qp(qp)
 
     from morph.checks import check_memory
     from morph.dataset import Galaxies, find_dataset
@@ -67,5 +86,5 @@ def command(
     find_model(model)
     check_memory([find_dataset(dataset)])
     galaxies = part_of(Galaxies.open(dataset), split)
-    for line in predict_catalog(model, galaxies, to, asked, chosen, split, draws, seed):
+    for line in predict_catalog(model, galaxies, to, asked, chosen, split, draws, seed, qp):
         click.echo(line)

@@ -29,6 +29,7 @@ from training.prediction.predict import (
     values,
     words,
 )
+from training.prediction.qp_output import write_qp
 
 #: The probabilities at which a redshift's posterior is tabulated, as `qp` and the LSST tools take them.
 LEVELS = np.arange(1, 100) / 100
@@ -176,6 +177,7 @@ def predict_catalog(
     split: str = "all",
     draws: int = DRAWS,
     seed: int = 0,
+    qp: Path | None = None,
 ) -> list[str]:
     """Infer properties of galaxies from others, and write them as a catalogue.
 
@@ -188,6 +190,7 @@ def predict_catalog(
         `infer`.
     split : the name of the part, for the catalogue's header.
     draws, seed : draws from each galaxy's posterior, and their random seed.
+    qp : where the redshifts' posteriors are also written as a qp ensemble.
 
     Returns
     -------
@@ -211,17 +214,14 @@ def predict_catalog(
     predicted = predict(classifier, galaxies, given, infer, draws, seed)
     about = {
         "made_by": f"morph predict {__version__}: {model}, {', '.join(infer)} from {', '.join(given)}",
-        "model": model,
-        "dataset": dataset_name(galaxies),
-        "digest": galaxies.digest,
-        "split": split,
-        "simulated": galaxies.simulated,
-        "draws": draws,
-        "seed": seed,
+        **{"model": model, "dataset": dataset_name(galaxies), "digest": galaxies.digest, "split": split},
+        **{"simulated": galaxies.simulated, "draws": draws, "seed": seed},
     }
     written = write_predictions(predicted, galaxies, classifier, about, to)
-    kind = "simulated galaxies" if galaxies.simulated else "galaxies"
-    lines = [f"Predicted {words(infer)} of {len(galaxies):,} {kind} from {words(given)}."]
+    if qp is not None:
+        written.append(write_qp(predicted.ids, predicted.values["redshift"], qp))
+    kind = "simulated " if galaxies.simulated else ""
+    lines = [f"Predicted {words(infer)} of {len(galaxies):,} {kind}galaxies from {words(given)}."]
     if votes and votes != classifier.about.get("votes", ""):
         lines.append(difference(classifier.about.get("votes", ""), votes, "the votes of this dataset"))
     lines += [*_missing_lines(predicted), *comparison_lines(predicted, galaxies)]

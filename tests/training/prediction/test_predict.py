@@ -59,6 +59,19 @@ def invoke(*arguments):
     return CliRunner().invoke(command, [*map(str, arguments)])
 
 
+def test_redshifts_are_written_for_rail_too(weights, measured, tmp_path):
+    import qp
+
+    dataset = measured.about["path"]
+    words = (weights, dataset, "--given", "image", "--to", tmp_path / "photoz.csv", "--qp", tmp_path / "photoz.hdf5")
+    done = invoke(*words, "--infer", "redshift", "--draws", "100")
+    assert done.exit_code == 0, done.output
+    assert "photoz.hdf5" in done.output
+    assert qp.read(str(tmp_path / "photoz.hdf5")).npdf == N
+    refused = invoke(*words, "--infer", "radius")
+    assert "add redshift to --infer" in str(refused.exception)
+
+
 @pytest.mark.parametrize("given", MODALITIES)
 def test_any_modality_gives_every_other(classifier, measured, given):
     shapes = {
