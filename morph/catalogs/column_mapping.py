@@ -94,7 +94,7 @@ def map_columns(table: TableFile, survey: Survey) -> ColumnMapping:
             values[name] = quantity([f"flux_{band}"], "flux")
     notes = _sizes(values, survey)
     return ColumnMapping(
-        id=_id(table.schema, there),
+        id=id_columns(table.schema),
         ra=ra,
         dec=dec,
         tilename=first(TILE_COLUMNS),
@@ -135,7 +135,9 @@ def _physical_sizes(values: dict[str, Quantity | None], radius: Quantity) -> tup
     )
 
 
-def _id(schema: pa.Schema, there: dict[str, str]) -> tuple[str, ...]:
+def id_columns(schema: pa.Schema) -> tuple[str, ...]:
+    """The columns of a table that together name a galaxy, by their usual names; none where there are none."""
+    there = {name.lower(): name for name in reversed(schema.names)}
     for name in ("id", *ID_COLUMNS):
         if name in there:
             brick = next((there[b] for b in BRICK_COLUMNS if b in there), None)

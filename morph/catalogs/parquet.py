@@ -116,13 +116,27 @@ def _units(notes: dict[bytes, bytes]) -> dict[str, str]:
     return {}
 
 
-def open_hats(folder: Path) -> ParquetTable | InMemoryTable:
-    """The catalogue of a HATS folder (https://hats.readthedocs.io), or the first one of a HATS collection."""
-    if (folder / HATS_COLLECTION).is_file():
-        folder = folder / _properties(folder / HATS_COLLECTION).get("hats_primary_table_url", "")
+def hats_folder(path: Path) -> Path:
+    """The folder of a HATS catalogue (https://hats.readthedocs.io), or of the first one of a HATS collection."""
+    folder = path
+    if (path / HATS_COLLECTION).is_file():
+        folder = path / _properties(path / HATS_COLLECTION).get("hats_primary_table_url", "")
+        if not (folder / HATS).is_file():
+            raise InputError(f"The HATS collection names '{folder}', where no HATS catalogue is.")
     if not (folder / HATS).is_file():
-        raise InputError(f"The HATS collection names '{folder}', where no HATS catalogue is.")
-    properties = _properties(folder / HATS)
+        raise InputError(f"There is no HATS catalogue at '{path}': it has no '{HATS}' and no '{HATS_COLLECTION}'.")
+    return folder
+
+
+def hats_properties(folder: Path) -> dict[str, str]:
+    """What a HATS catalogue says of itself."""
+    return _properties(folder / HATS)
+
+
+def open_hats(path: Path) -> ParquetTable | InMemoryTable:
+    """The catalogue of a HATS folder, or the first one of a HATS collection."""
+    folder = hats_folder(path)
+    properties = hats_properties(folder)
     mapping = {role: properties[key] for role in ("ra", "dec") if (key := f"hats_col_{role}") in properties}
     files = sorted((folder / "dataset").glob("Norder=*/Dir=*/Npix=*.parquet"))
     # A pixel may be a folder of files.

@@ -148,8 +148,8 @@ def write_hats(scores: ScoreFiles, path: Path, about: dict[str, Any], name: str 
     fields = list(scores.schema_of(scores.tabular))
     margin_name = f"{name}_{THRESHOLD:g}arcs"
     with atomic(path) as building:
-        main = _CatalogueWriter(building / name, fields, about)
-        margin = _CatalogueWriter(building / margin_name, fields, about)
+        main = CatalogueWriter(building / name, fields, about)
+        margin = CatalogueWriter(building / margin_name, fields, about)
         for k, (inside, beside) in enumerate(_rows_of(partitions, tiles, scores, fields)):
             main.add(partitions, k, inside)
             if len(beside):
@@ -160,7 +160,7 @@ def write_hats(scores: ScoreFiles, path: Path, about: dict[str, Any], name: str 
         if margin.rows:
             margin.close(_margin(margin_name, name))
             collection |= {"all_margins": margin_name, "default_margin": margin_name}
-        _properties(building / "collection.properties", "HATS Collection", collection)
+        write_properties(building / "collection.properties", "HATS Collection", collection)
     return scores.galaxies - main.rows
 
 
@@ -194,7 +194,7 @@ def _rows_of(
             table = scores.read(n, names)
             place = _places(table)
             own = partitions.find(place, FINEST)
-            table = table.add_column(0, _index(), pa.array(place))
+            table = table.add_column(0, index_field(), pa.array(place))
             inside.append(table.filter(pa.array(own == k)))
             outside = np.flatnonzero((own != k) & (place >= 0))
             near = partitions.find(neighbours_of(place[outside] >> 2 * (FINEST - MARGIN), MARGIN), MARGIN)
@@ -206,22 +206,34 @@ def _sorted(tables: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables).sort_by(INDEX)
 
 
-def _index() -> pa.Field:
+def index_field() -> pa.Field:
     words = {"description": "HEALPix number at order 29, nested", "ucd": "pos.healpix"}
     return pa.field(INDEX, pa.int64(), metadata=words)
 
 
-class _CatalogueWriter:
-    """One catalogue of the collection, partition by partition."""
+class CatalogueWriter:
+    """One HATS catalogue, partition by partition.
+
+    Attributes
+    ----------
+    rows : written so far.
+    """
 
     def __init__(self, folder: Path, fields: list[pa.Field], about: dict[str, Any]):
         self.rows = 0
         self._folder, self._about = folder, about
-        self._schema = with_about(pa.schema([_index(), *fields]), about)
+        self._schema = with_about(pa.schema([index_field(), *fields]), about)
         self._pixels: list[tuple[int, int]] = []
         self._largest = 0
 
     def add(self, partitions: Partitions, which: int, table: pa.Table) -> None:
+        """Write a partition.
+
+        Parameters
+        ----------
+        which : its number in `partitions`.
+        table : its rows, the column `INDEX` first.
+        """
         order, pixel = int(partitions.order[which]), int(partitions.pixel[which])
         path = (
             self._folder / "dataset" / f"Norder={order}" / f"Dir={pixel // 10_000 * 10_000}" / f"Npix={pixel}.parquet"
@@ -235,7 +247,12 @@ class _CatalogueWriter:
         self.rows += len(table)
 
     def close(self, properties: dict[str, str]) -> None:
-        """Write the files beside the partitions. Their `_metadata` is left out: it would be 50 kB a row group."""
+        """Write the files beside the partitions. Their `_metadata` is left out: it would be 50 kB a row group.
+
+        Parameters
+        ----------
+        properties : of the catalogue; where they name no columns of positions, these are those of scores.
+        """
         pq.write_metadata(self._schema, self._folder / "dataset" / "_common_metadata")
         lines = ["Norder,Npix", *(f"{order},{pixel}" for order, pixel in self._pixels)]
         (self._folder / "partition_info.csv").write_text("\n".join(lines) + "\n")
@@ -248,7 +265,7 @@ class _CatalogueWriter:
         }
         # Older readers look for the second name.
         for file in ("hats.properties", "properties"):
-            _properties(self._folder / file, "HATS catalog", {**properties, **_COLUMNS, **found})
+            write_properties(self._folder / file, "HATS catalog", {**_COLUMNS, **properties, **found})
 
 
 _COLUMNS = {
@@ -273,7 +290,14 @@ def _margin(name: str, of: str) -> dict[str, str]:
     }
 
 
-def _properties(path: Path, title: str, values: dict[str, str]) -> None:
+def write_properties(path: Path, title: str, values: dict[str, str]) -> None:
+    """Write a file of properties, as HATS describes all that it holds.
+
+    Parameters
+    ----------
+    title : its first line, which says of what they are.
+    values : {property: value}; the version of HATS, the date and the builder are added.
+    """
     shared = {
         "hats_builder": f"morph {__version__}",
         "hats_creation_date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MUTC"),

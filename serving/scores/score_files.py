@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from morph.catalogs.row_filter import Selection, Where
 from morph.checks import FORMAT, SCORES_FORMAT, check_format
 from morph.errors import InputError
 from serving.scores.schema import ASTROPY_WIDTH, KEY, with_about, words_of
+
+if TYPE_CHECKING:
+    from serving.scores.hats_extension import Joined
 
 #: What all tiles of a run share in their provenance (see `serving.scoring.job.Job.about`), but for the time.
 SHARED = (
@@ -219,6 +222,23 @@ class ScoreFiles:
         from serving.scores.hats import write_hats
 
         write_hats(self, Path(path), self.about)
+
+    def to_hats_extension(self, catalog: str | Path, path: str | Path, id_column: str = "") -> "Joined":
+        """Write the scores as an extension of a survey's own HATS catalogue, which LSDB joins to it by id.
+
+        Parameters
+        ----------
+        catalog : the survey's HATS catalogue or collection, which is only read.
+        path : the extension's folder.
+        id_column : the catalogue's column with the scores' ids, by default the one with a usual name.
+
+        Returns
+        -------
+        How many galaxies are joined, and why others are not (`serving.scores.hats_extension.write_extension`).
+        """
+        from serving.scores.hats_extension import write_extension
+
+        return write_extension(self, Path(catalog), Path(path), self.about, id_column)
 
 
 @contextmanager

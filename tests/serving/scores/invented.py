@@ -75,8 +75,13 @@ def invented_scores(name: str, ra: np.ndarray, dec: np.ndarray, stamps: np.ndarr
 
 def write_tile(folder: Path, name: str, ra: np.ndarray, dec: np.ndarray, about: dict[str, Any] | None = None) -> None:
     """One score file with `invented_scores`; `about` adds to its provenance."""
-    folder.mkdir(exist_ok=True)
     scores = invented_scores(name, ra, dec, np.random.default_rng(0).random((4, 16, 16, 3), "float32"))
+    write_scores_of(folder, name, scores, about)
+
+
+def write_scores_of(folder: Path, name: str, scores: TileScores, about: dict[str, Any] | None = None) -> None:
+    """One score file; `about` adds to its provenance."""
+    folder.mkdir(exist_ok=True)
     write_scores(folder / f"{name}.parquet", name, scores, DESCRIPTION, {**ABOUT, "tile": name, **(about or {})})
 
 
