@@ -6,6 +6,7 @@ Parquet's reader uses to leave out what need not be read.
 
 import ast
 import io
+import re
 import tokenize
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from difflib import get_close_matches
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from morph.decision_tree import ANSWERS, TREE, column_name
 from morph.errors import InputError
 
 NUMBER, TEXT, TRUTH = "a number", "text", "true or false"
@@ -67,7 +69,7 @@ class Selection:
 
     Comparisons (also chained: `18 < r < 21`), `and`, `or`, `not`, `in (1, 2)`, `+ - * / **`, `abs`, `log10`, `sqrt`,
     `isnan(a)` (also true where there is no value), `between(a, low, high)`; columns whatever their case. A row where
-    a value that is compared is missing is not wanted.
+    a value that is compared is missing is not wanted. Questions and answers may be written with Galaxy Zoo's hyphens.
 
     Raises InputError when the text is not such an expression.
     """
@@ -75,7 +77,7 @@ class Selection:
     def __init__(self, text: str):
         self.text = text.strip()
         try:
-            self._tree = ast.parse(_lower_words(self.text), mode="eval").body
+            self._tree = ast.parse(_lower_words(_underscored(self.text)), mode="eval").body
         except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError):
             raise InputError(
                 f"--where '{self.text}' cannot be understood; write comparisons with ==, <, >= and so on, joined by "
@@ -99,6 +101,16 @@ class Selection:
         if part.kind != TRUTH:
             raise InputError(f"--where '{self.text}' is {part.kind}, not a condition; compare it, as in '{_EXAMPLE}'.")
         return Where(part.value, tuple(reader.used))
+
+
+#: Quoted text, which stays as it is, and the names of answers and questions; the longest first, or a part would match.
+_HYPHENS = {name for name in (*ANSWERS, *(question.name for question in TREE)) if "-" in name}
+_HYPHENED = re.compile("|".join([r"'[^']*'", r'"[^"]*"', *map(re.escape, sorted(_HYPHENS, key=len, reverse=True))]))
+
+
+def _underscored(text: str) -> str:
+    """The names of questions and answers as columns have them: hyphens would be minus signs."""
+    return _HYPHENED.sub(lambda match: match[0] if match[0][0] in "'\"" else column_name(match[0]), text)
 
 
 def _lower_words(text: str) -> str:

@@ -35,10 +35,20 @@ VERBS = {
     "classify": ("serving.cli.classify", "Classify images through a server."),
     "score": ("serving.cli.score", "Score survey tiles: images in, catalogue out."),
     "index": ("serving.cli.index", "Make an index of a survey's galaxies for similarity search."),
+    "similar": ("serving.cli.similar", "Find the galaxies of an index that are most like some examples."),
     "explore": ("serving.cli.explore", "Search an index of galaxies on a page, and over gRPC and REST."),
     "host": ("morph.cli.host", "Find the galaxies that transients belong to."),
 }
 
+
+#: The verbs as the help shows them, by what they are for; the others come last.
+GROUPS = {
+    "Begin": ("quickstart",),
+    "Galaxies": ("import", "simulate", "compress", "decompress"),
+    "Models": ("pretrain", "finetune", "transfer", "evaluate", "predict", "compare", "sync", "report"),
+    "Serving": ("export", "deploy", "serve", "classify"),
+    "Surveys": ("score", "index", "similar", "explore"),
+}
 
 #: Verbs whose only result is what they print, which stop when their output is closed.
 STREAMING = {"classify"}
@@ -56,8 +66,14 @@ class VerbGroup(click.Group):
         return importlib.import_module(VERBS[name][0]).command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+        known = [name for names in GROUPS.values() for name in names]
+        groups = {**GROUPS, "More": tuple(name for name in VERBS if name not in known)}
+        width = max(map(len, VERBS))
+        for title, names in groups.items():
+            rows = [(name.ljust(width), VERBS[name][1]) for name in names if name in VERBS]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 @click.command(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})

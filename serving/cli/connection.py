@@ -9,8 +9,9 @@ from morph.errors import InputError
 
 FILE = click.Path(exists=True, dir_okay=False)
 
+_MODEL = click.option("--model", default="morph", show_default=True, help="The model's name on the server.")
+
 _OPTIONS = (
-    click.option("--model", default="morph", show_default=True, help="The model's name on the server."),
     click.option(
         "--timeout", default=60.0, show_default=True, help="Seconds that the server may take for one message."
     ),
@@ -28,7 +29,12 @@ _OPTIONS = (
 
 
 def connection(command: Callable) -> Callable:
-    """Add the options of a connection to a command; `client_options` reads them."""
+    """Add the options of a connection to a command, and the model's name; `client_options` reads them."""
+    return _MODEL(transport(command))
+
+
+def transport(command: Callable) -> Callable:
+    """Add the options of a connection alone, for a command whose --model may be a local one."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

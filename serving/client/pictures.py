@@ -16,8 +16,9 @@ class Picture:
     """One galaxy: `image` is uint8 (a composite) or float32 (flux) [size, size, 3]; `flags` are the
     names of its quality flags (`morph.stamps.flags.Flag`).
 
-    Flux has `zero_points`, {band: (AB magnitude of one count, NaN where unknown; its source)}, and `notes` on how its
-    files were read, one sentence each.
+    Flux has `zero_points`, {band: (AB magnitude of one count, NaN where unknown; its source)}, `notes` on how its
+    files were read, one sentence each, and its `position`, right ascension and declination in degrees, where the
+    files' coordinates give it.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Picture:
     flags: tuple[str, ...] = ()
     zero_points: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    position: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,8 @@ def _read_fits(group: Sequence[Path], size: int, layout: FitsLayout) -> Iterator
             )
         else:
             points = {band: (point.magnitude, point.source) for band, point in cutout.zero_points.items()}
-            yield Picture(cutout.id, stamp.image, _names(stamp.flags), points, cutout.notes)
+            position = (cutout.ra, cutout.dec) if np.isfinite([cutout.ra, cutout.dec]).all() else None
+            yield Picture(cutout.id, stamp.image, _names(stamp.flags), points, cutout.notes, position)
 
 
 def _names(flags: Iterable) -> tuple[str, ...]:

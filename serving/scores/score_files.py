@@ -197,14 +197,7 @@ class ScoreFiles:
 
         Numbers that are unknown are NaN, other values masked. `picture` is left out unless it is named.
         """
-        rows = self.to_arrow(self.tabular if columns is None else columns)
-        table = Table(meta=self.about)
-        for field in rows.schema:
-            words = words_of(field)
-            values = _values(rows[field.name].combine_chunks())
-            kind = MaskedColumn if isinstance(values, np.ma.MaskedArray) else Column
-            table[field.name] = kind(values, unit=words.get("unit"), description=words.get("description"))
-        return table
+        return astropy_table(self.to_arrow(self.tabular if columns is None else columns), self.about)
 
     @property
     def tabular(self) -> list[str]:
@@ -239,6 +232,18 @@ class ScoreFiles:
         from serving.scores.hats_extension import write_extension
 
         return write_extension(self, Path(catalog), Path(path), self.about, id_column)
+
+
+def astropy_table(rows: pa.Table, about: dict[str, Any]) -> Table:
+    """Rows as an astropy table, with the units and descriptions of their fields' metadata, and `about` as its `meta`.
+    Numbers that are unknown are NaN, other values masked."""
+    table = Table(meta=about)
+    for field in rows.schema:
+        words = words_of(field)
+        values = _values(rows[field.name].combine_chunks())
+        kind = MaskedColumn if isinstance(values, np.ma.MaskedArray) else Column
+        table[field.name] = kind(values, unit=words.get("unit"), description=words.get("description"))
+    return table
 
 
 @contextmanager

@@ -322,9 +322,7 @@ def describe(built: Built, to: Path) -> list[str]:
         f"{', '.join(did)}; {built.size / 1e6:,.1f} MB, {per:,.0f} bytes a galaxy."
     ]
     if built.left_out:
-        lines.append(
-            f"{counted(built.left_out, 'galaxy', 'galaxies')} without data, and so without a vector: left out."
-        )
+        lines.append(f"Left out: {counted(built.left_out, 'galaxy', 'galaxies')} without data, so without a vector.")
     return lines
 
 

@@ -87,9 +87,7 @@ def find_sources(names: Sequence[str | Path], model: str | None = None) -> list[
             raise InputError(f"There is nothing at '{path}'; name a folder of scores, a HATS catalogue or a dataset.")
         if is_dataset(path):
             if model is None:
-                raise InputError(
-                    f"'{path}' is a dataset, which holds no vectors; name the model that makes them: --model."
-                )
+                raise InputError(f"'{path}' is a dataset, without vectors; name the model that makes them by --model.")
             if not models:
                 from morph.model.store import load_model
 
@@ -219,6 +217,7 @@ def _answered(galaxies: "Galaxies", classifier: "Classifier") -> tuple[pa.Table,
         "id": pa.array(galaxies.ids.tolist(), pa.string()),
         "ra": pa.array(galaxies.ra, pa.float64(), from_pandas=True),
         "dec": pa.array(galaxies.dec, pa.float64(), from_pandas=True),
+        "tile": pa.nulls(len(galaxies), pa.string()),
         "survey": pa.array(galaxies.surveys.tolist(), pa.string()),
     }
     for name in PROPERTIES:

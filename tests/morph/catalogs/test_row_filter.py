@@ -90,3 +90,25 @@ def test_a_mistake_is_one_sentence_and_nothing_is_executed(text, reason):
     with pytest.raises(InputError, match=reason) as said:
         Selection(text).of(TABLE.schema)
     assert "\n" not in str(said.value)
+
+
+def test_questions_and_answers_may_have_their_hyphens():
+    table = pa.table(
+        {
+            "smooth_or_featured_smooth": [0.2, 0.9],
+            "spiral_arm_count_more_than_4": [0.5, 0.5],
+            "smooth_or_featured_smooth_tree": [0.1, 0.8],
+            "name": ["disk-edge-on_yes", "x"],
+            "a": [3, 1],
+        }
+    )
+    for text, expected in (
+        ("smooth-or-featured_smooth < 0.3", [True, False]),
+        ("smooth-or-featured_smooth_tree - 0.5 > 0 and spiral-arm-count_more-than-4 == 0.5", [False, True]),
+        ("name == 'disk-edge-on_yes'", [True, False]),
+        ("a-1 > 1", [True, False]),
+    ):
+        where = Selection(text).of(table.schema)
+        assert table.append_column("_", pa.array([0, 1])).filter(where.value)["_"].to_pylist() == [
+            k for k, wanted in enumerate(expected) if wanted
+        ], text
