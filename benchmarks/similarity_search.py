@@ -29,7 +29,8 @@ from morph.dataset import Galaxies
 from serving.similarity import Index
 from serving.similarity.build import build, stored
 from serving.similarity.header import ModelIdentity
-from serving.similarity.index import CANDIDATES
+from serving.similarity.lists import PROBED_PART
+from serving.similarity.nearest import CANDIDATES
 from serving.similarity.sources import Source, with_place
 
 #: Galaxies of a tile, each of which becomes a shard.
@@ -184,15 +185,9 @@ def by_codes(index: Index, queries: np.ndarray) -> list[set[str]]:
     counts, chosen = [len(shard) for shard in index.shards], [None] * len(index.shards)
     found = []
     for query in queries:
-        shards, rows = index._by_lists(query, HITS, chosen, counts, index_part())
+        shards, rows = index._nearest.by_lists(query, HITS, chosen, counts, PROBED_PART)
         found.append({str(index.shards[s].rows["id"][int(r)]) for s, r in zip(shards, rows, strict=True)})
     return found
-
-
-def index_part() -> float:
-    from serving.similarity.lists import PROBED_PART
-
-    return PROBED_PART
 
 
 def main() -> None:

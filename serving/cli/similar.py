@@ -1,13 +1,18 @@
 """morph similar."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from morph.errors import InputError
 from serving.cli.connection import client_options, transport
+
+if TYPE_CHECKING:
+    from serving.client.pictures import FitsLayout
+    from serving.similarity.hits import Asked
 
 #: Hits that are printed.
 PRINTED = 20
@@ -68,46 +73,61 @@ def command(
         morph similar galaxies.index --like 53.16,-27.79 --like ring.png --unlike DES0356-5248-3 \\
             --model models:/morph@sdss --where "mag_r < 20" --cone 53,-28,2
     """
-    from morph.checks import check_file
     from morph.fits.zero_points import Calibration
     from morph.surveys import get_survey
     from serving.client.pictures import FitsLayout
-    from serving.similarity import Index
-    from serving.similarity.examples import ID, IMAGE, POSITION, Example, find_examples
-    from serving.similarity.hits import Asked, check_table, write_page, write_table
+    from serving.similarity.examples import ID, IMAGE, POSITION, Example
+    from serving.similarity.hits import Asked
 
-    examples = [
-        *(
-            Example(kind, text)
-            for kind, texts in ((IMAGE, images), (ID, ids), (POSITION, positions))
-            for text in texts
-        ),
-        *map(Example.guess, like),
-    ]
+    named = ((IMAGE, images), (ID, ids), (POSITION, positions))
+    examples = [Example(kind, text) for kind, texts in named for text in texts] + [*map(Example.guess, like)]
     if not examples:
         raise InputError("A search needs an example; give --image, --id, --position or --like.")
-    circle = _circle(cone)
+    _check(to, page)
+    if survey:
+        get_survey(survey)
+    Calibration.parse(zero_point, unit)
+    asked = Asked(examples, [*map(Example.guess, unlike)], where, _circle(cone))
+    layout = FitsLayout(survey, bands, zero_point, unit)
+    _search(index, asked, number, layout, _model(**model), to, page, tiles)
+
+
+def _check(to: Path | None, page: Path | None) -> None:
+    """InputError where the results cannot be written, before anything is searched."""
+    from morph.checks import check_file
+    from serving.similarity.hits import check_table
+
     if to:
         check_table(to)
     if page:
         check_file(page, "--page")
-    if survey:
-        get_survey(survey)
-    Calibration.parse(zero_point, unit)
+
+
+def _search(
+    index: Path,
+    asked: "Asked",
+    number: int,
+    layout: "FitsLayout",
+    model: Any,
+    to: Path | None,
+    page: Path | None,
+    tiles: Sequence[str],
+) -> None:
+    from serving.similarity import Index
+    from serving.similarity.examples import find_examples
+    from serving.similarity.hits import write_page, write_table
+
     opened = Index.open(index)
-    layout = FitsLayout(survey, bands, zero_point, unit)
-    query = find_examples(opened, examples, [*map(Example.guess, unlike)], _model(**model), layout)
+    query = find_examples(opened, asked.like, asked.unlike, model, layout)
     for note in query.notes:
         click.echo(f"morph: {note}", err=True)
     hits = opened.search(
-        query.like, number, None, query.unlike, where, circle, query.exclude, copies=not query.pictures
+        query.like, number, None, query.unlike, asked.where, asked.cone, query.exclude, copies=not query.pictures
     )
-    known = [each for each in query.exclude if isinstance(each, str)]
-    asked = Asked([each.text for each in examples], unlike, where, circle, query.pictures, known)
     if to:
         write_table(hits, to, asked.about(opened))
     if page:
-        write_page(page, opened, hits, asked, tiles)
+        write_page(page, opened, hits, asked, query, tiles)
     _print(hits)
     made = " and ".join(str(path) for path in (to, page) if path)
     click.echo(f"{len(hits):,} of {len(opened):,} galaxies" + (f"; written: {made}." if made else "."))

@@ -18,7 +18,7 @@ import pyarrow as pa
 from morph import signals
 from morph.errors import InputError
 from morph.output_lock import output_lock
-from serving.similarity import index as search
+from serving.similarity import nearest
 from serving.similarity.header import FILE, SHARDS, Header, ShardEntry, SourceEntry, columns_of
 from serving.similarity.lists import TRAINED_BY, Lists, name_of, number_of_lists
 from serving.similarity.shard import ABOUT, ROWS, VECTORS, Shard, read_shard_about, write_shard
@@ -214,7 +214,7 @@ class _Builder:
         """Train lists where the index is large enough to need them and has none that fit, and code all vectors."""
         shards = self.opened()
         total = sum(map(len, shards))
-        if total <= search.EXACT:
+        if total <= nearest.EXACT:
             self.header = replace(self.header, lists="", trained_on=0)
             return
         # After a merge all is coded anew, so that the lists may as well be trained on all.

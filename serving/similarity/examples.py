@@ -133,10 +133,12 @@ def _of_images(
     index: Index, names: Sequence[str], model: Callable[[], Any], layout: FitsLayout, found: Query
 ) -> Iterator[np.ndarray]:
     """The vectors of images, in their order."""
+    # Before a model is loaded, so that a wrong name is reported at once.
+    groups = [_files(name) for name in names]
     with model() as (description, answer):
         index.compatible_with(description)
-        for name in names:
-            picture = _read(name, int(description["size"]), layout)
+        for name, files in zip(names, groups, strict=True):
+            picture = _read(name, files, int(description["size"]), layout)
             answers = answer(picture.image[None])
             found.pictures.append(picture)
             if picture.position is not None:
@@ -149,12 +151,17 @@ def _of_images(
             yield answers["similarity"][0]
 
 
-def _read(name: str, size: int, layout: FitsLayout) -> Picture:
-    """The one galaxy that an image shows."""
+def _files(name: str) -> list[list[Path]]:
+    """The files of an image, by galaxy."""
     groups, errors = find_pictures([name])
     if errors:
         raise errors[0]
-    pictures = [picture for group in groups for picture in read_pictures([group], size, layout)]
+    return groups
+
+
+def _read(name: str, groups: Sequence[Sequence[Path]], size: int, layout: FitsLayout) -> Picture:
+    """The one galaxy that an image's files show."""
+    pictures = list(read_pictures(groups, size, layout))
     if len(pictures) != 1:
         raise InputError(f"'{name}' holds {len(pictures)} galaxies; name an image of one.")
     if isinstance(pictures[0], InputError):

@@ -1,13 +1,15 @@
 """The hits of a search as files: a table, and a page with pictures."""
 
+import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from morph.atomic import atomic
 from morph.checks import check_file
@@ -17,6 +19,7 @@ from morph.stamps.stretch import to_pictures
 from serving.client.pictures import Picture
 from serving.scores.schema import astropy_metadata, widths
 from serving.scores.score_files import astropy_table
+from serving.similarity.examples import Example, Query
 from serving.similarity.index import Index
 from serving.similarity.rows import for_people
 from serving.similarity.tile_pictures import TilePictures
@@ -62,29 +65,29 @@ def _card(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked, in words: the examples, and the conditions."""
+    """What was asked: the examples, and the conditions."""
 
-    like: Sequence[str]
-    unlike: Sequence[str] = ()
+    like: Sequence[Example]
+    unlike: Sequence[Example] = ()
     where: str | None = None
     cone: tuple[float, float, float] | None = None
-    pictures: Sequence[Picture] = ()
-    ids: Sequence[str] = field(default_factory=list)
 
     def about(self, index: Index) -> dict[str, Any]:
         """For the header of a table."""
         document = {
             "index": index.folder.name,
             "model": str(index.header.model),
-            "like": ", ".join(self.like),
-            "unlike": ", ".join(self.unlike),
+            "like": ", ".join(example.text for example in self.like),
+            "unlike": ", ".join(example.text for example in self.unlike),
             "where": self.where or "",
             "cone": "" if self.cone is None else ",".join(f"{value:g}" for value in self.cone),
         }
         return {key: value for key, value in document.items() if value}
 
 
-def write_page(path: Path, index: Index, hits: pa.Table, asked: Asked, tiles: Sequence[str | Path] = ()) -> None:
+def write_page(
+    path: Path, index: Index, hits: pa.Table, asked: Asked, query: Query, tiles: Sequence[str | Path] = ()
+) -> None:
     """Write a page of hits with their pictures, atomically.
 
     Parameters
@@ -92,7 +95,7 @@ def write_page(path: Path, index: Index, hits: pa.Table, asked: Asked, tiles: Se
     path : of the page.
     index : that was searched.
     hits : as `Index.search` returns them; up to `SHOWN` are shown.
-    asked : what was asked.
+    asked : what was asked; query : the examples as they were found.
     tiles : files, folders or globs of tiles that pictures are cut from; without, galaxies are shown by the pictures
         that the index has.
     """
@@ -105,8 +108,8 @@ def write_page(path: Path, index: Index, hits: pa.Table, asked: Asked, tiles: Se
         cards.append({**row, "rank": number, "source": data_url("jpeg", file) if file else "", "facts": _facts(row)})
     text = render(
         "hits.html",
-        title=f"Galaxies like {_named(asked.like)}",
-        examples=[*_of_images(asked.pictures), *_of_galaxies(index, pictures, asked.ids)],
+        title=f"Galaxies like {_named([example.text for example in asked.like])}",
+        examples=[*_of_images(query.pictures), *_of_galaxies(index, pictures, query, asked)],
         asked=list(_conditions(index, asked)),
         hits=cards,
         found=f"{len(hits):,}",
@@ -144,24 +147,20 @@ def _of_images(pictures: Sequence[Picture]) -> list[dict[str, Any]]:
     return found
 
 
-def _of_galaxies(index: Index, pictures: TilePictures, ids: Sequence[str]) -> list[dict[str, Any]]:
-    import io
-
-    from PIL import Image
-
-    found = []
-    for name in ids:
-        file = pictures.by_id(index, name)
-        if file:
-            found.append({"id": name, "picture": jpeg(np.asarray(Image.open(io.BytesIO(file)))), "caption": "example"})
+def _of_galaxies(index: Index, pictures: TilePictures, query: Query, asked: Asked) -> list[dict[str, Any]]:
+    found, unlike = [], {example.text for example in asked.unlike}
+    for name in query.exclude:
+        # An image's place is no name.
+        if isinstance(name, str) and (file := pictures.by_id(index, name)):
+            picture = jpeg(np.asarray(Image.open(io.BytesIO(file))))
+            found.append({"id": name, "picture": picture, "caption": "unlike" if name in unlike else "example"})
     return found
 
 
 def _conditions(index: Index, asked: Asked) -> list[tuple[str, str]]:
+    shown = asked.about(index)
     found = [("index", f"{index.folder.name}: {len(index):,} galaxies of {', '.join(index.surveys) or 'a survey'}")]
-    found.append(("like", ", ".join(asked.like)))
-    if asked.unlike:
-        found.append(("unlike", ", ".join(asked.unlike)))
+    found += [(key, shown[key]) for key in ("like", "unlike") if key in shown]
     if asked.where:
         found.append(("where", asked.where))
     if asked.cone:

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,11 @@ from morph.errors import InputError
 from morph.examples import combine
 from serving.similarity.cone import Cone, separation
 from serving.similarity.header import SHARDS, Header, ModelIdentity
-from serving.similarity.lists import PROBED_PART, Lists
+from serving.similarity.nearest import Chosen, Nearest, Place
 from serving.similarity.shard import Shard
 
-#: Up to so many galaxies, of the index or of those that a filter leaves, all are compared: the answer is exact.
-EXACT = 150_000
-#: Galaxies that are compared by their whole vectors, of those that are nearest by their codes.
-CANDIDATES = 1000
-#: Hits that can be asked for, and beyond which all galaxies are compared.
-MOST, MANY = 100_000, 2_500
+#: Hits that can be asked for.
+MOST = 100_000
 #: A galaxy this close to an example, arcsec, or on the same tile within so many pixels, is the example itself.
 SAME_PLACE, SAME_PIXEL = 1.0, 1.5
 #: As is one with a larger cosine to it: a copy of its image. Two galaxies are never as near.
@@ -32,17 +27,6 @@ SAME_IMAGE = 1 - 2e-6
 NEAR = 5.0
 #: What comes first in a table of hits, before the other columns of the rows.
 FIRST = ("id", "ra", "dec", "tile", "similarity", "survey")
-
-#: Numbers of chosen galaxies in each shard; None for all.
-_Chosen = list[np.ndarray | None]
-
-
-@dataclass(frozen=True, order=True)
-class Place:
-    """A galaxy: its shard's number, and its own in there."""
-
-    shard: int
-    row: int
 
 
 class Index:
@@ -82,9 +66,7 @@ class Index:
         """Map all files, which a builder may remove when it has put others into their place."""
         for shard in self.shards:
             shard.map()
-        if self.header.lists:
-            self._lists = Lists.read(self.folder, self.header.lists)
-            self._opened = [self._lists.open(shard.folder / f"{self.header.lists}.faiss") for shard in self.shards]
+        self._nearest = Nearest.of(self.folder, self.shards, self.header.lists)
 
     def __len__(self) -> int:
         return self.header.galaxies
@@ -277,7 +259,7 @@ class Index:
         if not copies:
             for example in (*like, *far):
                 banned |= self._copies(example, chosen)
-        found = self._best(query, n + len(banned), chosen)
+        found = self._nearest.find(query, n + len(banned), chosen)
         found = [(place, cosine) for place, cosine in found if place not in banned][:n]
         return self.table([place for place, _ in found], np.array([cosine for _, cosine in found], "float32"))
 
@@ -319,13 +301,13 @@ class Index:
             raise InputError(f"{what} hold a vector of zeros, or numbers that are not finite; it has no direction.")
         return found / lengths
 
-    def chosen(self, where: str | None, cone: tuple[float, float, float] | None) -> _Chosen:
+    def chosen(self, where: str | None, cone: tuple[float, float, float] | None) -> Chosen:
         """The galaxies that meet the conditions. InputError when none does."""
         if where is None and cone is None:
             return [None] * len(self.shards)
         condition = None if where is None else Selection(where).of(self.schema, "the index")
         circle = None if cone is None else Cone(*cone)
-        chosen: _Chosen = []
+        chosen: Chosen = []
         for shard in self.shards:
             rows = None if circle is None else shard.within(circle)
             if condition is not None and (rows is None or len(rows)):
@@ -360,76 +342,15 @@ class Index:
         tiles = shard.rows["tile"]
         return {Place(place.shard, int(k)) for k in np.flatnonzero(near) if tiles[int(k)].as_py() == row["tile"]}
 
-    def _copies(self, example: np.ndarray, chosen: _Chosen) -> set[Place]:
+    def _copies(self, example: np.ndarray, chosen: Chosen) -> set[Place]:
         """Galaxies whose vector is an example's."""
         count = 64
         while True:
-            found = self._best(example, count, chosen)
+            found = self._nearest.find(example, count, chosen)
             same = {place for place, cosine in found if cosine >= SAME_IMAGE}
             if len(same) < len(found) or len(found) < count:
                 return same
             count *= 4
-
-    def _best(self, query: np.ndarray, n: int, chosen: _Chosen) -> list[tuple[Place, float]]:
-        """The n nearest galaxies, best first, with their cosines."""
-        counts = [len(shard) if rows is None else len(rows) for shard, rows in zip(self.shards, chosen, strict=True)]
-        total = sum(counts)
-        if total <= EXACT or n > MANY or not self.header.lists:
-            return self._exactly(query, n, chosen)
-        part = PROBED_PART * min(len(self) / total, 16)
-        most = max(CANDIDATES, 2 * n)
-        while True:
-            found = self._by_lists(query, most, chosen, counts, part)
-            if len(found[0]) >= min(n, total) or part >= 1:
-                return self._ranked(query, *found, n)
-            part = min(4 * part, 1.0)
-
-    def _exactly(self, query: np.ndarray, n: int, chosen: _Chosen) -> list[tuple[Place, float]]:
-        shards, rows = [np.empty(0, int)], [np.empty(0, int)]
-        cosines = [np.empty(0, "float32")]
-        for number, (shard, own) in enumerate(zip(self.shards, chosen, strict=True)):
-            if own is not None and not len(own):
-                continue
-            found = shard.nearest(query, n + 8, own)
-            cosines.append(found[0])
-            rows.append(found[1])
-            shards.append(np.full(len(found[1]), number))
-        best = _largest(np.concatenate(cosines), n + 8)
-        return self._ranked(query, np.concatenate(shards)[best], np.concatenate(rows)[best], n)
-
-    def _by_lists(
-        self, query: np.ndarray, most: int, chosen: _Chosen, counts: Sequence[int], part: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Shards and rows of the galaxies that are nearest by their codes, at most so many."""
-        probes = self._lists.probes(query, part)
-        shards, rows, cosines = [], [], []
-        for number, (shard, own, count) in enumerate(zip(self.shards, chosen, counts, strict=True)):
-            if not count:
-                continue
-            mask = None
-            if own is not None:
-                mask = np.zeros(len(shard), bool)
-                mask[own] = True
-            found = self._lists.candidates(self._opened[number], query, probes, min(most, count), mask)
-            cosines.append(found[0])
-            rows.append(found[1])
-            shards.append(np.full(len(found[1]), number))
-        best = _largest(np.concatenate(cosines), most)
-        return np.concatenate(shards)[best], np.concatenate(rows)[best]
-
-    def _ranked(self, query: np.ndarray, shards: np.ndarray, rows: np.ndarray, n: int) -> list[tuple[Place, float]]:
-        """Galaxies in the order of the cosines of their whole vectors; of equals, the first in the index."""
-        cosines = np.empty(len(rows), "float32")
-        for number in np.unique(shards):
-            own = np.flatnonzero(shards == number)
-            cosines[own] = self.shards[int(number)].unit_vectors(rows[own]) @ query
-        order = np.lexsort((rows, shards, -cosines))[:n]
-        return [(Place(int(shards[k]), int(rows[k])), min(float(cosines[k]), 1.0)) for k in order]
-
-
-def _largest(values: np.ndarray, most: int) -> np.ndarray:
-    """The places of the largest values, in no order."""
-    return np.arange(len(values)) if len(values) <= most else np.argpartition(-values, most - 1)[:most]
 
 
 def _check(n: int, weights: Sequence[float] | np.ndarray | None, examples: int) -> None:

@@ -51,9 +51,9 @@ def test_lists_find_what_a_comparison_of_all_finds(listed, tmp_path, codes, dime
     listed([source("a", vectors[:600]), source("b", vectors[600:])], tmp_path / "i", codes)
     assert Index.open(tmp_path / "i").header.lists
     # Fewer candidates than galaxies, or the lists would not matter.
-    monkeypatch.setattr("serving.similarity.index.CANDIDATES", 90)
+    monkeypatch.setattr("serving.similarity.nearest.CANDIDATES", 90)
     found = [{name for name, _ in hits_of(tmp_path / "i", query)} for query in vectors[:20]]
-    monkeypatch.setattr("serving.similarity.index.EXACT", 10**6)
+    monkeypatch.setattr("serving.similarity.nearest.EXACT", 10**6)
     expected = [{name for name, _ in hits_of(tmp_path / "i", query)} for query in vectors[:20]]
     assert np.mean([len(a & b) / 30 for a, b in zip(found, expected, strict=True)]) > 0.95
 

@@ -162,7 +162,8 @@ def test_a_hats_catalogue_is_indexed_by_its_partitions(morph, tmp_path):
         for each in (first, second)
     ]
     assert [name for _, name in found[0]] == [name for _, name in found[1]]
-    assert first.row_of("DES0001-0000-4") == second.row_of("DES0001-0000-4")
+    # HATS has no pictures.
+    assert {**first.row_of("DES0001-0000-4"), "picture": None} == second.row_of("DES0001-0000-4")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,141 @@
+"""The galaxies nearest to a query: of few by comparing all, of many by lists and a comparison of the best."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.similarity.lists import PROBED_PART, Lists
+from serving.similarity.shard import Shard
+
+#: Up to so many galaxies, of the index or of those that a filter leaves, all are compared: the answer is exact.
+EXACT = 150_000
+#: Galaxies that are compared by their whole vectors, of those that are nearest by their codes.
+CANDIDATES = 1000
+#: Hits beyond which all galaxies are compared.
+MANY = 2_500
+
+#: Numbers of chosen galaxies in each shard; None for all.
+Chosen = list[np.ndarray | None]
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A galaxy: its shard's number, and its own in there."""
+
+    shard: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Finds the nearest galaxies of some shards.
+
+    Attributes
+    ----------
+    shards : to be searched.
+    lists : of all; None where there are none, and all galaxies are compared.
+    opened : the lists of each shard.
+    """
+
+    shards: Sequence[Shard]
+    lists: Lists | None = None
+    opened: Sequence[Any] = ()
+
+    @classmethod
+    def of(cls, folder: Path, shards: Sequence[Shard], name: str) -> "Nearest":
+        """Open the lists of an index. InputError where they are missing or damaged.
+
+        Parameters
+        ----------
+        folder : of the index.
+        shards : of the index.
+        name : of its lists; empty where it has none.
+        """
+        if not name:
+            return cls(shards)
+        lists = Lists.read(folder, name)
+        return cls(shards, lists, [lists.open(shard.folder / f"{name}.faiss") for shard in shards])
+
+    def find(self, query: np.ndarray, n: int, chosen: Chosen) -> list[tuple[Place, float]]:
+        """The n nearest galaxies, best first, with their cosines; fewer only where fewer are chosen.
+
+        Parameters
+        ----------
+        query : of unit length, float32 [d].
+        n : how many.
+        chosen : the galaxies that count.
+        """
+        counts = [len(shard) if rows is None else len(rows) for shard, rows in zip(self.shards, chosen, strict=True)]
+        total = sum(counts)
+        if total <= EXACT or n > MANY or self.lists is None:
+            return self._exactly(query, n, chosen)
+        part = PROBED_PART * min(sum(map(len, self.shards)) / total, 16)
+        most = max(CANDIDATES, 2 * n)
+        while True:
+            found = self.by_lists(query, most, chosen, counts, part)
+            if len(found[0]) >= min(n, total) or part >= 1:
+                return self._ranked(query, *found, n)
+            part = min(4 * part, 1.0)
+
+    def _exactly(self, query: np.ndarray, n: int, chosen: Chosen) -> list[tuple[Place, float]]:
+        shards, rows = [np.empty(0, int)], [np.empty(0, int)]
+        cosines = [np.empty(0, "float32")]
+        for number, (shard, own) in enumerate(zip(self.shards, chosen, strict=True)):
+            if own is not None and not len(own):
+                continue
+            found = shard.nearest(query, n + 8, own)
+            cosines.append(found[0])
+            rows.append(found[1])
+            shards.append(np.full(len(found[1]), number))
+        best = _largest(np.concatenate(cosines), n + 8)
+        return self._ranked(query, np.concatenate(shards)[best], np.concatenate(rows)[best], n)
+
+    def by_lists(
+        self, query: np.ndarray, most: int, chosen: Chosen, counts: Sequence[int], part: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The galaxies that are nearest by their codes.
+
+        Parameters
+        ----------
+        query : of unit length, float32 [d].
+        most : how many, at most.
+        chosen : the galaxies that count; counts : how many these are in each shard.
+        part : of the lists that are looked into, at least.
+
+        Returns
+        -------
+        Their shards and rows, in no order.
+        """
+        assert self.lists is not None
+        probes = self.lists.probes(query, part)
+        shards, rows, cosines = [], [], []
+        for number, (shard, own, count) in enumerate(zip(self.shards, chosen, counts, strict=True)):
+            if not count:
+                continue
+            mask = None
+            if own is not None:
+                mask = np.zeros(len(shard), bool)
+                mask[own] = True
+            found = self.lists.candidates(self.opened[number], query, probes, min(most, count), mask)
+            cosines.append(found[0])
+            rows.append(found[1])
+            shards.append(np.full(len(found[1]), number))
+        best = _largest(np.concatenate(cosines), most)
+        return np.concatenate(shards)[best], np.concatenate(rows)[best]
+
+    def _ranked(self, query: np.ndarray, shards: np.ndarray, rows: np.ndarray, n: int) -> list[tuple[Place, float]]:
+        """Galaxies in the order of the cosines of their whole vectors; of equals, the first in the index."""
+        cosines = np.empty(len(rows), "float32")
+        for number in np.unique(shards):
+            own = np.flatnonzero(shards == number)
+            cosines[own] = self.shards[int(number)].unit_vectors(rows[own]) @ query
+        order = np.lexsort((rows, shards, -cosines))[:n]
+        return [(Place(int(shards[k]), int(rows[k])), min(float(cosines[k]), 1.0)) for k in order]
+
+
+def _largest(values: np.ndarray, most: int) -> np.ndarray:
+    """The places of the largest values, in no order."""
+    return np.arange(len(values)) if len(values) <= most else np.argpartition(-values, most - 1)[:most]
