@@ -69,19 +69,22 @@ def _answers(table: pa.Table) -> Iterator[dict[str, Any]]:
     flags = np.zeros(len(table), "int32")
     if "flags" in table.column_names:
         flags = table["flags"].fill_null(0).to_numpy()
-    asked = reach(p)
-    words = summaries(p, flags).to_pylist()
-    for number, summary in enumerate(words):
+    asked = {name: _rounded(share) for name, share in reach(p).items()}
+    parts = {question: _rounded(p[TREE.slices[question.name]].T) for question in TREE}
+    for number, summary in enumerate(summaries(p, flags).to_pylist()):
         yield {
             "summary": summary or "",
             "answers": {
-                question.name: dict(
-                    zip(question.answers, map(_short, p[TREE.slices[question.name], number].tolist()), strict=True)
-                )
-                for question in TREE
+                question.name: dict(zip(question.answers, values[number], strict=True))
+                for question, values in parts.items()
             },
-            "asked": {name: _short(float(share[number])) for name, share in asked.items()},
+            "asked": {name: shares[number] for name, shares in asked.items()},
         }
+
+
+def _rounded(shares: np.ndarray) -> list:
+    """Probabilities to four digits; an unknown one, which a galaxy without data would have, is 0."""
+    return np.round(np.nan_to_num(shares).astype("float64"), 4).tolist()
 
 
 def _short(value: Any) -> float | None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -219,6 +220,15 @@ def test_what_is_not_an_image_or_a_galaxy_is_one_sentence(page):
     page.one("#query").send_keys("nowhere\n")
     page.settled("document.querySelector('#problem').textContent.includes('nowhere')")
     assert "the nearest ids are" in page.text("#problem")
+
+
+def test_what_an_address_holds_is_shown_and_not_run(page):
+    hostile = "<img src=x onerror=\"document.body.dataset.run='yes'\">"
+    page.open(f"?{urlencode({'where': hostile, 'like': hostile, 'unlike': hostile})}")
+    page.settled("!document.querySelector('#problem').hidden")
+    assert hostile in page.text("#conditions")
+    assert hostile in page.text("#heading")
+    assert page.run("document.body.dataset.run") is None
 
 
 @pytest.mark.parametrize("width", [390, 1280])
