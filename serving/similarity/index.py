@@ -271,20 +271,28 @@ class Index:
             own = np.flatnonzero(numbers == number)
             rows = self.shards[int(number)].rows
             part = rows.take(pa.array([places[k].row for k in own.tolist()]))
+            known = set(part.column_names)
             for column in self.schema:
-                if column.name not in part.column_names:
+                if column.name not in known:
                     part = part.append_column(column, pa.nulls(len(part), column.type))
-            parts.append(part.select(self.schema.names).cast(self.schema))
+            part = part.select(self.schema.names)
+            # To cast dozens of columns takes longer than the search.
+            same = part.schema.equals(self.schema)
+            parts.append(pa.table(part.columns, self.schema) if same else part.cast(self.schema))
             order = np.concatenate([order, own])
-        table = pa.concat_tables(parts).take(pa.array(np.argsort(order))) if parts else self.schema.empty_table()
+        if parts:
+            table = pa.concat_tables(parts).combine_chunks().take(pa.array(np.argsort(order)))
+        else:
+            table = self.schema.empty_table()
         if similarity is None:
             return table
         words = {"description": "cosine of the similarity vector and the query"}
         table = table.append_column(
             pa.field("similarity", pa.float32(), metadata=words), pa.array(similarity, pa.float32())
         )
-        first = [name for name in FIRST if name in table.column_names]
-        return table.select([*first, *(name for name in table.column_names if name not in first)])
+        names = table.column_names
+        first = [name for name in FIRST if name in names]
+        return table.select([*first, *(name for name in names if name not in first)])
 
     def _examples(self, vectors: np.ndarray | None, what: str) -> np.ndarray:
         """Examples as unit vectors, [k, d]."""
