@@ -14,6 +14,9 @@ from morph.signals import signals_deferred
 #: nanomaggies, later ones in nanojansky; since version 3 they have similarity vectors, and models since version 2.
 DATASET_FORMAT, MODEL_FORMAT, SCORES_FORMAT = 1, 2, 3
 
+#: That of files of codes (`morph.model.code_files`).
+CODES_FORMAT = 1
+
 #: The oldest version of a model that is read: one of before lacks parts of today's.
 OLDEST_MODEL_FORMAT = 2
 

@@ -207,6 +207,15 @@ def check_target(path: Path) -> None:
         raise InputError(f"'{path}' exists and is not a galaxies dataset; choose another name.")
 
 
+#: What pyarrow raises for a damaged file.
+_UNREADABLE = (pa.ArrowInvalid, OSError)
+
+
+def damaged(path: str | Path, error: Exception) -> InputError:
+    """The error of a dataset that cannot be read."""
+    return InputError(f"The dataset at '{path}' cannot be read ({error}); make it again.")
+
+
 def is_dataset(path: str | Path) -> bool:
     return Path(path).is_dir() and any(Path(path).glob("part-*.parquet"))
 
@@ -258,15 +267,22 @@ class Galaxies:
         InputError : there is none, or it is damaged.
         """
         path = find_dataset(path)
+        parts = parts or sorted(path.glob("part-*.parquet"))
         try:
-            parts = parts or sorted(path.glob("part-*.parquet"))
             wanted = None if images else [name for name in pq.read_schema(parts[0]).names if name != "image"]
-            tables = [pq.read_table(part, columns=wanted) for part in parts]
-            about = json.loads(tables[0].schema.metadata[b"morph"])
-        except (pa.ArrowInvalid, KeyError, TypeError, OSError) as error:
-            raise InputError(f"The dataset at '{path}' cannot be read ({error}); make it again.") from None
+            table = pa.concat_tables([pq.read_table(part, columns=wanted) for part in parts])
+        except _UNREADABLE as error:
+            raise damaged(path, error) from None
+        return cls.from_table(table, path)
+
+    @classmethod
+    def from_table(cls, table: pa.Table, path: str | Path) -> "Galaxies":
+        """The galaxies of a table that was read from `path` (see `tables_of`). InputError where it is not ours."""
+        try:
+            about = json.loads(table.schema.metadata[b"morph"])
+        except (KeyError, TypeError) as error:
+            raise damaged(path, error) from None
         check_format(about.pop(FORMAT, None), DATASET_FORMAT, "dataset", path)
-        table = pa.concat_tables(tables)
         about["path"] = str(path)
         columns = _columns_of(table)
         if not _possible(columns["votes"]):
@@ -454,6 +470,19 @@ def _columns_of(table: pa.Table) -> dict[str, np.ndarray]:
     if "vote_kind" in table.column_names:
         columns["vote_kind"] = table["vote_kind"].fill_null("").to_numpy(zero_copy_only=False).astype("<U8")
     return columns
+
+
+def tables_of(path: str | Path, rows: int) -> Iterator[pa.Table]:
+    """The dataset at `path` as tables of at most so many rows, so that memory does not grow with it. InputError where
+    it cannot be read."""
+    path = find_dataset(path)
+    try:
+        for part in sorted(path.glob("part-*.parquet")):
+            with pq.ParquetFile(part) as file:
+                for batch in file.iter_batches(rows):
+                    yield pa.Table.from_batches([batch], file.schema_arrow)
+    except _UNREADABLE as error:
+        raise damaged(path, error) from None
 
 
 def dataset_name(galaxies: Galaxies) -> str:

@@ -26,6 +26,8 @@ VERBS = {
     "transfer": ("training.cli.transfer", "Measure the gain from labels of a new survey, and how many more to get."),
     "evaluate": ("training.cli.evaluate", "Measure a model on galaxies that it has not seen."),
     "predict": ("training.cli.predict", "Predict missing properties of galaxies from known ones, with uncertainties."),
+    "compress": ("morph.cli.compress", "Compress galaxies to codes of at most 64 bytes each."),
+    "decompress": ("morph.cli.decompress", "Make a dataset of codes again."),
     "compare": ("training.cli.compare", "Compare runs, and report which differences are statistically significant."),
     "sync": ("training.cli.sync", "Send to MLflow what could not be logged while its server did not answer."),
     "report": ("training.cli.report", "Make one page of pictures: galaxies, runs, the most anomalous objects."),

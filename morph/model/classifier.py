@@ -16,6 +16,7 @@ from morph.model.anomaly_features import STATISTICS, anomaly_features
 from morph.model.autoencoder import build_decoder, build_encoder, get_architecture
 from morph.model.batched import compiled, in_batches
 from morph.model.calibration import Calibration
+from morph.model.codes import Codes
 from morph.model.experts import Experts, bounded
 from morph.model.heads import build_heads, probabilities, tree_probabilities
 from morph.model.measurements import Measurements
@@ -90,6 +91,7 @@ class Classifier(keras.Model):
         self.measurements = Measurements(latent, name="measurements")
         self.prior = Prior(latent, name="prior")
         self.similarity = Similarity(features, latent, name="similarity")
+        self.codes = Codes(size, name="codes")
         self.anomaly = Anomaly(features + STATISTICS)
         self.reference_sample = ReferenceSample(latent, name="reference_sample")
         offset = (np.arange(size) - (size - 1) / 2) * (FIELD / NETWORK_SIZE)
@@ -282,6 +284,26 @@ class Classifier(keras.Model):
         encoded = self.encoder(inputs["image"], training=False)
         seen = ops.cast(ops.any(inputs["valid"] > 0, axis=(1, 2, 3)), "float32")
         return {"mean": encoded["mean"], "log_variance": encoded["log_variance"], "seen": seen[:, None]}
+
+    def code_numbers(self, images: np.ndarray, batch_size: int = 128) -> dict[str, np.ndarray]:
+        """What codes are made of (see `morph.model.codes`).
+
+        Parameters
+        ----------
+        images : stamps as `answer` takes them.
+
+        Returns
+        -------
+        dict: ``numbers`` [n, k]; ``sky`` [n, 3], NaN where a band has no data, and ``scale`` [n, 1], in linear units
+        of the input.
+        """
+        return self._apply(self._code_numbers, _linearised(self._code_numbers), images, batch_size)
+
+    def _code_numbers(self, image):
+        inputs = self.preprocessing(image)
+        seen = ops.any(inputs["valid"] > 0, axis=(1, 2))
+        sky = ops.where(seen, inputs["sky"][:, 0, 0], float("nan"))
+        return {"numbers": self.codes(inputs["image"]), "sky": sky, "scale": inputs["scale"][:, 0, 0]}
 
     def central(self, images: np.ndarray) -> np.ndarray:
         """Cut the margin off stamps; InputError when they are too small."""

@@ -46,13 +46,14 @@ SMALLEST_FIELD = 48
 class Observation:
     """A survey's image of a scene.
 
-    `image` is float32 [size, size, 3], nanomaggies per pixel in g, r, i; `magnitudes`, those of the scene
-    without noise.
+    `image` is float32 [size, size, 3], nanomaggies per pixel in g, r, i; `truth` the same without noise and residual
+    sky; `magnitudes`, those of the scene without noise.
     """
 
     scene: Scene
     survey: Survey
     image: np.ndarray
+    truth: np.ndarray
     magnitudes: tuple[float, float, float]
 
 
@@ -102,12 +103,13 @@ def observe(
     if survey.bands[2] == "z":
         image[..., 2] *= Z_OVER_I
     blank = add_artifact(image, scene, survey, seeing, rng) if scene.artifact else None
+    truth = image.copy()
     add_noise(image, survey, rng)
     if blank is not None:
         image[blank] = 0
     with np.errstate(divide="ignore", invalid="ignore"):
         g, r, i = (float(m) for m in magnitude(fluxes))
-    return Observation(scene, survey, image, (g, r, i))
+    return Observation(scene, survey, image, truth, (g, r, i))
 
 
 def blurred_light(

@@ -1,6 +1,6 @@
 """A labelled set of simulated galaxies, cut out and measured exactly as real images are."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -78,7 +78,7 @@ def observe_scene(
     population : the survey whose galaxy it is; `survey` if not given.
     size : pixels on a side of the stamp.
     """
-    observation, stamp, radius = _stamp(scene, survey, [seed, index, 1], size)
+    observation, radius, cut = _observed(scene, survey, [seed, index, 1], size)
     rng = np.random.default_rng([seed, index, 2])
     probabilities = answer_probabilities(scene, survey)
     source = (population or survey).name
@@ -87,7 +87,7 @@ def observe_scene(
     galaxy = Galaxy(
         id=f"sim-{source}-{seed}-{index:06d}",
         survey=survey.name,
-        image=stamp,
+        image=cut(observation.image),
         votes=draw_votes(probabilities, rng),
         ra=ra,
         dec=dec,
@@ -104,6 +104,29 @@ def observe_scene(
     return Simulated(galaxy, scene)
 
 
+def noiseless(galaxies: Galaxies) -> np.ndarray:
+    """The stamps of simulated galaxies without noise and residual sky: float32 [n, size, size, 3].
+
+    They are simulated once more, from the seed in each galaxy's id. InputError where that gives another galaxy, as for
+    a sample of an earlier version of morph.
+    """
+    about = galaxies.about
+    try:
+        observer, source = get_simulated(about["survey"]), get_simulated(about["population"])
+        mix = get_mix(about["mix"])
+        numbers = [[int(part) for part in name.split("-")[-2:]] for name in galaxies.ids]
+    except (KeyError, ValueError):
+        raise InputError(f"'{about.get('path')}' was not made by `morph simulate galaxies`.") from None
+    stamps = np.empty((len(galaxies), galaxies.size, galaxies.size, 3), dtype="float32")
+    for stamp, galaxy, (seed, index) in zip(stamps, galaxies, numbers, strict=True):
+        scene = draw_scene(np.random.default_rng([seed, index, 0]), source, mix)
+        observation, _, cut = _observed(scene, observer, [seed, index, 1], galaxies.size)
+        if not np.allclose(cut(observation.image), galaxy.image, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise InputError(f"'{about.get('path')}' is of another version of morph; simulate it anew.")
+        stamp[:] = cut(observation.truth)
+    return stamps
+
+
 def _place(survey: str, rng: np.random.Generator) -> tuple[float, float]:
     """A place in a survey's footprint: ra, dec in degrees."""
     left, right, bottom, top = SKY.get(survey, SKY["des"])
@@ -111,8 +134,11 @@ def _place(survey: str, rng: np.random.Generator) -> tuple[float, float]:
     return rng.uniform(left, right), float(np.degrees(np.arcsin(rng.uniform(low, high))))
 
 
-def _stamp(scene: Scene, survey: Survey, seed: list[int], size: int) -> tuple[Observation, np.ndarray, float]:
-    """Observe, measure and cut; a galaxy that is larger than its field is observed again in a wider one."""
+def _observed(
+    scene: Scene, survey: Survey, seed: list[int], size: int
+) -> tuple[Observation, float, Callable[[np.ndarray], np.ndarray]]:
+    """An observation, the galaxy's radius in it, and what cuts its stamp; a galaxy that is larger than its field is
+    observed again in a wider one."""
     times = size / NETWORK_SIZE
     field = usual_field(scene, survey) * max(size / STAMP_SIZE, 1.0)
     observation = observe(scene, survey, np.random.SeedSequence(seed), field=field)
@@ -129,7 +155,7 @@ def _stamp(scene: Scene, survey: Survey, seed: list[int], size: int) -> tuple[Ob
     radius = min(radius, height / (FIELD * within))
     half = (FIELD * radius * within - 1) / 2
     x, y = np.clip((x, y), half, height - 1 - half)
-    return observation, resample(observation.image, float(x), float(y), FIELD * radius * times, size), radius
+    return observation, radius, lambda image: resample(image, float(x), float(y), FIELD * radius * times, size)
 
 
 def _measured(observation: Observation) -> tuple[float, float, float]:

@@ -66,6 +66,11 @@ def relative_flux(picture, xp=np):
     return from_composite(picture, xp) / BAND_WEIGHTS
 
 
+def from_relative_flux(flux: np.ndarray) -> np.ndarray:
+    """The colour pictures whose `relative_flux` is [..., height, width, 3]: uint8."""
+    return to_composite(np.maximum(flux, 0) * BAND_WEIGHTS, 1.0, float(np.sinh(COMPOSITE_SOFTENING)))
+
+
 #: How far above a stamp's own white level white is, and the stretch: enough to see arms, not the noise.
 HEADROOM, SOFTENING = 2.5, 12.0
 
@@ -84,8 +89,7 @@ def reconstruction_pictures(images: np.ndarray, reconstructions: np.ndarray) -> 
     reconstructions : what `Classifier.reconstruct_images` made of them.
     """
     if images.dtype == np.uint8:
-        # A composite comes back as relative flux; this undoes `morph.stamps.stretch.relative_flux`.
-        return to_composite(np.maximum(reconstructions, 0) * BAND_WEIGHTS, 1.0, float(np.sinh(COMPOSITE_SOFTENING)))
+        return from_relative_flux(reconstructions)
     return _coloured(reconstructions, images)
 
 

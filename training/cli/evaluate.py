@@ -6,6 +6,7 @@ import click
 
 if TYPE_CHECKING:
     from training.experiments.evaluation_run import EvaluationRun, RetrievalRun
+    from training.experiments.rate_distortion_run import RateDistortionRun
 
 
 @click.command(name="evaluate")
@@ -49,6 +50,12 @@ if TYPE_CHECKING:
     metavar="DATASET",
     help="The same galaxies as another survey sees them, with the same ids; implies --retrieval.",
 )
+@click.option(
+    "--rate-distortion",
+    is_flag=True,
+    help="Measure codes (morph compress) instead of the answers: pictures by the number of bytes, and what is "
+    "measured on decoded images.",
+)
 @click.option("--run", "name", metavar="NAME", help="Name of the run; MODEL on DATASET by default.")
 @click.option("--experiment", default="morph", show_default=True, help="MLflow experiment.")
 @click.option("--json", "as_json", is_flag=True, help="Print every figure as one JSON document.")
@@ -61,6 +68,7 @@ def command(
     prior: bool,
     retrieval: bool,
     paired: str | None,
+    rate_distortion: bool,
     name: str | None,
     experiment: str,
     as_json: bool,
@@ -73,15 +81,24 @@ def command(
 
     With --retrieval, every galaxy searches for the nearest of the others, by the similarity vector and, to compare,
     by other vectors: nDCG@10 for each class, how often a copy finds its original, and what else the hits share.
+
+    With --rate-distortion, galaxies are compressed to codes of 8 to 64 numbers and 2 to 16 bits, and compared with
+    their originals, beside principal components and WebP; simulated ones also with the noiseless truth.
     """
     import json
 
     from training.experiments.evaluation_run import evaluate_model, evaluate_retrieval
 
-    result: EvaluationRun | RetrievalRun
-    if retrieval or paired:
-        if folds:
-            raise click.UsageError("--folds trains models on labels; similarity search is measured without it.")
+    result: EvaluationRun | RetrievalRun | RateDistortionRun
+    if folds and (retrieval or paired or rate_distortion):
+        raise click.UsageError("--folds trains models on labels; similarity search and codes are measured without it.")
+    if rate_distortion:
+        if retrieval or paired:
+            raise click.UsageError("Give --rate-distortion or --retrieval; each measures something else.")
+        from training.experiments.rate_distortion_run import evaluate_rate_distortion
+
+        result = evaluate_rate_distortion(model, datasets, split, name, experiment)
+    elif retrieval or paired:
         result = evaluate_retrieval(model, datasets, split, paired, name, experiment)
     else:
         result = evaluate_model(model, datasets, split, folds, alphas, name, experiment, prior)

@@ -102,7 +102,7 @@ def measure_retrieval(
     figures: dict[str, Estimate] = {}
     for name, vectors in found.items():
         # The same examples for all vectors.
-        rows = _of_types(vectors, shares, np.random.default_rng(seed))
+        rows = of_types(vectors, shares, np.random.default_rng(seed))
         figures |= {f"{row}/{name}": figure for row, figure in rows}
     for kind, copied in copies.items():
         for name in copied[0]:
@@ -214,7 +214,7 @@ def ndcg(hits: np.ndarray, relevance: np.ndarray, excluded: np.ndarray) -> np.nd
     return (relevance[hits] @ discount) / np.maximum(ideal, 1e-12)
 
 
-def _of_types(vectors: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> Iterator[tuple[str, Estimate]]:
+def of_types(vectors: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> Iterator[tuple[str, Estimate]]:
     """nDCG by one and by several examples of each class, and the correlation of shares, of unit vectors."""
     rows = np.flatnonzero(np.isfinite(shares).all(axis=1))
     if not len(rows):

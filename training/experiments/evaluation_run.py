@@ -66,7 +66,7 @@ class RetrievalRun:
 
     def print(self) -> None:
         """Print a table and sentences to the terminal."""
-        console = _console()
+        console = terminal()
         console.print(f"{self.about['model']} on {self.about['dataset']}, {self.about['split']} split", markup=False)
         if self.retrieval.figures:
             console.print(retrieval_table(self.retrieval), end="\n\n")
@@ -75,7 +75,8 @@ class RetrievalRun:
         console.print(f"Run '{self.name}' ({self.id}) of experiment '{self.experiment}'.", markup=False)
 
 
-def _console():
+def terminal():
+    """The console that results are printed to."""
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -118,7 +119,7 @@ class EvaluationRun:
 
     def print(self) -> None:
         """Print tables and sentences to the terminal."""
-        console = _console()
+        console = terminal()
         evaluation, about = self.evaluation, self.evaluation.about
         console.print(f"{about['model']} on {title_of(evaluation)}", markup=False)
         if evaluation.questions():
@@ -171,7 +172,7 @@ def evaluate_model(
     InputError : the model or a dataset cannot be read, a split is empty, or MLflow does not answer.
     """
     check_alphas(alphas)
-    sets, galaxies, classifier = _opened(model, datasets, "all" if folds else split)
+    sets, galaxies, classifier = opened(model, datasets, "all" if folds else split)
     if prior:
         check_prior(classifier, galaxies)
     overlap = TrainingRecord.from_text(classifier.seen).overlap(galaxies)
@@ -235,7 +236,7 @@ def evaluate_retrieval(
     ------
     InputError : as `evaluate_model`; or `paired` has none of the galaxies.
     """
-    _, galaxies, classifier = _opened(model, datasets, split)
+    _, galaxies, classifier = opened(model, datasets, split)
     others = None if paired is None else Galaxies.open(paired)
     for line in TrainingRecord.from_text(classifier.seen).overlap(galaxies).notes(model, ()):
         click.echo(line, err=True)
@@ -257,7 +258,7 @@ def evaluate_retrieval(
     return RetrievalRun(run.id, run.name, run.experiment, about, retrieval)
 
 
-def _opened(model: str, datasets: Sequence[str], split: str) -> tuple[list[Galaxies], Galaxies, Classifier]:
+def opened(model: str, datasets: Sequence[str], split: str) -> tuple[list[Galaxies], Galaxies, Classifier]:
     """The datasets, their galaxies in a part of the split, and the model. InputError where one cannot be read."""
     check_memory([find_dataset(path) for path in datasets])
     find_model(model)

@@ -16,6 +16,7 @@ from training.fitting.anomaly_reference import learn_reference
 from training.fitting.batches import Batches, given_of
 from training.fitting.calibrate import calibrate
 from training.fitting.checkpoint import Checkpoint, draw_from_epoch
+from training.fitting.codes import fit_codes
 from training.fitting.measurements import fit_measurements
 from training.fitting.objective import Recipe, Training
 from training.fitting.optimisation import BATCHES, LayerwiseAdamW, falling_shares, freeze, refresh_batch_statistics
@@ -128,7 +129,8 @@ def fit(
 
 
 def fit_last(classifier: Classifier, trained_on: Sequence[Galaxies], held_out: Sequence[Galaxies], seed: int) -> None:
-    """Fit what reads z and does not change it: the latent prior and the decoders of measurements.
+    """Fit what changes neither the network nor its answers: the latent prior, the decoders of measurements, and the
+    components of codes where there are none.
 
     Parameters
     ----------
@@ -138,6 +140,9 @@ def fit_last(classifier: Classifier, trained_on: Sequence[Galaxies], held_out: S
     """
     fit_prior(classifier, trained_on, held_out, seed)
     fit_measurements(classifier, trained_on, held_out, seed)
+    # They do not depend on the network: those of a fine-tuned model are its parent's, so that it reads its codes.
+    if not classifier.codes.fitted:
+        fit_codes(classifier, trained_on, seed)
 
 
 def _learn_from_held_out(classifier: Classifier, held_out: Sequence[Galaxies], hosts: Sequence[Galaxies]) -> None:
