@@ -215,7 +215,14 @@ def ndcg(hits: np.ndarray, relevance: np.ndarray, excluded: np.ndarray) -> np.nd
 
 
 def of_types(vectors: np.ndarray, shares: np.ndarray, random: np.random.Generator) -> Iterator[tuple[str, Estimate]]:
-    """nDCG by one and by several examples of each class, and the correlation of shares, of unit vectors."""
+    """nDCG by one and by several examples of each class, and the correlation of shares.
+
+    Parameters
+    ----------
+    vectors : of unit length, [n, k].
+    shares : of the volunteers in each of the four classes, [n, 4].
+    random : of the examples and the bootstrap.
+    """
     rows = np.flatnonzero(np.isfinite(shares).all(axis=1))
     if not len(rows):
         return
