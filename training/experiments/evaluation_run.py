@@ -259,7 +259,12 @@ def evaluate_retrieval(
 
 
 def opened(model: str, datasets: Sequence[str], split: str) -> tuple[list[Galaxies], Galaxies, Classifier]:
-    """The datasets, their galaxies in a part of the split, and the model. InputError where one cannot be read."""
+    """The datasets, their galaxies in a part of the split, and the model. InputError where one cannot be read.
+
+    Parameters
+    ----------
+    model, datasets, split : as for `evaluate_model`.
+    """
     check_memory([find_dataset(path) for path in datasets])
     find_model(model)
     tracking.check_tracking()
