@@ -29,16 +29,25 @@ class Hits(Columns):
     ----------
     model, model_version : of the index.
     vectors : float32 [k, d], the similarity vectors of the examples as they were used, first those that are alike.
+    notes : what people should know of the examples, such as that an image may not show a galaxy; a sentence each.
     """
 
-    def __init__(self, columns: dict[str, np.ndarray], model: str, model_version: str, vectors: np.ndarray):
+    def __init__(
+        self,
+        columns: dict[str, np.ndarray],
+        model: str,
+        model_version: str,
+        vectors: np.ndarray,
+        notes: Iterable[str] = (),
+    ):
         super().__init__(columns)
-        self.model, self.model_version, self.vectors = model, model_version, vectors
+        self.model, self.model_version, self.vectors, self.notes = model, model_version, vectors, tuple(notes)
 
     @classmethod
     def of(cls, response: Message) -> "Hits":
         """The galaxies in a response. ValueError where it does not make a table."""
-        return cls(read_columns(response), response.model, response.model_version, read_vectors(response))
+        columns, vectors = read_columns(response), read_vectors(response)
+        return cls(columns, response.model, response.model_version, vectors, response.notes)
 
 
 def similar_request(

@@ -1,11 +1,11 @@
-"""Pictures of galaxies, for people: JPEG files of a dataset's images, and cut from tiles."""
+"""Pictures of a dataset's galaxies as JPEG files."""
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
+from morph.reports.html import jpeg_file
 from morph.sizes import STAMP_SIZE
 from morph.stamps.stretch import centre_crop, to_pictures
 
@@ -19,13 +19,6 @@ def thumbnails(images: np.ndarray, size: int) -> Iterator[bytes]:
     size : pixels on a side of the pictures, at most.
     """
     for picture in to_pictures(centre_crop(images, STAMP_SIZE)):
-        yield jpeg_file(picture, size)
-
-
-def jpeg_file(picture: np.ndarray, size: int) -> bytes:
-    """A picture, uint8 [h, w, 3], as a JPEG file of at most so many pixels on a side."""
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    image.thumbnail((size, size), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return file.getvalue()
+        image = Image.fromarray(np.ascontiguousarray(picture))
+        image.thumbnail((size, size), Image.Resampling.LANCZOS)
+        yield jpeg_file(image, 85)

@@ -42,7 +42,7 @@ class SimilarService:
 
     def _response(self, request, found: Found) -> bytes:
         index = self._searches.index
-        response = SimilarResponse(model=index.model, model_version=index.model_version)
+        response = SimilarResponse(model=index.model, model_version=index.model_version, notes=found.notes)
         write_columns(as_arrays(found.table, request.columns), response)
         write_vectors(found.vectors, response)
         return response.SerializeToString()

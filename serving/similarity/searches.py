@@ -3,7 +3,7 @@
 import asyncio
 import difflib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +28,9 @@ log = logging.getLogger("morph.explore")
 #: Seconds that a request may take; requests that may wait at once, and those among them with images.
 ANSWERING, WAITING, IMAGES = 30.0, 64, 8
 
+#: What the model answers for an image.
+ANSWERS = ("similarity", "anomaly", "anomaly_score")
+
 T = TypeVar("T")
 
 
@@ -40,11 +43,13 @@ class Found:
     table : their rows.
     vectors : float32 [k, d], the similarity vectors of the examples, first those that are alike.
     stamps : those of the examples that came as images.
+    notes : what people should know of these, a sentence each.
     """
 
     table: pa.Table
     vectors: np.ndarray
     stamps: list[np.ndarray] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class ModelServer:
@@ -76,8 +81,8 @@ class ModelServer:
         if self._client is not None:
             await self._client.close()
 
-    async def vectors(self, stamps: Sequence[np.ndarray], index: Index) -> np.ndarray:
-        """The similarity vectors of images, float32 [n, d]. StatusError or InputError where there are none."""
+    async def answer(self, stamps: Sequence[np.ndarray], index: Index) -> dict[str, np.ndarray]:
+        """`ANSWERS` for images, a row each. StatusError or InputError where there are none."""
         try:
             try:
                 return await self._ask(stamps)
@@ -93,9 +98,9 @@ class ModelServer:
             status = error.status if error.status in ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED") else "UNAVAILABLE"
             raise StatusError(status, f"The server is without its model: {error}") from None
 
-    async def _ask(self, stamps: Sequence[np.ndarray]) -> np.ndarray:
+    async def _ask(self, stamps: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         assert self._client is not None
-        return (await self._client.classify(list(stamps), ["similarity"]))["similarity"]
+        return await self._client.classify(list(stamps), ANSWERS)
 
 
 class Searches:
@@ -155,14 +160,16 @@ class Searches:
         StatusError or InputError where there are none."""
         index = self.index
         _check(request, index)
-        stamps = await self._stamps([*request.like, *request.unlike])
-        of_images = await self._of_images(list(stamps.values()), index)
+        images = await self._images([*request.like, *request.unlike])
+        answers = {}
+        if images and self.model is not None:
+            answers = await self.model.answer([picture.image for picture in images.values()], index)
         # In one go: each change of thread costs a busy machine a while.
-        return await self.run(lambda: then(_found(index, request, stamps, of_images)))
+        return await self.run(lambda: then(_found(index, request, images, answers)))
 
-    async def _stamps(self, examples: Sequence[Message]) -> dict[int, np.ndarray]:
+    async def _images(self, examples: Sequence[Message]) -> dict[int, Picture]:
         """The images among the examples, by their numbers."""
-        stamps: dict[int, np.ndarray] = {}
+        images: dict[int, Picture] = {}
         for number, example in enumerate(examples):
             kind = example.WhichOneof("galaxy")
             if kind in ("image", "files") and self.model is None:
@@ -170,10 +177,10 @@ class Searches:
                     "FAILED_PRECONDITION", "Images need a model server; start `morph explore` with --server HOST:PORT."
                 )
             if kind == "image":
-                stamps[number] = _image(example, self.model.size if self.model else 0)
+                images[number] = Picture("image", _image(example, self.model.size if self.model else 0))
             elif kind == "files":
-                stamps[number] = (await self._read(example.files)).image
-        return stamps
+                images[number] = await self._read(example.files)
+        return images
 
     async def _read(self, files: Message) -> Picture:
         if self._places.locked():
@@ -183,11 +190,6 @@ class Searches:
         size = self.model.size if self.model else 0
         async with self._places:
             return await asyncio.get_running_loop().run_in_executor(self._reading, read_galaxy, content, size, layout)
-
-    async def _of_images(self, stamps: Sequence[np.ndarray], index: Index) -> np.ndarray:
-        if not stamps or self.model is None:
-            return np.empty((0, index.dimension), "float32")
-        return await self.model.vectors(stamps, index)
 
     # --- Galaxies to begin with -----------------------------------------------------------------------------
 
@@ -257,12 +259,16 @@ def _vector(index: Index, example: Message, place: Place | None) -> np.ndarray:
     return values
 
 
-def _found(index: Index, request: Message, stamps: dict[int, np.ndarray], of_images: np.ndarray) -> Found:
-    """The galaxies most like the examples of a request, of which those with `stamps` have the vectors `of_images`."""
-    from_images, vectors, exclude = iter(of_images), [], []
+def _found(index: Index, request: Message, images: dict[int, Picture], answers: dict[str, np.ndarray]) -> Found:
+    """The galaxies most like the examples of a request, of which `images` have the model's `answers`."""
+    vectors: list[np.ndarray] = []
+    exclude: list[str | tuple[float, float]] = []
+    of_images = iter(answers["similarity"] if images else ())
     for number, example in enumerate([*request.like, *request.unlike]):
-        if number in stamps:
-            vectors.append(next(from_images))
+        if number in images:
+            vectors.append(next(of_images))
+            if (position := images[number].position) is not None:
+                exclude.append(position)
             continue
         place = _place(index, example)
         vectors.append(_vector(index, example, place))
@@ -277,9 +283,21 @@ def _found(index: Index, request: Message, stamps: dict[int, np.ndarray], of_ima
         request.where.strip() or None,
         (request.cone.ra, request.cone.dec, request.cone.radius) if request.HasField("cone") else None,
         exclude,
-        copies=not stamps,
+        copies=not images,
     )
-    return Found(table, np.array(vectors), list(stamps.values()))
+    notes = list(_notes(images.values(), answers)) if images else []
+    return Found(table, np.array(vectors), [picture.image for picture in images.values()], notes)
+
+
+def _notes(images: Iterable[Picture], answers: dict[str, np.ndarray]) -> Iterator[str]:
+    """How images were read, and which may not show a galaxy."""
+    for picture, odd, score in zip(images, answers["anomaly"], answers["anomaly_score"], strict=True):
+        yield from picture.notes
+        if odd:
+            yield (
+                f"'{picture.id}' is anomalous (p = {score:.2g}): it may not show a galaxy, and what is found may be "
+                "alike in nothing that matters."
+            )
 
 
 def _position(text: str) -> tuple[float, float] | None:

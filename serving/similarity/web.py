@@ -197,6 +197,7 @@ class Web:
                 "model_version": index.model_version,
                 "hits": self._hits(found.table),
                 "vectors": [vector_to_text(vector) for vector in found.vectors],
+                "notes": found.notes,
                 "pictures": [data_url("jpeg", picture_of(stamp)) for stamp in found.stamps],
                 "most": MOST_SHOWN,
             }

@@ -60,7 +60,7 @@ async function run(ask) {
   running = new AbortController();
   const { signal } = running;
   document.body.classList.add("busy");
-  $("problem").hidden = true;
+  $("problem").hidden = $("notes").hidden = true;
   renderSearch();
   const begun = performance.now();
   try {
@@ -100,6 +100,8 @@ function render(content, milliseconds) {
   });
   $("hits").replaceChildren(...items);
   refreshAll();
+  $("notes").textContent = (content.notes || []).join(" ");
+  $("notes").hidden = !$("notes").textContent;
   const found = content.hits.length;
   $("more").hidden = found < state.n || found >= content.most;
   if (milliseconds === undefined) $("status").textContent = "";

@@ -87,6 +87,15 @@ def test_what_is_not_an_image_is_one_sentence(imaged, body, sentence):
     assert sentence in said
 
 
+def test_an_image_that_may_not_show_a_galaxy_is_noted(imaged, client):
+    squares = np.kron(np.random.default_rng(0).integers(0, 2, (8, 8, 3)), np.ones((8, 8, 1))).astype("uint8") * 255
+    assert client.similar(galaxies(1, seed=1)).notes == ()
+    hits = client.similar(squares)
+    assert len(hits["id"]) == 14
+    assert len(hits.notes) == 1
+    assert "it may not show a galaxy" in hits.notes[0]
+
+
 def test_an_array_of_another_size_is_refused(client):
     with pytest.raises(ServerError, match=r"shape \(32, 32, 3\) \(float32\) is not a stamp of the model") as caught:
         client.similar(np.zeros((32, 32, 3), "float32"))
