@@ -389,9 +389,9 @@ class Galaxies:
         """The galaxies at the given indices, or where a mask is true."""
         return Galaxies(self.about, {name: column[which] for name, column in self._columns.items()})
 
-    def with_images(self, images: np.ndarray) -> "Galaxies":
-        """The same galaxies with other images, [n, s, s, 3]."""
-        return Galaxies(self.about, {**self._columns, "image": images})
+    def with_columns(self, **columns: np.ndarray) -> "Galaxies":
+        """The same galaxies with other columns of the dataset's, such as ``image`` or ``id``, of as many rows."""
+        return Galaxies(self.about, {**self._columns, **columns})
 
     def with_votes(self, votes: np.ndarray, kind: str = "") -> "Galaxies":
         """The same galaxies with other votes, float32 [n, vote columns], of the given kind."""

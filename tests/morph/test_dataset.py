@@ -206,7 +206,7 @@ def test_the_kind_of_votes_goes_with_them(tmp_path):
     assert "votes" not in both.about
     part = both.select(np.array([2, 0]))
     assert part.vote_kind.tolist() == ["raw", "debiased"]
-    renamed = Galaxies(part.about, {**part._columns, "id": np.array(["x", "y"])})
+    renamed = part.with_columns(id=np.array(["x", "y"]))
     renamed.write(tmp_path / "part")
     assert Galaxies.open(tmp_path / "part").vote_kind.tolist() == ["raw", "debiased"]
     column = pq.read_table(tmp_path / "set" / "part-00000.parquet")["vote_kind"]

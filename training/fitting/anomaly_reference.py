@@ -145,7 +145,7 @@ def _copies(classifier: Classifier, galaxies: Galaxies) -> Galaxies:
     places = np.resize(np.arange(len(galaxies)), min(COPIES * len(galaxies), MOST_COPIES))
     parts = [galaxies.select(part) for part in np.array_split(places, len(places) // 256 + 1)]
     made = [classifier.central(degrade(part, seed=2 + number)) for number, part in enumerate(parts)]
-    return galaxies.select(places).with_images(np.concatenate(made))
+    return galaxies.select(places).with_columns(image=np.concatenate(made))
 
 
 def _reference(classifier: Classifier, galaxies: Galaxies, faint: Galaxies, bands: int) -> np.ndarray:
@@ -159,7 +159,7 @@ def _reference(classifier: Classifier, galaxies: Galaxies, faint: Galaxies, band
 def _with_faint(galaxies: Galaxies) -> Galaxies:
     """Galaxies and degraded copies of some of them, one in every few places."""
     copies = galaxies.select(np.arange(int(FAINT * len(galaxies))))
-    every = Galaxies.concatenate([galaxies, copies.with_images(degrade(copies, seed=3))])
+    every = Galaxies.concatenate([galaxies, copies.with_columns(image=degrade(copies, seed=3))])
     return every.select(np.random.default_rng(0).permutation(len(every)))
 
 

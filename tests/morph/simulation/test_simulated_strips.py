@@ -19,6 +19,7 @@ from morph.simulation import tile as tiles
 from morph.simulation.coadd_files import Mask, Tilename, write_band
 from morph.simulation.field import divide, draw_field, draw_strip
 from morph.simulation.tile import simulate_tile
+from tests.waiting import wait_until
 
 
 def contents(folder):
@@ -65,6 +66,7 @@ def test_noise_does_not_change_where_strips_meet(des):
 MEMORY = """
 import resource, sys
 from morph.simulation.tile import simulate_tile
+from tests.waiting import wait_until
 simulate_tile(sys.argv[1], int(sys.argv[2]), galaxies=2, progress=False, processes=1)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -84,12 +86,10 @@ def test_memory_grows_with_a_tiles_width_and_not_with_its_area(tmp_path):
 def test_a_stopped_simulation_leaves_nothing(tmp_path, stop):
     command = [sys.executable, "-m", "morph", "simulate", "tile", "--size", "6000", "--to", str(tmp_path / "a" / "b")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.rglob("*.heap")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: list(tmp_path.rglob("*.heap")), seconds=300)
     time.sleep(1)
     process.send_signal(stop)
-    _, output = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=300)
     assert process.returncode == 128 + stop
     assert output.splitlines()[-1] == "morph: Stopped; no tile was written."
     assert "Traceback" not in output

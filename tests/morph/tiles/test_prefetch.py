@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from morph.tiles.prefetch import Readers
 from morph.tiles.strip_reader import read_strips
 from morph.tiles.tile import Tile
 from tests.morph.drawn_tiles import SIZE, write_tile
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory without a name on this system")
 
@@ -149,10 +149,7 @@ def test_processes_end_with_the_one_that_is_killed(tmp_path):
         processes = reading_for(process.pid)
         assert len(processes) == 2
         process.kill()
-    end = time.monotonic() + 10
-    while any(map(running, processes)):
-        assert time.monotonic() < end, "processes outlive the one that they read for"
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(running, processes)))
 
 
 def running(pid: int) -> bool:

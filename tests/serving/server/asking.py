@@ -50,7 +50,7 @@ class Ask:
         found = self.models.GetModelStatus(request).model_version_status
         return {each.version: f"{kinds.Name(each.state)} {each.status.error_message}".strip() for each in found}
 
-    def wait(self, until, seconds: float = 20.0) -> None:
+    def wait(self, until, seconds: float = 60.0) -> None:
         end = time.monotonic() + seconds
         while not until():
             assert time.monotonic() < end, self.states()

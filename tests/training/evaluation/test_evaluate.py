@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from morph.dataset import Galaxies
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from training.evaluation.evaluate import Evaluation, evaluate, log, part_of, record, title_of
@@ -105,10 +104,10 @@ def test_the_verb_says_what_kinds_of_votes_meet_and_which_galaxies_the_model_kno
     assert (printed["about"]["votes"], printed["about"]["model_votes"]) == ("debiased", "raw")
     assert printed["about"]["seen"] == {"labelled": 1, "doubtful": 0, "complete": True}
     # Of the same name as a training set, and of other galaxies.
-    others = Galaxies(sample.about, {**sample._columns, "id": np.char.add("other ", sample.ids)})
+    others = sample.with_columns(id=np.char.add("other ", sample.ids))
     images = others.images[:, ::-1].copy()
     images[:, 0, 0, 0] ^= 1
-    Galaxies(others.about, {**others._columns, "image": images}).write(tracked / "blobs")
+    others.with_columns(image=images).write(tracked / "blobs")
     assert "trained on" not in evaluated("blobs").stderr
 
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from morph.dataset import Galaxies
 from morph.errors import InputError
 from training.evaluation import retrieval
 from training.evaluation.retrieval import SIMILARITY, VECTORS, companions, measure_retrieval, ndcg, nearest, renoised
@@ -97,6 +96,7 @@ def test_too_few_galaxies_and_a_foreign_pair_are_reported(classifier, sample):
     few = measure_retrieval(classifier, sample.select(np.arange(5)))
     assert not few.figures
     assert "Only 5 galaxies" in few.note
-    foreign = Galaxies({**sample.about, "path": "other"}, {**sample._columns, "id": np.arange(48).astype(str)})
+    foreign = sample.with_columns(id=np.arange(48).astype(str))
+    foreign.about = {**sample.about, "path": "other"}
     with pytest.raises(InputError, match="'other' has none of these galaxies"):
         retrieval._in_other_survey(classifier, sample, foreign, {}, np.random.default_rng(0))

@@ -34,7 +34,7 @@ def test_a_survey_s_own_name_is_enough_and_the_folder_s_name_says_nothing():
 
 def test_a_picture_is_enough_under_another_name():
     trained = made(RUNNING)
-    renamed = Galaxies(trained.about, {**trained._columns, "id": np.array([f"img-{name}" for name in RUNNING])})
+    renamed = trained.with_columns(id=np.array([f"img-{name}" for name in RUNNING]))
     assert TrainingRecord.of({"labelled": [trained]}).overlap(renamed).counts["labelled"] == 20
 
 

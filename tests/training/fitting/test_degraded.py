@@ -84,7 +84,7 @@ def test_a_picture_stays_a_picture_and_missing_data_stay_missing(galaxies, tmp_p
     images = galaxies.images[:10].copy()
     images[..., 2] = np.nan
     images[5:, :30] = np.nan
-    found = degrade(galaxies.select(np.arange(10)).with_images(images), seed=1)
+    found = degrade(galaxies.select(np.arange(10)).with_columns(image=images), seed=1)
     assert np.isnan(found[..., 2]).all()
     assert np.isfinite(found[:5, ..., :2]).all()
     assert np.isnan(found[5:, 0, 40:50, :2]).all()

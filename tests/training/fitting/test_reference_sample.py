@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from morph.dataset import Galaxies
 from morph.decision_tree import TREE
 from morph.domain_shift.compare import NO_REFERENCE_SAMPLE, compare
 from morph.domain_shift.report import lines
@@ -23,7 +22,7 @@ def model() -> Classifier:
 def test_a_survey_looks_like_itself_and_not_like_its_blurred_copy(model, sample):
     store_reference_sample(model, sample)
     blurred = np.stack([_blurred(image) for image in sample.images])
-    other = Galaxies(sample.about, {**sample._columns, "image": blurred})
+    other = sample.with_columns(image=blurred)
     assert shift_of(model, sample).embedding.low <= 0.5
     shift = shift_of(model, other)
     assert "blurrier" in [each.direction for each in shift.statistics if each.is_significant]
