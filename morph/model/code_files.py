@@ -275,6 +275,8 @@ def _decoded(path: Path, classifier: Classifier, header: CodesHeader) -> Iterato
                 images, pixel_scale = decode(classifier, codes, header.numbers, header.kind)
                 table = pa.Table.from_batches([batch]).append_column("pixel_scale", pa.array(pixel_scale))
                 about = json.dumps({**header.about, "kind": header.kind, "size": classifier.size})
-                yield Galaxies.from_table(table.replace_schema_metadata({"morph": about}), path).with_images(images)
+                yield Galaxies.from_table(table.replace_schema_metadata({"morph": about}), path).with_columns(
+                    image=images
+                )
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"'{path}' cannot be read ({error}); make it again by `morph compress`.") from None

@@ -63,7 +63,7 @@ def test_the_truth_is_the_same_galaxy_without_noise(simulated):
     assert np.abs(np.median(noise, axis=(1, 2)) / border).max() < 1.5
     assert truth.std() > 0.9 * some.images.std()
     with pytest.raises(InputError, match="another version"):
-        noiseless(some.with_images(2 * some.images))
+        noiseless(some.with_columns(image=2 * some.images))
     with pytest.raises(InputError, match="not made by `morph simulate"):
         noiseless(Galaxies({**some.about, "mix": "none of these", "population": "mars"}, some._columns))
 
