@@ -214,8 +214,13 @@ def predict_catalog(
     predicted = predict(classifier, galaxies, given, infer, draws, seed)
     about = {
         "made_by": f"morph predict {__version__}: {model}, {', '.join(infer)} from {', '.join(given)}",
-        **{"model": model, "dataset": dataset_name(galaxies), "digest": galaxies.digest, "split": split},
-        **{"simulated": galaxies.simulated, "draws": draws, "seed": seed},
+        "model": model,
+        "dataset": dataset_name(galaxies),
+        "digest": galaxies.digest,
+        "split": split,
+        "simulated": galaxies.simulated,
+        "draws": draws,
+        "seed": seed,
     }
     written = write_predictions(predicted, galaxies, classifier, about, to)
     if qp is not None:
