@@ -1,6 +1,7 @@
 """A cone on the sky: which of the rows in HEALPix order lie in it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -41,20 +42,22 @@ class Cone:
         ----------
         place : HEALPix numbers at order `FINEST`, sorted.
         """
+        first, last = (np.searchsorted(place, edge) for edge in self._cells)
+        parts = [np.arange(a, b) for a, b in zip(first, last, strict=True) if b > a]
+        return np.concatenate(parts) if parts else np.empty(0, "int64")
+
+    @cached_property
+    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first numbers in the cells that it touches, and those after the last, at order `FINEST`."""
         from astropy import units
         from astropy_healpix import HEALPix
 
         side = 58.6 / (self.radius * 2 / _ACROSS)
         order = int(np.clip(np.floor(np.log2(max(side, 1))), 0, 24))
         healpix = HEALPix(1 << order, order="nested")
-        cells = np.sort(
-            healpix.cone_search_lonlat(self.ra * units.deg, self.dec * units.deg, self.radius * units.deg)
-        ).astype("int64")
-        shift = 2 * (FINEST - order)
-        first = np.searchsorted(place, cells << shift)
-        last = np.searchsorted(place, (cells + 1) << shift)
-        parts = [np.arange(a, b) for a, b in zip(first, last, strict=True) if b > a]
-        return np.concatenate(parts) if parts else np.empty(0, "int64")
+        found = healpix.cone_search_lonlat(self.ra * units.deg, self.dec * units.deg, self.radius * units.deg)
+        cells, shift = np.sort(found).astype("int64"), 2 * (FINEST - order)
+        return cells << shift, (cells + 1) << shift
 
 
 def separation(ra: float, dec: float, others_ra: np.ndarray, others_dec: np.ndarray) -> np.ndarray:

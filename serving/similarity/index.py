@@ -15,7 +15,7 @@ from morph.examples import combine
 from serving.similarity.cone import Cone, separation
 from serving.similarity.header import SHARDS, Header, ModelIdentity
 from serving.similarity.nearest import Chosen, Nearest, Place
-from serving.similarity.shard import Shard
+from serving.similarity.shard import Shard, rows_where
 
 #: Hits that can be asked for.
 MOST = 100_000
@@ -314,14 +314,12 @@ class Index:
         if where is None and cone is None:
             return [None] * len(self.shards)
         condition = None if where is None else Selection(where).of(self.schema, "the index")
-        circle = None if cone is None else Cone(*cone)
-        chosen: Chosen = []
-        for shard in self.shards:
-            rows = None if circle is None else shard.within(circle)
-            if condition is not None and (rows is None or len(rows)):
-                meets = shard.where(condition)
-                rows = np.flatnonzero(meets) if rows is None else rows[meets[rows]]
-            chosen.append(rows)
+        chosen: Chosen = [None] * len(self.shards)
+        if cone is not None:
+            circle = Cone(*cone)
+            chosen = [shard.within(circle) for shard in self.shards]
+        if condition is not None:
+            chosen = rows_where(self.shards, condition, chosen)
         if not any(len(rows) for rows in chosen if rows is not None):
             what = " and ".join([*([f"--where '{where}'"] if where else []), *(["the cone"] if cone else [])])
             raise InputError(f"None of the {len(self):,} galaxies of the index '{self.folder}' passes {what}.")
