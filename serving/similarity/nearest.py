@@ -14,6 +14,8 @@ from serving.similarity.shard import Shard
 EXACT = 150_000
 #: Galaxies that are compared by their whole vectors, of those that are nearest by their codes.
 CANDIDATES = 1000
+#: What each of many shards is asked for first: at least so many, and so many times its share.
+LEAST, SHARE = 64, 4
 #: Hits beyond which all galaxies are compared.
 MANY = 2_500
 
@@ -110,21 +112,29 @@ class Nearest:
         Their shards and rows, in no order.
         """
         assert self.lists is not None
-        probes = self.lists.probes(query, part)
-        shards, rows, cosines = [], [], []
-        for number, (shard, own, count) in enumerate(zip(self.shards, chosen, counts, strict=True)):
-            if not count:
-                continue
-            mask = None
+        lists, probes = self.lists, self.lists.probes(query, part)
+        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+        def look(number: int, most: int) -> None:
+            own, mask = chosen[number], None
             if own is not None:
-                mask = np.zeros(len(shard), bool)
+                mask = np.zeros(len(self.shards[number]), bool)
                 mask[own] = True
-            found = self.lists.candidates(self.opened[number], query, probes, min(most, count), mask)
-            cosines.append(found[0])
-            rows.append(found[1])
-            shards.append(np.full(len(found[1]), number))
-        best = _largest(np.concatenate(cosines), most)
-        return np.concatenate(shards)[best], np.concatenate(rows)[best]
+            found[number] = lists.candidates(self.opened[number], query, probes, min(most, counts[number]), mask)
+
+        filled = [number for number, count in enumerate(counts) if count]
+        # Most of what a shard of many holds is not among the best of all, and to sort it takes longer than to find it.
+        share = min(most, max(LEAST, SHARE * most // len(filled)))
+        for number in filled:
+            look(number, share)
+        if share < most:
+            worst = np.sort(np.concatenate([cosines for cosines, _ in found.values()]))[-most:][0]
+            for number, (cosines, _) in list(found.items()):
+                if len(cosines) == share and cosines.min() >= worst:
+                    look(number, most)
+        shards = np.concatenate([np.full(len(rows), number) for number, (_, rows) in found.items()])
+        best = _largest(np.concatenate([cosines for cosines, _ in found.values()]), most)
+        return shards[best], np.concatenate([rows for _, rows in found.values()])[best]
 
     def _ranked(self, query: np.ndarray, shards: np.ndarray, rows: np.ndarray, n: int) -> list[tuple[Place, float]]:
         """Galaxies in the order of the cosines of their whole vectors; of equals, the first in the index."""

@@ -58,6 +58,19 @@ def test_lists_find_what_a_comparison_of_all_finds(listed, tmp_path, codes, dime
     assert np.mean([len(a & b) / 30 for a, b in zip(found, expected, strict=True)]) > 0.95
 
 
+def test_with_many_shards_the_best_may_all_be_in_one(listed, tmp_path, monkeypatch):
+    """Each shard is asked for a share first, and for all where its share is among the best."""
+    monkeypatch.setattr("serving.similarity.nearest.CANDIDATES", 120)
+    monkeypatch.setattr("serving.similarity.nearest.LEAST", 5)
+    near = clustered(1, seed=9) + 0.02 * np.random.default_rng(1).normal(size=(200, 16)).astype("f4")
+    near /= np.linalg.norm(near, axis=1, keepdims=True)
+    far = [source(f"far{k}", clustered(150, seed=20 + k)) for k in range(8)]
+    listed([*far, source("near", near)], tmp_path / "i")
+    hits = Index.open(tmp_path / "i").search(near[0], n=100)
+    best = np.argsort(-(near @ near[0]))[:100]
+    assert len({*hits["id"].to_pylist()} & {f"near-{k}" for k in best}) >= 95
+
+
 def test_with_lists_a_condition_still_leaves_all_that_meet_it(listed, sources, tmp_path, vectors):
     listed(sources, tmp_path / "i")
     index = Index.open(tmp_path / "i")
