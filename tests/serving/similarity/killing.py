@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.similarity import Index, index
+from serving.similarity import Index, nearest
 from serving.similarity.build import build
 from serving.similarity.sources import Source
 from tests.serving.similarity.conftest import MODEL, clustered, source
@@ -57,7 +57,7 @@ class Trial:
 
 
 def _run(trial: Trial, to: Path, ready) -> None:
-    index.EXACT = trial.exact
+    nearest.EXACT = trial.exact
     sources = [_source(k, trial.each) for k in range(trial.sources)]
     ready.set()
     build(sources, to, merge=True)
