@@ -212,16 +212,9 @@ def predict_catalog(
     votes = one_kind([galaxies], "be predicted from") if "votes" in (*infer, *given) else ""
     classifier = load_model(model)
     predicted = predict(classifier, galaxies, given, infer, draws, seed)
-    about = {
-        "made_by": f"morph predict {__version__}: {model}, {', '.join(infer)} from {', '.join(given)}",
-        "model": model,
-        "dataset": dataset_name(galaxies),
-        "digest": galaxies.digest,
-        "split": split,
-        "simulated": galaxies.simulated,
-        "draws": draws,
-        "seed": seed,
-    }
+    made_by = f"morph predict {__version__}: {model}, {', '.join(infer)} from {', '.join(given)}"
+    about = {"made_by": made_by, "model": model, "dataset": dataset_name(galaxies), "digest": galaxies.digest}
+    about |= {"split": split, "simulated": galaxies.simulated, "draws": draws, "seed": seed}
     written = write_predictions(predicted, galaxies, classifier, about, to)
     if qp is not None:
         written.append(write_qp(predicted.ids, predicted.values["redshift"], qp))
