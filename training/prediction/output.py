@@ -213,8 +213,8 @@ def predict_catalog(
     classifier = load_model(model)
     predicted = predict(classifier, galaxies, given, infer, draws, seed)
     made_by = f"morph predict {__version__}: {model}, {', '.join(infer)} from {', '.join(given)}"
-    about = {"made_by": made_by, "model": model, "dataset": dataset_name(galaxies), "digest": galaxies.digest}
-    about |= {"split": split, "simulated": galaxies.simulated, "draws": draws, "seed": seed}
+    about: dict[str, Any] = {"made_by": made_by, "model": model, "split": split, "draws": draws, "seed": seed}
+    about |= {"dataset": dataset_name(galaxies), "digest": galaxies.digest, "simulated": galaxies.simulated}
     written = write_predictions(predicted, galaxies, classifier, about, to)
     if qp is not None:
         written.append(write_qp(predicted.ids, predicted.values["redshift"], qp))
