@@ -135,10 +135,10 @@ class Web:
 
     async def _picture(self, request: web.Request) -> web.Response:
         name = request.query.get("id", "")
-        async with self._searches.admitted():
-            content = await asyncio.get_running_loop().run_in_executor(
-                self._cutting, self._pictures.by_id, self._searches.index, name
-            )
+        # Not counted among the searches: a page asks for dozens at once.
+        content = await asyncio.get_running_loop().run_in_executor(
+            self._cutting, self._pictures.by_id, self._searches.index, name
+        )
         if content is None:
             raise StatusError("NOT_FOUND", "There is no picture of this galaxy; start with --tiles to cut them.")
         headers = {"Cache-Control": "private, max-age=3600"}
