@@ -62,23 +62,23 @@ def curve(measured: RateDistortion) -> "Figure":
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from morph.reports.style import COLOURS, STYLE
+    from morph.reports.style import COLOURS, INK, STYLE
 
     known = measured.points[0].truth is not None
     panels = [("psnr", "PSNR, dB"), ("ssim", "SSIM"), *([("truth", "PSNR against the truth, dB")] if known else [])]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(4.6 * len(panels), 3.8), layout="constrained")
         for axis, (name, title) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
-            for (label, points), colour in zip(_lines(measured).items(), COLOURS, strict=False):
+            for (label, points), colour in zip(_lines(measured).items(), [*COLOURS, INK], strict=False):
                 values = [getattr(point, name).value for point in points]
                 marker = "*" if len(points) == 1 else "o"
                 size = 12 if len(points) == 1 else 4
                 axis.plot([p.bytes for p in points], values, marker=marker, ms=size, color=colour, label=label, lw=1.2)
             axis.set_xscale("log", base=2)
-            axis.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
+            axis.set_xticks(ticks := [8, 16, 32, 64, 128, 256], [f"{tick}" for tick in ticks])
             axis.set_xlabel("bytes a galaxy")
             axis.set_title(title)
-        figure.axes[0].legend(fontsize=7)
+        figure.axes[0].legend(fontsize=7, markerscale=0.8)
     return figure
 
 
