@@ -16,6 +16,7 @@ from serving.client.connection import CHANNEL_OPTIONS
 from serving.client.errors import Retries, ServerError
 from serving.client.protocol import BATCH_SIZE, IN_FLIGHT, MESSAGE_BYTES
 from serving.client.similar import Hits
+from serving.client.similar_servers import SimilarServers
 from serving.client.sync_client import MorphClient
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "MorphClient",
     "Retries",
     "ServerError",
+    "SimilarServers",
 ]

@@ -82,7 +82,7 @@ def similar_request(
     request = SimilarRequest(where=where or "", n=n, columns=list(columns))
     for each in _images(image):
         _add_image(request.like.add(), each, layout)
-    for name in _several(like):
+    for name in several(like):
         request.like.add(id=name)
     for ra, dec in np.atleast_2d(np.array([] if position is None else position, dtype=float)).reshape(-1, 2):
         request.like.add(position={"ra": ra, "dec": dec})
@@ -90,7 +90,7 @@ def similar_request(
     if isinstance(unlike, np.ndarray):
         _add_vectors(request.unlike, unlike)
     else:
-        for name in _several(unlike):
+        for name in several(unlike):
             request.unlike.add(id=name)
     if not request.like:
         raise InputError("There is nothing to search by; give an image, the id of a galaxy, a position or vectors.")
@@ -104,7 +104,8 @@ def similar_request(
     return request
 
 
-def _several(names: str | Iterable[str]) -> list[str]:
+def several(names: str | Iterable[str]) -> list[str]:
+    """Names as a list, where one may be given alone."""
     return [names] if isinstance(names, str) else [str(name) for name in names]
 
 
