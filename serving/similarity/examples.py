@@ -29,6 +29,11 @@ class Example:
     kind: str
     text: str
 
+    @property
+    def name(self) -> str:
+        """Its name, of a file without the folder."""
+        return Path(self.text).name if self.kind == IMAGE else self.text
+
     @classmethod
     def guess(cls, text: str) -> "Example":
         """What a text without more names: the image at that path if there is one, a position, or else an id."""

@@ -77,8 +77,8 @@ class Asked:
         document = {
             "index": index.folder.name,
             "model": str(index.header.model),
-            "like": ", ".join(example.text for example in self.like),
-            "unlike": ", ".join(example.text for example in self.unlike),
+            "like": ", ".join(example.name for example in self.like),
+            "unlike": ", ".join(example.name for example in self.unlike),
             "where": self.where or "",
             "cone": "" if self.cone is None else ",".join(f"{value:g}" for value in self.cone),
         }
@@ -108,7 +108,7 @@ def write_page(
         cards.append({**row, "rank": number, "source": data_url("jpeg", file) if file else "", "facts": _facts(row)})
     text = render(
         "hits.html",
-        title=f"Galaxies like {_named([example.text for example in asked.like])}",
+        title=f"Galaxies like {_named([example.name for example in asked.like])}",
         examples=[*_of_images(query.pictures), *_of_galaxies(index, pictures, query, asked)],
         asked=list(_conditions(index, asked)),
         hits=cards,
@@ -123,8 +123,7 @@ def write_page(
 
 
 def _named(names: Sequence[str]) -> str:
-    short = [Path(name).name for name in names[:3]]
-    return ", ".join(short) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _facts(row: dict[str, Any]) -> str:
