@@ -49,7 +49,7 @@ GROUPS = {
     "Galaxies": ("import", "simulate", "compress", "decompress"),
     "Models": ("pretrain", "finetune", "transfer", "evaluate", "predict", "compare", "sync", "report"),
     "Serving": ("export", "deploy", "serve", "classify"),
-    "Surveys": ("score", "index", "similar", "explore"),
+    "Surveys": ("score", "index", "similar", "explore", "host"),
 }
 
 #: Verbs whose only result is what they print, which stop when their output is closed.
