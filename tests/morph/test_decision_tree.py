@@ -16,7 +16,7 @@ from morph.decision_tree import (
     vote_column,
 )
 from morph.votes import empty_votes, set_votes
-from training.importers.galaxy_zoo import GALAXY_ZOO_2, GALAXY_ZOO_2_ASKED_AFTER
+from training.importers.galaxy_zoo import GALAXY_ZOO_2, QUESTIONS
 from training.importers.schemes import GALAXY10_CLASSES, GALAXY_ZOO_1_CLASSES, RING_CLASSES
 
 
@@ -56,9 +56,9 @@ def test_classes_imply_the_whole_path_to_their_answers():
 
 def test_galaxy_zoo_2_maps_onto_existing_columns():
     assert set(GALAXY_ZOO_2.values()) <= set(VOTE_COLUMNS)
-    asked_after = {answer for parents in GALAXY_ZOO_2_ASKED_AFTER.values() for answer in parents}
-    # a14, "something odd", has no column of its own: question 8 says what is odd.
-    assert asked_after - {"a14"} <= set(GALAXY_ZOO_2)
+    assert [answer for answers in QUESTIONS.values() for answer in answers] == list(GALAXY_ZOO_2)
+    # "Something odd" is said by those who say in question 8 what is odd.
+    assert set(COARSE[GALAXY_ZOO_2["a14"]]) >= {GALAXY_ZOO_2[answer] for answer in QUESTIONS["t08"]}
 
 
 def test_a_coarse_answer_unites_answers_of_its_own_question():

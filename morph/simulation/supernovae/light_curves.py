@@ -86,8 +86,8 @@ def relative_flux(kind: str, day: float) -> np.ndarray:
 
     >>> relative_flux("ia", 0.0).round(2).tolist()
     [1.0, 1.0, 1.0]
-    >>> relative_flux("ii", 60.0)[1] > 3 * relative_flux("ia", 60.0)[1]
-    True
+    >>> relative_flux("ia", 60.0).round(2).tolist(), relative_flux("ii", 60.0).round(2).tolist()
+    ([0.05, 0.13, 0.18], [1.0, 1.0, 1.0])
     """
     shape = SHAPES[kind]
     rise, fall = np.array(shape.rise), np.array(shape.fall)

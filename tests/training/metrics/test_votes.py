@@ -151,7 +151,8 @@ def test_rms_follows_the_tree_as_the_challenge_did(probabilities_of):
 
 
 def test_galaxy_zoo_2_is_judged_on_its_37_answers():
-    counts = dict.fromkeys(GALAXY_ZOO_2.values(), 5.0)
+    # Those who say that something is odd, a14, say what it is.
+    counts = {column: 5.0 for answer, column in GALAXY_ZOO_2.items() if answer != "a14"}
     _, names = chained_votes(votes_of(counts), Categories.of(votes_of(counts)))
     assert len(names) == 37
 
