@@ -53,7 +53,8 @@ def folder_of_examples(request) -> None:
         return
     folder, patch = request.getfixturevalue("tmp_path"), request.getfixturevalue("monkeypatch")
     patch.chdir(folder)
-    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    # MLflow keeps the database that a relative address named first, wherever the next example runs.
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlruns/mlflow.db")
     text = "".join(example.source for example in request.node.dtest.examples)
     for name in FOLDERS:
         if (
