@@ -40,7 +40,7 @@ CUTOUTS = 6
 @click.option("--tile-size", type=click.IntRange(500), default=2000, show_default=True, help="Pixels on a side.")
 @click.option("--seed", default=7, show_default=True, help="Of everything that is drawn at random.")
 def command(to: Path, galaxies: int, labels: int, epochs: int, tile_size: int, seed: int) -> None:
-    """Run every step once, on simulated DES galaxies and with the weights that ship, in about six minutes.
+    """Run every step once, on simulated DES galaxies and with the weights that ship, in about seven minutes.
 
     Simulates a labelled sample and a survey tile; measures the SDSS weights applied directly, training from scratch
     on some labels, and fine-tuning on the same; registers the best, serves it, classifies over gRPC, scores the
