@@ -16,6 +16,8 @@ APERTURE = 6.0
 #: Softening of the asinh, in units of 1 / central brightness. At 4 a tenth of the central brightness comes out
 #: at 0.19 and ten times the central brightness (a nucleus) at 2.1: faint arms and bright cores both fit.
 SOFTENING = 4.0
+#: The argument beyond which the inverse of the stretch goes no further: pixels 400,000 times as bright as the scale.
+FARTHEST = 15.0
 #: The scale never falls below this many times the sky noise: pure noise must not be scaled up to a galaxy.
 FAINTEST = 2.0
 #: No pixel falls below the sky by more than this, in units of the central brightness over the softening.
@@ -74,7 +76,8 @@ class Preprocessing(keras.layers.Layer):
         image, sky, scale : as the layer returns them.
         """
         unit = float(np.arcsinh(SOFTENING))
-        return ops.sinh(image * unit) * (scale / SOFTENING) + sky
+        # What a decoder makes of noise may be anything, and the sinh of it infinite.
+        return ops.sinh(ops.clip(image * unit, -FARTHEST, FARTHEST)) * (scale / SOFTENING) + sky
 
     @staticmethod
     def _along(value, image):

@@ -79,5 +79,13 @@ def test_restore_undoes_it(galaxies):
     np.testing.assert_allclose(back, images, rtol=1e-3, atol=0.02)
 
 
+def test_what_no_image_has_is_restored_to_something_finite():
+    image = np.array([-1e4, -50.0, 0.0, 50.0, 1e4], "float32").reshape(1, 1, 5, 1)
+    found = ops.convert_to_numpy(Preprocessing.restore(ops.convert_to_tensor(image), 0.0, 1.0)).ravel()
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, -found[::-1])
+    assert found[-1] == found[-2] > 1e5
+
+
 def test_any_size_is_taken(galaxies):
     assert normalised(galaxies(1, size=96))["image"].shape == (1, 96, 96, 3)
