@@ -261,7 +261,7 @@ def _check_target(path: Path, catalog: Path, name: str) -> None:
     if there == survey or survey in there.parents or there in survey.parents:
         raise InputError(f"'{path}' is not apart from the catalogue '{catalog}', which is only read; choose another.")
     if path.exists() and not (path / f"{name}.properties").is_file():
-        raise InputError(f"'{path}' is there already, and is no extension; choose another place.")
+        raise InputError(f"'{path}' is there already, and is not an extension; choose another place.")
 
 
 def _nothing(scores: ScoreFiles, primary: _Primary, joined: Joined) -> str:

@@ -6,6 +6,7 @@ import gc
 import socket
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -30,7 +31,7 @@ KEEPALIVE, KEEPALIVE_TIMEOUT = 60.0, 20.0
 SWITCH_INTERVAL = 0.0005
 
 
-class BackgroundServer:
+class BackgroundServer(ABC):
     """A server that runs in a thread of its own until it is stopped.
 
     A subclass serves in `_serve`, which sets `_ready` when the server answers, and returns after `_stopping` was set.
@@ -95,8 +96,9 @@ class BackgroundServer:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         await self._serve()
 
+    @abstractmethod
     async def _serve(self) -> None:
-        raise NotImplementedError
+        """Serve until `_stopping` is set."""
 
 
 def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -148,7 +148,7 @@ def test_nothing_else_is_replaced(extension, survey):
     for place in (survey, survey / "morph", survey.parent):
         with pytest.raises(InputError, match="is not apart from the catalogue"):
             scores.to_hats_extension(survey, place)
-    with pytest.raises(InputError, match="is there already, and is no extension"):
+    with pytest.raises(InputError, match="is there already, and is not an extension"):
         scores.to_hats_extension(survey, folder / "scores")
     with pytest.raises(InputError, match="There is no HATS catalogue at"):
         scores.to_hats_extension(folder / "scores", folder / "new")
