@@ -44,7 +44,7 @@ def central_pictures(folder: Path, size: int) -> Galaxies:
     """The central 60 % of every picture in a folder, as composites of `size` pixels."""
     from PIL import Image
 
-    from morph.dataset import PROPERTIES
+    from morph.dataset_writer import PROPERTIES
     from morph.decision_tree import VOTE_COLUMNS
 
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))

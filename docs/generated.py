@@ -9,7 +9,7 @@ import click
 import pyarrow as pa
 
 from morph.cli.main import cli
-from morph.dataset import _schema as galaxies_schema
+from morph.dataset_writer import _schema as galaxies_schema
 from morph.model.store import load_model
 from morph.sizes import STAMP_SIZE
 from serving.scores.schema import schema as scores_schema

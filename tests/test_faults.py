@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from morph.dataset import GalaxiesWriter, Galaxy
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.votes import empty_votes
 from tests.faulty import (
     AT_ONCE,

@@ -21,7 +21,7 @@ from keras import ops
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from morph.dataset import KINDS
+from morph.dataset_writer import KINDS
 
 #: Quantiles that are kept of the normal galaxies' statistics.
 QUANTILES = 1024
@@ -106,7 +106,7 @@ class Anomaly(keras.layers.Layer):
         return bool(ops.convert_to_numpy(self.ratios)[-1, ALL_BANDS, 0] < _INFINITE)
 
     def call(self, anomaly_features, bands, kind: str = "flux"):
-        """The p-values, [n], of features from images of one `kind` (see `morph.dataset.KINDS`).
+        """The p-values, [n], of features from images of one `kind` (see `morph.dataset_writer.KINDS`).
 
         `bands` is the set of bands of each galaxy, int [n] (see `band_set`).
         """

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from morph.checks import FORMAT, MODEL_FORMAT
-from morph.dataset import KINDS
+from morph.dataset_writer import KINDS
 from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
 from morph.model.anomaly import Anomaly, band_set

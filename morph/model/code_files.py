@@ -13,7 +13,8 @@ from keras import ops
 from morph.atomic import atomic
 from morph.checks import CODES_FORMAT, FORMAT, check_file, check_format
 from morph.console import track
-from morph.dataset import KINDS, Galaxies, GalaxiesWriter, check_target, find_dataset, is_dataset, tables_of
+from morph.dataset import Galaxies, find_dataset, is_dataset, tables_of
+from morph.dataset_writer import KINDS, GalaxiesWriter, check_target
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.model.codes import MOST_NUMBERS

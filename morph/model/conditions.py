@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from keras import ops
 
-from morph.dataset import KINDS
+from morph.dataset_writer import KINDS
 from morph.decision_tree import TREE, VOTE_COLUMNS, question_membership
 from morph.model.experts import CENTRE, ENOUGH_VOTES, MEASUREMENTS, SPREAD
 from morph.surveys import SURVEYS
@@ -56,7 +56,7 @@ def encode_conditions(
     votes : [n, vote columns], counts; NaN or 0 throughout a question that was not asked.
     measurements : [n, 5] as `morph.model.experts.MEASUREMENTS`: magnitudes, arcsec, redshift; NaN where unknown.
     surveys : their names in `morph.surveys.SURVEYS`, [n].
-    kind : one of `morph.dataset.KINDS`.
+    kind : one of `morph.dataset_writer.KINDS`.
 
     Returns
     -------

@@ -9,7 +9,8 @@ import numpy as np
 
 from morph.checks import check_memory
 from morph.console import track
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.fits.resampling import resample
 from morph.parallel import process_pool

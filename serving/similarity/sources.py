@@ -208,7 +208,7 @@ def _read_parts(path: Path, parts: Sequence[Path], classifier: "Classifier") -> 
 
 def _answered(galaxies: "Galaxies", classifier: "Classifier") -> tuple[pa.Table, np.ndarray]:
     """Rows and vectors of a dataset's galaxies, with the model's answers."""
-    from morph.dataset import PROPERTIES
+    from morph.dataset_writer import PROPERTIES
     from morph.decision_tree import ANSWER_COLUMNS
     from serving.similarity.pictures import thumbnails
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from morph import checks
-from morph.dataset import GalaxiesWriter, Galaxy
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.votes import empty_votes
 

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from morph.dataset import PROPERTIES, Galaxies, GalaxiesWriter, Galaxy, split_position
+from morph.dataset import Galaxies, split_position
+from morph.dataset_writer import PROPERTIES, GalaxiesWriter, Galaxy
 from morph.decision_tree import VOTE_COLUMNS, column_name
 from morph.errors import InputError
 from morph.votes import empty_votes, set_votes

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from morph.checks import DATASET_FORMAT, FORMAT, check_format
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.model import store
 from morph.model.store import load_model

@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.decision_tree import ANSWERS, TREE
 from morph.votes import empty_votes, set_votes, vote_counts
 

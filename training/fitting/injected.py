@@ -187,7 +187,7 @@ KINDS = tuple(_INJECTORS)
 
 
 def kinds_for(image_kind: str, bands: int = 3) -> tuple[str, ...]:
-    """Those of `KINDS` that are an anomaly in images of this kind (see `morph.dataset.KINDS`) with so many bands.
+    """Those of `KINDS` that are an anomaly in images of this kind (`morph.dataset_writer.KINDS`) with so many bands.
 
     A band without data is not one in flux: its pixels are NaN, and such galaxies are compared with others in the same
     bands. In a colour picture it is black. And a single band cannot be shifted against others.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from morph.console import track
-from morph.dataset import PROPERTIES
+from morph.dataset_writer import PROPERTIES
 from morph.errors import InputError
 from morph.fits.planes import Planes, is_fits
 from morph.fits.zero_points import HEADERS, Calibration, describe

@@ -12,7 +12,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from morph.dataset import Galaxies, check_target
+from morph.dataset import Galaxies
+from morph.dataset_writer import check_target
 from morph.errors import InputError
 from morph.fits.zero_points import Calibration
 from morph.sizes import STAMP_SIZE

@@ -12,7 +12,7 @@ from morph.catalogs.catalog import read_catalog
 from morph.catalogs.detection import detect
 from morph.catalogs.spatial_index import locate
 from morph.console import track
-from morph.dataset import PROPERTIES
+from morph.dataset_writer import PROPERTIES
 from morph.errors import InputError
 from morph.fits.zero_points import HEADERS, Calibration, describe
 from morph.sizes import FIELD, NETWORK_SIZE, STAMP_SIZE

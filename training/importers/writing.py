@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.decision_tree import TREE
 from morph.errors import InputError
 from morph.sizes import STAMP_SIZE

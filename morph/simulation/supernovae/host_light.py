@@ -7,7 +7,7 @@ import sep
 from scipy.ndimage import gaussian_filter
 
 from morph.catalogs.directional_radius import directional_distance
-from morph.dataset import Galaxy
+from morph.dataset_writer import Galaxy
 from morph.fits.resampling import resample
 from morph.simulation.observe import correlate
 from morph.surveys import CHANNELS, Survey

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from morph.atomic import atomic
 from morph.checks import check_folder
 from morph.console import track
-from morph.dataset import Galaxies, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import Galaxy
 from morph.errors import InputError
 from morph.parallel import process_pool
 from morph.simulation.supernovae.host_light import prepare, why_not

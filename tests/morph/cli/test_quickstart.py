@@ -3,7 +3,8 @@
 import numpy as np
 
 from morph.cli.quickstart import CUTOUTS, _write_cutouts
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.votes import empty_votes
 
 

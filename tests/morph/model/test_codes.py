@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from keras import ops
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.model import code_files
 from morph.model.code_files import compress, decompress, encode

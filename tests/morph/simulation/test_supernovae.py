@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import kstest
 
-from morph.dataset import Galaxies, GalaxiesWriter
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter
 from morph.errors import InputError
 from morph.simulation.sample import simulate_galaxies
 from morph.simulation.supernovae.host_light import draw_place, prepare, rank_of

@@ -124,7 +124,7 @@ def test_an_image_finds_galaxies_through_a_server_and_by_the_model_itself(
 
 
 def test_a_dataset_is_indexed_with_its_pictures(morph, weights, tmp_path):
-    from morph.dataset import GalaxiesWriter, Galaxy
+    from morph.dataset_writer import GalaxiesWriter, Galaxy
     from morph.votes import empty_votes
 
     with GalaxiesWriter(tmp_path / "sample", "flux", 64) as writer:

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from morph.dataset import Galaxies, GalaxiesWriter
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter
 from training.evaluation import diagnostic_plots as plots
 from training.evaluation.photoz import evaluate_photoz
 from training.metrics import photoz as metrics

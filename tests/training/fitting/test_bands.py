@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.model.anomaly import ALL_BANDS, BAND_SETS, RANGES, bands_of, range_of
 from morph.model.classifier import Classifier
 from morph.model.store import load_model

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.decision_tree import VOTE_COLUMNS
 from morph.errors import InputError
 from morph.model.experts import restore

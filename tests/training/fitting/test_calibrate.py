@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from morph.dataset import KINDS, Galaxies
+from morph.dataset import Galaxies
+from morph.dataset_writer import KINDS
 from morph.decision_tree import ANSWERS, TREE, VOTE_COLUMNS
 from morph.model.calibration import Calibration
 from training.fitting import calibrate

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.model.classifier import Classifier
 from morph.model.codes import MOST_NUMBERS
 from morph.votes import empty_votes

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.stamps.signal_to_noise import border
 from morph.stamps.stretch import to_composite
 from morph.votes import empty_votes

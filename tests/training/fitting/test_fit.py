@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from training.fitting.batches import unanswered

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.votes import empty_votes
 from training.fitting.injected import KINDS, RADIUS, inject
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.sizes import STAMP_SIZE
 from morph.stamps.composite import stamp_from_file
 from morph.votes import empty_votes

@@ -10,7 +10,8 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from morph.catalogs.table_files import SUFFIXES, write_table
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.decision_tree import ANSWER_COLUMNS, ANSWERS, TREE, column_name
 from morph.errors import InputError
 from morph.model.classifier import Classifier

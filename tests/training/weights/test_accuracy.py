@@ -5,7 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.accuracy import command
-from morph.dataset import Galaxies, GalaxiesWriter, Galaxy
+from morph.dataset import Galaxies
+from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.registry import SHIPPED
 from morph.votes import empty_votes
 from training.evaluation.lenses import few_labels, lens_labels
