@@ -214,7 +214,7 @@ class _Builder:
         """Train lists where the index is large enough to need them and has none that fit, and code all vectors."""
         shards = self.opened()
         total = sum(map(len, shards))
-        if total <= nearest.EXACT:
+        if total <= nearest.SMALL:
             self.header = replace(self.header, lists="", trained_on=0)
             return
         # After a merge all is coded anew, so that the lists may as well be trained on all.

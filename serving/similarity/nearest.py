@@ -10,7 +10,9 @@ import numpy as np
 from serving.similarity.lists import PROBED_PART, Lists
 from serving.similarity.shard import Shard
 
-#: Up to so many galaxies, of the index or of those that a filter leaves, all are compared: the answer is exact.
+#: An index of up to so many galaxies has no lists: to compare all takes as long as to look into them.
+SMALL = 10_000
+#: Up to so many galaxies that meet a condition, all of them are compared: the answer is exact.
 EXACT = 150_000
 #: Galaxies that are compared by their whole vectors, of those that are nearest by their codes.
 CANDIDATES = 1000
@@ -72,7 +74,8 @@ class Nearest:
         """
         counts = [len(shard) if rows is None else len(rows) for shard, rows in zip(self.shards, chosen, strict=True)]
         total = sum(counts)
-        if total <= EXACT or n > MANY or self.lists is None:
+        few = SMALL if all(rows is None for rows in chosen) else EXACT
+        if total <= few or n > MANY or self.lists is None:
             return self._exactly(query, n, chosen)
         part = PROBED_PART * min(sum(map(len, self.shards)) / total, 16)
         most = max(CANDIDATES, 2 * n)

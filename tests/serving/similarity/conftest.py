@@ -66,6 +66,7 @@ def galaxies_index(sources, tmp_path_factory) -> Path:
 @pytest.fixture
 def listed(monkeypatch) -> Callable[..., object]:
     """`build` of an index with lists, as a large one has."""
+    monkeypatch.setattr("serving.similarity.nearest.SMALL", 300)
     monkeypatch.setattr("serving.similarity.nearest.EXACT", 300)
     return partial(build)
 

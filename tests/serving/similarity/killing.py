@@ -57,7 +57,7 @@ class Trial:
 
 
 def _run(trial: Trial, to: Path, ready) -> None:
-    nearest.EXACT = trial.exact
+    nearest.SMALL = nearest.EXACT = trial.exact
     sources = [_source(k, trial.each) for k in range(trial.sources)]
     ready.set()
     build(sources, to, merge=True)

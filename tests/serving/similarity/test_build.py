@@ -53,9 +53,25 @@ def test_lists_find_what_a_comparison_of_all_finds(listed, tmp_path, codes, dime
     # Fewer candidates than galaxies, or the lists would not matter.
     monkeypatch.setattr("serving.similarity.nearest.CANDIDATES", 90)
     found = [{name for name, _ in hits_of(tmp_path / "i", query)} for query in vectors[:20]]
-    monkeypatch.setattr("serving.similarity.nearest.EXACT", 10**6)
+    monkeypatch.setattr("serving.similarity.nearest.SMALL", 10**6)
     expected = [{name for name, _ in hits_of(tmp_path / "i", query)} for query in vectors[:20]]
     assert np.mean([len(a & b) / 30 for a, b in zip(found, expected, strict=True)]) > 0.95
+
+
+def test_those_that_meet_a_condition_are_compared_where_all_would_be_too_many(
+    listed, sources, tmp_path, vectors, monkeypatch
+):
+    listed(sources, tmp_path / "i")
+    monkeypatch.setattr("serving.similarity.nearest.EXACT", 3000)
+
+    def by_lists(*_args):
+        raise AssertionError("lists were looked into")
+
+    monkeypatch.setattr("serving.similarity.nearest.Nearest.by_lists", by_lists)
+    index = Index.open(tmp_path / "i")
+    assert len(index.search(vectors[0], n=20, where="mag_r < 24")) == 20
+    with pytest.raises(AssertionError, match="lists"):
+        index.search(vectors[0], n=20)
 
 
 def test_with_many_shards_the_best_may_all_be_in_one(listed, tmp_path, monkeypatch):
