@@ -52,6 +52,13 @@ if TYPE_CHECKING:
 @click.option("--hats", is_flag=True, help="Also write the catalogue in HATS, for LSDB.")
 @click.option("--fits", is_flag=True, help="Also write the catalogue as one FITS table, for TOPCAT.")
 @click.option(
+    "--hats-extension",
+    "extended",
+    type=click.Path(path_type=Path),
+    metavar="CATALOG",
+    help="Also write the scores as an extension of this HATS catalogue, joined by id.",
+)
+@click.option(
     "--verify",
     is_flag=True,
     help="Compare each file with its checksums (DATASUM) before: a hundredth of the time, and a second reading.",
@@ -79,6 +86,7 @@ def command(
     galaxies_per_tile: float | None,
     hats: bool,
     fits: bool,
+    extended: Path | None,
     model: str | None,
     servers: tuple[str, ...],
     engine: str,
@@ -113,11 +121,17 @@ def command(
         raise InputError("--gpus and --galaxies-per-tile are for a plan; add --dry-run.")
     if out is None:
         raise InputError("The folder of the scores is missing; add --out DIR.")
-    _score(tiles, partial(_source, model, servers, engine), out, hats, fits, options)
+    _score(
+        tiles,
+        partial(_source, model, servers, engine),
+        out,
+        {"hats": hats, "fits": fits, "extended": extended},
+        options,
+    )
 
 
 def _score(
-    tiles: Sequence[str], source: "Callable[[], ModelRef]", out: Path, hats: bool, fits: bool, options: dict[str, Any]
+    tiles: Sequence[str], source: "Callable[[], ModelRef]", out: Path, forms: dict[str, Any], options: dict[str, Any]
 ) -> None:
     """Score, print the summary, and make the catalogue."""
     from morph.checks import check_folder
@@ -129,6 +143,10 @@ def _score(
 
     # Before a model is loaded, so that a wrong name is reported at once.
     check_folder(out, "--out")
+    if forms["extended"]:
+        from morph.catalogs.parquet import hats_folder
+
+        hats_folder(forms["extended"])
     groups = find_tiles(tiles)
     options["survey"] = survey = get_survey(options["survey"] or survey_of(groups) or UNKNOWN.name).name
     if left_out := bands_left_out(groups):
@@ -141,7 +159,7 @@ def _score(
             summary = score(groups, out=out, advance=progress.advance, token=token, **options)
         _report(summary, out, survey, progress.seconds)
         if summary.galaxies:
-            _publish(summary, out, survey, hats, fits)
+            _publish(summary, out, survey, **forms)
     _report_failures(summary, len(groups), out)
 
 
@@ -157,14 +175,20 @@ def _report(summary: "ScoresSummary", out: Path, survey: str, seconds: float) ->
         click.echo(line)
 
 
-def _publish(summary: "ScoresSummary", out: Path, survey: str, hats: bool, fits: bool) -> None:
+def _publish(summary: "ScoresSummary", out: Path, survey: str, hats: bool, fits: bool, extended: Path | None) -> None:
     from morph.domain_shift.report import lines
-    from serving.scores.publish import publish, report_domain_shift
+    from serving.scores.publish import EXTENSION, catalogue_folder, publish, report_domain_shift
 
     for line in lines(report_domain_shift(summary, out, survey)):
         click.echo(line)
     made = publish(summary, out, hats, fits)
     click.echo(f"The catalogue is in {made[0].parent}: {', '.join(path.name for path in made)}.")
+    if extended:
+        from serving.scores.score_files import ScoreFiles
+
+        place = catalogue_folder(out) / EXTENSION
+        joined = ScoreFiles.open(out).to_hats_extension(extended, place)
+        click.echo(f"The extension of '{extended}' is in {place}: {joined}")
 
 
 def _report_failures(summary: "ScoresSummary", tiles: int, out: Path) -> None:

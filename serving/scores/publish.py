@@ -42,6 +42,9 @@ ABOUT, README, VALUE_ADDED, REPORT, FITS, HATS = (
     "hats",
 )
 
+#: Scores joined to a survey's own catalogue.
+EXTENSION = "hats-extension"
+
 #: Galaxies in a row group of the value-added catalogue; one a tile would make its footer longer than its rows.
 GROUP = 100_000
 

@@ -4,12 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from morph.decision_tree import ANSWERS, TREE, tree_probabilities
 from morph.stamps.image_statistics import NAMES
+from serving.scores.hats import CatalogueWriter, Partitions, healpix_29, index_field, write_properties
 from serving.scores.schema import TileScores, write_scores
 from serving.scores.summary import Failed, Scored, ScoresSummary
 from serving.scoring.measurements import Thumbnails
+
+#: The order of the partitions of `write_survey`: few galaxies lie in several.
+PARTITIONS = 7
 
 DESCRIPTION = {
     "name": "morph",
@@ -99,3 +104,26 @@ def summary_of(folder: Path, *failed: Failed) -> ScoresSummary:
     """A run that found all of the folder's files there."""
     paths = sorted(folder.glob("*.parquet"))
     return ScoresSummary(scored=[Scored(path.stem, path, 1, 0, 1, 0, {}, []) for path in paths], failed=list(failed))
+
+
+def write_survey(folder, ids: pa.Array, ra: np.ndarray, dec: np.ndarray, id_name: str = "objectId"):
+    """A survey's collection: positions under its own names, and a column of its own."""
+    place = healpix_29(ra, dec)
+    order = np.argsort(place, kind="stable")
+    columns = {id_name: ids, "coord_ra": pa.array(ra), "coord_dec": pa.array(dec), "g_psfFlux": pa.array(ra * 0 + 7)}
+    rows = pa.table({"_healpix_29": pa.array(place), **columns}, pa.schema([index_field(), *pa.table(columns).schema]))
+    rows = rows.take(pa.array(order))
+    pixels = place[order] >> 2 * (29 - PARTITIONS)
+    found = np.unique(pixels)
+    partitions = Partitions(np.full(len(found), PARTITIONS), found)
+    writer = CatalogueWriter(folder / "object", list(pa.table(columns).schema), {})
+    for k, pixel in enumerate(found):
+        writer.add(partitions, k, rows.filter(pa.array(pixels == pixel)))
+    names = {"hats_col_ra": "coord_ra", "hats_col_dec": "coord_dec"}
+    writer.close({"obs_collection": "object", "dataproduct_type": "object", **names})
+    write_properties(
+        folder / "collection.properties",
+        "HATS Collection",
+        {"obs_collection": "survey", "hats_primary_table_url": "object"},
+    )
+    return folder

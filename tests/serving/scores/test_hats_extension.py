@@ -7,35 +7,10 @@ import pytest
 
 import morph
 from morph.errors import InputError
-from serving.scores.hats import CatalogueWriter, Partitions, healpix_29, index_field, write_properties
 from serving.scores.hats_extension import APART
-from tests.serving.scores.invented import invented_scores, write_scores_of, write_tile
+from tests.serving.scores.invented import invented_scores, write_scores_of, write_survey, write_tile
 
-#: A corner of pixels of the sky, so that the few galaxies here lie in several partitions.
-ORDER, COUNT = 7, 60
-
-
-def write_survey(folder, ids: pa.Array, ra: np.ndarray, dec: np.ndarray, id_name: str = "objectId"):
-    """A survey's collection: positions under its own names, and a column of its own."""
-    place = healpix_29(ra, dec)
-    order = np.argsort(place, kind="stable")
-    columns = {id_name: ids, "coord_ra": pa.array(ra), "coord_dec": pa.array(dec), "g_psfFlux": pa.array(ra * 0 + 7)}
-    rows = pa.table({"_healpix_29": pa.array(place), **columns}, pa.schema([index_field(), *pa.table(columns).schema]))
-    rows = rows.take(pa.array(order))
-    pixels = place[order] >> 2 * (29 - ORDER)
-    found = np.unique(pixels)
-    partitions = Partitions(np.full(len(found), ORDER), found)
-    writer = CatalogueWriter(folder / "object", list(pa.table(columns).schema), {})
-    for k, pixel in enumerate(found):
-        writer.add(partitions, k, rows.filter(pa.array(pixels == pixel)))
-    names = {"hats_col_ra": "coord_ra", "hats_col_dec": "coord_dec"}
-    writer.close({"obs_collection": "object", "dataproduct_type": "object", **names})
-    write_properties(
-        folder / "collection.properties",
-        "HATS Collection",
-        {"obs_collection": "survey", "hats_primary_table_url": "object"},
-    )
-    return folder
+COUNT = 60
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
@@ -26,6 +27,7 @@ from serving.scoring import backends, pipeline
 from serving.scoring.backends import Backend, Endpoints, LocalModel, RemoteModel
 from serving.scoring.run import score
 from serving.server.embedded import Server
+from tests.serving.scores.invented import write_survey
 
 NAMES = ["DES0356-5248", "DES0400-5248"]
 
@@ -310,6 +312,26 @@ def test_the_command_scores_and_says_what_it_did(morph, tiles_folder, catalogue,
     status, output, _ = morph(*arguments)
     assert status == 0
     assert "2 tiles had been scored before" in output
+
+
+def test_the_command_extends_the_surveys_own_catalogue(morph, tiles_folder, catalogue, weights, tmp_path):
+    galaxies = Table.read(catalogue)
+    survey = write_survey(
+        tmp_path / "dp2",
+        pa.array(galaxies["COADD_OBJECT_ID"].astype(str)),
+        np.asarray(galaxies["RA"], float),
+        np.asarray(galaxies["DEC"], float),
+    )
+    given = ("score", tiles_folder, "--catalog", catalogue, "--model", weights, "--out", tmp_path / "out")
+    status, output, errors = morph(*given, "--hats-extension", survey)
+    assert (status, errors) == (0, "")
+    place = tmp_path / "out-catalogue/hats-extension"
+    assert f"The extension of '{survey}' is in {place}: 14 of 14 galaxies joined." in output
+    parts = [pq.read_table(part, partitioning=None)["objectId"] for part in (place / "morph").rglob("Npix=*")]
+    assert sorted(pa.chunked_array(parts).to_pylist()) == sorted(galaxies["COADD_OBJECT_ID"].astype(str))
+    status, _, errors = morph(*given, "--hats-extension", tmp_path / "out")
+    assert status == 2
+    assert "There is no HATS catalogue at" in errors
 
 
 def test_no_anomalies_are_announced_where_no_galaxy_has_an_answer():
