@@ -11,7 +11,7 @@ Votes are arrays over `VOTE_COLUMNS` (the 42 answers, then the coarse ones); pro
 concentrations are arrays over `ANSWERS` alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -238,3 +238,12 @@ def phrase(question: str, answer: str) -> str:
     'face-on'
     """
     return _PHRASES.get(f"{question}_{answer}", answer)
+
+
+def phrases(given: Iterable[tuple[str, str]]) -> list[str]:
+    """Questions and their answers in words, without absences; what two questions have in common is said once.
+
+    >>> phrases([("disk-edge-on", "no"), ("merging", "merger"), ("odd-feature", "merger"), ("odd-feature", "none")])
+    ['face-on', 'merger']
+    """
+    return list(dict.fromkeys(phrase(*pair) for pair in given if "_".join(pair) not in ABSENCES))

@@ -12,6 +12,10 @@ from serving.client.similar import Hits, several
 from serving.client.sync_client import MorphClient
 from serving.protocol.similar import MOST_FOUND
 
+#: Within so many arcsec of an example a galaxy is the example itself, as another tile shows it.
+SAME_PLACE = 1.0
+#: Hits that are asked for beyond those wanted, for every example: it may be on several tiles.
+_SPARE = 4
 #: What a server answers that has not this galaxy, or no model for images: another may have it.
 _ELSEWHERE = ("NOT_FOUND", "FAILED_PRECONDITION")
 
@@ -21,7 +25,8 @@ class SimilarServers:
 
     A similarity is the cosine of whole vectors, whatever index a galaxy is in, so that the best of all are among the
     best of each. One server finds the vector of an example; then all are asked by the vectors. Galaxies that are named
-    as examples are no hits; the galaxy of an image may be one, and so may another row of an example on another tile.
+    as examples, by ids or positions, are no hits, nor are others within `SAME_PLACE` arcsec of them; the galaxy of an
+    image may be one.
 
     >>> with SimilarServers(["north:8081", "south:8081"]) as servers:  # doctest: +SKIP
     ...     servers.similar("galaxy.png", where="mag_r < 20", n=20)["id"]
@@ -86,20 +91,23 @@ class SimilarServers:
         examples = [{"image": each} for each in given]
         examples += [{"like": name} for name in names] + [{"position": place} for place in places]
         found = [self._first(example) for example in examples]
-        names += [self._name(hits) for hits, example in zip(found, examples, strict=True) if "position" in example]
+        apart = [self._first({"like": name}) for name in far] if isinstance(far, list) else []
+        own_rows = [self._nearest(hits) for hits in (*found[len(given) :], *apart)]
         for hits in found:
             notes += hits.notes
         own = [] if vectors is None else [np.atleast_2d(np.asarray(vectors, "float32"))]
         request = {
             **options,
             "vectors": np.concatenate([*(hits.vectors[:1] for hits in found), *own]) if found or own else None,
-            "unlike": far if isinstance(far, np.ndarray) else self._vectors(far),
-            "n": min(n + len(names) + len(far if isinstance(far, list) else ()), max(n, MOST_FOUND)),
-            "columns": [*dict.fromkeys(["id", "similarity", *columns])] if columns else (),
+            "unlike": far if isinstance(far, np.ndarray) else _stacked(apart),
+            "n": min(n + _SPARE * len(own_rows), max(n, MOST_FOUND)),
+            "columns": [*dict.fromkeys(["id", "ra", "dec", "similarity", *columns])] if columns else (),
         }
         answers = list(self._threads.map(lambda client: _asked(client, request), self._clients))
-        excluded = {*names, *(far if isinstance(far, list) else ())}
-        return _joined(self.addresses, answers, excluded, n, notes)
+        hits = _joined(self.addresses, answers, own_rows, n, notes)
+        for name in {"ra", "dec"} - set(columns) if columns else ():
+            del hits[name]
+        return hits
 
     def _first(self, example: dict[str, Any]) -> Hits:
         """The answer of the first server that knows an example."""
@@ -112,13 +120,16 @@ class SimilarServers:
                 last = error
         raise last
 
-    def _name(self, found: Hits) -> str:
-        """The id of the galaxy of which a server found the vector: the galaxy nearest to it."""
-        nearest = self._threads.map(lambda client: client.similar(vectors=found.vectors[:1], n=1), self._clients)
-        return str(max(nearest, key=lambda hits: hits["similarity"][0])["id"][0])
+    def _nearest(self, found: Hits) -> Hits:
+        """The galaxy of which a server found the vector: of all servers', the one nearest to it, id and place."""
+        request = {"vectors": found.vectors[:1], "n": 1, "columns": ["id", "ra", "dec", "similarity"]}
+        nearest = self._threads.map(lambda client: client.similar(**request), self._clients)
+        return max(nearest, key=lambda hits: hits["similarity"][0])
 
-    def _vectors(self, names: Sequence[str]) -> np.ndarray | tuple[()]:
-        return np.concatenate([self._first({"like": name}).vectors[:1] for name in names]) if names else ()
+
+def _stacked(found: Sequence[Hits]) -> np.ndarray | tuple[()]:
+    """The vectors of examples, each the first of its hits."""
+    return np.concatenate([hits.vectors[:1] for hits in found]) if found else ()
 
 
 def _asked(client: MorphClient, request: dict[str, Any]) -> Hits | ServerError:
@@ -133,7 +144,11 @@ def _asked(client: MorphClient, request: dict[str, Any]) -> Hits | ServerError:
 
 
 def _joined(
-    addresses: Sequence[str], answers: Sequence[Hits | ServerError], excluded: set[str], n: int, notes: list[str]
+    addresses: Sequence[str],
+    answers: Sequence[Hits | ServerError],
+    examples: Sequence[Hits],
+    n: int,
+    notes: list[str],
 ) -> Hits:
     """The best hits of all servers.
 
@@ -141,7 +156,7 @@ def _joined(
     ----------
     addresses : of the servers.
     answers : of each, or its error.
-    excluded : ids that are no hits.
+    examples : galaxies that are no hits, nor are others at their places: one row each.
     n : the most hits.
     notes : on the examples, to which those on servers without hits are added.
     """
@@ -163,8 +178,9 @@ def _joined(
     shared = [name for name in hits[0] if all(name in each for each in hits)]
     columns = {name: np.concatenate([each[name] for each in hits]) for name in shared}
     order = np.argsort(-columns["similarity"], kind="stable")
-    seen, best = set(excluded), []
-    for row in order.tolist():
+    seen, best = {str(example["id"][0]) for example in examples}, []
+    apart = ~_same_place(columns, examples)
+    for row in order[apart[order]].tolist():
         if (name := str(columns["id"][row])) not in seen:
             seen.add(name)
             best.append(row)
@@ -176,3 +192,19 @@ def _joined(
         first.vectors,
         notes,
     )
+
+
+def _same_place(columns: dict[str, np.ndarray], examples: Sequence[Hits]) -> np.ndarray:
+    """Which hits lie within `SAME_PLACE` of an example: bool [n]. Unknown places are apart from all."""
+    places = _directions(columns["ra"], columns["dec"])
+    found = np.zeros(len(places), bool)
+    for example in examples:
+        chord = np.linalg.norm(places - _directions(example["ra"], example["dec"]), axis=1)
+        found |= chord < np.radians(SAME_PLACE / 3600)
+    return found
+
+
+def _directions(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Unit vectors, [n, 3], of positions in degrees."""
+    ra, dec = np.radians(ra), np.radians(dec)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)

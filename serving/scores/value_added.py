@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from morph.decision_tree import ABSENCES, ANSWER_COLUMNS, TREE, Question, column_name, phrase
+from morph.decision_tree import ANSWER_COLUMNS, TREE, Question, column_name, phrase, phrases
 from morph.stamps.flags import Flag, is_clean
 
 #: The summary of a source that is too faint or too small: its most likely answers would be those of noise.
@@ -143,8 +143,7 @@ def _in_words(chosen: Sequence[np.ndarray]) -> pa.Array:
 
 
 def _words(kind: np.ndarray) -> list[str]:
-    given = [(question, question.answers[k]) for question, k in zip(TREE, kind, strict=True) if k >= 0]
-    return [phrase(question.name, answer) for question, answer in given if f"{question.name}_{answer}" not in ABSENCES]
+    return phrases((question.name, question.answers[k]) for question, k in zip(TREE, kind, strict=True) if k >= 0)
 
 
 def _field(name: str, kind: pa.DataType, description: str) -> pa.Field:

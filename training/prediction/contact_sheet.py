@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from morph.dataset import Galaxies
-from morph.decision_tree import ANSWERS, most_likely_path, phrase
+from morph.decision_tree import ANSWERS, most_likely_path, phrases
 from morph.stamps.stretch import reconstruction_pictures
 from morph.votes import vote_counts
 from training.prediction.predict import Predicted, known, values, words
@@ -101,4 +101,4 @@ def _likely(votes: np.ndarray) -> str:
     """The first two answers, other than no, on the path that most volunteers took."""
     path = most_likely_path(vote_counts(votes[: len(ANSWERS)]))
     given = [(question, answer) for question, answer, most in path if most > 0 and answer not in ("no", "none")]
-    return ", ".join(phrase(question, answer) for question, answer in given[:2])
+    return ", ".join(phrases(given)[:2])

@@ -7,7 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from morph.dataset import Galaxies
-from morph.decision_tree import ABSENCES, COARSE, VOTE_COLUMNS, most_likely_path, phrase, question_of
+from morph.decision_tree import ABSENCES, COARSE, VOTE_COLUMNS, most_likely_path, phrase, phrases, question_of
 from morph.reports.html import jpeg
 from morph.reports.style import svg
 from morph.sizes import NETWORK_SIZE
@@ -63,7 +63,7 @@ def _card(galaxies: Galaxies, answers: Answers, i: int) -> dict[str, Any]:
         "picture": jpeg(to_pictures(centre_crop(galaxies.images[i : i + 1], NETWORK_SIZE))[0], 128),
         "score": answers["anomaly_score"][i],
         "flagged": bool(answers["anomaly"][i]),
-        "words": [phrase(q, a) for q, a, _ in path if f"{q}_{a}" not in ABSENCES],
+        "words": phrases((q, a) for q, a, _ in path),
         "bars": [
             {"question": q, "answer": a, "word": phrase(q, a), "p": p, "share": _share(galaxies.votes[i], q, a)}
             for q, a, p in path

@@ -1,13 +1,14 @@
 """Several servers, each with a part of the galaxies, find what one server with all of them finds."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from morph.errors import InputError
 from serving.client import ServerError, SimilarServers
 from serving.similarity import Index
 from serving.similarity.build import build
-from serving.similarity.sources import find_sources
+from serving.similarity.sources import Source, find_sources, with_place
 from tests.serving.scores.invented import write_tile
 from tests.serving.similarity.exploring import Asking
 
@@ -54,6 +55,28 @@ def test_examples_on_different_servers_are_combined(servers, whole):
     expected = whole.search(vectors, 40, [1, 2, 0.5], far, "mag_r > 21.3")["id"].to_pylist()
     assert hits["id"].tolist() == [name for name in expected if name not in (A, B, "DES0000-0000-8")][:12]
     assert sorted(hits) == ["id", "mag_r", "similarity"]
+
+
+def test_the_example_on_another_tile_is_no_hit(servers, whole, tmp_path):
+    """A third server has galaxy A again, a third of an arcsec away, as the overlap of another tile shows it."""
+    row = whole.row_of(A)
+    place = np.array([row["ra"], row["ra"]]), np.array([row["dec"] + 0.3 / 3600, row["dec"] + 3 / 3600])
+    vectors = np.stack([whole.vector_of(A)] * 2) + np.float32(1e-3)
+    rows = pa.table({"id": ["again", "beside"], "ra": place[0], "dec": place[1], "tile": ["T9"] * 2})
+    model = whole.header.model
+    build([Source("T9", tmp_path, "0" * 8, model, lambda: (with_place(rows, "des"), vectors))], tmp_path / "i")
+    with (
+        Asking(tmp_path / "i") as other,
+        SimilarServers([*servers.addresses, other.server.grpc_address], retries=0) as asked,
+    ):
+        by_name = asked.similar(like=A, n=20)
+        by_place = asked.similar(position=(row["ra"], row["dec"]), n=20, columns=["tile"])
+        away = asked.similar(like=B, unlike=A, n=400)
+    for hits in (by_name, by_place):
+        assert hits["id"][0] == "beside"
+        assert not {"again", A} & set(hits["id"])
+    assert sorted(by_place) == ["id", "similarity", "tile"]
+    assert not {"again", A, B} & set(away["id"])
 
 
 def test_a_server_without_hits_is_named(servers):
