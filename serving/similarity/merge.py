@@ -21,7 +21,7 @@ _BASE, _SIZE = 12, 4**FINEST
 def merged(
     shards: Sequence[Shard], to: Path, advance: Callable[[str, int, int], None], rows: int | None = None
 ) -> Iterator[tuple[str, int, tuple[str, ...]]]:
-    """Write merged shards: each of the galaxies of neighbouring HEALPix pixels.
+    """Write merged shards: each of the galaxies of neighbouring HEALPix pixels. One that is there already stays.
 
     Parameters
     ----------
@@ -41,26 +41,36 @@ def merged(
         advance("Merging", number, len(ranges))
         signals.check()
         name = f"merged-{number:04d}.{hashlib.sha256(f'{state} {first} {last}'.encode()).hexdigest()[:8]}"
+        parts = _parts(shards, first, last)
+        if len(parts) == 1 and parts[0][1:] == (0, len(parts[0][0])):
+            name = parts[0][0].folder.name
         about = read_shard_about(to / name)
         if about is None:
-            _write(to / name, shards, first, last)
+            _write(to / name, parts)
             about = read_shard_about(to / name) or {}
         yield name, about["galaxies"], tuple(about["sources"])
     advance("Merging", len(ranges), len(ranges))
 
 
-def _write(folder: Path, shards: Sequence[Shard], first: int, last: int) -> None:
-    """One shard of the galaxies whose HEALPix numbers are in a range."""
-    tables, vectors = [], []
-    sources: dict[str, None] = {}
+def _parts(shards: Sequence[Shard], first: int, last: int) -> list[tuple[Shard, int, int]]:
+    """The shards with galaxies whose HEALPix numbers are in a range, and which of their rows these are."""
+    found = []
     for shard in shards:
-        begin, end = np.searchsorted(shard.column(PLACE), [first, last])
+        begin, end = np.searchsorted(shard.column(PLACE), [first, last]).tolist()
         if end > begin:
-            tables.append(shard.rows.slice(begin, end - begin))
-            vectors.append(shard.vectors[begin:end])
-            sources |= dict.fromkeys(shard.entry.sources)
-    table = pa.concat_tables(tables, promote_options="default")
-    write_shard(folder, table, np.concatenate(vectors), list(sources))
+            found.append((shard, begin, end))
+    return found
+
+
+def _write(folder: Path, parts: Sequence[tuple[Shard, int, int]]) -> None:
+    """One shard of these rows of others."""
+    table = pa.concat_tables(
+        [shard.rows.slice(begin, end - begin) for shard, begin, end in parts], promote_options="default"
+    )
+    sources = dict.fromkeys(name for shard, _, _ in parts for name in shard.entry.sources)
+    write_shard(
+        folder, table, np.concatenate([shard.vectors[begin:end] for shard, begin, end in parts]), list(sources)
+    )
 
 
 def _ranges(places: Sequence[np.ndarray], rows: int) -> Iterator[tuple[int, int, int]]:

@@ -107,6 +107,10 @@ def test_merged_shards_are_few_in_the_order_of_the_sky_and_give_the_same_hits(so
     index = Index.open(tmp_path / "i")
     places = [shard.column("_healpix_29") for shard in index.shards]
     assert (np.diff(np.concatenate(places)) >= 0).all()
+    # Nothing is merged again.
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "i/shards").rglob("*.npy")}
+    assert build([], tmp_path / "i", merge=True).shards == 2
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "i/shards").rglob("*.npy")} == before
     # Known sources are still known, and others are added beside.
     done = build([*sources, source("d", clustered(10))], tmp_path / "i")
     assert (done.unchanged, done.added, done.galaxies) == (3, 1, 3010)
