@@ -140,26 +140,43 @@ class GalaxiesWriter:
         if not self._rows:
             return
         rows, self._rows = self._rows, []
-        images = np.stack([row.image for row in rows]).astype(KINDS[self.kind])
-        votes = np.stack([row.votes for row in rows]).astype("float32")
-        columns = [
-            pa.array([row.id for row in rows], pa.string()),
-            pa.array([row.survey for row in rows], pa.string()),
-            _nullable([row.ra for row in rows], pa.float64()),
-            _nullable([row.dec for row in rows], pa.float64()),
-            pa.FixedShapeTensorArray.from_numpy_ndarray(images),
-            pa.StructArray.from_arrays(
-                [_nullable(votes[:, j], pa.float32()) for j in range(len(VOTE_COLUMNS))],
-                names=list(map(column_name, VOTE_COLUMNS)),
-            ),
-            pa.array([(row.vote_kind or None) if was_asked(row.votes).any() else None for row in rows], pa.string()),
-            pa.array([row.zero_points or None for row in rows], pa.string()),
-        ]
-        for name in PROPERTIES:
-            columns.append(_nullable([(row.properties or {}).get(name, np.nan) for row in rows], pa.float32()))
-        table = pa.Table.from_arrays(columns, schema=self.schema)
+        table = _table(rows, self.schema, self.kind)
         pq.write_table(table, self._building / f"part-{self._parts:05d}.parquet", compression="zstd")
         self._parts += 1
+
+
+def galaxies_table(rows: list[Galaxy], size: int, kind: str, about: dict | None = None) -> pa.Table:
+    """Galaxies as the table of a dataset.
+
+    Parameters
+    ----------
+    rows : the galaxies.
+    size : pixels on a side of their stamps.
+    kind : of their images, ``flux`` or ``composite``.
+    about : anything worth keeping with the dataset.
+    """
+    return _table(rows, _schema(size, kind, about or {}), kind)
+
+
+def _table(rows: list[Galaxy], schema: pa.Schema, kind: str) -> pa.Table:
+    images = np.stack([row.image for row in rows]).astype(KINDS[kind])
+    votes = np.stack([row.votes for row in rows]).astype("float32")
+    columns = [
+        pa.array([row.id for row in rows], pa.string()),
+        pa.array([row.survey for row in rows], pa.string()),
+        _nullable([row.ra for row in rows], pa.float64()),
+        _nullable([row.dec for row in rows], pa.float64()),
+        pa.FixedShapeTensorArray.from_numpy_ndarray(images),
+        pa.StructArray.from_arrays(
+            [_nullable(votes[:, j], pa.float32()) for j in range(len(VOTE_COLUMNS))],
+            names=list(map(column_name, VOTE_COLUMNS)),
+        ),
+        pa.array([(row.vote_kind or None) if was_asked(row.votes).any() else None for row in rows], pa.string()),
+        pa.array([row.zero_points or None for row in rows], pa.string()),
+    ]
+    for name in PROPERTIES:
+        columns.append(_nullable([(row.properties or {}).get(name, np.nan) for row in rows], pa.float32()))
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def possible_votes(votes: np.ndarray) -> bool:

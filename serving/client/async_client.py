@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
 
-from serving.client.answers import Answers, named
+from serving.client.answers import Answers, Columns, named
 from serving.client.chunks import Batching, Chunk, Item, Reply
 from serving.client.exchange import Exchange, Running, Send, T
 from serving.client.images import Images, is_ready
@@ -111,6 +111,17 @@ class AsyncMorphClient(Client):
         replies = self._stream([images], ("reconstruction",), IN_FLIGHT, layout, cut, "reconstruct")
         ((_, reply),) = [each async for each in replies]
         return reply.outputs["reconstruction"]
+
+    async def sample(
+        self, n: int = 1, given: "str | Mapping | None" = None, *, survey: str | None = None, seed: int = 0
+    ) -> Columns:
+        """As `MorphClient.sample`.
+
+        Parameters
+        ----------
+        n, given, survey, seed : as there.
+        """
+        return await self._run(self._protocol.sample(n, given, survey, seed))
 
     async def similar(self, image: Any = None, **options: Any) -> Hits:
         """As `MorphClient.similar`, with the same parameters."""

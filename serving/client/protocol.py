@@ -16,7 +16,7 @@ import numpy as np
 from google.protobuf.message import DecodeError, Message
 
 from morph.errors import InputError
-from serving.client.answers import PER_ANSWER, Answers
+from serving.client.answers import PER_ANSWER, Answers, Columns
 from serving.client.chunks import NO_VERSION, Chunk, Item, Reply
 from serving.client.connection import Connection
 from serving.client.errors import (
@@ -29,6 +29,7 @@ from serving.client.errors import (
     unreadable,
 )
 from serving.client.exchange import Exchange, Send
+from serving.client.samples import sample_inputs, samples
 from serving.client.similar import Hits
 from serving.protocol import OUTPUTS, messages
 from serving.protocol.similar import SEARCH, SimilarResponse
@@ -158,6 +159,40 @@ class ClientProtocol:
             return Hits.of(response)
         except ValueError as error:
             raise self._unreadable(error) from None
+
+    def sample(self, n: int, given: Any, survey: str | None, seed: int) -> Exchange[Columns]:
+        """Sampled galaxies, of which messages hold as many as images.
+
+        Parameters
+        ----------
+        n, given, survey, seed : as for `MorphClient.sample`.
+        """
+        description = yield from self.describe()
+        inputs = sample_inputs(description, n, given, survey, seed)
+        images, start = [], 0
+        while start < n:
+            rows = {name: array[start : start + self.batch_size] for name, array in inputs.items()}
+            reply = yield from self._sample(rows)
+            images.append(reply.outputs["image"])
+            start += len(reply)
+        return samples(description, inputs, np.concatenate(images))
+
+    def _sample(self, rows: dict[str, np.ndarray]) -> Exchange[Reply]:
+        """The galaxies of one message; where the server takes fewer at once, the first of them."""
+        count = len(rows["noise"])
+        request = messages.PredictRequest(output_filter=["image"])
+        self._fill(request.model_spec, "sample")
+        for name, array in rows.items():
+            messages.to_tensor(array, request.inputs[name])
+        try:
+            response = yield from self._ask(PREDICT, request, messages.PredictResponse)
+        except ServerError as error:
+            most = most_rows(error, count)
+            if most is None:
+                raise
+            self.batch_size = min(self.batch_size, most)
+            return (yield from self._sample({name: array[:most] for name, array in rows.items()}))
+        return self._read(response, count, ["image"])
 
     def available(self) -> Exchange[list[int]]:
         """The versions that answer requests now, highest last."""

@@ -2,14 +2,14 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Generic
 
 import grpc
 import numpy as np
 
-from serving.client.answers import Answers, named
+from serving.client.answers import Answers, Columns, named
 from serving.client.chunks import Batching, Chunk, Item, Reply
 from serving.client.exchange import Exchange, Running, Send, T
 from serving.client.images import Images, is_ready
@@ -149,6 +149,43 @@ class MorphClient(Client):
         """
         ((_, reply),) = self._stream([images], ("reconstruction",), IN_FLIGHT, layout, cut, "reconstruct")
         return reply.outputs["reconstruction"]
+
+    def sample(
+        self,
+        n: int = 1,
+        given: "str | Mapping | None" = None,
+        *,
+        survey: str | None = None,
+        seed: int = 0,
+    ) -> Columns:
+        """Galaxies that the model's latent prior draws, without noise.
+
+        They are simulated: the model invents what they show. `morph sample` also observes them as the survey does, and
+        draws what is free from its population.
+
+        >>> client.sample(16, "redshift=0.1..0.2, mag_r=18", seed=1)["image"].shape  # doctest: +SKIP
+        (16, 64, 64, 3)
+
+        Parameters
+        ----------
+        n : how many.
+        given : what is asked of them: a text such as ``"mag_r=18, radius=3+-0.5, bar_strong=1"``, or
+            {name: value or (low, high)} of mag_g, mag_r, mag_i, radius (arcsec), redshift and shares of votes. In a
+            range values are evenly spread.
+        survey : the survey whose galaxies they are; the model's if not given.
+        seed : of the noise, which the client draws: the same one gives the same galaxies.
+
+        Returns
+        -------
+        A dict of columns: ``image`` float32 [n, size, size, 3] in nanomaggies per pixel, six half-light radii across,
+        and ``mag_g``, ``mag_r``, ``mag_i``, ``radius``, ``redshift`` as they were asked for, NaN where free.
+
+        Raises
+        ------
+        InputError : when the model cannot sample, or what is asked for cannot be read.
+        ServerError : as `classify`.
+        """
+        return self._run(self._protocol.sample(n, given, survey, seed))
 
     def similar(
         self,

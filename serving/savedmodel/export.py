@@ -12,6 +12,7 @@ operations are used.
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -118,7 +119,7 @@ def _export(classifier, to: Path, version: int, name: str, run: str | None) -> P
     batching = here if here.exists() else TEMPLATES / here.name
     with atomic(folder, f"Version {version}", replace=False) as building:
         _write_saved_model(classifier, building, description(classifier, name, version, run))
-        _write_warmup(building / WARMUP, name, classifier.size, batching)
+        _write_warmup(building / WARMUP, name, classifier, batching)
         check(classifier, building)
         # Last, so that a model that could not be written leaves no files.
         write_configurations(to, name)
@@ -159,17 +160,23 @@ def description(classifier, name: str, version: int, run: str | None) -> dict[st
     name, version : of the export.
     run : of MLflow; the classifier's own if not given.
     """
-    return {**classifier.describe(), "name": name, "version": version, "run": run or classifier.about.get("run")}
+    from morph.model.sampling import describe_sampling
+
+    own = {**classifier.describe(), "sampling": describe_sampling(classifier)}
+    return {**own, "name": name, "version": version, "run": run or classifier.about.get("run")}
 
 
 def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
-    """The five signatures of the contract, for any number of galaxies at once."""
+    """The signatures of the contract, for any number of galaxies at once."""
     import keras
     import tensorflow as tf
 
+    from morph.model.conditions import CONDITIONS
+    from morph.model.sampling import sample as drawn
+
     text = json.dumps(about)
-    sample = classifier.reference_sample.sample
-    reference = "" if sample is None else sample.to_text()
+    kept = classifier.reference_sample.sample
+    reference = "" if kept is None else kept.to_text()
     stamp = (None, classifier.size, classifier.size, 3)
 
     def describe(query):
@@ -177,6 +184,9 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
 
     def reference_sample(query):
         return {"sample": tf.fill(tf.shape(query), reference)}
+
+    def sample(noise, conditions):
+        return drawn(classifier, noise, conditions)
 
     archive = keras.export.ExportArchive()
     archive.track(classifier)
@@ -188,65 +198,89 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
         ("reference_sample", reference_sample, tf.TensorSpec((None,), tf.string, name="query")),
     ):
         archive.add_endpoint(name, function, input_signature=[spec])
+    of_sample = {"noise": classifier.latent, "conditions": len(CONDITIONS)}
+    specs = [tf.TensorSpec((None, width), tf.float32, name=name) for name, width in of_sample.items()]
+    archive.add_endpoint("sample", sample, input_signature=specs)
     archive.write_out(str(folder), verbose=False)
 
 
-def _write_warmup(path: Path, name: str, size: int, batching: Path) -> None:
+def _write_warmup(path: Path, name: str, classifier, batching: Path) -> None:
     """Write the requests that a server answers before it reports itself ready: one galaxy and a full batch, for every
-    signature that runs the network. A single value stands for a whole image, which keeps the file small."""
+    signature that runs the network. A single value stands for a whole array, which keeps the file small."""
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
+    from morph.model.conditions import CONDITIONS
+
     path.parent.mkdir(parents=True)
     largest = BatchingParameters.read(batching).max_batch_size
-    kinds = {"serving_default": tf.float32, "composite": tf.uint8, "reconstruct": tf.float32}
+    image = (classifier.size, classifier.size, 3)
+    inputs: dict[str, dict[str, tuple]] = {
+        "serving_default": {"image": (tf.float32, image)},
+        "composite": {"image": (tf.uint8, image)},
+        "reconstruct": {"image": (tf.float32, image)},
+        "sample": {"noise": (tf.float32, (classifier.latent,)), "conditions": (tf.float32, (len(CONDITIONS),))},
+    }
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, dtype in kinds.items():
+        for signature, tensors in inputs.items():
             for count in (1, largest):
                 log = prediction_log_pb2.PredictionLog()
                 request = log.predict_log.request
                 request.model_spec.name, request.model_spec.signature_name = name, signature
-                image = request.inputs["image"]
-                image.dtype = dtype.as_datatype_enum
-                for length in (count, size, size, 3):
-                    image.tensor_shape.dim.add(size=length)
-                (image.float_val if dtype == tf.float32 else image.int_val).append(1)
+                for key, (dtype, shape) in tensors.items():
+                    tensor = request.inputs[key]
+                    tensor.dtype = dtype.as_datatype_enum
+                    for length in (count, *shape):
+                        tensor.tensor_shape.dim.add(size=length)
+                    (tensor.float_val if dtype == tf.float32 else tensor.int_val).append(1)
                 writer.write(log.SerializeToString())
 
 
 def check(classifier, folder: Path) -> None:
-    """Compare the SavedModel in `folder` with the Keras model on noise, composites and missing pixels.
+    """Compare the SavedModel in `folder` with the Keras model on noise, composites, missing pixels and samples.
 
     Raises RuntimeError where they differ by more than `TOLERANCE`.
     """
     import tensorflow as tf
     from keras import ops
 
+    from morph.model.conditions import encode_conditions
+    from morph.model.sampling import sample
+
     signatures = tf.saved_model.load(str(folder)).signatures
-    rounded = classifier.precision != "float32"
     random = np.random.default_rng(0)
     shape = (3, classifier.size, classifier.size, 3)
     flux = random.normal(1.0, 1.0, shape).astype("float32")
     flux[1, : classifier.size // 4] = np.nan
     flux[2] = np.nan
     picture = random.integers(0, 256, shape, dtype="uint8")
-    for name, function, image in (
-        ("serving_default", classifier.from_flux, flux),
-        ("composite", classifier.from_composite, picture),
-        ("reconstruct", classifier.reconstruct, flux),
+    noise = random.standard_normal((3, classifier.latent), dtype="float32")
+    known = np.array([[19.0, 18.0, 17.5, 3.0, 0.1], [np.nan, 18.0, np.nan, np.nan, np.nan], [np.nan] * 5])
+    conditions = encode_conditions(3, measurements=known, surveys=["sdss"] * 3, kind="flux")
+    for name, function, inputs in (
+        ("serving_default", classifier.from_flux, {"image": flux}),
+        ("composite", classifier.from_composite, {"image": picture}),
+        ("reconstruct", classifier.reconstruct, {"image": flux}),
+        ("sample", partial(sample, classifier), {"noise": noise, "conditions": conditions}),
     ):
-        exported = signatures[name](image=tf.constant(image))
-        for output, tensor in function(ops.convert_to_tensor(image)).items():
-            if output == "anomaly" or (rounded and output == "anomaly_score"):  # steps, which any rounding can cross
-                continue
-            expected = ops.convert_to_numpy(tensor).astype("float64")
-            difference = np.abs(exported[output].numpy() - expected) / np.maximum(np.abs(expected), 1.0)
-            # A NaN on either side must fail too.
-            tolerance = SCORE_TOLERANCE if output == "anomaly_score" else ROUNDED if rounded else TOLERANCE
-            if not difference.max() <= tolerance:
-                raise RuntimeError(
-                    f"The exported model's {output} ({name}) differs from the Keras model's by {difference.max():.2g}."
-                )
+        exported = signatures[name](**{key: tf.constant(array) for key, array in inputs.items()})
+        for output, tensor in function(*map(ops.convert_to_tensor, inputs.values())).items():
+            _compare(name, output, exported[output].numpy(), ops.convert_to_numpy(tensor), classifier.precision)
+
+
+def _compare(name: str, output: str, exported: np.ndarray, tensor: np.ndarray, precision: str) -> None:
+    """Raise RuntimeError where an output of the exported model differs from the Keras model's."""
+    rounded = precision != "float32"
+    if output == "anomaly" or (rounded and output == "anomaly_score"):  # steps, which any rounding can cross
+        return
+    expected = tensor.astype("float64")
+    difference = np.abs(exported - expected) / np.maximum(np.abs(expected), 1.0)
+    tolerance = SCORE_TOLERANCE if output == "anomaly_score" else ROUNDED if rounded else TOLERANCE
+    # A NaN on either side must fail too.
+    if not difference.max() <= tolerance:
+        raise RuntimeError(
+            f"The exported model's {output} ({name}) differs from the Keras model's by {difference.max():.2g}."
+        )
 
 
 TEMPLATES = Path(__file__).parent / "templates"

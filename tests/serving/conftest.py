@@ -39,17 +39,19 @@ def composites() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def classifier():
-    """An untrained `Classifier` that knows what is normal among `galaxies`, in all bands and without the last, and
-    remembers some of them."""
+    """An untrained `Classifier` that knows what is normal among `galaxies`, in all bands and without the last,
+    remembers some of them, and has N(0, 1) for its latent prior of SDSS and DES."""
     import keras
 
     from morph.domain_shift.sample import Sample
     from morph.model.anomaly import bands_of
     from morph.model.classifier import Classifier
+    from morph.model.conditions import trained_surveys
     from morph.stamps.image_statistics import measure
 
     keras.utils.set_random_seed(1)
     model = Classifier(survey="des")
+    model.prior.whiten(np.zeros(64), np.eye(64), trained_surveys(np.array([0.0, 1.0])))
     normal = model.anomaly_features(galaxies(200, seed=1))
     model.anomaly.fit(normal[::2], normal[:0], np.zeros(0))
     model.anomaly.calibrate({"flux": normal[1::2]})

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from serving.protocol.messages import PredictRequest, to_tensor
 
-SIGNATURES = ("", "serving_default", "composite", "reconstruct", "describe", "reference_sample", "nonsense")
+SIGNATURES = ("", "serving_default", "composite", "reconstruct", "sample", "describe", "reference_sample", "nonsense")
 
 
 def honest(signature: str = "serving_default", rows: int = 1, size: int = 64) -> bytes:

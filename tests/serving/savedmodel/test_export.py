@@ -8,9 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from keras import ops
 
 from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
+from morph.model.conditions import CONDITIONS, encode_conditions
+from morph.model.sampling import pictures, sample, total_fluxes
 from serving.deploy.deployment import Deployment
 from serving.savedmodel.export import SCORE_TOLERANCE, WARMUP, check, export_model, versions
 from serving.savedmodel.servable import Location, Servable, TensorSpec, call, load_saved_model, locate
@@ -32,6 +35,11 @@ CONTRACT = {
     "describe": (("query", "object", (None,)), {"description": (None,)}),
     "reference_sample": (("query", "object", (None,)), {"sample": (None,)}),
 }
+#: The signature of two inputs.
+SAMPLE = {
+    "noise": TensorSpec(np.dtype("float32"), (None, 64)),
+    "conditions": TensorSpec(np.dtype("float32"), (None, len(CONDITIONS))),
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +49,9 @@ def servable(model_dir):
 
 def test_the_signatures_are_those_of_the_contract(servable, model_dir):
     definitions = Deployment(model_dir).signatures
-    assert set(servable.signatures) == set(CONTRACT)
+    assert set(servable.signatures) == {*CONTRACT, "sample"}
+    assert servable.signatures["sample"].inputs == SAMPLE
+    assert servable.signatures["sample"].outputs == ("image",)
     for name, ((given, dtype, shape), outputs) in CONTRACT.items():
         assert servable.signatures[name].inputs == {given: TensorSpec(np.dtype(dtype), shape)}
         shapes = {
@@ -70,6 +80,28 @@ def test_the_exported_reconstruction_is_the_keras_models(servable, classifier, f
     np.testing.assert_allclose(exported, classifier.reconstruct_images(flux), rtol=1e-5, atol=1e-5)
 
 
+def test_the_exported_samples_are_the_keras_models_and_have_the_magnitudes_that_are_given(servable, classifier):
+    noise = np.random.default_rng(0).standard_normal((3, 64), dtype="float32")
+    known = np.array([[19.0, 18.0, 17.5, 3.0, 0.1], [np.nan, 18.0, np.nan, np.nan, np.nan], [np.nan] * 5])
+    conditions = encode_conditions(3, measurements=known, surveys=["des"] * 3, kind="flux")
+    image = servable.signatures["sample"].run({"noise": noise, "conditions": conditions})["image"]
+    expected = ops.convert_to_numpy(sample(classifier, noise, conditions)["image"])
+    np.testing.assert_allclose(image, expected, rtol=1e-4, atol=1e-6)
+    z = classifier.prior.sample(noise, conditions)
+    relative = ops.convert_to_numpy(total_fluxes(pictures(classifier, z)))
+    # What an untrained decoder draws may be darker than the sky.
+    bright = relative > 1e-6
+    assert bright[:, 1].all()
+    magnitudes = 22.5 - 2.5 * np.log10(ops.convert_to_numpy(total_fluxes(image)))
+    given = bright & np.isfinite(known[:, :3])
+    np.testing.assert_allclose(magnitudes[given], known[:, :3][given], atol=1e-3)
+    # Free magnitudes leave the picture its colour, and the brightness is that of the other properties.
+    own = -2.5 * np.log10(relative)
+    colours = [each[1:, 0] - each[1:, 1] for each in (magnitudes, own)]
+    np.testing.assert_allclose(colours[0][bright[1:, 0]], colours[1][bright[1:, 0]], atol=1e-3)
+    assert 5 < magnitudes[2, 1] < 35
+
+
 def test_one_galaxys_answer_does_not_depend_on_its_neighbours_in_the_batch(servable, flux):
     run = servable.signatures["serving_default"].run
     together = run({"image": flux})["probabilities"]
@@ -85,6 +117,11 @@ def test_the_description_says_what_the_outputs_are(servable):
     assert (about["survey"], about["size"], about["bands"]) == ("des", 64, ["g", "r", "i"])
     assert about["units"] == "nanomaggies per pixel"
     assert about["anomaly_threshold"] == 0.01
+    assert about["sampling"] == {
+        "conditions": list(CONDITIONS),
+        "surveys": {"sdss": 0, "des": 1},
+        "decoder": "likelihood",
+    }
     names = [f"{question['name']}_{answer}" for question in about["questions"] for answer in question["answers"]]
     assert tuple(names) == TREE.columns
 
@@ -132,8 +169,13 @@ def test_the_warm_up_holds_one_galaxy_and_a_full_batch_for_every_signature_that_
         prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
     ]
+    drawn = [r for r in requests if r.model_spec.signature_name == "sample"]
+    shapes = [{key: tf.make_ndarray(tensor).shape for key, tensor in r.inputs.items()} for r in drawn]
+    assert shapes == [{"noise": (n, 64), "conditions": (n, len(CONDITIONS))} for n in (1, 128)]
     found = {
-        (r.model_spec.name, r.model_spec.signature_name, tf.make_ndarray(r.inputs["image"]).shape) for r in requests
+        (r.model_spec.name, r.model_spec.signature_name, tf.make_ndarray(r.inputs["image"]).shape)
+        for r in requests
+        if r not in drawn
     }
     names = ("serving_default", "composite", "reconstruct")
     assert found == {("morph", name, (count, 64, 64, 3)) for name in names for count in (1, 128)}

@@ -1,0 +1,65 @@
+"""Requests for sampled galaxies: the noise that a seed gives, and what is asked of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from morph.errors import InputError
+from morph.given import QUANTITIES, Given
+from serving.client.answers import Columns
+
+
+def sample_inputs(
+    description: dict[str, Any], n: int, given: "str | Mapping | Given | None", survey: str | None, seed: int
+) -> dict[str, np.ndarray]:
+    """The inputs of the signature ``sample``.
+
+    Parameters
+    ----------
+    description : the model's own.
+    n : how many galaxies.
+    given : what is asked of them, as `MorphClient.sample` takes it.
+    survey : the survey whose galaxies they are; the model's if not given.
+    seed : of the noise, and of the values in ranges.
+
+    Returns
+    -------
+    dict : ``noise`` float32 [n, d] and ``conditions`` float32 [n, conditions].
+
+    Raises
+    ------
+    InputError : the model cannot sample, or not for this survey, or a condition cannot be met by any galaxy.
+    """
+    about = description.get("sampling")
+    if not about:
+        raise InputError(
+            "The server's model cannot sample: it has no latent prior, or was exported by an earlier morph; export a "
+            "model that `morph pretrain` made."
+        )
+    if n < 1:
+        raise InputError(f"The number of galaxies is {n}; it must be at least 1.")
+    survey = (survey or description["survey"]).lower()
+    if survey not in about["surveys"]:
+        raise InputError(f"The model has no samples of '{survey}'; use {' or '.join(about['surveys'])}.")
+    random = np.random.default_rng(seed)
+    columns = about["conditions"]
+    conditions = Given.of(given).rows(n, random, columns)
+    conditions[:, columns.index("survey")] = about["surveys"][survey]
+    conditions[:, columns.index("composite")] = 0.0
+    noise = random.standard_normal((n, description["embedding_size"]), dtype="float32")
+    return {"noise": noise, "conditions": conditions}
+
+
+def samples(description: dict[str, Any], inputs: dict[str, np.ndarray], image: np.ndarray) -> Columns:
+    """What a client returns: ``image``, and what was asked of each galaxy, NaN where it was free.
+
+    Parameters
+    ----------
+    description : the model's own.
+    inputs : as `sample_inputs` gives them.
+    image : float32 [n, size, size, 3].
+    """
+    columns = description["sampling"]["conditions"]
+    asked = {name: inputs["conditions"][:, columns.index(name)] for name in QUANTITIES}
+    return Columns({"image": image, **asked})
