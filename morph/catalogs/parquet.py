@@ -22,7 +22,8 @@ HATS, HATS_COLLECTION = "hats.properties", "collection.properties"
 class ParquetTable:
     """Parquet files with one schema; what `where` needs of them is read first, and row groups without it are not.
 
-    `index` is the column that pandas wrote as a start and a step alone, if there is one.
+    `index` is the column that pandas wrote as a start and a step alone, if there is one; `vectors` are the columns of
+    lists of a fixed length, which the schema leaves out and `batches` reads.
     """
 
     path: Path
@@ -31,6 +32,7 @@ class ParquetTable:
     units: dict[str, str] = field(default_factory=dict)
     mapping: dict[str, str] = field(default_factory=dict)
     index: str = ""
+    vectors: tuple[str, ...] = ()
 
     def batches(self, columns: Sequence[str], where: Where | None = None) -> Iterator[pa.Table]:
         wanted = base.columns_read(columns, where)
@@ -84,11 +86,13 @@ def open_parquet(path: Path, files: list[Path], mapping: dict[str, str] | None =
     units = _units(notes)
     units |= {f.name: f.metadata[b"unit"].decode() for f in dataset.schema if b"unit" in (f.metadata or {})}
     schema = pa.schema([f.remove_metadata() for f in dataset.schema if not pa.types.is_nested(f.type)])
+    vectors = tuple(field.name for field in dataset.schema if pa.types.is_fixed_size_list(field.type))
     index = _range_index(dataset.schema)
     if index is None:
-        return ParquetTable(path, dataset, schema, units, mapping or {})
+        return ParquetTable(path, dataset, schema, units, mapping or {}, vectors=vectors)
     name = str(index["name"] or base.NO_NAME)
-    return ParquetTable(path, dataset, schema.append(pa.field(name, pa.int64())), units, mapping or {}, name)
+    schema = schema.append(pa.field(name, pa.int64()))
+    return ParquetTable(path, dataset, schema, units, mapping or {}, name, vectors)
 
 
 def _range_index(schema: pa.Schema) -> dict | None:

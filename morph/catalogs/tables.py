@@ -135,6 +135,11 @@ class _Explained:
     def mapping(self) -> dict[str, str]:
         return self.table.mapping
 
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """Columns of lists of a fixed length, which the schema leaves out and `batches` reads."""
+        return getattr(self.table, "vectors", ())
+
     def batches(self, columns: Sequence[str], where: Where | None = None) -> Iterator[pa.Table]:
         with _explained(self.path):
             yield from self.table.batches(columns, where)

@@ -40,6 +40,8 @@ VERBS = {
     "index": ("serving.cli.index", "Make an index of a survey's galaxies for similarity search."),
     "similar": ("serving.cli.similar", "Find the galaxies of an index that are most like some examples."),
     "explore": ("serving.cli.explore", "Search an index of galaxies on a page, and over gRPC and REST."),
+    "census": ("morph.cli.census", "Take a census: the fraction of each morphology, corrected, and its limit."),
+    "sequence": ("morph.cli.sequence", "Place galaxies on the Hubble sequence: a continuous type, and a map."),
     "host": ("morph.cli.host", "Find the galaxies that transients belong to."),
 }
 
@@ -50,7 +52,7 @@ GROUPS = {
     "Galaxies": ("import", "simulate", "sample", "compress", "decompress"),
     "Models": ("pretrain", "finetune", "transfer", "evaluate", "predict", "compare", "sync", "report"),
     "Serving": ("export", "deploy", "serve", "classify"),
-    "Surveys": ("score", "index", "similar", "explore", "host"),
+    "Surveys": ("score", "index", "similar", "explore", "census", "sequence", "host"),
 }
 
 #: Verbs whose only result is what they print, which stop when their output is closed.

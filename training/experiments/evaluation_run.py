@@ -17,6 +17,7 @@ from morph.domain_shift.compare import Shift
 from morph.domain_shift.report import document, lines
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
+from morph.model.training_record import TrainingRecord
 from morph.registry import find_model
 from morph.votes import difference, one_kind, was_asked
 from training.evaluation.anomalies import Anomalies, check_alphas, measure_anomalies
@@ -36,7 +37,6 @@ from training.evaluation.tables import (
     retrieval_table,
 )
 from training.experiments import registry, tracking
-from training.experiments.training_record import TrainingRecord
 from training.fitting.reference_sample import log as log_shift
 from training.fitting.reference_sample import shift_of
 from training.fitting.sets import single_class, single_class_note

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import click
 
 from morph.dataset import Galaxies, dataset_name
+from morph.model.training_record import TrainingRecord
 from training.evaluation.rate_distortion import RateDistortion, measure_rate_distortion
 from training.evaluation.rate_distortion_report import decoded_table, points_table
 from training.experiments import registry, tracking
 from training.experiments.evaluation_run import opened, terminal
-from training.experiments.training_record import TrainingRecord
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from scipy.stats import ks_2samp
 from morph.dataset import Galaxies
 from morph.model.anomaly import ALL_BANDS, BAND_SETS, RANGES, bands_of, range_of
 from morph.model.classifier import Classifier
+from morph.simulation.degraded import degrade
 from morph.votes import was_asked
 from training.fitting.batches import mostly_artifact
-from training.fitting.degraded import degrade
 from training.fitting.injected import KINDS, inject, kinds_for
 
 #: Held-out normal galaxies below which the score is left as it is, and below which it can flag nothing at 1 %: the
@@ -41,7 +41,7 @@ def learn_reference(
     that the network was trained on them does no harm. The p-value is then set on held-out galaxies, so that a flag at
     1 % flags 1 % of galaxies like those. More of the same datasets' training galaxies join them, which narrows the
     rate's uncertainty, unless their scores are distributed differently. For fewer bands, the same galaxies are used
-    without the others; for ranges of signal to noise with few galaxies, degraded copies (`training.fitting.degraded`);
+    without the others; for ranges of signal to noise with few galaxies, degraded copies (`morph.simulation.degraded`);
     a set of bands that too few galaxies have keeps its reference.
 
     Parameters

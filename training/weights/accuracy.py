@@ -18,6 +18,7 @@ from morph.model.anomaly import EDGES, range_of
 from morph.model.autoencoder import get_architecture
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
+from morph.simulation.degraded import degrade
 from training.evaluation.anomalies import ALL, REAL, SCORES, auroc, measure_anomalies, share
 from training.evaluation.crossvalidate import cross_validate
 from training.evaluation.evaluate import ask
@@ -26,7 +27,6 @@ from training.evaluation.photoz import evaluate_photoz
 from training.evaluation.prior import measure_prior
 from training.evaluation.retrieval import EXAMPLES, SIMILARITY, measure_retrieval
 from training.fitting.batches import mostly_artifact
-from training.fitting.degraded import degrade
 from training.label_budget.plan import THREE_QUESTIONS, Trial, three_questions
 from training.label_budget.trials import Setting, Target, train_and_predict
 from training.metrics import votes as metrics

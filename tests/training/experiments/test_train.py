@@ -7,10 +7,10 @@ from mlflow.exceptions import MlflowException
 from morph.dataset import Galaxies
 from morph.errors import InputError
 from morph.model.store import load_model
+from morph.model.training_record import TrainingRecord
 from morph.votes import has_votes
 from training.experiments import registry
 from training.experiments.train import UNFINISHED, train
-from training.experiments.training_record import TrainingRecord
 from training.fitting.objective import Recipe
 from training.fitting.sets import Task, training_sets
 

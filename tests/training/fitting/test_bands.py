@@ -10,10 +10,10 @@ from morph.model.anomaly import ALL_BANDS, BAND_SETS, RANGES, bands_of, range_of
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
 from morph.registry import SHIPPED
+from morph.simulation.degraded import degrade
 from morph.votes import empty_votes
 from training.fitting.anomaly_reference import NORMAL, _joined, _joining, learn_reference
 from training.fitting.batches import unanswered
-from training.fitting.degraded import degrade
 from training.fitting.injected import KINDS, inject, kinds_for
 
 RED = 1

@@ -7,10 +7,10 @@ from click.testing import CliRunner
 from morph.dataset import Galaxies
 from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.errors import InputError
+from morph.model.training_record import TrainingRecord
 from morph.votes import empty_votes, set_votes
 from training.evaluation.crossvalidate import folds_of
 from training.experiments.train import train
-from training.experiments.training_record import TrainingRecord
 from training.fitting.objective import Recipe
 from training.fitting.sets import Task, check_labels, single_class, single_class_note, training_sets
 

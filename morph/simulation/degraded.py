@@ -6,6 +6,8 @@ on the pixels of the survey's image before it is cut out again: the noise of a s
 correlated as that of a real one.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
@@ -14,8 +16,8 @@ from morph.fits.resampling import resample
 from morph.model.preprocessing import APERTURE
 from morph.simulation.observe import correlate
 from morph.sizes import FIELD, NETWORK_SIZE
-from morph.stamps.signal_to_noise import border
-from morph.stamps.stretch import COMPOSITE_SOFTENING, from_composite, to_composite
+from morph.stamps.signal_to_noise import border, signal_to_noise
+from morph.stamps.stretch import COMPOSITE_SOFTENING, centre_crop, from_composite, relative_flux, to_composite
 from morph.surveys import Survey, get_survey
 
 #: Pixels of a stamp per half-light radius.
@@ -47,29 +49,79 @@ def degrade(galaxies: Galaxies, seed: int = 0) -> np.ndarray:
     """
     picture = galaxies.images.dtype == np.uint8
     made = np.empty_like(galaxies.images)
-    for i, (image, name, scale) in enumerate(
-        zip(galaxies.images, galaxies.surveys, galaxies.properties["pixel_scale"], strict=True)
-    ):
-        survey = get_survey(name)
-        radius = RADIUS * scale / survey.pixel_scale
-        linear = from_composite(image.astype("float32")) if picture else image
+    for i, (image, survey, radius) in enumerate(zip(galaxies.images, *_seen_by(galaxies), strict=True)):
         random = np.random.default_rng([seed, i])
-        faint = _degraded(linear, radius if radius > 0 else USUAL_RADIUS, survey, FAINTEST[galaxies.kind], random)
+        linear = from_composite(image.astype("float32")) if picture else image
+        faint, _ = _degraded(linear, radius, survey, FAINTEST[galaxies.kind], random)
         if picture:
             faint = to_composite(np.maximum(faint, 0), 1.0, float(np.sinh(COMPOSITE_SOFTENING)))
         made[i] = faint
     return made
 
 
+@dataclass(frozen=True)
+class Copies:
+    """Degraded copies of galaxies, and how well they are seen.
+
+    Attributes
+    ----------
+    images : float32 [n, size, size, 3], flux.
+    size : [n], half-light radius as it is observed, in units of the seeing's full width at half maximum.
+    snr : [n], as `morph.stamps.signal_to_noise.signal_to_noise` measures it on what the network reads.
+    """
+
+    images: np.ndarray
+    size: np.ndarray
+    snr: np.ndarray
+
+
+def degraded_copies(galaxies: Galaxies, seed: int = 0) -> Copies:
+    """One copy of each galaxy as `degrade` makes it, in flux whatever its image is: the noise of a picture is cut off
+    below the sky, so that its signal to noise is not known."""
+    made = np.empty(galaxies.images.shape, dtype="float32")
+    radii, seeing = np.empty(len(made)), np.empty(len(made))
+    for i, (image, survey, radius) in enumerate(zip(galaxies.images, *_seen_by(galaxies), strict=True)):
+        random = np.random.default_rng([seed, i])
+        linear = relative_flux(image.astype("float32")) if image.dtype == np.uint8 else image
+        made[i], radii[i] = _degraded(linear, radius, survey, FAINTEST["flux"], random)
+        seeing[i] = _seeing(survey)
+    return Copies(made, radii / seeing, signal_to_noise(centre_crop(made, NETWORK_SIZE), radii))
+
+
+def how_well_seen(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
+    """`Copies.size` and `Copies.snr` of galaxies as they are, [n] each; of pictures, whose noise is cut off below the
+    sky, the latter is too high."""
+    surveys, radii = _seen_by(galaxies)
+    stamps = centre_crop(galaxies.images, NETWORK_SIZE)
+    stamps = relative_flux(stamps.astype("float32")) if stamps.dtype == np.uint8 else stamps
+    size = np.array(radii) / np.array([_seeing(survey) for survey in surveys])
+    return size, signal_to_noise(stamps, np.array(radii))
+
+
+def _seen_by(galaxies: Galaxies) -> tuple[list[Survey], list[float]]:
+    """Each galaxy's survey, and its half-light radius in pixels of the survey's images."""
+    surveys = [get_survey(name) for name in galaxies.surveys]
+    radii = [
+        RADIUS * scale / survey.pixel_scale
+        for survey, scale in zip(surveys, galaxies.properties["pixel_scale"].tolist(), strict=True)
+    ]
+    return surveys, [radius if radius > 0 else USUAL_RADIUS for radius in radii]
+
+
+def _seeing(survey: Survey) -> float:
+    """Full width at half maximum, pixels of the survey's images."""
+    seeing = float(np.mean(survey.seeing)) / survey.pixel_scale
+    return seeing if seeing > 0 else USUAL_SEEING
+
+
 def _degraded(
     image: np.ndarray, radius: float, survey: Survey, faintest: float, random: np.random.Generator
-) -> np.ndarray:
-    """One stamp, float32 [s, s, 3], of a galaxy with a half-light radius of `radius` pixels of the survey's image; NaN
-    where there is no data."""
+) -> tuple[np.ndarray, float]:
+    """One stamp, float32 [s, s, 3], of a galaxy with a half-light radius of `radius` pixels of the survey's image, NaN
+    where there is no data; and the half-light radius that it shows, in such pixels."""
     size, middle = len(image), (len(image) - 1) / 2
     sky, noise = (each[0] for each in border(image[None]))
-    seeing = float(np.mean(survey.seeing)) / survey.pixel_scale
-    seeing = seeing if seeing > 0 else USUAL_SEEING
+    seeing = _seeing(survey)
     drawn = min(SMALLEST * seeing, radius)
     drawn *= (radius / drawn) ** random.random()
     # The smaller galaxy brings the seeing of its own image along, as much smaller as itself.
@@ -89,7 +141,7 @@ def _degraded(
     margin = int(np.ceil((wider - 1) / 2 * pixels)) + 2
     faint = np.pad(faint, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
     centre = (len(faint) - 1) / 2
-    return resample(faint, centre, centre, wider * pixels, size) + sky[0]
+    return resample(faint, centre, centre, wider * pixels, size) + sky[0], wider * drawn
 
 
 def _noise(image: np.ndarray, noise: np.ndarray, faintest: float, random: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from morph.dataset import Galaxies
 from morph.model.store import load_model
-from training.experiments.training_record import TrainingRecord
+from morph.model.training_record import TrainingRecord
 
 
 def made(names, seed: int = 0, survey: str = "sdss") -> Galaxies:
@@ -91,3 +91,10 @@ def test_the_weights_that_ship_know_their_training_galaxies():
     trained, tested = ["587722981750014083", "587722982273384452"], ["587722981748965649", "587722982271615079"]
     overlap = TrainingRecord.from_text(shipped.seen).overlap(made([*trained, *tested, "999999999999999999"]))
     assert (overlap.counts, overlap.complete) == ({"labelled": 2, "unlabelled": 0, "held out": 0}, True)
+
+
+def test_each_galaxy_s_role_is_the_first_that_holds_it():
+    record = TrainingRecord.of({"labelled": [made(OWN[:3])], "held out": [made(OWN[2:6])]})
+    roles = record.roles(made(OWN[:8]))
+    assert roles.tolist() == ["labelled"] * 3 + ["held out"] * 3 + [""] * 2
+    assert record.overlap(made(OWN[:8])).counts == {"labelled": 3, "held out": 3}

@@ -5,10 +5,10 @@ import pytest
 
 from morph.dataset import Galaxies
 from morph.dataset_writer import GalaxiesWriter, Galaxy
+from morph.simulation.degraded import FAINTEST, degrade, degraded_copies, how_well_seen
 from morph.stamps.signal_to_noise import border
 from morph.stamps.stretch import to_composite
 from morph.votes import empty_votes
-from training.fitting.degraded import FAINTEST, degrade
 
 #: Arcsec a pixel of the stamp: a half-light radius of 3 arcsec, eleven pixels of DES.
 SCALE = 0.281
@@ -100,3 +100,20 @@ def test_a_blank_stamp_and_an_unknown_survey_are_no_obstacle(galaxies, tmp_path)
     found = degrade(Galaxies.open(tmp_path / "blank"), seed=1)
     assert np.isfinite(found[[0, 2]]).all()
     assert np.isnan(found[1]).all()
+
+
+def test_copies_know_how_well_they_are_seen(galaxies):
+    size, snr = how_well_seen(galaxies)
+    copies = degraded_copies(galaxies, seed=1)
+    np.testing.assert_array_equal(copies.images, degrade(galaxies, seed=1))
+    assert (copies.size <= size * 1.01).all()
+    assert copies.size.min() < 0.5 * size.min()
+    assert np.corrcoef(np.log(copies.snr), np.log(signal(copies.images)))[0, 1] > 0.8
+    assert np.median(copies.snr) < 0.7 * np.median(snr)
+
+
+def test_copies_of_pictures_are_flux(tmp_path):
+    pictures = disks(tmp_path / "pictures", "composite", count=10)
+    copies = degraded_copies(pictures)
+    assert copies.images.dtype == np.float32
+    assert np.isfinite(copies.snr).all()

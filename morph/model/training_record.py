@@ -69,20 +69,30 @@ class TrainingRecord:
 
     def overlap(self, galaxies: Galaxies) -> "TrainingOverlap":
         """Count the galaxies that the model was trained on, each in the first of `ROLES` that holds it."""
+        roles, named = self._recognised(galaxies)
+        counts = {role: int((roles == role).sum()) for role in ROLES if role in self.galaxies}
+        return TrainingOverlap(len(roles), counts, int((named & (roles == "")).sum()), self.complete)
+
+    def roles(self, galaxies: Galaxies) -> np.ndarray:
+        """The role that each galaxy had in training, the first of `ROLES` that holds it: text [n], empty for those
+        that are not in the record."""
+        return self._recognised(galaxies)[0]
+
+    def _recognised(self, galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
+        """`roles`, and which galaxies have the survey and name of one in the record: bool [n]."""
         rows = _hashes(galaxies)
         names, stamps = _numbers(rows[:, :BYTES]), _numbers(rows[:, BYTES:])
         own = np.array([_is_unique(name) for name in galaxies.ids], dtype=bool)
-        left, doubtful, counts = np.ones(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool), {}
+        roles, any_name = np.full(len(rows), "", dtype=object), np.zeros(len(rows), dtype=bool)
         for role in ROLES:
             if role not in self.galaxies:
                 continue
             known = self.galaxies[role]
             named = np.isin(names, _numbers(known[:, :BYTES]))
-            matched = left & (np.isin(stamps, _numbers(known[:, BYTES:])) | (named & own))
-            counts[role] = int(matched.sum())
-            doubtful |= named
-            left &= ~matched
-        return TrainingOverlap(len(rows), counts, int((doubtful & left).sum()), self.complete)
+            matched = np.isin(stamps, _numbers(known[:, BYTES:])) | (named & own)
+            roles[matched & (roles == "")] = role
+            any_name |= named
+        return roles, any_name
 
 
 @dataclass(frozen=True)

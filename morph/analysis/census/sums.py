@@ -1,0 +1,209 @@
+"""What a census keeps of the galaxies of each bin: sums, to which rows are added and which add up themselves.
+
+Galaxies are dealt into groups by a hash of their answers, and every sum is kept by group: resampling groups gives the
+uncertainty of anything made of the sums, without a second look at the galaxies. A galaxy that is there twice falls
+into one group both times.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import csr_array
+
+from morph.analysis.census.classes import CLASSES, HUBBLE, classes_of_answers
+from morph.analysis.census.rows import Rows
+from morph.analysis.census.visibility import CELLS, cell_of
+
+#: Groups of galaxies.
+GROUPS = 64
+
+#: Bits of a bin's map of its galaxies' hashes, from which follows how many different ones there are (linear counting,
+#: Whang et al. 1990), as long as the map is not full.
+BITS, FULL = 1 << 13, 0.9
+
+#: Pictures that are kept of each class of the Hubble sequence.
+PICTURES = 3
+
+#: The classes of the Hubble sequence among all.
+SEQUENCE = [i for i, each in enumerate(CLASSES) if each.question == HUBBLE]
+
+
+@dataclass(frozen=True, order=True)
+class Example:
+    """A galaxy that shows a class well: its tree fraction of it, id, tile and JPEG file."""
+
+    fraction: float
+    id: str
+    tile: str
+    picture: bytes = field(compare=False)
+
+
+@dataclass(frozen=True)
+class BinSums:
+    """The sums of one bin.
+
+    Attributes
+    ----------
+    weight : [groups].
+    classes : [groups, classes].
+    cells : [cells + 1].
+    count, seen : galaxies with nothing wrong, and all galaxies.
+    effective : how many different galaxies of equal weight they amount to.
+    """
+
+    weight: np.ndarray
+    classes: np.ndarray
+    cells: np.ndarray
+    count: int
+    seen: int
+    effective: float
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean tree fractions, [classes]."""
+        return self.classes.sum(axis=0) / self.weight.sum()
+
+    def resampled(self, resamples: int, seed: int = 0) -> np.ndarray:
+        """Mean tree fractions of resamples (a Bayesian bootstrap over the groups), [resamples, classes]."""
+        drawn = np.random.default_rng(seed).standard_exponential((resamples, GROUPS))
+        return (drawn @ self.classes) / (drawn @ self.weight)[:, None]
+
+
+@dataclass
+class Sums:
+    """Sums over galaxies.
+
+    Attributes
+    ----------
+    weight : [bins, groups].
+    classes : weight times the tree fraction of each class, [bins, groups, classes].
+    squares : squared weights, [bins].
+    there : which hashes occur, bool [bins, `BITS`].
+    count, seen : galaxies with nothing wrong, and all galaxies, [bins].
+    cells : weight by how well galaxies are seen, [bins, cells]; the last cell is of those of which it is not known.
+    outside, unknown, flagged, unweighted : galaxies that are left out: beyond all bins, without a value to bin by,
+        with something wrong or without answers, without a weight.
+    examples : of each class of the Hubble sequence, a heap of the best ones with a picture.
+    """
+
+    weight: np.ndarray
+    classes: np.ndarray
+    squares: np.ndarray
+    there: np.ndarray
+    count: np.ndarray
+    seen: np.ndarray
+    cells: np.ndarray
+    outside: int = 0
+    unknown: int = 0
+    flagged: int = 0
+    unweighted: int = 0
+    examples: dict[int, list[Example]] = field(default_factory=lambda: {i: [] for i in SEQUENCE})
+
+    @classmethod
+    def empty(cls, bins: int) -> "Sums":
+        """Sums of no galaxies, over a number of bins."""
+        return cls(
+            np.zeros((bins, GROUPS)),
+            np.zeros((bins, GROUPS, len(CLASSES))),
+            np.zeros(bins),
+            np.zeros((bins, BITS), dtype=bool),
+            np.zeros(bins, dtype=int),
+            np.zeros(bins, dtype=int),
+            np.zeros((bins, CELLS + 1)),
+        )
+
+    def add(self, rows: Rows, place: np.ndarray, weight: np.ndarray, size: np.ndarray, table: pa.Table) -> None:
+        """Add some galaxies.
+
+        Parameters
+        ----------
+        rows : of the scores.
+        place : their bins, as `Bins.place` gives them.
+        weight : [n], 0 for galaxies that do not count.
+        size : half-light radius in units of the seeing, [n]; NaN where it is not known.
+        table : the rows' `id`, `tile` and `picture`, where they are there.
+        """
+        inside = place >= 0
+        self.unknown += int((place == -1).sum())
+        self.outside += int((place == -2).sum())
+        self.flagged += int((inside & ~rows.clean).sum())
+        self.seen += np.bincount(place[inside], minlength=len(self.seen))
+        used = inside & rows.clean & (weight > 0)
+        self.unweighted += int((inside & rows.clean & ~(weight > 0)).sum())
+        if not used.any():
+            return
+        at, by, tree = place[used], weight[used], rows.tree[used]
+        found = classes_of_answers(tree)
+        cell = cell_of(size[used], rows.values["snr"][used])
+        self.count += np.bincount(at, minlength=len(self.count))
+        self.squares += np.bincount(at, by**2, len(self.squares))
+        self.cells += np.bincount(at * (CELLS + 1) + cell, by, self.cells.size).reshape(self.cells.shape)
+        mixed = _hash(tree)
+        self.there[at, mixed % BITS] = True
+        key = at * GROUPS + (mixed // BITS) % GROUPS
+        self.weight += np.bincount(key, by, self.weight.size).reshape(self.weight.shape)
+        members = csr_array((by.astype("float32"), (key, np.arange(len(key)))), shape=(self.weight.size, len(key)))
+        self.classes += (members @ found).reshape(self.classes.shape)
+        self._keep_examples(found, table, np.flatnonzero(used))
+
+    def merge(self, other: "Sums") -> None:
+        """Add what was summed elsewhere."""
+        for name in ("weight", "classes", "squares", "count", "seen", "cells"):
+            getattr(self, name).__iadd__(getattr(other, name))
+        self.there |= other.there
+        for name in ("outside", "unknown", "flagged", "unweighted"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for i, examples in other.examples.items():
+            for example in examples:
+                self._keep(i, example)
+
+    def over(self, numbers: Sequence[int]) -> "BinSums":
+        """The sums of some bins together."""
+        part = list(numbers)
+        full = self.there[part].any(axis=0).mean()
+        count = int(self.count[part].sum())
+        distinct = min(-BITS * np.log1p(-full), count) if full < FULL else count
+        weight = self.weight[part].sum(axis=0)
+        squares = float(self.squares[part].sum())
+        effective = weight.sum() ** 2 / squares * distinct / count if count else 0.0
+        return BinSums(
+            weight,
+            self.classes[part].sum(axis=0),
+            self.cells[part].sum(axis=0),
+            count,
+            int(self.seen[part].sum()),
+            float(effective),
+        )
+
+    def _keep_examples(self, found: np.ndarray, table: pa.Table, rows: np.ndarray) -> None:
+        if "picture" not in table.column_names:
+            return
+        there = table["picture"].is_valid().to_numpy()[rows]
+        with_picture = np.flatnonzero(there)
+        if not len(with_picture):
+            return
+        for i in SEQUENCE:
+            for k in with_picture[np.argsort(-found[with_picture, i])[:PICTURES]].tolist():
+                fraction, row = float(found[k, i]), int(rows[k])
+                if len(self.examples[i]) == PICTURES and fraction <= self.examples[i][0].fraction:
+                    break
+                name, tile = (
+                    str(table[column][row].as_py()) if column in table.column_names else ""
+                    for column in ("id", "tile")
+                )
+                self._keep(i, Example(fraction, name, tile, table["picture"][row].as_py()))
+
+    def _keep(self, i: int, example: Example) -> None:
+        push = heapq.heappush if len(self.examples[i]) < PICTURES else heapq.heappushpop
+        push(self.examples[i], example)
+
+
+def _hash(tree: np.ndarray) -> np.ndarray:
+    """A hash of each galaxy, from the bits of two of its answers: int [n], of 24 bits."""
+    bits = np.ascontiguousarray(tree[:, :2]).view("uint32").astype("uint64")
+    mixed = bits[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ bits[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F)
+    mixed ^= mixed >> np.uint64(29)
+    return ((mixed * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(40)).astype(int)
