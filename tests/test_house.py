@@ -31,6 +31,8 @@ CORES = {
     "export, serve, classify": "serving.savedmodel.export.export_model",
     "deploy": "serving.deploy.write.write_deployment",
     "score": "serving.scoring.run.score",
+    "census": "morph.analysis.census.census.take_census",
+    "sequence": "morph.analysis.census.sequence.make_sequence",
 }
 #: What `import morph` offers.
 PUBLIC = [f"{module}.{name}" for name, module in morph._PUBLIC.items() if name != "TREE"]

@@ -23,8 +23,6 @@ from morph.console import counted, track
 from morph.dataset import Galaxies, find_dataset, is_dataset, split_position
 from morph.decision_tree import tree_probabilities
 from morph.errors import InputError
-from morph.model.training_record import TrainingRecord
-from morph.simulation.degraded import degraded_copies, how_well_seen
 from morph.sizes import STAMP_SIZE
 from morph.stamps.stretch import centre_crop
 from morph.votes import has_votes, kinds_of
@@ -87,7 +85,9 @@ def score_labelled(path: Path, name: str, scores: Scores) -> tuple[Labelled, lis
     -------
     The galaxies, and notes: how many are left out and why, and what was assumed.
     """
+    # These load Keras, which a census without a dataset has no use for.
     from morph.model.store import load_model
+    from morph.model.training_record import TrainingRecord
 
     model = load_model(name)
     notes = _check_model(scores, model.digest, name)
@@ -128,7 +128,7 @@ def score_labelled(path: Path, name: str, scores: Scores) -> tuple[Labelled, lis
         "galaxies": counts["used"],
         "copies": COPIES,
     }
-    return Labelled(about=about, **columns), notes + _notes(counts, record, known_scale, path)
+    return Labelled(about=about, **columns), notes + _notes(counts, record.complete, known_scale, path)
 
 
 def save_labelled(labelled: Labelled, path: Path) -> None:
@@ -188,6 +188,8 @@ def _parts(path: Path, files: list[Path], counts: dict[str, int]) -> Iterator[Ga
 
 def _scored(model, galaxies: Galaxies, first: int) -> dict[str, np.ndarray]:
     """The columns of `Labelled` of some galaxies, whose numbers begin at `first`."""
+    from morph.simulation.degraded import degraded_copies, how_well_seen
+
     number = np.arange(first, first + len(galaxies))
     truth = classes_of_votes(galaxies.votes).astype("float32")
     found = []
@@ -246,7 +248,7 @@ def _named(scores: Scores) -> str:
     return f" ({' '.join([*models[:1], *versions[:1]])})" if models else ""
 
 
-def _notes(counts: dict[str, int], record: TrainingRecord, known_scale: bool, path: Path) -> list[str]:
+def _notes(counts: dict[str, int], complete: bool, known_scale: bool, path: Path) -> list[str]:
     notes = []
     if counts["trained on"]:
         notes.append(f"{counts['trained on']:,} labelled galaxies are left out: the model was trained on them.")
@@ -255,7 +257,7 @@ def _notes(counts: dict[str, int], record: TrainingRecord, known_scale: bool, pa
             f"{counts['calibrated on']:,} of the {counts['used']:,} labelled galaxies set the model's calibration, a "
             "few numbers a question, and are used all the same."
         )
-    if not record.complete:
+    if not complete:
         notes.append(
             "The model has no complete record of its training galaxies: if the labelled galaxies are among them, the "
             "correction is too small."

@@ -110,12 +110,13 @@ def _rows_of_one(
     spread = shares(part.resampled(RESAMPLES, seed))[0]
     low, high = _interval(spread) if part.count > 1 else np.full((2, len(raw)), np.nan)
     common = (["few"] if part.count < FEWEST else []) + (["merged"] if merged else [])
-    head = (number, limits)
-    body = (part.count, part.seen, part.effective)
     rows = [
-        Row(*head, i, *body, *(float(each[i]) for each in (asked, raw, low, high)), flags=list(common))
+        Row(
+            number, limits, i, part.count, part.seen, part.effective,
+            float(asked[i]), float(raw[i]), float(low[i]), float(high[i]), flags=list(common),
+        )
         for i in range(len(CLASSES))
-    ]
+    ]  # fmt: skip
     if correction is None:
         for row in rows:
             row.sampling_error = (row.high - row.low) / 2
@@ -159,8 +160,8 @@ def as_table(rows: Sequence[Row], bins: Bins) -> pa.Table:
         columns.append((_field(name, pa.string(), what), pa.array([text(row) for row in rows])))
     for name, what, numbers in _NUMBERS:
         kind = pa.int64() if name in ("n", "n_all") else pa.float64()
-        values = np.array([getattr(row, numbers) for row in rows], dtype=float)
-        columns.append((_field(name, kind, what), pa.array(values, pa.float64(), mask=np.isnan(values)).cast(kind)))
+        found = np.array([getattr(row, numbers) for row in rows], dtype=float)
+        columns.append((_field(name, kind, what), pa.array(found, pa.float64(), mask=np.isnan(found)).cast(kind)))
     limit = "whether the class lies beyond the limit of this census; null: not corrected, so not known"
     columns.append((_field("beyond_limit", pa.bool_(), limit), pa.array([row.beyond for row in rows], pa.bool_())))
     flags = "; ".join(f"{name}: {words}" for name, words in FLAGS.items())
