@@ -140,7 +140,11 @@ class Correction:
 
     @cached_property
     def _likeness(self) -> np.ndarray:
-        return likeness(self.labelled.size[self.rows], self.labelled.snr[self.rows])
+        copy = self.labelled.copy[self.rows]
+        # A galaxy as it is counts as much as all its copies: it stands for galaxies that are seen as well, and copies
+        # only for those that are seen worse.
+        importance = np.where(copy == 0, max(copy.max(initial=0), 1), 1)
+        return likeness(self.labelled.size[self.rows], self.labelled.snr[self.rows], importance)
 
     def base(self, cells: np.ndarray) -> np.ndarray:
         """Weights of the labelled rows that are seen as well as a sample, [rows].

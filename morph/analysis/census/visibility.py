@@ -40,19 +40,20 @@ def centres() -> np.ndarray:
     return np.stack(np.meshgrid(size, snr, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def likeness(size: np.ndarray, snr: np.ndarray) -> np.ndarray:
+def likeness(size: np.ndarray, snr: np.ndarray, importance: np.ndarray) -> np.ndarray:
     """How well each galaxy stands for each cell, [cells, n]: weights that add up to one in every cell.
 
     Parameters
     ----------
     size, snr : [n]; what lies beyond the outermost cells counts as in them.
+    importance : by how much each galaxy counts, [n].
     """
     edges = (SIZES, SNRS)
     inside = [np.log10(np.clip(each, *edge[[0, -1]])) for each, edge in zip((size, snr), edges, strict=True)]
     apart = ((centres()[:, None] - np.stack(inside, axis=1)[None]) / WIDTHS) ** 2
     distance, wider = apart.sum(axis=-1), np.ones((CELLS, 1))
     for _ in range(8):
-        weight = np.exp(-0.5 * distance / wider**2)
+        weight = importance * np.exp(-0.5 * distance / wider**2)
         few = weight.sum(axis=1, keepdims=True) < min(ENOUGH, 0.5 * len(size))
         if not few.any():
             break

@@ -68,7 +68,7 @@ def test_votes_are_multiplied_down_the_tree():
     assert found[index_of("hubble_edge_on")] == pytest.approx(0.25)
 
 
-def test_a_question_that_nobody_reaches_is_known_to_have_no_answers():
+def test_a_question_that_is_never_reached_is_known_to_have_no_answers():
     found = classes_of_votes(votes(("smooth-or-featured_smooth", 1)))[0]
     assert found[index_of("bar_strong")] == 0
     assert found[index_of("hubble_sc")] == 0
