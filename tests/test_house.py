@@ -33,6 +33,7 @@ CORES = {
     "score": "serving.scoring.run.score",
     "census": "morph.analysis.census.census.take_census",
     "sequence": "morph.analysis.census.sequence.make_sequence",
+    "stack": "morph.analysis.stacking.run.stack",
 }
 #: What `import morph` offers.
 PUBLIC = [f"{module}.{name}" for name, module in morph._PUBLIC.items() if name != "TREE"]

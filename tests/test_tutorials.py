@@ -8,6 +8,7 @@ import pytest
 DOCS = Path(__file__).parents[1] / "docs"
 #: What is smaller here than in the tutorials.
 SMALLER = {"--number 300": "--number 60", "--number 900": "--number 120", "--size 2000": "--size 500"}
+SMALLER |= {"--size 1500 --galaxies 150": "--size 900 --galaxies 90"}
 SMALLER |= {"--labels 300 --epochs 10": "--labels 60 --epochs 1"}
 
 
@@ -17,6 +18,7 @@ SMALLER |= {"--labels 300 --epochs 10": "--labels 60 --epochs 1"}
         ("classify-and-compare", ["smooth.png", "report.html"]),
         ("adapt", ["adapted.keras", "difference.png"]),
         ("score-a-tile", ["scores-catalogue/scores.fits", "scores-catalogue/hats"]),
+        ("stack-haloes", ["stack/stack.fits", "stack/report.html"]),
     ],
 )
 @pytest.mark.timeout(900)

@@ -119,12 +119,12 @@ def _sources(strip: Strip) -> np.ndarray:
     radius.
     """
     tile = strip.tile
-    image = _Image.of(strip)
+    image = DetectionImage.of(strip)
     nothing = np.empty((0, 4 + len(tile.channels)))
     if not image.covered.any():
         return nothing
     bad = ~image.covered
-    sources, segments = _extract(tile, image.signal, bad)
+    sources, segments = extract(tile, image.signal, bad)
     if not len(sources):
         return nothing
     radius = half_light_radii(image.flux, sources, np.arange(1, len(sources) + 1), segments, bad)
@@ -142,7 +142,7 @@ def _sources(strip: Strip) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Image:
+class DetectionImage:
     """The bands of a strip together, all sky subtracted, [h, w].
 
     Attributes
@@ -159,13 +159,13 @@ class _Image:
     bands: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, strip: Strip) -> "_Image":
+    def of(cls, strip: Strip) -> "DetectionImage":
+        """The image of a strip's bands; those that are not aligned are moved by whole pixels."""
         tile, shape = strip.tile, (strip.stop - strip.start, strip.tile.shape[1])
         flux, signal, weights = (np.zeros(shape, dtype="float32") for _ in range(3))
         count = np.zeros(shape, dtype="uint8")
         bands = {}
         for band in tile.bands:
-            # Bands that are not aligned are moved by whole pixels.
             x, y = (shape[1] - 1) / 2, (strip.start + strip.stop - 1) / 2
             own_x, own_y = (float(place) for place in tile.places(band, x, y))
             box = round(own_x - x), strip.start + round(own_y - y), shape
@@ -193,8 +193,19 @@ class _Image:
         return cls(flux, signal, count > 0, bands)
 
 
-def _extract(tile: Tile, signal: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sources on an image of signal-to-noise, and their segmentation map."""
+def extract(tile: Tile, signal: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The sources on an image of signal-to-noise, as `sep.extract` lists them, and their segmentation map.
+
+    Parameters
+    ----------
+    tile : for messages.
+    signal : float32 [h, w], without sky.
+    bad : bool [h, w], where there is no data.
+
+    Raises
+    ------
+    InputError : the image is too crowded to deblend its sources.
+    """
     # Weights are true up to a factor; the threshold follows the noise that is there.
     threshold = THRESHOLD * _noise(signal[~bad])
     before = sep.get_extract_pixstack(), sep.get_sub_object_limit()

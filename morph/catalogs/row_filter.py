@@ -8,6 +8,7 @@ import ast
 import io
 import re
 import tokenize
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -69,7 +70,8 @@ class Selection:
 
     Comparisons (also chained: `18 < r < 21`), `and`, `or`, `not`, `in (1, 2)`, `+ - * / **`, `abs`, `log10`, `sqrt`,
     `isnan(a)` (also true where there is no value), `between(a, low, high)`; columns whatever their case. A row where
-    a value that is compared is missing is not wanted. Questions and answers may be written with Galaxy Zoo's hyphens.
+    a value that is compared is missing is not wanted. Questions and answers may be written with Galaxy Zoo's hyphens,
+    and an answer that one question alone has by itself: `smooth`, `spiral_winding_tight` as `tight`.
 
     Raises InputError when the text is not such an expression.
     """
@@ -87,6 +89,25 @@ class Selection:
     def __repr__(self) -> str:
         return f"Selection({self.text!r})"
 
+    def replacing(self, column: str, condition: str) -> "Selection":
+        """The selection with the conditions on one column alone replaced by another; it is added where there are none.
+
+        Only conditions that are joined by `and` are replaced: within an `or` one cannot be taken out.
+
+        >>> Selection("smooth > 0.8 and 0.1 < redshift < 0.2").replacing("smooth_or_featured_smooth", "smooth > 0.5")
+        Selection('0.1 < redshift < 0.2 and smooth > 0.5')
+
+        Parameters
+        ----------
+        column : as the table has it; an answer may be written shorter in the selection.
+        condition : instead.
+        """
+        joined = isinstance(self._tree, ast.BoolOp) and isinstance(self._tree.op, ast.And)
+        parts = self._tree.values if joined else [self._tree]  # type: ignore[attr-defined]
+        kept = [part for part in parts if {answer_column(name).lower() for name in _names(part)} != {column.lower()}]
+        texts = [f"({_words(part)})" if isinstance(part, ast.BoolOp) else _words(part) for part in kept]
+        return Selection(" and ".join([*texts, condition]))
+
     def of(self, schema: pa.Schema, table: str = "the catalogue") -> Where:
         """The selection from a table with these columns.
 
@@ -101,6 +122,31 @@ class Selection:
         if part.kind != TRUTH:
             raise InputError(f"--where '{self.text}' is {part.kind}, not a condition; compare it, as in '{_EXAMPLE}'.")
         return Where(part.value, tuple(reader.used))
+
+
+#: Answers that one question alone has, and their columns: `smooth` is `smooth_or_featured_smooth`.
+_COUNTS = Counter(answer for question in TREE for answer in question.answers)
+_SHORT = {
+    column_name(answer): column_name(f"{question.name}_{answer}")
+    for question in TREE
+    for answer in question.answers
+    if _COUNTS[answer] == 1
+}
+
+
+def answer_column(name: str) -> str:
+    """The column of an answer that only one question has, by its short name; any other name as it is.
+
+    >>> answer_column("smooth"), answer_column("yes")
+    ('smooth_or_featured_smooth', 'yes')
+    """
+    return _SHORT.get(name.lower(), name)
+
+
+def _names(node: ast.expr) -> set[str]:
+    """The columns that a part of an expression names."""
+    functions = {id(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and id(each) not in functions}
 
 
 #: Quoted text, which stays as it is, and the names of answers and questions; the longest first, or a part would match.
@@ -220,7 +266,9 @@ class _Reader:
         )
 
     def _column(self, name: str) -> _Part:
-        column = self.columns.get(name) or self.columns.get(name.lower())
+        column = next(
+            (self.columns[each] for each in (name, name.lower(), answer_column(name)) if each in self.columns), None
+        )
         if column is None:
             near = get_close_matches(name.lower(), [known.lower() for known in self.schema.names], 3, 0.6)
             hint = " or ".join(f"'{self.columns[known]}'" for known in near)

@@ -43,6 +43,7 @@ VERBS = {
     "census": ("morph.cli.census", "Take a census: the fraction of each morphology, corrected, and its limit."),
     "sequence": ("morph.cli.sequence", "Place galaxies on the Hubble sequence: a continuous type, and a map."),
     "host": ("morph.cli.host", "Find the galaxies that transients belong to."),
+    "stack": ("morph.cli.stack", "Stack galaxies to see their haloes, with checks of the result."),
 }
 
 
@@ -52,7 +53,7 @@ GROUPS = {
     "Galaxies": ("import", "simulate", "sample", "compress", "decompress"),
     "Models": ("pretrain", "finetune", "transfer", "evaluate", "predict", "compare", "sync", "report"),
     "Serving": ("export", "deploy", "serve", "classify"),
-    "Surveys": ("score", "index", "similar", "explore", "census", "sequence", "host"),
+    "Surveys": ("score", "index", "similar", "explore", "census", "sequence", "host", "stack"),
 }
 
 #: Verbs whose only result is what they print, which stop when their output is closed.

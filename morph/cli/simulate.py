@@ -71,8 +71,11 @@ def galaxies(
 @click.option("--galaxies", type=int, help="Galaxies in the catalogue; as many as the sky has if not given.")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option("--name", default="DES0356-5248", show_default=True, help="The tile's name, which gives its centre.")
+@click.option(
+    "--haloes", is_flag=True, help="Ellipticals with diffuse haloes, whose truth is written, to test stacks."
+)
 @click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The folder to write into.")
-def tile(survey: str, size: int, galaxies: int | None, seed: int, name: str, path: Path) -> None:
+def tile(survey: str, size: int, galaxies: int | None, seed: int, name: str, haloes: bool, path: Path) -> None:
     """Simulate one coadd tile in the files of the Dark Energy Survey: g, r, i with masks and weights.
 
     Its catalogue of galaxies stands beside it, the table of its stars (NAME_stars.fits; FLAGS is 4 where a star is
@@ -84,7 +87,7 @@ def tile(survey: str, size: int, galaxies: int | None, seed: int, name: str, pat
     """
     from morph.simulation.tile import simulate_tile
 
-    made = simulate_tile(path, size, survey, galaxies, seed, name)
+    made = simulate_tile(path, size, survey, galaxies, seed, name, haloes=haloes)
     click.echo(
         f"{path}: {size} x {size} px in {len(made.paths)} bands, {made.galaxies} galaxies in {made.catalogue.name}, "
         f"their votes in {made.truth.name}."

@@ -143,8 +143,8 @@ class CatalogGalaxy:
         if strip.top <= row < strip.top + len(strip.image):
             dx = np.arange(2 * half)[None, :] - (self.x - left)
             dy = np.arange(2 * half)[:, None] - (self.y - row + half)
-            radii = _half_light(light, np.hypot(dx, dy))
-            axes = _axes(light[..., 1], dx, dy, 3 * radii[1])
+            radii = half_light(light, np.hypot(dx, dy))
+            axes = moments(light[..., 1], dx, dy, 3 * radii[1])
             strip.measured[self.index] = Measured(self.scene, self.x, self.y, fluxes, radii, axes)
 
 
@@ -337,16 +337,23 @@ def _noise(conditions: Conditions, rows: range) -> np.ndarray:
 # --- Measuring ----------------------------------------------------------------------------------------
 
 
-def _half_light(light: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """The radius (pixels) of the circle that holds half of the light in each band: [3]."""
+def half_light(light: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """The radius of the circle that holds half of the light [h, w, 3] in each band, in the unit of `distance`: [3]."""
     order = np.argsort(distance, axis=None)
     growth = np.cumsum(light.reshape(-1, 3)[order], axis=0, dtype="float64")
     half = [np.searchsorted(band, band[-1] / 2) for band in growth.T]
     return distance.ravel()[order[half]]
 
 
-def _axes(light: np.ndarray, dx: np.ndarray, dy: np.ndarray, within: float) -> tuple[float, float, float]:
-    """Standard deviations along the major and the minor axis (pixels) and its angle (degrees) from x towards y."""
+def moments(light: np.ndarray, dx: np.ndarray, dy: np.ndarray, within: float) -> tuple[float, float, float]:
+    """Standard deviations along the major and the minor axis (pixels) and its angle (degrees) from x towards y.
+
+    Parameters
+    ----------
+    light : [h, w].
+    dx, dy : offsets from the centre, pixels, [1, w] and [h, 1].
+    within : distance from the centre up to which light counts, pixels.
+    """
     weight = np.where(np.hypot(dx, dy) < within, np.maximum(light, 0), 0)
     weight = weight / max(float(weight.sum()), 1e-20)
     xx, yy, xy = ((weight * product).sum() for product in (dx * dx, dy * dy, dx * dy))

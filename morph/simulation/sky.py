@@ -28,6 +28,9 @@ SPIKES = 15.5
 #: Arcsec from a star within which its spikes and its halo are drawn: they are lost in the noise beyond.
 SPIKE_REACH = 70.0
 
+#: Distance, arcsec, within which a star's scattered light is flat.
+GLOW_SCALE = 8.0
+
 #: Wings of the profiles: those of seeing for stars, those of galaxies blurred by it.
 STAR_BETA, GALAXY_BETA = 3.0, 2.4
 
@@ -196,9 +199,19 @@ def add_spikes(
     thin = 0.9 / survey.pixel_scale
     cross = np.exp(-0.5 * (b / thin) ** 2 - np.abs(a) / reach) + np.exp(-0.5 * (a / thin) ** 2 - np.abs(b) / reach)
     cross /= 4 * reach * thin * np.sqrt(2 * np.pi)
-    wide = 8.0 / survey.pixel_scale
-    glow = 1 / (2 * np.pi * wide**2) / (1 + (columns**2 + rows**2) / wide**2) ** 1.5
-    image[box] += ((0.03 * cross + halo * glow)[..., None] * flux * uneven).astype("float32")
+    wide = glow(columns, rows, GLOW_SCALE / survey.pixel_scale)
+    image[box] += ((0.03 * cross + halo * wide)[..., None] * flux * uneven).astype("float32")
+
+
+def glow(columns: np.ndarray, rows: np.ndarray, scale: float) -> np.ndarray:
+    """Scattered light around a source of unit flux, per pixel: it falls as the third power of the distance.
+
+    Parameters
+    ----------
+    columns, rows : offsets from the source, pixels; they are broadcast.
+    scale : the distance within which it is flat, pixels.
+    """
+    return 1 / (2 * np.pi * scale**2) / (1 + (columns**2 + rows**2) / scale**2) ** 1.5
 
 
 def add_blob(

@@ -32,6 +32,7 @@ from morph.parallel import process_pool
 from morph.signals import sigterm_interrupts
 from morph.simulation.coadd_files import PLANES, PackedStrip, StripWriter, Tilename, pack_band
 from morph.simulation.field import MAGNITUDES, Conditions, Measured, Source, Star, divide, draw_field, draw_strip
+from morph.simulation.haloes import HaloGalaxy, halo_columns, with_haloes
 from morph.simulation.votes import answer_probabilities, draw_votes
 from morph.surveys import NANOMAGGY_ZERO_POINT, Survey, get_simulated
 
@@ -83,6 +84,7 @@ def simulate_tile(
     name: str = TILENAME,
     progress: bool = True,
     processes: int = 2,
+    haloes: bool = False,
 ) -> SimulatedTile:
     """Write a tile, its catalogue and the truth into `out_dir`; all files appear, or none.
 
@@ -96,6 +98,8 @@ def simulate_tile(
     name : the tile's name, DES followed by its centre as HHMM+DDMM.
     progress : whether to show a progress bar on a terminal, and some lines elsewhere.
     processes : number of processes that draw a large tile; small tiles are drawn in this one.
+    haloes : whether ellipticals have a diffuse outer halo and the point-spread function an aureole, see
+        `morph.simulation.haloes`.
 
     Raises
     ------
@@ -125,7 +129,7 @@ def simulate_tile(
     tables = (out_dir / f"{name}_{what}" for what in ("catalogue.fits", "stars.fits", "truth.parquet"))
     catalogue, stars, truth = tables
     with sigterm_interrupts(), _together([*paths, stars, truth, catalogue], BYTES_PER_PIXEL * size**2) as building:
-        _write_tile(building, observer, size, count, seed, tilename, progress, processes)
+        _write_tile(building, draw_tile(observer, size, count, seed, haloes), count, tilename, progress, processes)
     return SimulatedTile(paths, catalogue, truth, count)
 
 
@@ -148,16 +152,33 @@ def _together(files: list[Path], needed: float) -> Iterator[Path]:
         raise KeyboardInterrupt("Stopped; no tile was written.") from None
 
 
+def draw_tile(survey: Survey, size: int, count: int, seed: int, haloes: bool) -> tuple[Conditions, list[Source]]:
+    """The conditions and the sources of a tile; see `simulate_tile`.
+
+    Parameters
+    ----------
+    survey, size, count, seed, haloes : as for `simulate_tile`, with `count` galaxies in the catalogue.
+    """
+    conditions, sources = draw_field(survey, size, count, seed)
+    return conditions, with_haloes(conditions, sources) if haloes else sources
+
+
 def _write_tile(
-    folder: Path, survey: Survey, size: int, count: int, seed: int, tile: Tilename, progress: bool, processes: int
+    folder: Path,
+    drawn: tuple[Conditions, list[Source]],
+    count: int,
+    tile: Tilename,
+    progress: bool,
+    processes: int,
 ) -> None:
     """Write all files of a tile into an empty folder."""
+    conditions, sources = drawn
+    survey, size = conditions.survey, conditions.size
     wcs = tile.wcs(size, survey.pixel_scale)
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True, disable=not (progress and console.is_terminal))
     with bar, ExitStack() as files:
         task = bar.add_task(f"simulating tile {tile.name}", total=size)
-        conditions, sources = draw_field(survey, size, count, seed)
         strips = divide(conditions, sources, STRIP)
         writers = [
             files.enter_context(StripWriter(folder / f"{tile.name}_{RUN}_{band}.fits.fz", [p.name for p in PLANES]))
@@ -174,9 +195,10 @@ def _write_tile(
                 console.print(f"simulated {done.stop:,} of {size:,} rows of tile {tile.name}")
     rows = [measured[index] for index in range(count)]
     stars = [source for source in sources if isinstance(source, Star) and source.magnitude < MAGNITUDES[1]]
+    haloes = {source.index: source for source in sources if isinstance(source, HaloGalaxy)}
     _write_catalogue(folder / f"{tile.name}_catalogue.fits", rows, tile.name, wcs)
     _write_stars(folder / f"{tile.name}_stars.fits", stars, conditions, tile.name, wcs)
-    _write_truth(folder / f"{tile.name}_truth.parquet", rows, survey, seed)
+    _write_truth(folder / f"{tile.name}_truth.parquet", rows, conditions, haloes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,14 +288,18 @@ def _write_table(path: Path, table: Table) -> None:
     fits.table_to_hdu(table).writeto(path, overwrite=True)
 
 
-def _write_truth(path: Path, rows: list[Measured], survey: Survey, seed: int) -> None:
-    """Kind, redshift and votes: Parquet, one row for each galaxy of the catalogue."""
-    probabilities = np.array([answer_probabilities(row.scene, survey) for row in rows])
-    votes = np.array([draw_votes(p, np.random.default_rng([seed, k, 8])) for k, p in enumerate(probabilities)])
+def _write_truth(path: Path, rows: list[Measured], conditions: Conditions, haloes: dict[int, HaloGalaxy]) -> None:
+    """Kind, redshift, votes and haloes: Parquet, one row for each galaxy of the catalogue."""
+    probabilities = np.array([answer_probabilities(row.scene, conditions.survey) for row in rows])
+    votes = np.array(
+        [draw_votes(p, np.random.default_rng([conditions.seed, k, 8])) for k, p in enumerate(probabilities)]
+    )
     columns = {
         "id": [str(FIRST_ID + k) for k in range(len(rows))],
         "kind": ["merger" if row.scene.companions else row.scene.kind for row in rows],
         "redshift": np.array([row.scene.redshift for row in rows], dtype="float32"),
     }
     columns |= {answer: pa.array(votes[:, k], from_pandas=True) for k, answer in enumerate(ANSWER_COLUMNS)}
+    if haloes:
+        columns |= halo_columns(haloes, len(rows))
     pq.write_table(pa.table(columns), path)

@@ -112,3 +112,27 @@ def test_questions_and_answers_may_have_their_hyphens():
         assert table.append_column("_", pa.array([0, 1])).filter(where.value)["_"].to_pylist() == [
             k for k, wanted in enumerate(expected) if wanted
         ], text
+
+
+def test_answers_that_one_question_has_may_be_written_alone():
+    answers = pa.table({"smooth_or_featured_smooth": [0.9, 0.3], "has_spiral_arms_yes": [0.1, 0.9]})
+    both = answers.append_column("smooth", pa.array([0.0, 1.0]))
+    where = Selection("smooth > 0.5")
+    assert answers.filter(where.of(answers.schema).value)["has_spiral_arms_yes"].to_pylist() == [0.1]
+    # A column of that name counts before an answer.
+    assert both.filter(where.of(both.schema).value)["has_spiral_arms_yes"].to_pylist() == [0.9]
+    with pytest.raises(InputError, match="no column 'yes'"):
+        Selection("yes > 0.5").of(answers.schema)
+
+
+@pytest.mark.parametrize(
+    ("text", "replaced"),
+    [
+        ("smooth > 0.8 and 0.1 < redshift < 0.2", "0.1 < redshift < 0.2 and smooth > 0.5"),
+        ("smooth-or-featured_smooth > 0.8", "smooth > 0.5"),
+        ("redshift < 0.2", "redshift < 0.2 and smooth > 0.5"),
+        ("(smooth > 0.8 or redshift < 1) and abs(smooth) < 1", "(smooth > 0.8 or redshift < 1) and smooth > 0.5"),
+    ],
+)
+def test_the_conditions_on_one_column_are_replaced(text, replaced):
+    assert Selection(text).replacing("smooth_or_featured_smooth", "smooth > 0.5").text == replaced
