@@ -1,0 +1,122 @@
+"""A bright spectroscopic set is filled with samples where the photometric galaxies are, and nowhere else."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morph.analysis import augmentation
+from morph.analysis.augmentation import Cells, augment
+from morph.dataset import Galaxies, tables_of
+from morph.errors import InputError
+from morph.model.experts import MEASUREMENTS
+from morph.registry import SHIPPED_NAME
+from morph.simulation.sample import simulate_galaxies
+
+#: Two cells of three and five photometric galaxies, of which the first has two spectroscopic ones.
+CELLS = Cells(np.repeat([0, 1], [3, 5]), np.array([0, 0, -1]), np.array([3, 5]), np.array([2, 0]))
+
+
+def test_a_cell_is_filled_to_its_share():
+    assert CELLS.wanted().tolist() == [0, 3], "as dense as where spectra are common: 2 of 3"
+    assert CELLS.wanted(8).tolist() == [2, 6]
+    assert CELLS.wanted(1).tolist() == [0, 1]
+    few = Cells(np.array([0, 1]), np.array([0]), np.array([3, 2]), np.array([1, 0]))
+    assert few.wanted(10).tolist() == [10, 0], "nothing where there are next to no photometric galaxies"
+
+
+def test_weights_restore_the_photometric_distribution():
+    weights = augmentation._weights(CELLS, np.array([1, 1, 1, 0]))
+    assert weights.mean() == pytest.approx(1)
+    assert weights[2] == 0, "outside"
+    cells = np.array([0, 0, -1, 1, 1, 1, 0])
+    assert weights[cells == 0].sum() / weights.sum() == pytest.approx(3 / 8)
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Simulated DES galaxies, and the bright half of half of them with redshifts."""
+    folder = tmp_path_factory.mktemp("photoz")
+    simulate_galaxies(folder / "survey", 160, survey="des", seed=5, processes=2, size=96)
+    survey = Galaxies.open(folder / "survey")
+    bright = survey.properties["mag_r"] < np.median(survey.properties["mag_r"])
+    bright[::2] = False
+    bright[1] = True
+    survey.select(np.flatnonzero(bright)).write(folder / "bright")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_bright_set_is_filled(sets, morph, monkeypatch):
+    monkeypatch.setattr(augmentation, "CELL", (1.0, 0.3, 0.3))
+    monkeypatch.setattr("morph.simulation.sampling.population.SIZE", 200)
+    survey, bright = (Galaxies.open(sets / name) for name in ("survey", "bright"))
+    command = ("photoz", "augment", sets / "bright", "--photometric", sets / "survey", "--seed", "2")
+    figure = sets / "nz.png"
+    status, output, errors = morph(*command, "--to", sets / "train", "--figure", figure)
+    assert (status, errors) == (0, "")
+    train = Galaxies.open(sets / "train")
+    rows = list(tables_of(sets / "train", 1000))
+    provenance = np.concatenate([table["provenance"].to_numpy(zero_copy_only=False) for table in rows])
+    weight = np.concatenate([table["weight"].to_numpy() for table in rows])
+    sampled = provenance == "sampled"
+    assert f"{len(bright)} spectroscopic galaxies and {sampled.sum()} sampled ones" in output
+    assert sampled.sum() > 20
+    assert train.ids[~sampled].tolist() == bright.ids.tolist()
+    np.testing.assert_array_equal(train.images[~sampled], bright.images)
+    np.testing.assert_array_equal(train.properties["redshift"][~sampled], bright.properties["redshift"])
+    # Each has the magnitudes and the radius of a photometric galaxy, and a redshift that nobody gave.
+    there = {tuple(row) for row in np.stack([survey.properties[name] for name in MEASUREMENTS[:4]], 1).tolist()}
+    drawn = np.stack([train.properties[name] for name in MEASUREMENTS[:4]], 1)[sampled]
+    assert all(tuple(row) in there for row in drawn.tolist())
+    redshifts = train.properties["redshift"][sampled]
+    assert ((redshifts > 0) & (redshifts < 1)).all()
+    assert not np.isin(redshifts, survey.properties["redshift"]).any()
+    # With their weights, the faint count as they do among the photometric galaxies that cells can hold.
+    faint = train.properties["mag_r"] > 18
+    share = (survey.properties["mag_r"] > 18).mean()
+    assert (weight * faint).sum() / weight.sum() == pytest.approx(share, abs=0.12)
+    assert (~faint[~sampled]).mean() > 1 - share + 0.1
+    (simulated,) = {table.schema.field("simulated").type for table in rows}
+    assert simulated == "bool"
+    assert train.about["photometric"] == "survey"
+    assert Image.open(figure).width > 800
+
+
+@pytest.mark.slow
+def test_what_cannot_be_filled_is_refused(sets, tmp_path):
+    given = {"model": SHIPPED_NAME, "path": tmp_path / "train"}
+    with pytest.raises(InputError, match="at least 1"):
+        augment(spectroscopic=sets / "bright", photometric=sets / "survey", number=0, **given)
+    with pytest.raises(InputError, match=r"has its share of .* already; give --number"):
+        augment(spectroscopic=sets / "survey", photometric=sets / "survey", **given)
+    blind = Galaxies.open(sets / "bright")
+    unknown = np.full(len(blind), np.nan, "float32")
+    blind.with_columns(redshift=unknown).write(tmp_path / "blind")
+    with pytest.raises(InputError, match="no galaxy with a redshift and magnitudes"):
+        augment(spectroscopic=tmp_path / "blind", photometric=sets / "survey", **given)
+    blind.with_columns(mag_g=unknown).write(tmp_path / "colourless")
+    with pytest.raises(InputError, match=r"'.*colourless' has no galaxy with magnitudes"):
+        augment(spectroscopic=sets / "bright", photometric=tmp_path / "colourless", **given)
+    other = blind.with_columns(survey=np.full(len(blind), "sdss"))
+    other.write(tmp_path / "sdss")
+    with pytest.raises(InputError, match=r"is of sdss and .* of des"):
+        augment(spectroscopic=tmp_path / "sdss", photometric=sets / "survey", **given)
+    pictures = blind.with_columns(image=np.zeros((len(blind), 96, 96, 3), "uint8"))
+    pictures.about["kind"] = "composite"
+    pictures.write(tmp_path / "pictures")
+    with pytest.raises(InputError, match="holds pictures"):
+        augment(spectroscopic=tmp_path / "pictures", photometric=sets / "survey", **given)
+    assert not (tmp_path / "train").exists()
+
+
+@pytest.mark.slow
+def test_an_image_like_no_photometric_galaxy_is_outside(sets):
+    from morph.model.store import load_model
+
+    survey = Galaxies.open(sets / "survey")
+    support = augmentation._Support(load_model(SHIPPED_NAME), survey, np.random.default_rng(0))
+    assert support.contains(survey.images).mean() > 0.95
+    streaks = np.zeros((4, 96, 96, 3), "float32") + np.random.default_rng(0).normal(size=(4, 96, 96, 3)) * 0.1
+    streaks[:, 46:50] += 50
+    streaks[:, :, 20:24] += 50
+    assert not support.contains(streaks.astype("float32")).any()
