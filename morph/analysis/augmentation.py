@@ -185,14 +185,7 @@ def augment(
     check_target(Path(path))
     if number is not None and number < 1:
         raise InputError(f"The number of samples is {number}; it must be at least 1.")
-    spec, phot = (Galaxies.open(each) for each in (spectroscopic, photometric))
-    _check(spec, phot)
-    usable = _with_magnitudes(spec) & np.isfinite(spec.properties["redshift"])
-    known, targets = spec.select(np.flatnonzero(usable)), phot.select(np.flatnonzero(_with_magnitudes(phot)))
-    if not len(known):
-        raise InputError(f"'{spectroscopic}' has no galaxy with a redshift and magnitudes in g, r, i; import both.")
-    if not len(targets):
-        raise InputError(f"'{photometric}' has no galaxy with magnitudes in g, r, i; import it with a catalogue.")
+    known, targets, usable = _read(spectroscopic, photometric)
     cells = Cells.of(_magnitudes(targets), _magnitudes(known))
     wanted = cells.wanted(number)
     if not wanted.sum():
@@ -211,7 +204,7 @@ def augment(
         path=Path(path),
         spectroscopic=len(known),
         sampled=len(samples),
-        left_out=len(spec) - len(known),
+        left_out=int((~usable).sum()),
         outside=int((cells.of_spectroscopic < 0).sum()),
         unlike=unlike,
         empty=float(cells.photometric[cells.spectroscopic == 0].sum() / cells.photometric.sum()),
@@ -219,6 +212,20 @@ def augment(
         weights=weights,
         is_sampled=np.arange(len(known) + len(samples)) >= len(known),
     )
+
+
+def _read(spectroscopic: str | Path, photometric: str | Path) -> tuple[Galaxies, Galaxies, np.ndarray]:
+    """The usable galaxies of both sets, and which of the spectroscopic ones are usable. InputError where none are, or
+    where the sets do not fit."""
+    spec, phot = (Galaxies.open(each) for each in (spectroscopic, photometric))
+    _check(spec, phot)
+    usable = _with_magnitudes(spec) & np.isfinite(spec.properties["redshift"])
+    known, targets = spec.select(np.flatnonzero(usable)), phot.select(np.flatnonzero(_with_magnitudes(phot)))
+    if not len(known):
+        raise InputError(f"'{spectroscopic}' has no galaxy with a redshift and magnitudes in g, r, i; import both.")
+    if not len(targets):
+        raise InputError(f"'{photometric}' has no galaxy with magnitudes in g, r, i; import it with a catalogue.")
+    return known, targets, usable
 
 
 def _check(spec: Galaxies, phot: Galaxies) -> None:
