@@ -47,7 +47,7 @@ class Classifier(keras.Model):
     size : pixels on a side of its input; by default those of its architecture.
     latent : dimensions of the embedding.
     about : free metadata: training sets, dates, the MLflow run that made it.
-    seen : the record of its training galaxies (see `morph.model.training_record`); empty if there is none.
+    seen : the record of its training galaxies (see `morph.training_record`); empty if there is none.
     precision : dtype policy of the convolutions; float32 unless given.
     architecture : of the encoder, one of `morph.model.autoencoder.ARCHITECTURES`.
 

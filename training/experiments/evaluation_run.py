@@ -17,8 +17,8 @@ from morph.domain_shift.compare import Shift
 from morph.domain_shift.report import document, lines
 from morph.model.classifier import Classifier
 from morph.model.store import load_model
-from morph.model.training_record import TrainingRecord
 from morph.registry import find_model
+from morph.training_record import TrainingRecord
 from morph.votes import difference, one_kind, was_asked
 from training.evaluation.anomalies import Anomalies, check_alphas, measure_anomalies
 from training.evaluation.crossvalidate import cross_validate

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import click
 
 from morph.dataset import Galaxies, dataset_name
-from morph.model.training_record import TrainingRecord
+from morph.training_record import TrainingRecord
 from training.evaluation.rate_distortion import RateDistortion, measure_rate_distortion
 from training.evaluation.rate_distortion_report import decoded_table, points_table
 from training.experiments import registry, tracking

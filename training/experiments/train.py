@@ -23,7 +23,7 @@ from morph.atomic import atomic
 from morph.console import Display
 from morph.dataset import Galaxies, dataset_name
 from morph.errors import InputError, first_line
-from morph.model.training_record import TrainingRecord
+from morph.training_record import TrainingRecord
 from morph.votes import one_kind
 from training.experiments import registry, tracking
 from training.fitting.sets import Task, joined, training_sets
@@ -232,7 +232,7 @@ def _about(task: Task, sets, parent: str | None, votes: str, run_id: str) -> dic
 
 
 def _seen(classifier, task: Task, sets, held_out: list[Galaxies], parent: str | None) -> str:
-    """The record of this training's galaxies and of its parents' (see `morph.model.training_record`)."""
+    """The record of this training's galaxies and of its parents' (see `morph.training_record`)."""
     galaxies = [galaxies for galaxies, _ in sets]
     n = len(task.labelled)
     now = TrainingRecord.of({"labelled": galaxies[:n], "unlabelled": galaxies[n:], "held out": held_out})

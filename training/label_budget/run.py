@@ -16,9 +16,9 @@ import numpy as np
 from morph.console import Display
 from morph.dataset import Galaxies, dataset_name
 from morph.model.store import load_model
-from morph.model.training_record import TrainingRecord
 from morph.parallel import run_in_process
 from morph.registry import find_model
+from morph.training_record import TrainingRecord
 from morph.votes import difference, one_kind
 from training.evaluation.evaluate import Evaluation
 from training.experiments import tracking

@@ -87,7 +87,7 @@ def score_labelled(path: Path, name: str, scores: Scores) -> tuple[Labelled, lis
     """
     # These load Keras, which a census without a dataset has no use for.
     from morph.model.store import load_model
-    from morph.model.training_record import TrainingRecord
+    from morph.training_record import TrainingRecord
 
     model = load_model(name)
     notes = _check_model(scores, model.digest, name)

@@ -77,7 +77,7 @@ def test_the_verb_prints_a_table_and_leaves_a_run(tracked, classifier, sample):
 
 
 def test_the_verb_says_what_kinds_of_votes_meet_and_which_galaxies_the_model_knows(tracked, classifier, sample):
-    from morph.model.training_record import TrainingRecord
+    from morph.training_record import TrainingRecord
     from training.cli.evaluate import command
 
     def evaluated(dataset, *more):

@@ -7,7 +7,7 @@ from mlflow.exceptions import MlflowException
 from morph.dataset import Galaxies
 from morph.errors import InputError
 from morph.model.store import load_model
-from morph.model.training_record import TrainingRecord
+from morph.training_record import TrainingRecord
 from morph.votes import has_votes
 from training.experiments import registry
 from training.experiments.train import UNFINISHED, train

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from morph.dataset import Galaxies
 from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.errors import InputError
-from morph.model.training_record import TrainingRecord
+from morph.training_record import TrainingRecord
 from morph.votes import empty_votes, set_votes
 from training.evaluation.crossvalidate import folds_of
 from training.experiments.train import train

@@ -5,7 +5,7 @@ import pytest
 
 from morph.dataset import Galaxies
 from morph.model.store import load_model
-from morph.model.training_record import TrainingRecord
+from morph.training_record import TrainingRecord
 
 
 def made(names, seed: int = 0, survey: str = "sdss") -> Galaxies:
