@@ -5,6 +5,8 @@
 The trees (scikit-learn's HistGradientBoostingRegressor) are fitted to the dataset's training split, on magnitudes and
 colours, with the radius, and with the model's embedding: the last says how much more the image carries than the
 magnitudes and the radius do. The table is measured on the test split, or on the validation split while choosing.
+
+The trees' densities, for the CDE loss, are of a classifier of redshifts in bins (HistGradientBoostingClassifier).
 """
 
 import sys
@@ -24,6 +26,8 @@ from training.prediction.predict import known, predict, values, words
 
 #: Rate and size of the trees. Rounds stop when a tenth of the training galaxies, set aside, gain no more.
 TREES = {"learning_rate": 0.05, "max_iter": 400, "max_leaf_nodes": 12, "min_samples_leaf": 30, "max_features": 0.5}
+#: Those of the classifier, and its bins, each with as many training galaxies.
+CLASSES, BINS = {"learning_rate": 0.05, "max_iter": 100, "max_leaf_nodes": 8, "min_samples_leaf": 20}, 20
 #: Models are compared with this one.
 BASELINE = "trees: magnitudes and radius"
 
@@ -38,14 +42,15 @@ def main(model: str, dataset: str, split: str) -> None:
         raise InputError(f"'{dataset}' has too few galaxies with magnitudes, a radius and a redshift.")
     classifier = load_model(model)
     truth = measured.properties["redshift"].astype(float)
-    redshifts = _trees(train, measured, classifier)
+    redshifts, cde = _trees(train, measured, classifier)
     for given in FROM.values():
         draws = predict(classifier, measured, given, ("redshift",)).values["redshift"]
         redshifts[f"model: {words(given)}"] = np.median(draws, axis=1)
+        cde[f"model: {words(given)}"] = metrics.cde_loss(draws, truth)
     simulated = ", simulated" if measured.simulated else ""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("photo-z from", no_wrap=True)
-    for column in ("σ_MAD", "ratio", "bias", "% > 0.05", "% > 0.15"):
+    for column in ("σ_MAD", "ratio", "bias", "% > 0.05", "% > 0.15", "CDE loss"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, redshift in redshifts.items():
         figures = metrics.measure_points(redshift, truth)
@@ -60,6 +65,7 @@ def main(model: str, dataset: str, split: str) -> None:
             f"{figures['bias'].value:+.4f}",
             f"{100 * figures['outliers-low'].value:.1f}",
             f"{100 * figures['outliers'].value:.1f}",
+            f"{cde[name].mean():.2f} ± {cde[name].std() / np.sqrt(len(truth)):.2f}",
         )
     console = Console(highlight=False, width=130)
     console.print(
@@ -77,8 +83,8 @@ def _complete(galaxies: Galaxies) -> Galaxies:
     return galaxies.select(np.all([known(galaxies, name) for name in ("photometry", "radius", "redshift")], axis=0))
 
 
-def _trees(train: Galaxies, measured: Galaxies, classifier) -> dict[str, np.ndarray]:
-    """Redshifts of the measured galaxies, by what the trees were fitted on."""
+def _trees(train: Galaxies, measured: Galaxies, classifier) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Redshifts of the measured galaxies, and their CDE losses, by what the trees were fitted on."""
     sides = (train, measured)
     embeddings = [classifier.answer(galaxies.images)["embedding"] for galaxies in sides]
     magnitudes = [_magnitudes(galaxies) for galaxies in sides]
@@ -90,14 +96,28 @@ def _trees(train: Galaxies, measured: Galaxies, classifier) -> dict[str, np.ndar
             np.column_stack(parts) for parts in zip(with_radius, embeddings, strict=True)
         ],
     }
-    truth = train.properties["redshift"]
-    return {name: _fitted(fit, ask, truth) for name, (fit, ask) in columns.items()}
+    truth, asked = (side.properties["redshift"].astype(float) for side in sides)
+    redshifts = {name: _fitted(fit, ask, truth) for name, (fit, ask) in columns.items()}
+    return redshifts, {name: _cde_loss(fit, ask, truth, asked) for name, (fit, ask) in columns.items()}
 
 
 def _fitted(fit: np.ndarray, ask: np.ndarray, truth: np.ndarray) -> np.ndarray:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     return HistGradientBoostingRegressor(**TREES, early_stopping=True, random_state=0).fit(fit, truth).predict(ask)
+
+
+def _cde_loss(fit: np.ndarray, ask: np.ndarray, truth: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """The CDE loss of each galaxy by the densities of a classifier of bins of redshift, flat in each bin, [n]."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    edges = np.quantile(truth, np.linspace(0, 1, BINS + 1))
+    edges[0], edges[-1] = 0.0, max(edges[-1], asked.max())
+    inside = edges[1:-1]
+    classes = HistGradientBoostingClassifier(**CLASSES, early_stopping=True, random_state=0)
+    density = classes.fit(fit, np.digitize(truth, inside)).predict_proba(ask) / np.diff(edges)
+    there = density[np.arange(len(asked)), np.digitize(asked, inside)]
+    return (np.square(density) * np.diff(edges)).sum(axis=1) - 2 * there
 
 
 def _magnitudes(galaxies: Galaxies) -> np.ndarray:

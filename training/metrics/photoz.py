@@ -11,6 +11,8 @@ With delta = (z_phot - z_spec) / (1 + z_spec), and z_phot the median of the post
   the tighter cut for samples at low redshift, where hardly any delta can reach 0.15.
 - ``crps``: continuous ranked probability score of the posterior, in redshift; less is better (Gneiting & Raftery
   2007).
+- ``cde-loss``: mean of the integral of p(z)^2 less 2 p(z_spec), for the posterior's kernel density p; less is better
+  (Izbicki & Lee 2017, as RAIL evaluates conditional densities).
 - ``coverage-68``, ``coverage-95``: share of the true redshifts inside the posterior's central 68 % and 95 %.
 - ``pit-ks``: Kolmogorov's distance between the probability integral transforms (PIT) of the true redshifts and a flat
   distribution. A finite sample is never flat: chance alone stays below `flat_enough` 95 times in 100.
@@ -23,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from training.metrics.densities import densities, grid_of
 from training.metrics.estimates import RESAMPLES, Estimate
 
 #: |delta| beyond which a redshift is an outlier, for any sample and for one at low redshift.
@@ -84,6 +87,19 @@ def crps(draws: np.ndarray, z_spec: np.ndarray) -> np.ndarray:
     return np.abs(ordered - z_spec[:, None]).mean(axis=1) - spread
 
 
+def cde_loss(draws: np.ndarray, z_spec: np.ndarray) -> np.ndarray:
+    """The integral of p(z)^2 less 2 p(z_spec), [n], for the kernel density p of each posterior's draws.
+
+    >>> bool(cde_loss(np.full((1, 50), 0.2) + np.linspace(-0.01, 0.01, 50), np.array([0.2]))[0] < -10)
+    True
+    """
+    draws = np.maximum(draws.astype(float), 0)
+    grid = grid_of(np.append(draws, z_spec))
+    density = densities(draws, grid)
+    there = np.array([np.interp(z, grid, each) for z, each in zip(z_spec, density, strict=True)])
+    return np.trapezoid(np.square(density), grid, axis=1) - 2 * there
+
+
 def flat_enough(n: int) -> float:
     """The ``pit-ks`` that n galaxies with calibrated posteriors stay below 95 times in 100."""
     return KOLMOGOROV / float(np.sqrt(n))
@@ -119,7 +135,8 @@ def measure(draws: np.ndarray, z_spec: np.ndarray, resamples: int = RESAMPLES, s
     -------
     Estimates by name, as the module lists them.
     """
-    columns = (deltas(np.median(draws, axis=1), z_spec), pit(draws, z_spec, seed), crps(draws, z_spec))
+    medians = deltas(np.median(draws, axis=1), z_spec)
+    columns = (medians, pit(draws, z_spec, seed), crps(draws, z_spec), cde_loss(draws, z_spec))
     return _with_intervals(_of_posteriors, columns, resamples, seed)
 
 
@@ -151,10 +168,11 @@ def _of_deltas(delta: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _of_posteriors(delta: np.ndarray, pit: np.ndarray, crps: np.ndarray) -> dict[str, np.ndarray]:
+def _of_posteriors(delta: np.ndarray, pit: np.ndarray, crps: np.ndarray, cde: np.ndarray) -> dict[str, np.ndarray]:
     from_middle = np.abs(pit - 0.5)
     return _of_deltas(delta) | {
         "crps": crps.mean(axis=-1),
+        "cde-loss": cde.mean(axis=-1),
         "coverage-68": (from_middle < 0.34).mean(axis=-1),
         "coverage-95": (from_middle < 0.475).mean(axis=-1),
         "pit-ks": kolmogorov(pit),

@@ -85,6 +85,17 @@ def test_pit_of_draws_that_equal_the_truth_is_spread_between_them():
     assert metrics.kolmogorov(metrics.pit(draws, truth)) < metrics.flat_enough(4000)
 
 
+def test_cde_loss_of_gaussians_is_its_closed_form():
+    """Of N(0, s): minus the integral of the density squared, on average over truths that it describes."""
+    random = np.random.default_rng(0)
+    draws, truth = random.normal(0.3, 0.02, (1, 4000)), random.normal(0.3, 0.02, 2000)
+    expected = -1 / (2 * 0.02 * np.sqrt(np.pi))
+    found = metrics.cde_loss(np.repeat(draws, 200, axis=0), truth[:200]).mean()
+    assert found == pytest.approx(expected, rel=0.06)
+    wide = metrics.cde_loss(np.repeat(random.normal(0.3, 0.05, (1, 4000)), 200, axis=0), truth[:200]).mean()
+    assert wide > 0.7 * expected
+
+
 def test_crps_of_a_gaussian_is_its_closed_form():
     """At its centre, sigma (sqrt(2) - 1) / sqrt(pi) (Gneiting & Raftery 2007, eq. 5)."""
     draws = np.random.default_rng(4).normal(0, 0.1, (1, 200_000))

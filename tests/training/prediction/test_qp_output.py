@@ -7,7 +7,8 @@ from rail.evaluation.metrics.pointestimates import PointBias, PointSigmaMAD
 
 from morph.errors import InputError
 from training.metrics import photoz
-from training.prediction.qp_output import check_qp, modes, write_qp
+from training.metrics.densities import modes
+from training.prediction.qp_output import check_qp, write_qp
 
 
 @pytest.fixture(scope="module")
