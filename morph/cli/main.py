@@ -27,6 +27,7 @@ VERBS = {
     "evaluate": ("training.cli.evaluate", "Measure a model on galaxies that it has not seen."),
     "predict": ("training.cli.predict", "Predict missing properties of galaxies from known ones, with uncertainties."),
     "sample": ("morph.cli.sample", "Sample galaxies from a model, as a survey shows them."),
+    "edit": ("morph.cli.edit", "Change one thing in a galaxy, and hold the rest."),
     "photoz": ("morph.cli.photoz", "Fill training sets for photometric redshifts where spectra are missing."),
     "compress": ("morph.cli.compress", "Compress galaxies to codes of at most 64 bytes each."),
     "decompress": ("morph.cli.decompress", "Make a dataset of codes again."),
@@ -51,7 +52,7 @@ VERBS = {
 #: The verbs as the help shows them, by what they are for; the others come last.
 GROUPS = {
     "Begin": ("quickstart",),
-    "Galaxies": ("import", "simulate", "sample", "photoz", "compress", "decompress"),
+    "Galaxies": ("import", "simulate", "sample", "edit", "photoz", "compress", "decompress"),
     "Models": ("pretrain", "finetune", "transfer", "evaluate", "predict", "compare", "sync", "report"),
     "Serving": ("export", "deploy", "serve", "classify"),
     "Surveys": ("score", "index", "similar", "explore", "census", "sequence", "host", "stack"),
