@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 
 from morph.analysis.census.classes import CLASSES, MAIN, index_of
 from morph.analysis.census.correction import Correction, Labelled
-from morph.analysis.census.labelled import _read
+from morph.analysis.census.labelled import read_labelled
 from morph.analysis.census.table import SEEN, UNCERTAIN
 from morph.analysis.census.visibility import CELLS, cell_of
 from morph.decision_tree import ANSWER_COLUMNS, TREE
@@ -63,7 +63,7 @@ def halves(labelled: Labelled, random: np.random.Generator) -> tuple[np.ndarray,
 @click.option("--tries", default=20, show_default=True)
 def mixes(path: Path, tries: int) -> None:
     """Five resampled mixes of held-out galaxies."""
-    labelled, random, found = _read(path), np.random.default_rng(0), []
+    labelled, random, found = read_labelled(path), np.random.default_rng(0), []
     shown = [index_of(name) for name in MAIN]
     for seed in range(tries):
         one, other = halves(labelled, random)
@@ -107,7 +107,7 @@ def _line(console: Console, name: str, rows: np.ndarray) -> None:
 @click.option("--tries", default=10, show_default=True)
 def fading(path: Path, tries: int) -> None:
     """The same galaxies as they fade and shrink: the featured fraction."""
-    labelled, random, found = _read(path), np.random.default_rng(0), []
+    labelled, random, found = read_labelled(path), np.random.default_rng(0), []
     for seed in range(tries):
         one, other = halves(labelled, random)
         correction = Correction(part(labelled, one))
@@ -171,12 +171,16 @@ def types(datasets: tuple[str, ...], model: str, split: str, most: int) -> None:
             ids.append(galaxies.ids)
             seen.append(made.type)
             sigma.append(made.sigma)
-            said.append(types_of_votes(galaxies.votes))
+            of_votes = types_of_votes(galaxies.votes)
+            said.append(of_votes.type)
+            sigma[-1] = np.hypot(sigma[-1], of_votes.sigma)
         names, type_, error, votes = (np.concatenate(each) for each in (ids, seen, sigma, said))
         known = np.isfinite(votes) & np.isfinite(type_)
         pull = ((votes - type_) / error)[known].std()
         rho = spearmanr(type_[known], votes[known])[0]
-        console.print(f"{name}: {known.sum():,} galaxies, Spearman {rho:.3f} with the votes, pull {pull:.2f}")
+        console.print(
+            f"{name}: {known.sum():,} galaxies, Spearman {rho:.3f} with the votes, pull {pull:.2f} with both errors"
+        )
         found.append(dict(zip(names.tolist(), zip(type_, votes, strict=True), strict=True)))
     if len(found) == 2:
         both = [(*found[0][name], *found[1][name]) for name in found[0] if name in found[1]]

@@ -24,6 +24,7 @@ from morph.analysis.census.volume import COSMOLOGY
 @click.option(
     "--scheduler", default="", metavar="tcp://HOST:PORT", help="Read the scores by this Dask scheduler's workers."
 )
+@click.option("--tiles", multiple=True, help="The tiles that were scored, to cut pictures from. Repeatable.")
 @click.option("--seed", default=0, show_default=True, help="Random seed of the intervals.")
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="The folder to write.")
 def command(scores: Path, to: Path, **options: Any) -> None:

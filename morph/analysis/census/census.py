@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,11 @@ from morph.analysis.census.volume import COSMOLOGY, Volume, find_cosmology
 from morph.atomic import atomic
 from morph.catalogs.table_files import write_table
 from morph.checks import check_folder
-from morph.console import counted, track
+from morph.console import counted, listed, track
 from morph.errors import InputError
 
 #: Columns of the galaxies that are shown as examples.
-SHOWN = ("id", "tile", "picture")
+SHOWN = ("id", "tile", "x", "y", "picture")
 
 #: What the files in the folder are called, beside the report's.
 TABLE, LABELLED = "census", "labelled.parquet"
@@ -48,6 +48,7 @@ class Request:
     cosmology : one of astropy's.
     correct, model : the labelled galaxies, and the model that made the scores.
     redshifts : a table of redshifts by id.
+    tiles : the tiles that were scored, from which pictures are cut; without, those of the score files are shown.
     scheduler : address of a Dask scheduler whose workers read the score files; empty: this process does.
     seed : of the resamples.
     """
@@ -61,6 +62,7 @@ class Request:
     correct: str = ""
     model: str = ""
     redshifts: str = ""
+    tiles: Sequence[str] = ()
     scheduler: str = ""
     seed: int = 0
 
@@ -117,6 +119,7 @@ def take_census(scores: str | Path, to: str | Path, request: Request | None = No
     >>> census.rows[0][0].count > 0
     True
     """
+    from morph.analysis.census.pictures import cut_pictures
     from morph.analysis.census.report import write_report
 
     request = request or Request()
@@ -133,6 +136,10 @@ def take_census(scores: str | Path, to: str | Path, request: Request | None = No
     labelled, notes = open_labelled(request.correct, request.model, opened) if request.correct else (None, [])
     correction = Correction(labelled) if labelled is not None else None
     rows = list(rows_of(reading.bins, sums, correction, request.seed))
+    if request.tiles:
+        survey = opened.surveys[0] if len(opened.surveys) == 1 else None
+        sums.examples, said = cut_pictures(sums.examples, request.tiles, survey)
+        notes += said
     notes = [*notes, *reading.notes(), *_left_out(sums), *_uncorrected(opened, correction)]
     census = Census(reading.bins, sums, rows, notes, _about(opened, request, labelled, sums))
     with atomic(to, "The census") as building:
@@ -155,9 +162,7 @@ class _Reading:
     volume: Volume | None
     seeing: float
     redshifts: Redshifts | None
-    seeing_measured: bool
-    magnitude: str = "mag_r"
-    notes_: list[str] = field(default_factory=list)
+    pictured: bool
 
     @classmethod
     def of(cls, scores: Scores, request: Request) -> "_Reading":
@@ -173,11 +178,11 @@ class _Reading:
         }
         volume = _volume(request)
         seeing = seeing_of(scores)
-        return cls(scores, bins, columns, volume, seeing, redshifts, SEEING in scores.columns)
+        return cls(scores, bins, columns, volume, seeing, redshifts, not request.tiles)
 
     def sums(self, number: int) -> Sums:
         """The sums of one of the tables."""
-        found = Sums.empty(self.bins.count)
+        found = Sums.empty(self.bins.count, self.pictured)
         read = list(dict.fromkeys([*self.columns.values(), RADIUS, SNR, SEEING]))
         for rows, table in self.scores.part(number).batches(read, SHOWN):
             values = dict(rows.values)
@@ -210,11 +215,11 @@ class _Reading:
             notes.append(
                 "The scores have no radius or no signal to noise: how well their galaxies are seen is not known."
             )
-        elif not self.seeing_measured and np.isfinite(self.seeing):
+        elif SEEING not in self.scores.columns and np.isfinite(self.seeing):
             notes.append(
                 f"The scores have no psf_fwhm; the survey's usual seeing of {self.seeing:.2f} arcsec is taken."
             )
-        elif not self.seeing_measured:
+        elif SEEING not in self.scores.columns:
             notes.append("The scores have no psf_fwhm and no survey: how well their galaxies are seen is not known.")
         return notes
 
@@ -234,7 +239,7 @@ def _summed(reading: _Reading, scheduler: str) -> Sums:
     """The sums of all tables, here or by the workers of a Dask scheduler."""
     numbers = range(len(reading.scores.tables))
     each = _by_dask(reading, scheduler) if scheduler else (reading.sums(number) for number in numbers)
-    whole = Sums.empty(reading.bins.count)
+    whole = Sums.empty(reading.bins.count, reading.pictured)
     for part in track(each, "reading scores", len(numbers)):
         whole.merge(part)
     return whole
@@ -276,6 +281,8 @@ def _left_out(sums: Sums) -> list[str]:
 
 def _uncorrected(scores: Scores, correction: Correction | None) -> list[str]:
     notes = []
+    if len(scores.surveys) > 1:
+        notes.append(f"These are scores of several surveys: {listed(scores.surveys)}.")
     if correction is None:
         notes.append(
             "The fractions are not corrected, and their limits are not known: give labelled galaxies of this survey "

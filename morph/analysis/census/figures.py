@@ -55,7 +55,7 @@ def hubble_figure(rows: Sequence[Row], examples: Mapping[int, Sequence[Example]]
         marked = any(np.isfinite(rows[index_of(name)].corrected) for name in PLACES)
         for name, place in PLACES.items():
             row = rows[index_of(name)]
-            best = max(examples.get(index_of(name), ()), default=None)
+            best = max((each for each in examples.get(index_of(name), ()) if each.picture), default=None)
             _put(canvas, place, TITLES[name], row, best, marked)
         canvas.text(3.0, 1.8, _legend(rows, simulated), fontsize=9, va="top", color=INK, linespacing=1.6)
         canvas.set(xlim=(-0.6, 7.6), ylim=(2.6, -0.8))

@@ -6,9 +6,8 @@ to the galaxy as it was shown to them.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +24,10 @@ from morph.decision_tree import tree_probabilities
 from morph.errors import InputError
 from morph.sizes import STAMP_SIZE
 from morph.stamps.stretch import centre_crop
-from morph.votes import has_votes, kinds_of
+from morph.votes import difference, has_votes, kinds_of
+
+if TYPE_CHECKING:
+    from morph.model.training_record import TrainingRecord
 
 #: Degraded copies of each galaxy, and the most galaxies that are used.
 COPIES, MOST = 6, 2000
@@ -55,7 +57,7 @@ def open_labelled(path: str | Path, model: str, scores: Scores) -> tuple[Labelle
     InputError : there are none, they are of another survey or model than the scores, or too few are left.
     """
     if Path(path).is_file():
-        labelled = _read(Path(path))
+        labelled = read_labelled(Path(path))
         notes = _check_model(scores, str(labelled.about["weights"]), str(path))
         _check_survey(scores, labelled.about["survey"], path)
         return labelled, notes
@@ -92,43 +94,39 @@ def score_labelled(path: Path, name: str, scores: Scores) -> tuple[Labelled, lis
     model = load_model(name)
     notes = _check_model(scores, model.digest, name)
     record = TrainingRecord.from_text(model.seen)
-    parts: list[dict[str, np.ndarray]] = []
-    counts = dict.fromkeys(("trained on", "calibrated on", "without votes", "used"), 0)
-    surveys: set[str] = set()
-    kinds: set[str] = set()
-    known_scale = True
     files = sorted(path.glob("part-*.parquet"))
-    for galaxies in track(_parts(path, files, counts), "scoring labelled galaxies", len(files)):
-        roles = record.roles(galaxies)
-        counts["trained on"] += int((roles == "labelled").sum())
-        counts["calibrated on"] += int((roles == "held out").sum())
-        chosen = galaxies.select(roles != "labelled")
-        if not len(chosen):
-            continue
-        surveys |= {*chosen.surveys.tolist()}
-        kinds |= kinds_of([chosen])
-        known_scale &= bool(np.isfinite(chosen.properties["pixel_scale"]).all())
-        parts.append(_scored(model, chosen, first=counts["used"]))
-        counts["used"] += len(chosen)
+    masks, counts = _chosen(path, files, record)
     if counts["used"] < FEWEST:
         raise InputError(
             f"'{path}' has {counted(counts['used'], 'labelled galaxy', 'labelled galaxies')} that '{name}' was not "
-            f"trained on ({counts['trained on']:,} it was trained on); a correction needs at least {FEWEST}."
+            f"trained on ({counts['labelled']:,} it was trained on); a correction needs at least {FEWEST}."
         )
-    _check_survey(scores, sorted(surveys), path)
+    headers = [
+        Galaxies.open(path, images=False, parts=[file]).select(mask) for file, mask in zip(files, masks, strict=True)
+    ]
+    surveys = sorted({survey for each in headers for survey in each.surveys.tolist()})
+    _check_survey(scores, surveys, path)
+    kind, said = _kind_of_votes(headers, path, str(model.about.get("votes") or ""))
+    known_scale = all(np.isfinite(each.properties["pixel_scale"]).all() for each in headers)
+    parts: list[dict[str, np.ndarray]] = []
+    first = 0
+    for file, mask in track(zip(files, masks, strict=True), "scoring labelled galaxies", len(files)):
+        if mask.any():
+            parts.append(_scored(model, Galaxies.open(path, parts=[file]).select(mask), first))
+            first += int(mask.sum())
     columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     about = {
         "format": FORMAT,
         "dataset": str(path),
         "model": name,
         "weights": model.digest,
-        "survey": sorted(surveys),
-        "votes": sorted(kinds),
-        "simulated": bool(Galaxies.open(path, images=False, parts=files[:1]).simulated),
+        "survey": surveys,
+        "votes": kind,
+        "simulated": headers[0].simulated,
         "galaxies": counts["used"],
         "copies": COPIES,
     }
-    return Labelled(about=about, **columns), notes + _notes(counts, record.complete, known_scale, path)
+    return Labelled(about=about, **columns), notes + said + _notes(counts, record.complete, known_scale, path)
 
 
 def save_labelled(labelled: Labelled, path: Path) -> None:
@@ -150,7 +148,8 @@ def save_labelled(labelled: Labelled, path: Path) -> None:
         pq.write_table(table, building, compression="zstd")
 
 
-def _read(path: Path) -> Labelled:
+def read_labelled(path: Path) -> Labelled:
+    """Read what `save_labelled` wrote. InputError where it is something else, or of another version."""
     try:
         table = pq.read_table(path)
         about: dict[str, Any] = json.loads((table.schema.metadata or {})[KEY])
@@ -169,21 +168,42 @@ def _read(path: Path) -> Labelled:
     return Labelled(about=about, **columns, **flat)
 
 
-def _parts(path: Path, files: list[Path], counts: dict[str, int]) -> Iterator[Galaxies]:
-    """The labelled galaxies of a dataset, a file at a time, at most `MOST` in all: those whose names come first by a
-    hash."""
-    every = [Galaxies.open(path, images=False, parts=[file]) for file in files]
+def _chosen(path: Path, files: list[Path], record: "TrainingRecord") -> tuple[list[np.ndarray], dict[str, int]]:
+    """The galaxies of each file that are used, bool [n] each, and how many there are of each kind.
+
+    They have votes on the first question, and the model was not trained on them; of more than `MOST` those count whose
+    names come first by a hash.
+    """
     root = index_of("smooth-or-featured_smooth")
-    usable = [
-        has_votes(each.votes) & np.isfinite(classes_of_votes(each.votes)[:, root]) if len(each) else np.zeros(0, bool)
-        for each in every
-    ]
-    counts["without votes"] = int(sum((~each).sum() for each in usable))
-    places = np.concatenate([split_position(each.ids[some], seed=1) for each, some in zip(every, usable, strict=True)])
-    last = np.sort(places)[: 3 * MOST][-1] if len(places) else 0.0
-    for file, each, some in zip(files, every, usable, strict=True):
-        chosen = some & (split_position(each.ids, seed=1) <= last)
-        yield Galaxies.open(path, parts=[file]).select(chosen)
+    usable, places, held = [], [], []
+    counts = dict.fromkeys(("labelled", "held out", "without votes", "beyond", "used"), 0)
+    for file in files:
+        galaxies = Galaxies.open(path, parts=[file])
+        voted = has_votes(galaxies.votes) & np.isfinite(classes_of_votes(galaxies.votes)[:, root])
+        roles = record.roles(galaxies)
+        counts["without votes"] += int((~voted).sum())
+        counts["labelled"] += int((voted & (roles == "labelled")).sum())
+        usable.append(voted & (roles != "labelled"))
+        held.append(roles == "held out")
+        places.append(split_position(galaxies.ids, seed=1))
+    order = np.sort(np.concatenate([place[some] for place, some in zip(places, usable, strict=True)]))
+    last = order[:MOST][-1] if len(order) else 0.0
+    masks = [some & (place <= last) for place, some in zip(places, usable, strict=True)]
+    counts["used"] = int(sum(mask.sum() for mask in masks))
+    counts["beyond"] = len(order) - counts["used"]
+    counts["held out"] = int(sum((mask & each).sum() for mask, each in zip(masks, held, strict=True)))
+    return masks, counts
+
+
+def _kind_of_votes(headers: list[Galaxies], path: Path, of_model: str) -> tuple[str, list[str]]:
+    """Whether the votes are raw or debiased, empty where it is not known, and a note where the model's are the other
+    kind. InputError where some are of each."""
+    kinds = kinds_of(headers)
+    if len(kinds) > 1:
+        raise InputError(f"'{path}' has raw votes and debiased ones; correct with galaxies of one kind.")
+    kind = next(iter(kinds), "")
+    differ = bool(kind and of_model and kind != of_model)
+    return kind, [difference(of_model, kind, "the labelled galaxies' votes")] if differ else []
 
 
 def _scored(model, galaxies: Galaxies, first: int) -> dict[str, np.ndarray]:
@@ -234,11 +254,10 @@ def _check_model(scores: Scores, digest: str, name: str) -> list[str]:
 
 
 def _check_survey(scores: Scores, surveys: list[str], path: str | Path) -> None:
-    others = [name for name in surveys if scores.surveys and name not in scores.surveys]
-    if others:
+    if scores.surveys and {*surveys} != {*scores.surveys}:
         raise InputError(
-            f"The galaxies in '{path}' are of {others[0]} and the scores of {', '.join(scores.surveys)}: a model "
-            "answers each survey's images differently, so label galaxies of the scores' own survey."
+            f"The galaxies in '{path}' are of {', '.join(surveys)} and the scores of {', '.join(scores.surveys)}: a "
+            "model answers each survey's images differently, so label galaxies of the scores' own survey."
         )
 
 
@@ -250,11 +269,13 @@ def _named(scores: Scores) -> str:
 
 def _notes(counts: dict[str, int], complete: bool, known_scale: bool, path: Path) -> list[str]:
     notes = []
-    if counts["trained on"]:
-        notes.append(f"{counts['trained on']:,} labelled galaxies are left out: the model was trained on them.")
-    if counts["calibrated on"]:
+    if counts["labelled"]:
+        notes.append(f"{counts['labelled']:,} labelled galaxies are left out: the model was trained on them.")
+    if counts["beyond"]:
+        notes.append(f"{counts['used']:,} of {counts['used'] + counts['beyond']:,} labelled galaxies are used.")
+    if counts["held out"]:
         notes.append(
-            f"{counts['calibrated on']:,} of the {counts['used']:,} labelled galaxies set the model's calibration, a "
+            f"{counts['held out']:,} of the {counts['used']:,} labelled galaxies set the model's calibration, a "
             "few numbers a question, and are used all the same."
         )
     if not complete:

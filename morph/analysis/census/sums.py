@@ -33,12 +33,22 @@ SEQUENCE = [i for i, each in enumerate(CLASSES) if each.question == HUBBLE]
 
 @dataclass(frozen=True, order=True)
 class Example:
-    """A galaxy that shows a class well: its tree fraction of it, id, tile and JPEG file."""
+    """A galaxy that shows a class well.
+
+    Attributes
+    ----------
+    fraction : its tree fraction of the class.
+    id, tile, x, y, radius : its name, and its place on its tile (pixels) and half-light radius (arcsec).
+    picture : a JPEG file; empty where its score file has none.
+    """
 
     fraction: float
     id: str
     tile: str
-    picture: bytes = field(compare=False)
+    x: float = field(compare=False, default=float("nan"))
+    y: float = field(compare=False, default=float("nan"))
+    radius: float = field(compare=False, default=float("nan"))
+    picture: bytes = field(compare=False, default=b"")
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,8 @@ class Sums:
     cells : weight by how well galaxies are seen, [bins, cells]; the last cell is of those of which it is not known.
     outside, unknown, flagged, unweighted : galaxies that are left out: beyond all bins, without a value to bin by,
         with something wrong or without answers, without a weight.
-    examples : of each class of the Hubble sequence, a heap of the best ones with a picture.
+    examples : of each class of the Hubble sequence, a heap of the best ones.
+    pictured : whether only galaxies whose score files have a picture are examples.
     """
 
     weight: np.ndarray
@@ -101,10 +112,11 @@ class Sums:
     flagged: int = 0
     unweighted: int = 0
     examples: dict[int, list[Example]] = field(default_factory=lambda: {i: [] for i in SEQUENCE})
+    pictured: bool = True
 
     @classmethod
-    def empty(cls, bins: int) -> "Sums":
-        """Sums of no galaxies, over a number of bins."""
+    def empty(cls, bins: int, pictured: bool = True) -> "Sums":
+        """Sums of no galaxies, over a number of bins; `pictured` as above."""
         return cls(
             np.zeros((bins, GROUPS)),
             np.zeros((bins, GROUPS, len(CLASSES))),
@@ -113,6 +125,7 @@ class Sums:
             np.zeros(bins, dtype=int),
             np.zeros(bins, dtype=int),
             np.zeros((bins, CELLS + 1)),
+            pictured=pictured,
         )
 
     def add(self, rows: Rows, place: np.ndarray, weight: np.ndarray, size: np.ndarray, table: pa.Table) -> None:
@@ -179,22 +192,22 @@ class Sums:
         )
 
     def _keep_examples(self, found: np.ndarray, table: pa.Table, rows: np.ndarray) -> None:
-        if "picture" not in table.column_names:
-            return
-        there = table["picture"].is_valid().to_numpy()[rows]
-        with_picture = np.flatnonzero(there)
-        if not len(with_picture):
-            return
-        for i in SEQUENCE:
-            for k in with_picture[np.argsort(-found[with_picture, i])[:PICTURES]].tolist():
-                fraction, row = float(found[k, i]), int(rows[k])
-                if len(self.examples[i]) == PICTURES and fraction <= self.examples[i][0].fraction:
-                    break
-                name, tile = (
-                    str(table[column][row].as_py()) if column in table.column_names else ""
-                    for column in ("id", "tile")
-                )
-                self._keep(i, Example(fraction, name, tile, table["picture"][row].as_py()))
+        """Keep the best of these galaxies, with their fractions `found` [n, classes] and `rows` of the table."""
+        have = {*table.column_names}
+        usable = np.arange(len(rows))
+        if self.pictured:
+            there = table["picture"].is_valid().to_numpy() if "picture" in have else np.zeros(len(table), dtype=bool)
+            usable = np.flatnonzero(there[rows])
+        for i in SEQUENCE if len(usable) else ():
+            least = self.examples[i][0].fraction if len(self.examples[i]) == PICTURES else -1.0
+            better = usable[found[usable, i] > least]
+            for k in better[np.argsort(-found[better, i])[:PICTURES]].tolist():
+                row = int(rows[k])
+                name, tile = (str(table[each][row].as_py()) if each in have else "" for each in ("id", "tile"))
+                place = [table[name][row].as_py() if name in have else None for name in ("x", "y", "radius")]
+                x, y, radius = (float("nan") if value is None else float(value) for value in place)
+                picture = (table["picture"][row].as_py() if "picture" in have else None) or b""
+                self._keep(i, Example(float(found[k, i]), name, tile, x, y, radius, picture))
 
     def _keep(self, i: int, example: Example) -> None:
         push = heapq.heappush if len(self.examples[i]) < PICTURES else heapq.heappushpop

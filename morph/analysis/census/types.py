@@ -87,8 +87,9 @@ def types_of(probabilities: np.ndarray, votes_worth: np.ndarray) -> Types:
     return Types(found, np.sqrt(variance))
 
 
-def types_of_votes(votes: np.ndarray) -> np.ndarray:
-    """The types that votes give galaxies, [n]: the order that volunteers see.
+def types_of_votes(votes: np.ndarray) -> Types:
+    """The types that votes give galaxies: the order that volunteers see. Their standard errors are those of so many
+    votes.
 
     Parameters
     ----------
@@ -108,7 +109,8 @@ def types_of_votes(votes: np.ndarray) -> np.ndarray:
         np.divide(answers[:, part], total, where=total > 0, out=shares[:, part])
     reach = _asked(shares)
     filled = np.where(np.isnan(shares) & (reach == 0), 1 / 3, shares)
-    return types_of(filled, np.full((len(votes), len(TREE)), np.nan)).type
+    worth = np.stack([answers[:, part].sum(axis=1) for part in TREE.slices.values()], axis=1)
+    return types_of(filled, worth)
 
 
 def _asked(shares: np.ndarray) -> np.ndarray:

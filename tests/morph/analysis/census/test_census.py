@@ -1,5 +1,6 @@
 """A census from score files: what it writes, what it leaves out, and what it refuses in a sentence."""
 
+import io
 import json
 
 import numpy as np
@@ -7,11 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
+from PIL import Image
 
 from morph.analysis.census.census import Request, take_census
 from morph.analysis.census.classes import index_of
 from morph.analysis.census.labelled import save_labelled
-from morph.decision_tree import tree_probabilities
+from morph.decision_tree import ANSWERS, tree_probabilities
 from tests.morph.analysis.census.invented import (
     labelled,
     model_answers,
@@ -251,3 +253,26 @@ def test_the_command_says_what_it_found(morph, scores, known, tmp_path):
     assert status == 0
     assert "Featured: " in out
     assert "900 galaxies in 4 bins" in out
+
+
+def test_pictures_are_cut_from_the_tiles_that_were_scored(tile_folder, tmp_path):
+    """The roundest galaxy is the one of the most flux, whose picture shows it in the middle."""
+    p = population(3, 0.05, 0)
+    p[:, ANSWERS.index("how-rounded_round")] = [0.2, 0.3, 0.9]
+    places = {"x": [60.3, 120.0, 180.0], "y": [170.6, 120.0, 60.0], "radius": np.full(3, 1.5)}
+    table = score_table(p, **places).set_column(1, "tile", pa.array(["DES0356-5248"] * 3))
+    about = json.dumps({"survey": "des"}).encode()
+    scores = write_scores(tmp_path / "scores", table.replace_schema_metadata({b"morph": about}), parts=1)
+    without = take_census(scores, tmp_path / "without")
+    assert not any(without.sums.examples.values())
+    made = take_census(scores, tmp_path / "with", Request(tiles=[str(tile_folder)]))
+    (best,) = made.sums.examples[index_of("hubble_e0")]
+    assert best.id == "g2"
+    pixels = np.asarray(Image.open(io.BytesIO(best.picture))).sum(axis=-1).astype(float)
+    assert pixels.shape == (96, 96)
+    assert np.unravel_index(pixels.argmax(), pixels.shape) == pytest.approx((48, 48), abs=6)
+    away = score_table(p, **places).set_column(1, "tile", pa.array(["DES0000-0000"] * 3))
+    missing = take_census(write_scores(tmp_path / "away", away), tmp_path / "none", Request(tiles=[str(tile_folder)]))
+    assert any("DES0000-0000" in note and "not among --tiles" in note for note in missing.notes)
+    with pytest.raises(Exception, match="nowhere"):
+        take_census(scores, tmp_path / "no", Request(tiles=["nowhere"]))

@@ -76,8 +76,13 @@ def test_what_cannot_be_corrected_with_is_refused(tmp_path, scores):
         open_labelled(tmp_path / "sdss", "models:/morph@sdss", scores)
 
 
-def test_pictures_of_unknown_size_count_as_usual_which_is_said(tmp_path, scores):
+def test_pictures_of_unknown_size_count_as_usual_and_not_all_of_many_are_used_which_is_said(
+    tmp_path, scores, monkeypatch
+):
     write_disks(tmp_path / "pictures", "composite")
+    monkeypatch.setattr("morph.analysis.census.labelled.MOST", 52)
     made, notes = open_labelled(tmp_path / "pictures", "models:/morph@sdss", scores)
+    assert made.galaxies == 52
+    assert "52 of 54 labelled galaxies are used." in notes
     assert np.isfinite(made.size).all()
     assert any("does not say how large its galaxies are on the sky" in note for note in notes)

@@ -82,8 +82,10 @@ def test_votes_have_the_type_of_their_fractions():
         ]
     )
     found = types_of_votes(votes)
-    np.testing.assert_allclose(found[:3], [6, 2.5, -5])
-    assert np.isnan(found[3:]).all()
+    np.testing.assert_allclose(found.type[:3], [6, 2.5, -5])
+    # Ten of twenty gave each of two answers, two types apart.
+    assert found.sigma[0] == pytest.approx(1 / np.sqrt(21))
+    assert np.isnan(found.type[3:]).all()
 
 
 def test_the_order_of_the_types_is_that_of_the_votes():
