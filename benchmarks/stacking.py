@@ -17,6 +17,7 @@ import click
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import sep
 from astropy.io import fits
 from astropy.table import Table
 from matplotlib.figure import Figure
@@ -25,11 +26,17 @@ from morph.analysis.stacking.figures import FAINTEST, picture
 from morph.analysis.stacking.measured import Measured
 from morph.analysis.stacking.profile import Result, make_profile, surface_brightness
 from morph.analysis.stacking.run import Summary, stack
+from morph.atomic import atomic
 from morph.reports.style import COLOURS, style
+from morph.simulation.coadd_files import Tilename, write_band
 from morph.simulation.haloes import PROFILE, sersic
 from morph.simulation.tile import simulate_tile
 from morph.surveys import get_survey
+from morph.tiles.discovery import find_tiles
+from morph.tiles.tile import Tile
 
+#: Surface brightnesses at which profiles are compared with the truth, mag per square arcsec.
+LEVELS = (27.0, 29.0, 30.5)
 #: Galaxies of a tile's catalogue, and the tile's side, pixels.
 GALAXIES, SIZE = 250, 2000
 
@@ -44,6 +51,30 @@ def simulate(folder: Path, number: int) -> Path:
                 tiles, SIZE, "des", GALAXIES, seed=100 + k, name=name, progress=False, processes=1, haloes=True
             )
     return tiles
+
+
+def without_sky(tiles: Path, out: Path, mesh: int) -> Path:
+    """The tiles as a survey leaves them that subtracts its sky in a mesh of so many pixels; their folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    survey = get_survey("des")
+    for group in find_tiles(tiles):
+        with Tile.open(group) as tile:
+            for number, band in enumerate(tile.bands):
+                path = out / tile.paths[band].name
+                if path.exists():
+                    continue
+                flux = tile.plane(band).copy()
+                bad = np.isnan(flux)
+                flux[bad] = 0
+                flux -= sep.Background(flux, mask=bad, bw=mesh, bh=mesh).back()
+                with fits.open(tile.paths[band]) as units:
+                    mask = units["MSK"].data.astype("int32")
+                with atomic(path) as building:
+                    write_band(building, flux, mask, survey, number, Tilename(tile.tilename), tile.wcs)
+        for file in tiles.glob(f"{tile.tilename}_*"):
+            if not file.name.endswith(".fits.fz"):
+                shutil.copy(file, out)
+    return out
 
 
 def scores(tiles: Path, path: Path, seed: int = 1) -> pa.Table:
@@ -165,10 +196,14 @@ def compare(summary: Summary, table: pa.Table, echo=click.echo) -> None:
     for k, band in enumerate(result.bands):
         true = truths[band].mean(axis=0)
         words = []
-        for level in (27.0, 29.0, 30.5):
+        for level in LEVELS:
             off = at_level(result.radius, true, result.flux[k], level)
             place = int(np.argmin(abs(22.5 - 2.5 * np.log10(true) - level)))
             words.append(f"{off:+.3f} ± {1.0857 * result.error[k, place] / true[place]:.3f} mag at {level:g}")
+        if np.isfinite(result.lost[k]).all():
+            found = result.flux[k] + result.lost[k]
+            kept = ", ".join(f"{at_level(result.radius, true, found, level):+.3f}" for level in LEVELS)
+            words.append(f"with what the mesh took of injected haloes {kept}")
         echo(f"{band}: fainter than the truth by {', '.join(words)}")
         # The disk and the inner rings are the seeing's.
         pulls.append((result.flux[k, FIRST:] - true[FIRST:]) / result.error[k, FIRST:])
@@ -233,19 +268,22 @@ def draw(summary: Summary, table: pa.Table, out: Path, path: Path) -> None:
 @click.option("--where", default="smooth > 0.8", show_default=True, help="Which galaxies.")
 @click.option("--combine", "kind", default="clipped", show_default=True, help="mean, median or clipped.")
 @click.option("--processes", default=2, show_default=True, help="Processes to use.")
+@click.option("--mesh", default=0, help="First subtract the sky in a mesh of so many pixels.  [default: not]")
 @click.option("--picture", "drawn", type=click.Path(path_type=Path), help="Also draw the stack beside the truth, PNG.")
-def main(folder: Path, number: int, where: str, kind: str, processes: int, drawn: Path | None) -> None:
+def main(folder: Path, number: int, where: str, kind: str, processes: int, mesh: int, drawn: Path | None) -> None:
     """Simulate tiles with haloes, stack their ellipticals, and compare with the truth."""
     folder.mkdir(parents=True, exist_ok=True)
     tiles = simulate(folder, number)
+    if mesh:
+        tiles = without_sky(tiles, folder / f"mesh-{mesh}", mesh)
     table = scores(tiles, folder / "scores.parquet")
     out = folder / "stack"
     shutil.rmtree(out, ignore_errors=True)
-    start = time.perf_counter()
-    summary = stack(folder / "scores.parquet", tiles, out, where=where, kind=kind, processes=processes)
+    start, before = time.perf_counter(), time.process_time()
+    summary = stack(folder / "scores.parquet", tiles, out, where=where, kind=kind, mesh=mesh, processes=processes)
     wall = time.perf_counter() - start
     own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    busy = children.ru_utime + children.ru_stime
+    busy = time.process_time() - before + children.ru_utime + children.ru_stime
     click.echo(
         f"{wall:.0f} s with {processes} processes, {busy:.0f} s of CPU in all; at most "
         f"{own.ru_maxrss / 1e6:.2f} GB here and {children.ru_maxrss / 1e6:.2f} GB in each"

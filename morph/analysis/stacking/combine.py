@@ -167,7 +167,7 @@ def combine(
     return Profile(ring, influence, (total * share).sum(axis=-1))
 
 
-def at_certainty(cells: Cells, probability: np.ndarray, kind: str = "clipped") -> tuple[Profile, np.ndarray]:
+def at_certainty(cells: Cells, probability: np.ndarray, kind: str = "clipped") -> Profile:
     """The profile of galaxies that are certainly of a type, from a calibrated probability that each is.
 
     A galaxy of probability p has the type's profile with that probability and another with 1 - p, so that the mean
@@ -181,8 +181,7 @@ def at_certainty(cells: Cells, probability: np.ndarray, kind: str = "clipped") -
 
     Returns
     -------
-    Profile : at p = 1.
-    inflation : [bands, rings], its standard error over that of the plain mean's.
+    Profile : at p = 1; NaN where the probabilities are too much alike.
     """
     weights = weights_of(cells, kind)
     number = weights.sum(axis=-1)
@@ -197,10 +196,7 @@ def at_certainty(cells: Cells, probability: np.ndarray, kind: str = "clipped") -
     slope = (sums[0] * second - sums[1] * first) / safe
     pull = (sums[2] - sums[1] * rest) / safe
     influence = len(cells) * number * pull * (values - flux - slope * rest)
-    plain = combine(cells, kind)
-    profile = Profile(flux, np.nan_to_num(influence).astype("float32"), sums[0])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return profile, profile.error / plain.error
+    return Profile(flux, np.nan_to_num(influence).astype("float32"), sums[0])
 
 
 def draw(influence: np.ndarray, seed: int = 0, draws: int = DRAWS) -> np.ndarray:

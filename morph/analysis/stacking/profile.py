@@ -13,8 +13,6 @@ from morph.analysis.stacking.sample import FEWEST
 from morph.analysis.stacking.tile_part import star_edges
 from morph.surveys import NANOMAGGY_ZERO_POINT
 
-#: The correction for wrong types is left out where it makes the error larger than this many times.
-LARGEST_INFLATION = 2.0
 #: Light beyond so many units (or this part of the reach in kpc) is the halo's, when what the sky's subtraction takes
 #: is scaled to the galaxies.
 HALO = 0.2
@@ -35,7 +33,7 @@ class Result:
     stacked : as stacked.
     stars : {band: stack of stars}; None where there are too few.
     wings, wings_error : [bands, rings], what the point-spread function carried there.
-    impurity : [bands, rings], what wrong types changed: it is added; 0 where it is not known.
+    impurity, impurity_error : [bands, rings], what wrong types changed, which is added, and what is not known of it.
     influence : [n, bands, rings], of the corrected profile.
     sky_error : [bands], standard error of the sky's level.
     lost : [bands, rings], what a subtraction of the sky in the survey's mesh would have taken; NaN where not asked.
@@ -49,6 +47,7 @@ class Result:
     wings: np.ndarray
     wings_error: np.ndarray
     impurity: np.ndarray
+    impurity_error: np.ndarray
     influence: np.ndarray
     sky_error: np.ndarray
     lost: np.ndarray
@@ -78,15 +77,18 @@ class Result:
 
     @property
     def error(self) -> np.ndarray:
-        """Its standard error: galaxies, sky and wings."""
-        return np.sqrt(standard_error(self.influence) ** 2 + self.sky_error[:, None] ** 2 + self.wings_error**2)
+        """Its standard error: galaxies, sky, wings and types."""
+        others = self.sky_error[:, None] ** 2 + self.wings_error**2 + self.impurity_error**2
+        return np.sqrt(standard_error(self.influence) ** 2 + others)
 
     def draws(self) -> np.ndarray:
         """The corrected profile as often as its error is drawn: [draws, bands, rings]."""
         found = self.flux + draw(self.influence)
         rng = np.random.default_rng(1)
-        found += rng.standard_normal((len(found), len(self.bands), 1)) * self.sky_error[:, None]
-        return found + rng.standard_normal((len(found), len(self.bands), 1)) * self.wings_error
+        for error in (self.sky_error[:, None], self.wings_error, self.impurity_error):
+            # Each moves all rings together.
+            found += rng.standard_normal((len(found), len(self.bands), 1)) * error
+        return found
 
 
 def surface_brightness(flux: np.ndarray) -> np.ndarray:
@@ -108,7 +110,7 @@ def make_profile(measured: Measured, kind: str) -> Result:
     notes: list[str] = []
     cells, members = measured.cells(), measured.chosen
     stacked = combine(cells, kind, members)
-    impurity, influence = _impurity(measured, kind, stacked, notes)
+    impurity, impurity_error, influence = _impurity(measured, kind, stacked, notes)
     stars: dict[str, StarStack | None] = {}
     wings, wings_error = np.zeros_like(stacked.flux), np.zeros_like(stacked.flux)
     light = _light(measured)
@@ -128,6 +130,7 @@ def make_profile(measured: Measured, kind: str) -> Result:
         wings=wings,
         wings_error=wings_error,
         impurity=impurity,
+        impurity_error=impurity_error,
         influence=influence,
         sky_error=measured.sky_level_error(measured.tile[members]),
         lost=_lost(measured, stacked.flux),
@@ -135,18 +138,30 @@ def make_profile(measured: Measured, kind: str) -> Result:
     )
 
 
-def _impurity(measured: Measured, kind: str, stacked: Profile, notes: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """What wrong types changed, and the influence of the profile without them."""
+def _impurity(
+    measured: Measured, kind: str, stacked: Profile, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What wrong types changed, what is not known of that, and the influence of the profile without them.
+
+    Other types' brightness differs from the stack's by about as much as the stack's own, before anything is measured:
+    where the galaxies say less than that, the correction is smaller.
+    """
+    nothing = np.zeros_like(stacked.flux)
     if not measured.sample.of_smooth or kind == "median":
         why = "a median is not a mean of types" if kind == "median" else "not all galaxies are chosen as smooth"
         notes.append(f"The profile is not corrected for wrong types: {why}.")
-        return np.zeros_like(stacked.flux), stacked.influence
-    pure, inflation = at_certainty(measured.cells(), measured.sample.smooth, kind)
-    good = np.isfinite(pure.flux) & (inflation < LARGEST_INFLATION)
-    if not good.any():
+        return nothing, nothing, stacked.influence
+    pure = at_certainty(measured.cells(), measured.sample.smooth, kind)
+    wrong = float(1 - measured.sample.smooth[measured.chosen].mean())
+    expected = wrong / (1 - wrong) * np.maximum(np.nan_to_num(stacked.flux), 0)
+    scatter = standard_error(pure.influence - stacked.influence)
+    known = np.isfinite(pure.flux) & (scatter > 0) & (expected > 0)
+    share = np.where(known, expected**2 / np.where(known, expected**2 + scatter**2, 1), 0)
+    if not known.any():
         notes.append("The probabilities are too much alike to correct for wrong types.")
-    change = np.where(good, pure.flux - stacked.flux, 0)
-    return change, np.where(good, pure.influence, stacked.influence).astype("float32")
+    change = share * np.where(known, pure.flux - stacked.flux, 0)
+    influence = stacked.influence + share * (pure.influence - stacked.influence)
+    return change, expected * np.sqrt(1 - share), influence.astype("float32")
 
 
 def _light(measured: Measured) -> np.ndarray:

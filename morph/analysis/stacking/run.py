@@ -137,7 +137,12 @@ def _finish(
 ) -> Summary:
     """Combine what the tiles gave, check and write it."""
     measured = Measured.read(parts, chosen.sample, plan)
-    _check_found(measured, chosen.sample, notes)
+    try:
+        _check_found(measured, chosen.sample, notes)
+    except InputError:
+        # The same command would say the same again.
+        shutil.rmtree(to / PARTS, ignore_errors=True)
+        raise
     notes += _assumptions(plan, asked["scale"])
     result = make_profile(measured, asked["combine"])
     null = combine(measured.null_cells(), asked["combine"])

@@ -249,6 +249,7 @@ def test_tables_and_tiles_that_do_not_fit_are_refused(morph, halo_tiles, halo_sc
         )
         assert status == 2
         assert said in error
+        assert not (tmp_path / "out").exists()
     assert morph("stack", halo_scores(), "--tiles", tmp_path / "none", "--to", tmp_path / "out")[0] == 2
 
 
