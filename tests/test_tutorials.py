@@ -19,6 +19,7 @@ SMALLER |= {"--labels 300 --epochs 10": "--labels 60 --epochs 1"}
         ("adapt", ["adapted.keras", "difference.png"]),
         ("score-a-tile", ["scores-catalogue/scores.fits", "scores-catalogue/hats"]),
         ("stack-haloes", ["stack/stack.fits", "stack/report.html"]),
+        ("supernovae", ["supernovae.png", "hosts.parquet"]),
     ],
 )
 @pytest.mark.timeout(900)

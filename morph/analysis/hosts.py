@@ -21,7 +21,7 @@ from morph.catalogs.directional_radius import directional_distance
 from morph.catalogs.tables import open_tables
 from morph.catalogs.values import degrees, identifiers, measured, numbers
 from morph.errors import InputError
-from morph.surveys import NANOMAGGY_ZERO_POINT, UNKNOWN, get_survey
+from morph.surveys import NANOMAGGY_ZERO_POINT, UNKNOWN, Survey, get_survey
 
 #: Beyond so many directional light radii a galaxy is no host. Gupta et al. (2016) cut at 4, beyond which lies 1 % of
 #: an exponential disk; what is found there has a small probability.
@@ -63,13 +63,14 @@ class Places:
         return SkyCoord(self.ra, self.dec, unit="deg")
 
 
-def read_places(path: str | Path, sizes: bool) -> Places:
+def read_places(path: str | Path, sizes: bool, survey: str = UNKNOWN.name) -> Places:
     """Positions from any table that `morph` reads, with sizes and shapes if wanted.
 
     Parameters
     ----------
     path : a file, folder or glob.
     sizes : whether rows need a half-light radius.
+    survey : of the table, whose pixel scale converts sizes in pixels.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def read_places(path: str | Path, sizes: bool) -> Places:
     """
     parts, notes = [], {}
     for table in open_tables(path):
-        columns, said = _read(table, sizes)
+        columns, said = _read(table, sizes, get_survey(survey))
         parts.append(columns)
         notes.update(dict.fromkeys(said))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -91,13 +92,17 @@ def read_places(path: str | Path, sizes: bool) -> Places:
     return Places(**{name: values[usable] for name, values in columns.items()}, notes=tuple(notes))
 
 
-def _read(table: TableFile, sizes: bool) -> tuple[dict[str, np.ndarray], list[str]]:
-    survey = get_survey(UNKNOWN.name)
+def _read(table: TableFile, sizes: bool, survey: Survey) -> tuple[dict[str, np.ndarray], list[str]]:
     mapping = map_columns(table, survey)
     if mapping.ra is None or mapping.dec is None:
         raise InputError(f"'{table.path}' has places in pixels; positions on the sky are needed: columns ra and dec.")
     if sizes and "radius" not in mapping.values:
         raise InputError(f"'{table.path}' has no half-light radius; give a column 'radius' in arcsec.")
+    if sizes and (size := mapping.values["radius"]).size == "pixels" and not np.isfinite(survey.pixel_scale):
+        raise InputError(
+            f"'{table.path}' has its sizes in pixels ({size.column}); name its survey by --survey, or give a column "
+            "'radius' in arcsec."
+        )
     there = {name.lower(): name for name in table.schema.names}
     ellipticity, ratio, angle = (_first(there, names) for names in (ELLIPTICITY, AXIS_RATIO, ANGLE))
     shapes = [name for name in (ellipticity or ratio, angle) if name]

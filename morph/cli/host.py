@@ -11,6 +11,7 @@ from morph.analysis.hosts import FARTHEST
 @click.argument("events")
 @click.argument("galaxies")
 @click.option("--to", type=click.Path(path_type=Path), required=True, help="The table: .parquet, .fits or .csv.")
+@click.option("--survey", default="unknown", help="Of GALAXIES, if their sizes are in pixels: sdss, des, lsst, ...")
 @click.option("--search", default=60.0, show_default=True, help="Arcsec around an event in which galaxies are read.")
 @click.option(
     "--farthest", default=FARTHEST, show_default=True, help="Directional light radii beyond which none is a host."
@@ -18,7 +19,9 @@ from morph.analysis.hosts import FARTHEST
 @click.option(
     "--hostless", default=0.05, show_default=True, help="Share of events whose host is not among the galaxies."
 )
-def command(events: str, galaxies: str, to: Path, search: float, farthest: float, hostless: float) -> None:
+def command(
+    events: str, galaxies: str, to: Path, survey: str, search: float, farthest: float, hostless: float
+) -> None:
     """Find the hosts of EVENTS among GALAXIES: tables with positions, of any format that `morph score` reads.
 
     Candidates are ranked by their distance in directional light radii, and have the probability that they are the
@@ -35,7 +38,7 @@ def command(events: str, galaxies: str, to: Path, search: float, farthest: float
 
     check_table(to)
     found = read_places(events, sizes=False)
-    among = read_places(galaxies, sizes=True)
+    among = read_places(galaxies, sizes=True, survey=survey)
     hosts = rank_hosts(found, among, search, farthest, hostless)
     with atomic(to) as building:
         write_table(hosts, building)

@@ -105,6 +105,14 @@ def _one(folder, **columns):
     return folder / "one.csv"
 
 
+def test_sizes_in_pixels_need_a_survey(tmp_path):
+    rows = Table({"RA": [10.0], "DEC": [0.0], "FLUX_RADIUS_R": [10.0], "MAG_AUTO_R": [18.0]})
+    rows.write(tmp_path / "des.fits")
+    with pytest.raises(InputError, match=r"sizes in pixels \(FLUX_RADIUS_R\); name its survey by --survey"):
+        read_places(tmp_path / "des.fits", sizes=True)
+    assert read_places(tmp_path / "des.fits", sizes=True, survey="des").radius == pytest.approx([2.63])
+
+
 def test_the_command_ranks_hosts_and_refuses_what_it_cannot_use(morph, tmp_path):
     events = _one(tmp_path).rename(tmp_path / "events.csv")
     galaxies = _one(tmp_path, radius=2.0).rename(tmp_path / "galaxies.csv")
