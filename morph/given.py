@@ -180,7 +180,10 @@ def _condition(name: str, value: object) -> Condition:
     if isinstance(value, Condition):
         condition = value
     elif isinstance(value, (tuple, list)) and len(value) == 2:
-        condition = Condition(float(value[0]), float(value[1]))
+        try:
+            condition = Condition(float(value[0]), float(value[1]))
+        except (TypeError, ValueError):
+            raise InputError(f"{column_name(name)}={value} is not a range of two numbers.") from None
     else:
         condition = _read(name, str(value))
     low, high = limits(name)

@@ -19,7 +19,9 @@ import click
 @click.option("--bands", help="The bands of a cube's planes, such as grz, where its header does not say them.")
 @click.option("--zero-point", metavar="MAG|none", help="FITS: AB magnitude of one count, instead of the header's.")
 @click.option("--pixel-scale", type=click.FloatRange(min=0, min_open=True), help="Arcsec.  [default: the headers']")
-@click.option("--seed", default=0, show_default=True, help="Random seed of the noise that is added.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed of the noise that is added."
+)
 @click.option("--to", "folder", required=True, type=click.Path(path_type=Path), help="The folder to write into.")
 def command(
     model: str,

@@ -25,7 +25,7 @@ from morph.cli.options import stamp_size
     help="A dataset: what is not given is drawn together from its galaxies.  [default: by the model]",
 )
 @click.option("--noise", is_flag=True, help="Observe them: pixels, noise, sky and neighbours of the survey.")
-@click.option("--seed", default=0, show_default=True, help="Random seed.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 @stamp_size
 @click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The dataset's folder.")
 @click.option(

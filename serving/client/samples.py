@@ -39,6 +39,8 @@ def sample_inputs(
         )
     if n < 1:
         raise InputError(f"The number of galaxies is {n}; it must be at least 1.")
+    if seed < 0:
+        raise InputError(f"The seed is {seed}; it must be at least 0.")
     survey = (survey or description["survey"]).lower()
     if survey not in about["surveys"]:
         raise InputError(f"The model has no samples of '{survey}'; use {' or '.join(about['surveys'])}.")

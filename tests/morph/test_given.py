@@ -46,6 +46,13 @@ def test_what_cannot_be_asked_for_is_one_sentence(text, said):
     assert said in str(error.value)
 
 
+def test_a_range_is_two_numbers():
+    with pytest.raises(InputError, match="not a range of two numbers"):
+        Given.of({"redshift": ("near", "far")})
+    with pytest.raises(InputError, match="is not a number"):
+        Given.of({"redshift": (0.1, float("nan"))})
+
+
 def test_the_rows_are_the_models_conditions():
     given = Given.parse("redshift=0.1..0.2, mag_r=18+-0.5, bar_strong=1, merging_none=0.4")
     rows = given.rows(2000, np.random.default_rng(0), CONDITIONS)
