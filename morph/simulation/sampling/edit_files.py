@@ -1,5 +1,6 @@
 """Files of edited galaxies: FITS for FITS, PNG for pictures, and a strip from less to more of what changes."""
 
+import glob
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from PIL import Image
 
 from morph.atomic import atomic
 from morph.errors import InputError
+from morph.fits.planes import is_fits
 from morph.fits.zero_points import HEADERS, Calibration
 from morph.model.store import load_model
 from morph.simulation.contact_sheet import SHEET_ZOOM, contact_sheet
@@ -109,10 +111,15 @@ def _groups(names: Sequence[str | Path]) -> list[list[Path]]:
     """The files of each galaxy: every picture by itself, FITS files as `find_cutouts` groups them."""
     pictures, others = [], []
     for name in map(Path, names):
-        inside = sorted(name.iterdir()) if name.is_dir() else [name]
+        inside = [name]
+        if name.is_dir():
+            inside = sorted(name.iterdir())
+        elif glob.has_magic(str(name)) and not name.exists():
+            inside = sorted(map(Path, glob.glob(str(name), recursive=True)))
         found = [path for path in inside if path.suffix.lower() in SUFFIXES]
         pictures += [[path] for path in found]
-        if not found or (name.is_dir() and len(found) < len(inside)):
+        # Where there is neither, the search for FITS files says so.
+        if not found or any(is_fits(path) for path in inside):
             others.append(name)
     return pictures + (find_cutouts(others) if others else [])
 

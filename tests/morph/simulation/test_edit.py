@@ -155,6 +155,16 @@ def test_what_cannot_be_changed_is_one_sentence(text, hold, said):
     assert said in str(error.value)
 
 
+def test_files_are_found_by_name_folder_and_pattern(tmp_path):
+    for name in ("a.png", "b.jpg", "c_g.fits", "c_r.fits", "labels.csv"):
+        (tmp_path / name).write_bytes(b"")
+    found = [[path.name for path in group] for group in edit_files._groups([tmp_path])]
+    assert found == [["a.png"], ["b.jpg"], ["c_g.fits", "c_r.fits"]]
+    assert edit_files._groups([str(tmp_path / "*.png")]) == [[tmp_path / "a.png"]]
+    with pytest.raises(InputError):
+        edit_files._groups([str(tmp_path / "*.tiff")])
+
+
 def test_fits_comes_back_as_fits_and_a_picture_as_png(shipped, portraits, tmp_path, monkeypatch):
     monkeypatch.setattr(edit_files, "load_model", lambda name: shipped)
     portrait = portraits[0]
@@ -171,7 +181,7 @@ def test_fits_comes_back_as_fits_and_a_picture_as_png(shipped, portraits, tmp_pa
     light = 200 * np.exp(-np.hypot(*(np.mgrid[:80, :80] - 39.5)) / 6)[..., None] * [1.0, 0.9, 0.8] + 8
     noisy = light + np.random.default_rng(0).normal(0, 2, light.shape)
     Image.fromarray(noisy.clip(0, 255).astype("uint8")).save(tmp_path / "two.png")
-    names = [str(tmp_path / "one_*.fits"), str(tmp_path / "two.png")]
+    names = [str(tmp_path / "one_*.fits"), str(tmp_path / "t*.png")]
     made = edit_galaxies(SHIPPED_NAME, names, tmp_path / "out", Change.parse("radius=x1.5"), survey="des")
     assert sorted(each.path.name for each in made) == ["one.fits", "two.png"]
     assert all(each.strip.exists() for each in made)
