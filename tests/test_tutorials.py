@@ -18,6 +18,7 @@ SMALLER |= {"--labels 300 --epochs 10": "--labels 60 --epochs 1"}
         ("classify-and-compare", ["smooth.png", "report.html"]),
         ("adapt", ["adapted.keras", "difference.png"]),
         ("score-a-tile", ["scores-catalogue/scores.fits", "scores-catalogue/hats"]),
+        ("census", ["corrected/census.fits", "sequence.html"]),
         ("stack-haloes", ["stack/stack.fits", "stack/report.html"]),
         ("supernovae", ["supernovae.png", "hosts.parquet"]),
     ],

@@ -90,7 +90,9 @@ class Census:
         """The long table, with the provenance in its metadata."""
         flat = [row for rows in self.rows for row in rows]
         about = {**self.about, "notes": self.notes, "made_by": _history(self.about)}
-        return as_table(flat, self.bins).replace_schema_metadata({b"morph": json.dumps(about).encode()})
+        return as_table(flat, self.bins, _marks(self.about)).replace_schema_metadata(
+            {b"morph": json.dumps(about).encode()}
+        )
 
     def sentences(self, names: Sequence[str] = ()) -> list[str]:
         """One sentence a class that occurs, or for each of some: its fraction and its limit."""
@@ -318,6 +320,17 @@ def _about(scores: Scores, request: Request, labelled: Any, sums: Sums) -> dict[
         "options": {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()},
         "labelled": None if labelled is None else labelled.about,
         "simulated": scores.simulated,
+    }
+
+
+def _marks(about: dict[str, Any]) -> dict[str, str]:
+    """The provenance that every row bears, since CSV has no header for it."""
+    model = [about.get(name) for name in ("model", "model_version", "weights")]
+    chosen = [about.get("selection"), about["options"].get("where")]
+    return {
+        "model": " ".join(str(each) for each in model if each),
+        "selection": " and ".join(str(each) for each in chosen if each),
+        "scores_digest": str(about["scores_digest"]),
     }
 
 

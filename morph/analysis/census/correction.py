@@ -180,7 +180,9 @@ class Correction:
             # Bayesian bootstrap (Rubin 1981): a galaxy and its copies have one weight.
             drawn = base * random.standard_exponential(self.galaxies)[self._galaxy]
             moved = wanted + spread @ random.standard_normal(len(wanted))
-            row[:] = self._means(self._tilt(drawn / drawn.sum(), moved, effective, start)[0])
+            # What the sample does not determine is left to the prior, and is as uncertain as that.
+            prior = PRIOR * random.standard_normal(len(start))
+            row[:] = self._means(self._tilt(drawn / drawn.sum(), moved, effective, start, prior)[0])
         of_galaxy = np.bincount(self._galaxy, weight)
         return Corrected(self._means(weight), found, self._variance(weight), float(1 / np.sum(of_galaxy**2)))
 
@@ -224,9 +226,15 @@ class Correction:
         return weight @ off**2 / np.maximum(asked, 1e-9) ** 2
 
     def _tilt(
-        self, base: np.ndarray, wanted: np.ndarray, effective: float, start: np.ndarray | None = None
+        self,
+        base: np.ndarray,
+        wanted: np.ndarray,
+        effective: float,
+        start: np.ndarray | None = None,
+        prior: np.ndarray | float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Weights whose mean answers are those `wanted`, and lambda: Gauss-Newton steps, shorter where too long."""
+        """Weights whose mean answers are those `wanted`, and lambda: Gauss-Newton steps, shorter where too long.
+        `prior` is the prior's mean."""
         of_galaxy = np.bincount(self._galaxy, base)
         scatter = self._scatter(base) * (1 / max(effective, 1.0) + np.sum(of_galaxy**2))
         inverse = np.linalg.inv(scatter)
@@ -238,14 +246,14 @@ class Correction:
             weight = base * np.exp(exponent - exponent.max())
             weight /= weight.sum()
             off = wanted - weight @ x
-            return weight, float(off @ inverse @ off + value @ value / PRIOR**2)
+            return weight, float(off @ inverse @ off + np.sum((value - prior) ** 2) / PRIOR**2)
 
         weight, worth = at(lam)
         for _ in range(STEPS):
             mean = weight @ x
             slope = ((z - weight @ z) * weight[:, None]).T @ (x - mean)
             curvature = slope @ inverse @ slope.T + np.eye(len(lam)) / PRIOR**2
-            step = np.linalg.solve(curvature, slope @ inverse @ (wanted - mean) - lam / PRIOR**2)
+            step = np.linalg.solve(curvature, slope @ inverse @ (wanted - mean) - (lam - prior) / PRIOR**2)
             for scale in (1.0, 0.5, 0.25, 0.1, 0.02):
                 tried, value = at(lam + scale * step)
                 if value < worth:

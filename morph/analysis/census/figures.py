@@ -93,10 +93,17 @@ def _put(
     canvas.text(x, y + half + 0.04, said, ha="center", va="top", fontsize=8.5, linespacing=1.25, bbox=ground)
 
 
-def png_file(figure: Figure, dpi: int = 130) -> bytes:
-    """A figure as the content of a PNG file."""
+def png_file(figure: Figure, about: str, dpi: int = 130) -> bytes:
+    """A figure as the content of a PNG file.
+
+    Parameters
+    ----------
+    figure : to be drawn.
+    about : what it was made of, which the file bears.
+    dpi : pixels an inch.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Description": about})
     return buffer.getvalue()
 
 
@@ -128,7 +135,7 @@ def bins_figure(rows: Sequence[Sequence[Row]], bins: Bins) -> Figure | None:
         figure.supylabel("fraction of those asked")
         if len(groups) > 1:
             handles, labels = axes.get_legend_handles_labels()
-            figure.legend(handles[:7], labels[:7], loc="outside lower center", ncols=4)
+            figure.legend(handles, labels, loc="outside right upper")
     return figure
 
 
@@ -141,5 +148,6 @@ def _draw(axes: Axes, rows: Sequence[Row], name: str, colour: str, label: str) -
     error = np.clip(np.stack([value - low, high - value]), 0, None)
     beyond = np.array([row.beyond is not False for row in rows])
     axes.errorbar(x, value, error, fmt="none", ecolor=colour, lw=1)
-    axes.plot(x[~beyond], value[~beyond], "o", color=colour, ms=5, label=label)
-    axes.plot(x[beyond], value[beyond], "o", mfc="white", mec=colour, ms=5, label=None if (~beyond).any() else label)
+    axes.plot(x[~beyond], value[~beyond], "o", color=colour, ms=5)
+    axes.plot(x[beyond], value[beyond], "o", mfc="white", mec=colour, ms=5)
+    axes.plot([], [], "o-", color=colour, label=label)

@@ -23,7 +23,8 @@ def write_report(census: "Census", folder: Path) -> None:
     """Write the page and the figure into a folder."""
     labelled = census.about["labelled"] or {}
     simulated = bool(census.about["simulated"] or labelled.get("simulated"))
-    figure = png_file(hubble_figure(census.rows[0], census.sums.examples, simulated))
+    drawn = hubble_figure(census.rows[0], census.sums.examples, simulated)
+    figure = png_file(drawn, json.dumps(census.about))
     (folder / FIGURE).write_bytes(figure)
     by_bin = bins_figure(census.rows, census.bins)
     page = render(

@@ -27,7 +27,7 @@ WORTH = tuple(column_name(f"{question.name}_concentration") for question in TREE
 SHAPE = "similarity"
 
 #: Columns that are copied.
-COPIED = ("id", "ra", "dec", "tile")
+COPIED = ("id", "ra", "dec", "tile", "model", "model_version")
 
 #: Edges of the counts of types.
 STEPS = np.arange(-5.25, 7.5, 0.5)

@@ -1,6 +1,6 @@
 """The long table of a census: one row a bin and class."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -142,8 +142,15 @@ def _rows_of_one(
     return rows
 
 
-def as_table(rows: Sequence[Row], bins: Bins) -> pa.Table:
-    """The rows as a table, with units and descriptions in the fields' metadata."""
+def as_table(rows: Sequence[Row], bins: Bins, marks: Mapping[str, str]) -> pa.Table:
+    """The rows as a table, with units and descriptions in the fields' metadata.
+
+    Parameters
+    ----------
+    rows : of any bins.
+    bins : the grid.
+    marks : columns with one text in every row: what the table was made of.
+    """
     columns: list[tuple[pa.Field, pa.Array]] = [
         (_field("bin", pa.int32(), "number of the bin; -1: all bins together"), pa.array([row.bin for row in rows]))
     ]
@@ -166,8 +173,17 @@ def as_table(rows: Sequence[Row], bins: Bins) -> pa.Table:
     columns.append((_field("beyond_limit", pa.bool_(), limit), pa.array([row.beyond for row in rows], pa.bool_())))
     flags = "; ".join(f"{name}: {words}" for name, words in FLAGS.items())
     columns.append((_field("flags", pa.string(), flags), pa.array([",".join(row.flags) for row in rows])))
+    for name, mark in marks.items():
+        columns.append((_field(name, pa.string(), _MARKS[name]), pa.array([mark] * len(rows))))
     return pa.Table.from_arrays([values for _, values in columns], schema=pa.schema([each for each, _ in columns]))
 
+
+#: Descriptions of the columns with one text in every row.
+_MARKS = {
+    "model": "the model that made the scores: name, version and digest of the weights",
+    "selection": "which galaxies were scored and counted",
+    "scores_digest": "digest of the score files",
+}
 
 #: The table's columns of numbers: name, description and attribute of `Row`.
 _NUMBERS = (
@@ -227,7 +243,7 @@ def _where(rows: Sequence[Row], bins: Bins) -> str:
 
 def _why(row: Row) -> str:
     half = 50 * (row.corrected_high - row.corrected_low)
-    seen = f"{row.completeness:.0%} of it is still seen, " if np.isfinite(row.completeness) else ""
+    seen = f"{100 * row.completeness:.0f} % of it is still seen, " if np.isfinite(row.completeness) else ""
     return f"{seen}uncertain by {half:.1f} points"
 
 

@@ -107,6 +107,9 @@ def test_the_correction_brings_fractions_to_what_volunteers_say(scores, known, t
     assert len(fits) == table.num_rows == 3 * len(census.rows[0])
     np.testing.assert_allclose(fits["corrected"], table["corrected"].to_numpy(), equal_nan=True)
     assert any("0" * 12 in line for line in fits.meta["HISTORY"])
+    assert f"m {'0' * 12} {'0' * 32}" in (to / "census.csv").read_text().splitlines()[1]
+    with Image.open(to / "hubble_sequence.png") as figure:
+        assert "0" * 32 in figure.text["Description"]
     page = (to / "report.html").read_text()
     assert "Featured:" in page
     assert "simulated" in page

@@ -124,7 +124,9 @@ def test_the_command_writes_the_table_in_each_format_and_the_page(morph, tmp_pat
         assert "144 galaxies of 160 with a type" in out
         assert "simulated" in out
     table = pq.read_table(tmp_path / "sequence.parquet")
-    assert table.column_names == ["id", "ra", "dec", "tile", "type", "type_sigma", "map_x", "map_y"]
+    assert table.column_names == [
+        "id", "ra", "dec", "tile", "model", "model_version", "type", "type_sigma", "map_x", "map_y"
+    ]  # fmt: skip
     assert table["type"].null_count == 16  # those without answers
     types = table["type"].drop_null().to_numpy()
     assert (types >= -5).all()
