@@ -1,19 +1,28 @@
 """The nine checks that make a stack trusted, each a test on the data of the stack itself."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from morph.analysis.stacking.combine import KINDS, Cells, Profile, chi_square, combine, standard_error, weights_of
+from morph.analysis.stacking.comparisons import (
+    LEVELS,
+    Check,
+    Curve,
+    above_random,
+    at_levels,
+    compared,
+    main_band,
+    offsets,
+    place,
+)
 from morph.analysis.stacking.profile import Result, surface_brightness
+from morph.analysis.stacking.psf import StarStack, ring_means
 from morph.analysis.stacking.sample import FEWEST
 from morph.analysis.stacking.sources import GROWTHS, USED
 from morph.console import counted
 
-#: Surface brightnesses (mag per square arcsec) at which profiles are compared, and how far they may differ there.
-LEVELS = {29.0: 0.1, 30.5: 0.25}
 #: Probabilities of being smooth above which the stack is made again.
 THRESHOLDS = (0.5, 0.8, 0.95)
 #: Parts of the reach in which an annulus is the sky.
@@ -23,40 +32,6 @@ CHANCE = 0.05
 #: The sky's subtraction has eaten a halo where it takes more than this part of the light at `DEEP` mag per square
 #: arcsec, or leaves the outermost rings below zero by so many sigma.
 EATEN, DEEP, TROUGH = 0.1, 30.0, 3.0
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line of a check's picture: `y` and `error` over `x`."""
-
-    name: str
-    x: np.ndarray
-    y: np.ndarray
-    error: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of one check.
-
-    Attributes
-    ----------
-    name : a key.
-    title : a heading.
-    passed : None where it cannot be made.
-    text : the result in a sentence or two.
-    curves : of its picture.
-    kind : "brightness" (mag over the radius), "flux" (over the radius), "stars" or "noise".
-    values : the figures in it, for other programs.
-    """
-
-    name: str
-    title: str
-    passed: bool | None
-    text: str
-    curves: tuple[Curve, ...] = ()
-    kind: str = "flux"
-    values: dict[str, Any] = field(default_factory=dict)
 
 
 def run_checks(result: Result, null: Profile) -> list[Check]:
@@ -79,11 +54,6 @@ def run_checks(result: Result, null: Profile) -> list[Check]:
         lambda: check_types(result),
     ]
     return [make() for make in made]
-
-
-def main_band(result: Result) -> int:
-    """The band in which checks are stated: the middle one."""
-    return min(1, len(result.bands) - 1)
 
 
 def check_null(result: Result, null: Profile) -> Check:
@@ -120,11 +90,11 @@ def check_injected(result: Result) -> Check:
     found = combine(paired, "mean")
     truth = combine(Cells(measured.injected_truth, cover), "mean")
     apart = found - truth
-    words, good = _at_levels(truth.flux[band], apart.flux[band], apart.error[band], result.radius)
+    words, good = at_levels(truth.flux[band], apart.flux[band], apart.error[band], result.radius)
     text = (
         f"{counted(len(measured.injected), 'halo', 'haloes')} put at random points, masked and measured anew: {words}"
     )
-    values: dict[str, Any] = {"offset": _offsets(truth.flux[band], apart.flux[band], result.radius)}
+    values: dict[str, Any] = {"offset": offsets(truth.flux[band], apart.flux[band], result.radius)}
     eaten, sentence = survey_sky(result)
     curves: tuple[Curve, ...] = (
         Curve("injected", result.radius, surface_brightness(truth.flux[band])),
@@ -155,7 +125,7 @@ def survey_sky(result: Result) -> tuple[bool | None, str]:
     lost, flux = result.lost[band], result.flux[band]
     if not np.isfinite(lost).any():
         return (True if trough else None), dip
-    at = _place(surface_brightness(flux), DEEP)
+    at = place(surface_brightness(flux), DEEP)
     k = at if at is not None else int(np.argmin(abs(surface_brightness(np.maximum(flux, 1e-12)) - DEEP)))
     share = float(max(lost[k], 0) / max(flux[k] + max(lost[k], 0), 1e-12))
     said = (
@@ -178,7 +148,7 @@ def check_stars(result: Result) -> Check:
         return Check("stars", "Star stack: wings of the PSF", None, "There are too few stars.")
     radius = np.sqrt((stack.edges[:-1] ** 2 + stack.edges[1:] ** 2) / 2)
     share = np.divide(result.wings, np.maximum(result.stacked.flux, 1e-12))
-    places = [(level, _place(surface_brightness(result.flux[band]), level)) for level in LEVELS]
+    places = [(level, place(surface_brightness(result.flux[band]), level)) for level in LEVELS]
     words = ", ".join(
         f"{share[band, k]:.0%} of the light at {level} mag/arcsec²" for level, k in places if k is not None
     )
@@ -195,9 +165,7 @@ def check_stars(result: Result) -> Check:
     return Check("stars", "Star stack: wings of the PSF", bool(worst < 0.5), text, curves, "stars", {"share": worst})
 
 
-def _star_fit(stack) -> np.ndarray:
-    from morph.analysis.stacking.psf import ring_means
-
+def _star_fit(stack: StarStack) -> np.ndarray:
     light = np.nansum(np.maximum(stack.profile, 0) * np.pi * np.diff(stack.edges**2))
     return ring_means(stack.edges, stack.widths) @ stack.weights * light
 
@@ -252,7 +220,7 @@ def check_masks(result: Result) -> Check:
         profiles[f"×{growth}"] = combine(measured.cells(k), kind, members)
         levels[f"×{growth}"] = combine(measured.null_cells(k), kind)
     note = f"×{GROWTHS[USED]} is used; each above its own random points."
-    return _above_random(
+    return above_random(
         "masks", "Masks grown ×1, ×2, ×3", result, profiles, levels, f"×{GROWTHS[USED]}", note, judged=("×3",)
     )
 
@@ -264,7 +232,7 @@ def check_kinds(result: Result) -> Check:
     levels = {kind: combine(result.measured.null_cells(), kind) for kind in KINDS}
     note = "Each above its own random points. A median differs where galaxies differ in brightness; that is no fault."
     judged = ("mean",) if result.kind == "clipped" else ("clipped",)
-    return _above_random("kinds", "Mean, median and clipped mean", result, profiles, levels, result.kind, note, judged)
+    return above_random("kinds", "Mean, median and clipped mean", result, profiles, levels, result.kind, note, judged)
 
 
 def check_annuli(result: Result) -> Check:
@@ -279,7 +247,7 @@ def check_annuli(result: Result) -> Check:
         profiles[name] = combine(Cells(cells.mean - level[:, :, None, None], cells.cover), result.kind, members)
     others = {name: profile - result.stacked for name, profile in profiles.items() if name != "random points"}
     note = "An annulus takes the halo's own light in it for sky, so that it can only be fainter."
-    check = _compared("annuli", "Inner and outer annulus of sky", result, profiles, others, note, judged=())
+    check = compared("annuli", "Inner and outer annulus of sky", result, profiles, others, note, judged=())
     band = main_band(result)
     inside = result.edges[1:] <= ANNULI[0][0] * result.edges[-1]
     # What an annulus takes is the stack's own light in it: beyond that the two must agree.
@@ -313,7 +281,7 @@ def check_halves(result: Result) -> Check:
     value, rings, p = chi_square(apart, band, float(common))
     if not np.isfinite(p):
         return Check("halves", title, None, "There are too few galaxies for its covariance.")
-    words, _ = _at_levels(result.stacked.flux[band], apart.flux[band], apart.error[band], result.radius)
+    words, _ = at_levels(result.stacked.flux[band], apart.flux[band], apart.error[band], result.radius)
     curves = tuple(
         Curve(name, result.radius, surface_brightness(half.flux[band]))
         for name, half in zip(("first half", "second half"), halves, strict=True)
@@ -350,82 +318,4 @@ def check_types(result: Result) -> Check:
     certain = bool(result.impurity.any())
     profiles = {**profiles, "p = 1" if certain else "the stack": corrected}
     note = f"{listed}; all against {'p = 1, which a straight line in p leads to' if certain else 'the stack'}."
-    return _compared("types", title, result, profiles, others, note, judged=(names[-1],))
-
-
-def _above_random(
-    name: str,
-    title: str,
-    result: Result,
-    profiles: dict[str, Profile],
-    levels: dict[str, Profile],
-    used: str,
-    note: str,
-    judged: tuple[str, ...],
-) -> Check:
-    """Profiles against the one that is used, each above what its own way of stacking gives at random points."""
-    everywhere = np.ones(len(result.radius), dtype=bool)
-    extra = {}
-    for other, profile in profiles.items():
-        shift, error = (levels[other] - levels[used]).mean_over(everywhere, result.areas)
-        profiles[other] = replace(profile, flux=profile.flux - shift[:, None])
-        extra[other] = error
-    others = {other: profile - profiles[used] for other, profile in profiles.items() if other != used}
-    return _compared(name, title, result, profiles, others, note, judged, extra)
-
-
-def _compared(
-    name: str,
-    title: str,
-    result: Result,
-    profiles: dict[str, Profile],
-    others: dict[str, Profile],
-    note: str,
-    judged: tuple[str, ...],
-    extra: dict[str, np.ndarray] | None = None,
-) -> Check:
-    """Profiles beside each other, and how far they differ at `LEVELS`; `extra` are errors of the differences beside
-    the galaxies' own."""
-    band = main_band(result)
-    flux = result.stacked.flux[band]
-    words, passed = [], True
-    values = {}
-    for other, apart in others.items():
-        error = np.hypot(apart.error[band], extra[other][band] if extra else 0.0)
-        said, good = _at_levels(flux, apart.flux[band], error, result.radius)
-        words.append(f"{other}: {said}")
-        values[other] = _offsets(flux, apart.flux[band], result.radius)
-        if other in judged:
-            passed &= good
-    curves = tuple(
-        Curve(label, result.radius, surface_brightness(profile.flux[band])) for label, profile in profiles.items()
-    )
-    return Check(name, title, passed, f"{note} {' '.join(words)}", curves, "brightness", values)
-
-
-def _place(brightness: np.ndarray, level: float) -> int | None:
-    """The ring whose brightness is nearest to a level; None where the profile does not come near it."""
-    near = np.where(np.isfinite(brightness), abs(brightness - level), np.inf)
-    return int(np.argmin(near)) if near.min() < 0.5 else None
-
-
-def _offsets(flux: np.ndarray, apart: np.ndarray, radius: np.ndarray) -> dict[str, float]:
-    """Differences at `LEVELS` in mag, positive where it is fainter."""
-    found = {}
-    for level in LEVELS:
-        if (k := _place(surface_brightness(flux), level)) is not None:
-            found[f"{level:g}"] = float(-1.0857 * apart[k] / flux[k])
-    return found
-
-
-def _at_levels(flux: np.ndarray, apart: np.ndarray, error: np.ndarray, radius: np.ndarray) -> tuple[str, bool]:
-    """Differences at `LEVELS` in words, and whether all are within their limits or twice their errors."""
-    words, good = [], True
-    for level, limit in LEVELS.items():
-        k = _place(surface_brightness(flux), level)
-        if k is None:
-            continue
-        off, sigma = -1.0857 * apart[k] / flux[k], 1.0857 * error[k] / flux[k]
-        words.append(f"{off:+.2f} ± {sigma:.2f} mag at {level:g} mag/arcsec²")
-        good &= bool(abs(off) <= max(limit, 2 * sigma))
-    return (", ".join(words) + ".") if words else "the profile does not reach 29 mag/arcsec².", good
+    return compared("types", title, result, profiles, others, note, judged=(names[-1],))

@@ -5,7 +5,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from morph.analysis.stacking.checks import LEVELS, Check
+from morph.analysis.stacking.comparisons import LEVELS, Check
 from morph.analysis.stacking.profile import Result, surface_brightness
 from morph.reports.style import COLOURS, FAINT, style, svg
 

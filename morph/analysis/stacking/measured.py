@@ -10,7 +10,7 @@ from morph.analysis.stacking.combine import Cells
 from morph.analysis.stacking.cutouts import IMAGE
 from morph.analysis.stacking.sample import Sample
 from morph.analysis.stacking.sources import USED
-from morph.analysis.stacking.tile_part import NO_DATA, Plan
+from morph.analysis.stacking.targets import NO_DATA, Plan
 
 #: Files of a part.
 ARRAYS, GALAXY_IMAGES, NULL_IMAGES = "arrays.npz", "galaxies.npy", "nulls.npy"

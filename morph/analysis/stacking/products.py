@@ -10,7 +10,7 @@ from morph.analysis.stacking.combine import CLIP
 from morph.analysis.stacking.cutouts import IMAGE
 from morph.analysis.stacking.measured import GALAXY_IMAGES, NULL_IMAGES, Measured
 from morph.analysis.stacking.sample import Sample
-from morph.analysis.stacking.tile_part import REASONS
+from morph.analysis.stacking.targets import REASONS
 
 #: Brightness in the files.
 UNIT = "nmgy/arcsec2"

@@ -10,7 +10,7 @@ from morph.analysis.stacking.cutouts import SECTORS
 from morph.analysis.stacking.measured import Measured
 from morph.analysis.stacking.psf import DRAWS, StarStack, carried, in_units
 from morph.analysis.stacking.sample import FEWEST
-from morph.analysis.stacking.tile_part import star_edges
+from morph.analysis.stacking.targets import star_edges
 from morph.surveys import NANOMAGGY_ZERO_POINT
 
 #: Light beyond so many units (or this part of the reach in kpc) is the halo's, when what the sky's subtraction takes

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from morph.analysis.stacking.checks import LEVELS, main_band
+from morph.analysis.stacking.comparisons import LEVELS, main_band
 from morph.analysis.stacking.figures import check_figure, picture, profile_figure
 from morph.analysis.stacking.profile import surface_brightness
 from morph.console import counted

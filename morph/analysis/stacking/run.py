@@ -3,12 +3,10 @@
 What a tile gave is kept until the stack is written, so that the same command goes on where it was stopped.
 """
 
-import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +14,22 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from morph import __version__
-from morph.analysis.stacking.checks import Check, run_checks, survey_sky
+from morph.analysis.stacking.checks import run_checks, survey_sky
 from morph.analysis.stacking.combine import KINDS, Profile, combine
-from morph.analysis.stacking.measured import Measured, write_part
+from morph.analysis.stacking.comparisons import Check
+from morph.analysis.stacking.measured import Measured
 from morph.analysis.stacking.products import combined_images, galaxies_table, write_images
 from morph.analysis.stacking.profile import Result, make_profile, profile_table
 from morph.analysis.stacking.report import write_page
 from morph.analysis.stacking.sample import FEWEST, Chosen, Sample, choose
-from morph.analysis.stacking.tile_part import MARGIN, PIXELS, REASONS, Plan, measure_tile
-from morph.atomic import atomic, atomic_files
-from morph.console import counted, listed, track
-from morph.errors import InputError, first_line
+from morph.analysis.stacking.targets import REASONS, Plan
+from morph.analysis.stacking.tiles import digest, measure_all
+from morph.atomic import atomic_files
+from morph.console import counted, listed
+from morph.errors import InputError
 from morph.output_lock import output_lock
-from morph.parallel import process_pool, threads_allowed
 from morph.surveys import get_survey
-from morph.tiles.discovery import find_tiles, survey_of, tile_name
-from morph.tiles.footprints import Overlap
-from morph.tiles.overlaps import find_overlaps
+from morph.tiles.discovery import find_tiles, survey_of
 from morph.tiles.tile import Tile
 
 #: Reach of the cutouts if it is not given, in half-light radii and in kpc.
@@ -41,8 +38,6 @@ REACH = {"radius": 15.0, "kpc": 150.0}
 LEAST_REACH = 10.0
 #: Side of the mesh in which most surveys' pipelines measure the sky, pixels.
 MESH = 256
-#: Memory that all processes may take together, that of one without pixels, and that for one pixel of a strip, bytes.
-MEMORY, BASE, PER_PIXEL = 1.9e9, 0.3e9, 130.0
 #: The files that are written, and the folder of what is kept meanwhile.
 FILES = ("stack.fits", "profile.parquet", "galaxies.parquet", "report.html")
 PARTS = ".parts"
@@ -122,8 +117,8 @@ def stack(
     to = Path(to)
     with output_lock(to, "stack is being made in", "--to"):
         notes = [*chosen.notes]
-        folder = to / PARTS / _digest(chosen.sample, plan)
-        parts = _measure_all(groups, chosen.sample, plan, folder, processes, progress, notes)
+        folder = to / PARTS / digest(chosen.sample, plan)
+        parts = measure_all(groups, chosen.sample, plan, folder, processes, progress, notes)
         return _finish(to, parts, chosen, plan, notes, {"selection": where, "scale": scale, "combine": kind})
 
 
@@ -218,98 +213,6 @@ def _mesh(mesh: int) -> int:
     if mesh and mesh < 16:
         raise InputError(f"--sky-mesh is {mesh} pixels; give 16 or more, or 0 where the sky was not subtracted.")
     return mesh
-
-
-def _digest(sample: Sample, plan: Plan) -> str:
-    """What the parts depend on."""
-    text = json.dumps({**asdict(plan), "software": __version__}, sort_keys=True)
-    digest = hashlib.sha256(text.encode())
-    for values in vars(sample).values():
-        digest.update(repr(values.tolist()).encode())
-    return digest.hexdigest()[:16]
-
-
-def _measure_all(
-    groups: Sequence[Sequence[Path]],
-    sample: Sample,
-    plan: Plan,
-    folder: Path,
-    processes: int | None,
-    progress: bool,
-    notes: list[str],
-) -> list[tuple[str, Path]]:
-    """Measure every tile that is not measured yet: names and folders of the parts."""
-    overlaps = find_overlaps(groups, plan.survey)
-    parts = {}
-    for group in groups:
-        changed = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in group]
-        key = hashlib.sha256(json.dumps(changed).encode()).hexdigest()[:12]
-        parts[tile_name(group)] = (group, folder / f"{tile_name(group)}-{key}")
-    tasks = [
-        _Task(tuple(group), sample, plan, overlaps.get(name), path)
-        for name, (group, path) in parts.items()
-        if not path.exists()
-    ]
-    failed: dict[str, str] = {}
-    for name, problem in track(_run(tasks, processes, plan), "measuring tiles", len(tasks), progress):
-        if problem:
-            failed[name] = problem
-    done = [(name, path) for name, (_, path) in parts.items() if name not in failed]
-    if not done:
-        raise InputError(f"No tile could be measured: {next(iter(failed.values()))}")
-    notes += [f"Tile '{name}' is left out: {problem}" for name, problem in failed.items()]
-    return done
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A tile to be measured."""
-
-    group: tuple[Path, ...]
-    sample: Sample
-    plan: Plan
-    overlap: Overlap | None
-    path: Path
-
-    def __call__(self) -> tuple[str, str]:
-        """Keep what the tile gives: its name, and why it gives nothing."""
-        name = tile_name(self.group)
-        try:
-            found = measure_tile(self.group, self.sample, self.plan, self.overlap)
-            with atomic(self.path, f"What tile '{name}' gave") as building:
-                write_part(building, found)
-        except InputError as error:
-            return name, str(error)
-        except (OSError, ValueError) as error:
-            return name, f"it cannot be read ({first_line(error)})."
-        return name, ""
-
-
-def _call(task: _Task) -> tuple[str, str]:
-    return task()
-
-
-def _run(tasks: Sequence[_Task], processes: int | None, plan: Plan) -> Iterator[tuple[str, str]]:
-    """The tasks, shared among processes: at most as many as memory allows."""
-    if not tasks:
-        return
-    wanted = min(processes or threads_allowed(), len(tasks))
-    if wanted > 1:
-        widest = max(_strip_pixels(task) for task in tasks[:1])
-        wanted = max(1, min(wanted, int(MEMORY / (BASE + PER_PIXEL * widest))))
-    if wanted == 1:
-        yield from map(_call, tasks)
-        return
-    with process_pool(wanted) as pool:
-        for future in as_completed([pool.submit(_call, task) for task in tasks]):
-            yield future.result()
-
-
-def _strip_pixels(task: _Task) -> float:
-    """Pixels of a tile that are in memory at once, at most."""
-    with Tile.open(task.group, task.plan.survey) as tile:
-        half = min(task.plan.reach * float(np.max(task.sample.unit)) / tile.pixel_scale, 500) + MARGIN
-        return min(max(PIXELS, 2 * half * tile.shape[1]), float(np.prod(tile.shape)))
 
 
 def _check_found(measured: Measured, sample: Sample, notes: list[str]) -> None:

@@ -10,13 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from morph.analysis.census.redshifts import Redshifts
 from morph.catalogs.base import TableFile
 from morph.catalogs.column_mapping import (
-    PHOTOZ_COLUMNS,
-    SPECTRUM_COLUMNS,
     TILE_COLUMNS,
     ColumnMapping,
-    id_columns,
     map_columns,
     radii,
 )
@@ -113,7 +111,7 @@ def choose(
     """
     if scale not in ("radius", "kpc"):
         raise InputError(f"--scale is '{scale}'; use radius or kpc.")
-    known = _redshifts(redshifts) if redshifts else None
+    known = Redshifts(redshifts) if redshifts else None
     about = _provenance(Path(scores))
     surveys = list(dict.fromkeys(each["survey"] for each in about if each.get("survey")))
     if len(surveys) > 1:
@@ -182,27 +180,12 @@ def _usable(sample: Sample, notes: dict[str, None]) -> np.ndarray:
     return usable & once
 
 
-def _redshifts(path: str | Path) -> pa.Table:
-    """Columns `id` and `redshift` of a table."""
-    parts = []
-    for table in open_tables(path):
-        names = id_columns(table.schema)
-        there = {name.lower(): name for name in reversed(table.schema.names)}
-        column = next((there[name] for name in (*SPECTRUM_COLUMNS, *PHOTOZ_COLUMNS) if name in there), None)
-        if len(names) != 1 or column is None:
-            raise InputError(
-                f"'{table.path}' has no ids and redshifts; give a table with columns 'id' and 'redshift'."
-            )
-        for rows in table.batches([names[0], column]):
-            ids = identifiers(rows[names[0]])
-            parts.append(pa.table({"id": pa.array(ids.to_pylist()), "redshift": numbers(rows[column])}))
-    return pa.concat_tables(parts)
-
-
 class _Reader:
     """One table, with redshifts from another where these are given."""
 
-    def __init__(self, table: TableFile, where: str, scale: str, align: bool, redshifts: pa.Table | None, survey: str):
+    def __init__(
+        self, table: TableFile, where: str, scale: str, align: bool, redshifts: Redshifts | None, survey: str
+    ):
         self.table, self.scale, self.align, self.redshifts = table, scale, align, redshifts
         self.survey = get_survey(survey)
         self.mapping: ColumnMapping = map_columns(table, self.survey)
@@ -251,9 +234,7 @@ class _Reader:
     def _with_redshifts(self, rows: pa.Table) -> pa.Table:
         if self.redshifts is None or not self.mapping.id:
             return rows
-        ids = pa.array(identifiers(rows[self.mapping.id[0]]).to_pylist(), pa.string())
-        place = pc.index_in(ids, self.redshifts["id"].combine_chunks())
-        found = self.redshifts["redshift"].combine_chunks().take(place)
+        found = pa.array(self.redshifts.of(rows[self.mapping.id[0]]), pa.float64())
         if "redshift" in rows.column_names:
             return rows.set_column(rows.column_names.index("redshift"), "redshift", found)
         return rows.append_column("redshift", found)

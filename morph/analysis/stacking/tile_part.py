@@ -12,12 +12,11 @@ import numpy as np
 import sep
 
 from morph.analysis.stacking import injection, sky
-from morph.analysis.stacking.cutouts import IMAGE, LARGEST_HALF, SECTORS, Window, ring_edges
+from morph.analysis.stacking.cutouts import IMAGE, SECTORS, Window
 from morph.analysis.stacking.sample import Sample
 from morph.analysis.stacking.sky import Sky
 from morph.analysis.stacking.sources import GROWTHS, MASK, USED, Sources, find_sources, find_stars
-from morph.stamps.cutting import on_tile
-from morph.stamps.flags import SMALLEST_RADIUS
+from morph.analysis.stacking.targets import STAR_REACH, STAR_RINGS, Plan, Targets, own_galaxies, star_edges
 from morph.stamps.photometry import MOFFAT_HALF_LIGHT
 from morph.tiles import saturation
 from morph.tiles.footprints import Overlap
@@ -33,59 +32,6 @@ NULLS, FEWEST_NULLS = 1.0, 4
 INJECTED, MOST_INJECTED = 0.34, 40
 #: Stars of a strip.
 STARS = 24
-#: Rings of a star, arcsec: how many, the last edge, and that edge over the second.
-STAR_RINGS, STAR_REACH, STAR_RANGE = 18, 45.0, 120.0
-#: Why a galaxy has no cutout.
-USED_HERE, OFF_TILE, TOO_LARGE, TOO_SMALL, NO_DATA = range(5)
-REASONS = ("", "not on its tile", "too large a cutout", "smaller than a point source", "no data")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How cutouts are made.
-
-    Attributes
-    ----------
-    bands : in order.
-    reach : of a cutout, half-light radii or kpc.
-    align : whether galaxies are turned.
-    mesh : pixels of the mesh in which the survey subtracted its sky; 0 if it did not.
-    seed : of the random points.
-    survey : of the tiles.
-    """
-
-    bands: tuple[str, ...]
-    reach: float
-    align: bool
-    mesh: int
-    seed: int
-    survey: str | None = None
-
-    @property
-    def edges(self) -> np.ndarray:
-        return ring_edges(self.reach)
-
-
-def star_edges() -> np.ndarray:
-    """Edges of the rings around stars, arcsec."""
-    return ring_edges(STAR_REACH, STAR_RINGS, STAR_RANGE)
-
-
-@dataclass
-class _Targets:
-    """Places on a tile: pixels, the unit of the radius (pixels), the half-light radius, the angle (radians)."""
-
-    x: np.ndarray
-    y: np.ndarray
-    unit: np.ndarray
-    radius: np.ndarray
-    angle: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def take(self, rows: np.ndarray) -> "_Targets":
-        return _Targets(*(values[rows] for values in vars(self).values()))
 
 
 @dataclass
@@ -131,7 +77,7 @@ class _Part:
         self.tile, self.plan = tile, plan
         digest = hashlib.sha256(f"{tile.name} {plan.seed}".encode()).digest()
         self.rng = np.random.default_rng(list(digest))
-        self.rows, self.reason, self.galaxies = _own(tile, sample, plan)
+        self.rows, self.reason, self.galaxies = own_galaxies(tile, sample, plan)
         self.nulls = self._random(max(FEWEST_NULLS, round(NULLS * len(self.galaxies)))) if len(self.galaxies) else None
         self.points = self.rng.uniform(0, 1, (int(np.prod(tile.shape) / sky.PIXELS_PER_POINT) + 8, 2)) * tile.shape
         self.levels = np.full((len(self.points), len(plan.bands)), np.nan)
@@ -141,7 +87,7 @@ class _Part:
         self.others: list[np.ndarray] = []
         self.eaten: list[np.ndarray] = []
 
-    def _random(self, count: int) -> _Targets:
+    def _random(self, count: int) -> Targets:
         """Random places, each with the size and angle of a galaxy of this tile."""
         x, y = np.empty(0), np.empty(0)
         height, width = self.tile.shape
@@ -152,7 +98,7 @@ class _Part:
             if len(x) >= count:
                 break
         like = self.galaxies.take(self.rng.permutation(np.resize(np.arange(len(self.galaxies)), len(x[:count]))))
-        return _Targets(x[:count], y[:count], like.unit, like.radius, like.angle)
+        return Targets(x[:count], y[:count], like.unit, like.radius, like.angle)
 
     def measure(self) -> dict[str, np.ndarray]:
         if self.nulls is None or not len(self.nulls):
@@ -182,7 +128,7 @@ class _Part:
         self._sky(strip, sources, start, stop)
         self._inject(strip, sources, start, stop)
 
-    def _cut(self, what: str, strip: Strip, sources: Sources, targets: _Targets, start: int, stop: int) -> None:
+    def _cut(self, what: str, strip: Strip, sources: Sources, targets: Targets, start: int, stop: int) -> None:
         """The galaxies, random points or injected haloes in some rows."""
         found = self.found[what]
         for k in np.flatnonzero((targets.y >= start - 0.5) & (targets.y < stop - 0.5)).tolist():
@@ -253,7 +199,7 @@ class _Part:
         if self.plan.mesh:
             self._eat(strip, planes, there)
 
-    def _compare(self, light: Strip, sources: Sources, there: _Targets, model: np.ndarray) -> None:
+    def _compare(self, light: Strip, sources: Sources, there: Targets, model: np.ndarray) -> None:
         """What was put at a place, and what the others that were put on the strip bring there."""
         x, y, unit, radius, angle = (float(values[0]) for values in vars(there).values())
         half, middle = int(np.ceil(self.plan.reach * unit)) + 2, len(model[0]) // 2
@@ -266,7 +212,7 @@ class _Part:
         self.truth.append(whole)
         self.others.append(every - own)
 
-    def _eat(self, strip: Strip, planes: np.ndarray, there: _Targets) -> None:
+    def _eat(self, strip: Strip, planes: np.ndarray, there: Targets) -> None:
         """What the survey's subtraction of the sky would have taken of the haloes in `planes`, more than elsewhere."""
         lost = np.zeros_like(planes)
         for column, band in enumerate(self.plan.bands):
@@ -322,35 +268,3 @@ class _Part:
             assert targets is not None
             x, y = targets.x[found.rows], targets.y[found.rows]
         return np.stack([each.at(x, y) for each in skies], axis=1) if len(x) else np.zeros((0, len(skies)))
-
-
-def _own(tile: Tile, sample: Sample, plan: Plan) -> tuple[np.ndarray, np.ndarray, _Targets]:
-    """A tile's own galaxies: their rows in the sample, why each has no cutout (0: it has one), and those that have."""
-    named = np.isin(sample.tiles.astype(str), [name for name in (tile.name, tile.tilename) if name])
-    middle_ra, middle_dec, reach = tile.footprint.circle
-    apart = np.hypot((sample.ra - middle_ra + 180) % 360 - 180, 0) * np.cos(np.radians(middle_dec))
-    near = (np.hypot(apart, sample.dec - middle_dec) < 2 * reach + 0.1) | named
-    rows = np.flatnonzero(near & (named | (sample.tiles == "")))
-    x, y = tile.pixels(sample.ra[rows], sample.dec[rows])
-    inside = on_tile(tile, x, y)
-    unnamed = sample.tiles[rows] == ""
-    inside[inside & unnamed] &= tile.answers_for(sample.ra[rows], sample.dec[rows])[inside & unnamed]
-    # Galaxies without the name of a tile are another's where they are not on this one.
-    rows, x, y, inside = (values[inside | ~unnamed] for values in (rows, x, y, inside))
-    unit, radius = sample.unit[rows] / tile.pixel_scale, sample.radius[rows] / tile.pixel_scale
-    reason = np.full(len(rows), USED_HERE)
-    reason[radius < SMALLEST_RADIUS] = TOO_SMALL
-    reason[plan.reach * unit > LARGEST_HALF] = TOO_LARGE
-    reason[~inside] = OFF_TILE
-    good = reason == USED_HERE
-    angle = _pixel_angle(tile, sample.ra[rows], sample.dec[rows], sample.angle[rows]) if plan.align else 0 * x
-    return rows, reason, _Targets(*(values[good] for values in (x, y, unit, radius, angle)))
-
-
-def _pixel_angle(tile: Tile, ra: np.ndarray, dec: np.ndarray, angle: np.ndarray) -> np.ndarray:
-    """Position angles (degrees east of north) as angles from x to y on the tile, radians."""
-    step = 1e-4
-    toward = np.radians(angle)
-    x, y = tile.pixels(ra, dec)
-    ahead = tile.pixels(ra + step * np.sin(toward) / np.cos(np.radians(dec)), dec + step * np.cos(toward))
-    return np.arctan2(ahead[1] - y, ahead[0] - x)

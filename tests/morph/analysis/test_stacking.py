@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
-from morph.analysis.stacking import run
+from morph.analysis.stacking import tiles as scheduling
 from morph.analysis.stacking.checks import run_checks, survey_sky
 from morph.analysis.stacking.combine import combine
 from morph.analysis.stacking.profile import make_profile
@@ -183,7 +183,7 @@ def test_kpc_need_redshifts_which_another_table_may_have(halo_tiles, halo_scores
 def test_it_goes_on_where_it_was_stopped(halo_tiles, halo_scores, tmp_path, monkeypatch):
     scores, out = halo_scores(), tmp_path / "out"
     measured = []
-    real = run.measure_tile
+    real = scheduling.measure_tile
 
     def stopping(group, *others):
         if len(measured) == 1:
@@ -192,7 +192,7 @@ def test_it_goes_on_where_it_was_stopped(halo_tiles, halo_scores, tmp_path, monk
         measured.append(group[0].name)
         return real(group, *others)
 
-    monkeypatch.setattr(run, "measure_tile", stopping)
+    monkeypatch.setattr(scheduling, "measure_tile", stopping)
     with pytest.raises(KeyboardInterrupt):
         stack(scores, halo_tiles, out, WHERE, bands="r", processes=1, progress=False)
     assert not (out / "stack.fits").exists()
