@@ -13,3 +13,6 @@ LARGEST_STAMP_SIZE = 256
 #: Half-light radii across the network's view: three to each side hold 93 % of the light of an exponential
 #: disk and 80 % of that of a de Vaucouleurs profile, and leave some sky around both.
 FIELD = 6.0
+#: The narrowest point-spread function of a restored image, pixels of full width at half maximum: a Gaussian so wide
+#: passes 5 % at the highest frequency that pixels bear, and a narrower one would be sampled too coarsely.
+NARROWEST_PSF = 1.84

@@ -23,6 +23,7 @@ from morph.model.measurements import Measurements
 from morph.model.preprocessing import Preprocessing
 from morph.model.prior import Prior
 from morph.model.reference_sample import ReferenceSample
+from morph.model.restorer import Restorer, restore_stamps
 from morph.model.similarity import SIMILARITY_SIZE, Similarity
 from morph.sizes import FIELD, NETWORK_SIZE
 from morph.stamps.stretch import relative_flux
@@ -92,6 +93,7 @@ class Classifier(keras.Model):
         self.prior = Prior(latent, name="prior")
         self.similarity = Similarity(features, latent, name="similarity")
         self.codes = Codes(size, name="codes")
+        self.restorer = Restorer(name="restorer")
         self.anomaly = Anomaly(features + STATISTICS)
         self.reference_sample = ReferenceSample(latent, name="reference_sample")
         offset = (np.arange(size) - (size - 1) / 2) * (FIELD / NETWORK_SIZE)
@@ -210,6 +212,26 @@ class Classifier(keras.Model):
         inputs = self.preprocessing(image)
         reconstruction = self.decoder(self.embed(self.encoder(inputs["image"], training=False)), training=False)
         return {"reconstruction": self.preprocessing.restore(reconstruction, inputs["sky"], inputs["scale"])}
+
+    def restore(self, image, psf_fwhm, target_fwhm):
+        """Restore galaxies: without noise, and with a narrower point-spread function where that is asked for.
+
+        Parameters
+        ----------
+        image : as for `from_flux`.
+        psf_fwhm : float32 [n], full width at half maximum of the image's point-spread function, pixels; NaN where it
+            is not known, and nothing is sharpened.
+        target_fwhm : float32 [n], that of the restored image's, a Gaussian; NaN, or that of the image, to sharpen
+            nothing.
+
+        Returns
+        -------
+        dict: ``restored`` (the units of the input, sky included; NaN where there is no data), ``sigma`` (infinite
+        there) and ``prior_fraction`` (see `morph.model.restorer`), float32 [n, size, size, 3]; ``chi_square`` [n], the
+        mean square of what is left of the data in units of its noise. All are NaN where `target_fwhm` is wider than
+        the image's or narrower than `morph.sizes.NARROWEST_PSF`.
+        """
+        return restore_stamps(self.restorer, image, psf_fwhm, target_fwhm)
 
     @staticmethod
     def embed(encoded):

@@ -19,6 +19,9 @@ from morph.registry import SHIPPED, SHIPPED_MODELS, find_model
 #: The record of the galaxies that the shipped weights were trained on, for weights that do not hold it themselves.
 RECORD = SHIPPED.with_suffix(".seen.json")
 
+#: The restorer of all models, which is trained on simulated galaxies and depends on nothing else of a model.
+SHIPPED_RESTORER = SHIPPED.with_name("restorer.npz")
+
 
 def load_model(name: str | Path, precision: str = "float32"):
     """Load a `Classifier` by its name.
@@ -53,6 +56,8 @@ def load_model(name: str | Path, precision: str = "float32"):
     if not isinstance(model, Classifier):
         raise InputError(f"'{name}' holds a {type(model).__name__}, not a morph model.")
     model.digest = digest(path)
+    if SHIPPED_RESTORER.is_file():
+        model.restorer.read(SHIPPED_RESTORER)
     if not model.seen and path == SHIPPED and RECORD.is_file():
         _add_record(model)
     return model if precision == "float32" else model.in_precision(precision)

@@ -8,7 +8,7 @@ import click
 from morph.cli.main import main
 from morph.registry import SHIPPED
 from training.weights.log import logged
-from training.weights.recipe import TRAININGS, Extent, check, data_steps, training_steps
+from training.weights.recipe import TRAININGS, Extent, check, data_steps, restorer_step, training_steps
 from training.weights.steps import Record, Step, duration, locked, run_steps
 
 #: The log, in the folder of the work.
@@ -82,6 +82,7 @@ def _every_step(data: Path, work: Path, out: Path, extent: Extent) -> list[Step]
     return [
         *data_steps(data, work, extent),
         *training_steps(work, extent),
+        restorer_step(work, extent),
         *shipping_steps(work),
         *measuring_steps(data, work, extent),
         publishing_step(data, work, out, extent, _typed(extent)),

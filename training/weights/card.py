@@ -31,6 +31,7 @@ from training.weights.recipe import (
     UNSEEN,
     Extent,
     data_steps,
+    restorer_step,
     training_steps,
 )
 from training.weights.steps import Record, Step, code_digest, digest, duration
@@ -189,7 +190,7 @@ def publishing_step(data: Path, work: Path, out: Path, extent: Extent, command: 
     data, work, out, extent : as for `training.weights.recipe.check`.
     command : that made the weights, for the card.
     """
-    models = [shipped(work, name) for name in TRAININGS]
+    models = [*(shipped(work, name) for name in TRAININGS), *restorer_step(work, extent).outputs]
     measured = [path for step in measuring_steps(data, work, extent) for path in step.outputs]
     published = tuple(out / name for name in (*(path.name for path in models), CARD))
 

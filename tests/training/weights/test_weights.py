@@ -17,7 +17,15 @@ from morph.registry import SHIPPED, SHIPPED_MODELS
 from training.cli import import_, pretrain
 from training.weights import recipe
 from training.weights.__main__ import command
-from training.weights.card import CARD, MEASURED, _measure, measuring_steps, publish, shipping_steps
+from training.weights.card import (
+    CARD,
+    MEASURED,
+    _measure,
+    measuring_steps,
+    publish,
+    publishing_step,
+    shipping_steps,
+)
 from training.weights.recipe import (
     HELD_OUT,
     LABELLED,
@@ -26,6 +34,7 @@ from training.weights.recipe import (
     UNSEEN,
     Extent,
     data_steps,
+    restorer_step,
     training_steps,
 )
 from training.weights.steps import digest
@@ -216,3 +225,17 @@ def test_a_script_that_fails_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"`python benchmarks/weights_kills.py --none` failed: .*No such option"):
         _measure(["python", "benchmarks/weights_kills.py", "--none"], tmp_path / "text", {}, tmp_path)
     assert not (tmp_path / "text").exists()
+
+
+def test_the_restorer_is_trained_and_published_beside_the_models(data, tmp_path):
+    from morph.model.restorer import Restorer
+
+    extent = Extent(epochs=1, steps=2, limit=8)
+    step = restorer_step(tmp_path, extent)
+    step.action()
+    made = Restorer()
+    made.read(*step.outputs)
+    assert made.fitted
+    published = publishing_step(data, tmp_path, tmp_path / "out", extent, "make weights")
+    assert step.outputs[0] in published.inputs
+    assert tmp_path / "out" / "restorer.npz" in published.outputs
