@@ -34,6 +34,7 @@ CORES = {
     "census": "morph.analysis.census.census.take_census",
     "sequence": "morph.analysis.census.sequence.make_sequence",
     "stack": "morph.analysis.stacking.run.stack",
+    "restore": "morph.analysis.restoring.run.restore",
 }
 #: What `import morph` offers.
 PUBLIC = [f"{module}.{name}" for name, module in morph._PUBLIC.items() if name != "TREE"]

@@ -1,1 +1,1 @@
-"""What catalogues are for: hosts of transients."""
+"""What catalogues and images are for: hosts of transients, the census, stacks, restored images."""

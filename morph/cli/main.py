@@ -44,6 +44,7 @@ VERBS = {
     "explore": ("serving.cli.explore", "Search an index of galaxies on a page, and over gRPC and REST."),
     "census": ("morph.cli.census", "Take a census: the fraction of each morphology, corrected, and its limit."),
     "sequence": ("morph.cli.sequence", "Place galaxies on the Hubble sequence: a continuous type, and a map."),
+    "restore": ("morph.cli.restore", "Take noise and blur out of images, tiles or a dataset."),
     "host": ("morph.cli.host", "Find the galaxies that transients belong to."),
     "stack": ("morph.cli.stack", "Stack galaxies to see their haloes, with checks of the result."),
 }
@@ -55,7 +56,7 @@ GROUPS = {
     "Galaxies": ("import", "simulate", "sample", "edit", "photoz", "compress", "decompress"),
     "Models": ("pretrain", "finetune", "transfer", "evaluate", "predict", "compare", "sync", "report"),
     "Serving": ("export", "deploy", "serve", "classify"),
-    "Surveys": ("score", "index", "similar", "explore", "census", "sequence", "host", "stack"),
+    "Surveys": ("score", "index", "similar", "explore", "restore", "census", "sequence", "host", "stack"),
 }
 
 #: Verbs whose only result is what they print, which stop when their output is closed.

@@ -1,0 +1,1 @@
+"""Restored images: of files and tiles, and of datasets."""
