@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -13,6 +13,7 @@ from serving.client.chunks import Batching, Chunk, Item, Reply
 from serving.client.exchange import Exchange, Running, Send, T
 from serving.client.images import Images, is_ready
 from serving.client.protocol import IN_FLIGHT, Client, names, require_several
+from serving.client.restoring import RESTORED, Widths
 from serving.client.similar import Hits, similar_request
 
 if TYPE_CHECKING:
@@ -123,6 +124,31 @@ class AsyncMorphClient(Client):
         """
         return await self._run(self._protocol.sample(n, given, survey, seed))
 
+    async def restore(
+        self,
+        images: Any,
+        psf_fwhm: Any = None,
+        target_fwhm: Any = None,
+        *,
+        layout: "FitsLayout | None" = None,
+        cut: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """As `MorphClient.restore`.
+
+        Parameters
+        ----------
+        images, psf_fwhm, target_fwhm, layout, cut : as there.
+
+        Returns
+        -------
+        dict of arrays.
+        """
+        widths = Widths(psf_fwhm, target_fwhm)
+        widths.require(is_ready(images, cut))
+        replies = self._stream([images], RESTORED, IN_FLIGHT, layout, cut, "restore", widths)
+        ((_, reply),) = [each async for each in replies]
+        return reply.outputs
+
     async def similar(self, image: Any = None, **options: Any) -> Hits:
         """As `MorphClient.similar`, with the same parameters."""
         return await self._run(self._protocol.similar(similar_request(image, **options)))
@@ -139,8 +165,9 @@ class AsyncMorphClient(Client):
         layout: "FitsLayout | None",
         cut: bool,
         signature: str | None = None,
+        others: Callable[[int, int], dict[str, np.ndarray]] | None = None,
     ) -> AsyncIterator[tuple[Item, Reply]]:
-        batching = Batching(self._protocol.capacity, signature)
+        batching = Batching(self._protocol.capacity, signature, others)
         pending: deque[asyncio.Task[Reply]] = deque()
         try:
             async for chunk in self._chunks(batching, items, layout, cut):

@@ -15,10 +15,16 @@ NO_VERSION = -1
 
 @dataclass(frozen=True)
 class Chunk:
-    """The images of one message, all for one signature."""
+    """The images of one message, all for one signature, and other inputs of as many rows."""
 
     signature: str
     rows: np.ndarray
+    others: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def part(self, start: int, stop: int) -> "Chunk":
+        """Some of its rows."""
+        others = {name: values[start:stop] for name, values in self.others.items()}
+        return Chunk(self.signature, self.rows[start:stop], others)
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,16 @@ class Batching:
     ----------
     capacity : the number of images like a given one that fit into a message, from now on.
     signature : the signature that takes all images; chosen by their type if not given.
+    others : the other inputs of the images from one number to another, counted over all items.
     """
 
-    def __init__(self, capacity: Callable[[np.ndarray], int], signature: str | None = None):
-        self._capacity, self._signature = capacity, signature
+    def __init__(
+        self,
+        capacity: Callable[[np.ndarray], int],
+        signature: str | None = None,
+        others: Callable[[int, int], dict[str, np.ndarray]] | None = None,
+    ):
+        self._capacity, self._signature, self._others, self._sent = capacity, signature, others, 0
         self._buffer, self._filled = np.empty(0), 0
         self._items: deque[Item] = deque()
         self._replies: deque[Reply] = deque()
@@ -148,7 +160,9 @@ class Batching:
 
     def _chunk(self) -> Chunk:
         rows, self._filled = self._buffer[: self._filled], 0
-        return Chunk(self._signature or SIGNATURES[rows.dtype], rows)
+        start, self._sent = self._sent, self._sent + len(rows)
+        others = self._others(start, self._sent) if self._others else {}
+        return Chunk(self._signature or SIGNATURES[rows.dtype], rows, others)
 
     def _take(self, rows: int) -> Reply:
         """The next `rows` rows of the replies."""

@@ -49,6 +49,9 @@ IN_FLIGHT = 4
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
+#: Signatures that take no composites, and what they give.
+NEED_FLUX = {"reconstruct": "A reconstruction", "restore": "Restoring"}
+
 #: The statuses with which servers report that a model lacks a signature.
 NO_SIGNATURE = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND")
 
@@ -93,11 +96,12 @@ class ClientProtocol:
         """The outputs for the images of a message. Where the server takes fewer at once, they go in parts, and the
         messages after them are smaller from the start."""
         rows = chunk.rows
-        if chunk.signature == "reconstruct" and rows.dtype == np.uint8:
-            raise InputError("A reconstruction needs flux (float32), not a composite (uint8).")
+        if chunk.signature in NEED_FLUX and rows.dtype == np.uint8:
+            raise InputError(f"{NEED_FLUX[chunk.signature]} needs flux (float32), not a composite (uint8).")
         request = messages.PredictRequest(output_filter=wanted)
         self._fill(request.model_spec, chunk.signature)
-        messages.to_tensor(rows, request.inputs["image"])
+        for name, values in {"image": rows, **chunk.others}.items():
+            messages.to_tensor(values, request.inputs[name])
         try:
             response = yield from self._ask(PREDICT, request, messages.PredictResponse)
         except ServerError as error:
@@ -107,8 +111,7 @@ class ClientProtocol:
             self._send_less(error, most, rows[0].nbytes)
             parts = []
             for start in range(0, len(rows), most):
-                part = Chunk(chunk.signature, rows[start : start + most])
-                parts.append((yield from self.predict(part, wanted)))
+                parts.append((yield from self.predict(chunk.part(start, start + most), wanted)))
             return Reply.join(parts)
         return self._read(response, len(rows), wanted)
 

@@ -14,6 +14,7 @@ from serving.client.chunks import Batching, Chunk, Item, Reply
 from serving.client.exchange import Exchange, Running, Send, T
 from serving.client.images import Images, is_ready
 from serving.client.protocol import IN_FLIGHT, Client, names, require_several
+from serving.client.restoring import RESTORED, Widths
 from serving.client.similar import Hits, similar_request
 
 if TYPE_CHECKING:
@@ -187,6 +188,42 @@ class MorphClient(Client):
         """
         return self._run(self._protocol.sample(n, given, survey, seed))
 
+    def restore(
+        self,
+        images: Any,
+        psf_fwhm: Any = None,
+        target_fwhm: Any = None,
+        *,
+        layout: "FitsLayout | None" = None,
+        cut: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """The galaxies without noise, and with a narrower point-spread function where one is asked for.
+
+        >>> client.restore(flux, psf_fwhm=3.6, target_fwhm=2.0)["restored"]  # doctest: +SKIP
+
+        Parameters
+        ----------
+        images, layout, cut : as for `classify`; flux only.
+        psf_fwhm : full width at half maximum of the images' point-spread function in their pixels: one number, or one
+            for each image. It may be left out where nothing is sharpened.
+        target_fwhm : that of the restored images', a Gaussian; left out, only the noise is taken away.
+
+        Returns
+        -------
+        dict: ``restored`` (nanomaggies per pixel, NaN where there is no data), ``sigma`` (its uncertainty, infinite
+        there) and ``prior_fraction`` (the share of a pixel's information that its data does not hold), float32
+        [n, size, size, 3]; ``chi_square`` float32 [n], reduced.
+
+        Raises
+        ------
+        InputError, ServerError : as `classify`; InputError also for widths that the pixels do not bear, or of images
+            that are files.
+        """
+        widths = Widths(psf_fwhm, target_fwhm)
+        widths.require(is_ready(images, cut))
+        ((_, reply),) = self._stream([images], RESTORED, IN_FLIGHT, layout, cut, "restore", widths)
+        return reply.outputs
+
     def similar(
         self,
         image: Any = None,
@@ -248,9 +285,10 @@ class MorphClient(Client):
         layout: "FitsLayout | None",
         cut: bool,
         signature: str | None = None,
+        others: Callable[[int, int], dict[str, np.ndarray]] | None = None,
     ) -> Iterator[tuple[Item, Reply]]:
         """Each item with its reply, with `in_flight` messages under way."""
-        batching = Batching(self._protocol.capacity, signature)
+        batching = Batching(self._protocol.capacity, signature, others)
         chunks = self._chunks(batching, items, layout, cut)
         first = list(islice(chunks, 2))
         if not first:

@@ -190,14 +190,17 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
 
     archive = keras.export.ExportArchive()
     archive.track(classifier)
-    for name, function, spec in (
-        ("serving_default", classifier.from_flux, tf.TensorSpec(stamp, tf.float32, name="image")),
+    flux = tf.TensorSpec(stamp, tf.float32, name="image")
+    widths = [tf.TensorSpec((None,), tf.float32, name=name) for name in ("psf_fwhm", "target_fwhm")]
+    for name, function, *specs in (
+        ("serving_default", classifier.from_flux, flux),
         ("composite", classifier.from_composite, tf.TensorSpec(stamp, tf.uint8, name="image")),
-        ("reconstruct", classifier.reconstruct, tf.TensorSpec(stamp, tf.float32, name="image")),
+        ("reconstruct", classifier.reconstruct, flux),
+        ("restore", classifier.restore, flux, *widths),
         ("describe", describe, tf.TensorSpec((None,), tf.string, name="query")),
         ("reference_sample", reference_sample, tf.TensorSpec((None,), tf.string, name="query")),
     ):
-        archive.add_endpoint(name, function, input_signature=[spec])
+        archive.add_endpoint(name, function, input_signature=specs)
     of_sample = {"noise": classifier.latent, "conditions": len(CONDITIONS)}
     specs = [tf.TensorSpec((None, width), tf.float32, name=name) for name, width in of_sample.items()]
     archive.add_endpoint("sample", sample, input_signature=specs)
@@ -220,10 +223,12 @@ def _write_warmup(path: Path, name: str, classifier, batching: Path) -> None:
         "composite": {"image": (tf.uint8, image)},
         "reconstruct": {"image": (tf.float32, image)},
         "sample": {"noise": (tf.float32, (classifier.latent,)), "conditions": (tf.float32, (len(CONDITIONS),))},
+        "restore": {"image": (tf.float32, image), "psf_fwhm": (tf.float32, ()), "target_fwhm": (tf.float32, ())},
     }
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, tensors in inputs.items():
-            for count in (1, largest):
+            # A full batch to restore takes seconds.
+            for count in (1,) if signature == "restore" else (1, largest):
                 log = prediction_log_pb2.PredictionLog()
                 request = log.predict_log.request
                 request.model_spec.name, request.model_spec.signature_name = name, signature
@@ -253,6 +258,7 @@ def check(classifier, folder: Path) -> None:
     flux = random.normal(1.0, 1.0, shape).astype("float32")
     flux[1, : classifier.size // 4] = np.nan
     flux[2] = np.nan
+    check_restored(signatures["restore"], classifier, flux)
     picture = random.integers(0, 256, shape, dtype="uint8")
     noise = random.standard_normal((3, classifier.latent), dtype="float32")
     known = np.array([[19.0, 18.0, 17.5, 3.0, 0.1], [np.nan, 18.0, np.nan, np.nan, np.nan], [np.nan] * 5])
@@ -281,6 +287,31 @@ def _compare(name: str, output: str, exported: np.ndarray, tensor: np.ndarray, p
         raise RuntimeError(
             f"The exported model's {output} ({name}) differs from the Keras model's by {difference.max():.2g}."
         )
+
+
+def check_restored(exported, classifier, flux: np.ndarray) -> None:
+    """Compare the signature `restore` with the Keras model on stamps, one of them sharpened.
+
+    Parameters
+    ----------
+    exported : the signature.
+    classifier : the Keras model.
+    flux : three stamps.
+
+    Raises
+    ------
+    RuntimeError : they differ by more than `TOLERANCE`, or are NaN or infinite in other places.
+    """
+    import tensorflow as tf
+    from keras import ops
+
+    widths = {"psf_fwhm": [3.6, np.nan, 3.6], "target_fwhm": [2.0, np.nan, 1.0]}
+    tensors = {name: ops.convert_to_tensor(value, "float32") for name, value in widths.items()}
+    found = exported(image=tf.constant(flux), **tensors)
+    for output, tensor in classifier.restore(ops.convert_to_tensor(flux), **tensors).items():
+        one, other = found[output].numpy(), ops.convert_to_numpy(tensor)
+        if not np.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+            raise RuntimeError(f"The exported model's {output} (restore) differs from the Keras model's.")
 
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -27,6 +27,13 @@ CONTRACT: dict[str, tuple[dict, dict]] = {
     "serving_default": ({"image": ("float32", ("size", "size", 3))}, ANSWER),
     "composite": ({"image": ("uint8", ("size", "size", 3))}, ANSWER),
     "reconstruct": ({"image": ("float32", ("size", "size", 3))}, {"reconstruction": ("float32", ("size", "size", 3))}),
+    "restore": (
+        {"image": ("float32", ("size", "size", 3)), "psf_fwhm": ("float32", ()), "target_fwhm": ("float32", ())},
+        {
+            **dict.fromkeys(("restored", "sigma", "prior_fraction"), ("float32", ("size", "size", 3))),
+            "chi_square": ("float32", ()),
+        },
+    ),
     "describe": ({"query": ("string", ())}, {"description": ("string", ())}),
 }
 

@@ -47,6 +47,44 @@ def test_the_reconstruction_has_the_shape_and_units_of_the_flux(client, classifi
     np.testing.assert_allclose(client.reconstruct(flux), classifier.reconstruct_images(flux), rtol=1e-5, atol=1e-5)
 
 
+def test_galaxies_are_restored_in_messages_of_any_length(server, classifier, flux):
+    expected = classifier.restore(flux, np.full(6, 3.6, "float32"), np.float32([2, 2.4, 2, 3, 2, 2]))
+    with MorphClient(server.address, batch_size=4) as client:
+        found = client.restore(flux, psf_fwhm=3.6, target_fwhm=[2, 2.4, 2, 3, 2, 2])
+    assert list(found) == ["restored", "sigma", "prior_fraction", "chi_square"]
+    for name, values in found.items():
+        np.testing.assert_allclose(values, np.asarray(expected[name]), rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(np.isnan(found["restored"]), np.isnan(flux))
+    np.testing.assert_array_equal(np.isinf(found["sigma"]), np.isnan(flux))
+
+
+def test_without_widths_the_noise_alone_is_taken_away(client, classifier, flux):
+    nothing = np.full(6, np.nan, "float32")
+    expected = np.asarray(classifier.restore(flux, nothing, nothing)["restored"])
+    np.testing.assert_allclose(client.restore(flux)["restored"], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("psf", "target", "problem"),
+    [
+        (3.6, 1.2, "narrower than the pixels bear"),
+        (3.6, 4.0, "at most psf_fwhm"),
+        (None, 2.0, "at most psf_fwhm"),
+        (0.0, None, "above 0"),
+        ([3.6, 3.0], None, "2 values of psf_fwhm and more images"),
+        ([3.6] * 6, [2.0] * 5, "one number for all images"),
+    ],
+)
+def test_widths_that_pixels_do_not_bear_are_refused(client, flux, psf, target, problem):
+    with pytest.raises(InputError, match=problem):
+        client.restore(flux, psf, target)
+
+
+def test_files_are_not_sharpened_by_widths_in_pixels(client, tmp_path):
+    with pytest.raises(InputError, match="Files are cut"):
+        client.restore(str(tmp_path / "a.fits"), psf_fwhm=3.6)
+
+
 def test_probabilities_are_named_by_the_servers_own_tree(client, composites):
     probabilities = client.classify(composites)["probabilities"]
     named = client.named(probabilities)
@@ -74,9 +112,10 @@ def test_images_of_a_wrong_shape_are_refused_before_they_are_sent(images, proble
         MorphClient("127.0.0.1:1").classify(images)
 
 
-def test_a_composite_cannot_be_reconstructed(client, composites):
-    with pytest.raises(InputError, match="needs flux"):
-        client.reconstruct(composites)
+def test_a_composite_cannot_be_reconstructed_or_restored(client, composites):
+    for method in (client.reconstruct, client.restore):
+        with pytest.raises(InputError, match="needs flux"):
+            method(composites)
 
 
 def test_the_servers_sentence_reaches_the_user(client, flux):

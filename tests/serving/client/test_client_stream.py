@@ -165,11 +165,12 @@ def test_both_clients_answer_alike(server, flux, composites):
                 await client.available_versions(),
                 await client.classify([flux, composites]),
                 await client.reconstruct(flux),
+                await client.restore(flux, 3.6, 2.0),
                 await client.named(np.zeros((1, 42))),
                 (await client.reference_sample()).table(),
             )
 
-    description, versions, answers, reconstruction, named, reference = asyncio.run(ask())
+    description, versions, answers, reconstruction, restored, named, reference = asyncio.run(ask())
     with MorphClient(server.address) as client:
         assert (description, versions) == (client.describe(), client.available_versions())
         expected = client.classify([flux, composites])
@@ -177,6 +178,8 @@ def test_both_clients_answer_alike(server, flux, composites):
         for name in expected:
             np.testing.assert_array_equal(answers[name], expected[name])
         np.testing.assert_array_equal(reconstruction, client.reconstruct(flux))
+        for name, values in client.restore(flux, 3.6, 2.0).items():
+            np.testing.assert_array_equal(restored[name], values)
         assert named == client.named(np.zeros((1, 42)))
         np.testing.assert_array_equal(reference, client.reference_sample().table())
 

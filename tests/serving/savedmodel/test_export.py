@@ -32,6 +32,13 @@ CONTRACT = {
     "serving_default": (("image", "float32", (None, 64, 64, 3)), ANSWER),
     "composite": (("image", "uint8", (None, 64, 64, 3)), ANSWER),
     "reconstruct": (("image", "float32", (None, 64, 64, 3)), {"reconstruction": (None, 64, 64, 3)}),
+    "restore": (
+        ("image", "float32", (None, 64, 64, 3)),
+        {
+            **dict.fromkeys(("restored", "sigma", "prior_fraction"), (None, 64, 64, 3)),
+            "chi_square": (None,),
+        },
+    ),
     "describe": (("query", "object", (None,)), {"description": (None,)}),
     "reference_sample": (("query", "object", (None,)), {"sample": (None,)}),
 }
@@ -53,7 +60,12 @@ def test_the_signatures_are_those_of_the_contract(servable, model_dir):
     assert servable.signatures["sample"].inputs == SAMPLE
     assert servable.signatures["sample"].outputs == ("image",)
     for name, ((given, dtype, shape), outputs) in CONTRACT.items():
-        assert servable.signatures[name].inputs == {given: TensorSpec(np.dtype(dtype), shape)}
+        others = ("psf_fwhm", "target_fwhm") if name == "restore" else ()
+        expected = {given: TensorSpec(np.dtype(dtype), shape)}
+        assert servable.signatures[name].inputs == {
+            **expected,
+            **dict.fromkeys(others, TensorSpec(np.dtype("float32"), (None,))),
+        }
         shapes = {
             key: tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)
             for key, info in definitions[name].outputs.items()
@@ -178,7 +190,8 @@ def test_the_warm_up_holds_one_galaxy_and_a_full_batch_for_every_signature_that_
         if r not in drawn
     }
     names = ("serving_default", "composite", "reconstruct")
-    assert found == {("morph", name, (count, 64, 64, 3)) for name in names for count in (1, 128)}
+    expected = {("morph", name, (count, 64, 64, 3)) for name in names for count in (1, 128)}
+    assert found == {*expected, ("morph", "restore", (1, 64, 64, 3))}
 
 
 def test_the_deployment_files_are_tensorflow_servings(model_dir):

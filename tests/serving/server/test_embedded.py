@@ -203,7 +203,7 @@ def test_the_metadata_are_the_signatures(stub):
     assert response.model_spec.version.value == 3
     signatures = get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(signatures)
-    named = {"serving_default", "composite", "reconstruct", "sample", "describe", "reference_sample"}
+    named = {"serving_default", "composite", "reconstruct", "sample", "restore", "describe", "reference_sample"}
     assert set(signatures.signature_def) == named | {"__saved_model_init_op"}
     shape = signatures.signature_def["composite"].inputs["image"].tensor_shape
     assert [dim.size for dim in shape.dim] == [-1, 64, 64, 3]
