@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 #: What counts: the answer that is asked for, the held answers, the galaxy's light and extent, and how far the noise of
 #: the flow moves.
-ASKED, HELD, LIGHT, NEAR = 4.0, 2.0, 40.0, 0.15
+ASKED, HELD, LIGHT, NEAR = 4.0, 2.0, 40.0, 0.4
 #: Steps of the optimisation, the change of the noise for a derivative, and the longest step.
 _STEPS, _CHANGE, _LONGEST = 10, 0.05, 2.0
 #: How far shares are squeezed away from 0 and 1, and the share of the volunteers who are led to the question.
 _EDGE, _LED = 0.03, 0.7
 
 
-def towards_answer(
-    classifier: Classifier, portrait: "Portrait", change: Change, share: float, held: list[str]
-) -> np.ndarray:
-    """What is added to a galaxy's stamp for an answer to get another share of the votes: float32 [64, 64, 3].
+def answer_path(
+    classifier: Classifier, portrait: "Portrait", change: Change, held: list[str]
+) -> Callable[[float], np.ndarray]:
+    """What is added to a galaxy's stamp for an answer to get another share of the votes.
 
     The noise of the latent prior's flow moves as little as possible (Levenberg-Marquardt, with derivatives by
     differences) until the classifier gives the answer for the edited stamp, and its other answers, the light and the
@@ -39,8 +39,11 @@ def towards_answer(
     classifier : with a latent prior.
     portrait : the galaxy.
     change : of a vote column.
-    share : of the change (`Change.part`).
     held : names, of which the questions' answers are held.
+
+    Returns
+    -------
+    A function from a part of the way, 0 to 1, to float32 [64, 64, 3].
     """
     kind = "flux" if portrait.calibrated else "composite"
     known = portrait.survey in trained_surveys(classifier)
@@ -61,16 +64,15 @@ def towards_answer(
 
     now = answers(before)[0]
     members = [ANSWERS.index(name) for name in COARSE.get(change.name, (change.name,))]
-    asked = change.part(share, float(now[members].sum())).value
-    targets = _targets(change, asked, now, members, held)
+    targets = _targets(change, now, members, held)
 
     def residuals(noise: np.ndarray) -> np.ndarray:
         shown = picture(noise)
         light = LIGHT * (_light(shown) - _light(before))
         return np.concatenate([_off(answers(shown), targets), light, NEAR * (noise - start)], axis=1)
 
-    found = _minimise(start, residuals)
-    return (picture(found[None]) - before)[0]
+    way = _minimise(start, residuals) - start
+    return lambda share: (picture((start + share * way)[None]) - before)[0]
 
 
 def _picture_of(classifier: Classifier, conditions: np.ndarray, scale) -> Callable[[np.ndarray], np.ndarray]:
@@ -87,11 +89,11 @@ def _picture_of(classifier: Classifier, conditions: np.ndarray, scale) -> Callab
 
 
 def _targets(
-    change: Change, asked: float, now: np.ndarray, members: list[int], held: list[str]
+    change: Change, now: np.ndarray, members: list[int], held: list[str]
 ) -> list[tuple[list[int], float, float]]:
     """Answers (together), the share that they should have, and how much that counts."""
     question = TREE[question_of(change.name)]
-    targets = [(members, asked, ASKED)]
+    targets = [(members, change.value, ASKED)]
     leading: dict[str, list[int]] = {}
     for parent, answer in question.asked_after:
         leading.setdefault(parent, []).append(ANSWERS.index(f"{parent}_{answer}"))

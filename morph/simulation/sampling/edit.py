@@ -13,6 +13,7 @@ What z does not hold stays: noise, neighbours and detail of the image are kept, 
   section 7.1). The difference of the two pictures is added to the image.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -29,7 +30,7 @@ from morph.model.experts import MEASURED, MEASUREMENTS, transform
 from morph.model.experts import restore as measured_values
 from morph.model.sampling import mixtures, trained_surveys
 from morph.simulation.observe import correlate
-from morph.simulation.sampling.answers import towards_answer
+from morph.simulation.sampling.answers import answer_path
 from morph.simulation.sampling.changes import RENDERED, Change, brightness
 from morph.simulation.sampling.rendering import widen
 from morph.stamps.flags import SMALLEST_RADIUS, stamp_width
@@ -119,6 +120,7 @@ class Editor:
         if not classifier.prior.fitted:
             raise InputError("This model has no latent prior; train it again with `morph pretrain`, which fits one.")
         self.classifier, self.change, self.held, self.seed = classifier, change, held, seed
+        self._last: tuple[Portrait, Callable[[float], np.ndarray]] | None = None
 
     def shares(self) -> list[float]:
         """How much of the change each picture of a strip shows, from less of the property to more of it."""
@@ -145,7 +147,7 @@ class Editor:
             factor = brightness(change, portrait.magnitudes, share)
         image = portrait.image - portrait.sky
         if change.name in VOTE_COLUMNS:
-            image = image + place(portrait, towards_answer(self.classifier, portrait, change, share, self.held))
+            image = image + place(portrait, self._answer(portrait)(share))
         elif change.name not in RENDERED or not set(QUANTITIES) - {change.name} <= set(self.held):
             difference, shift, growth = self._counterfactual(portrait, share)
             image = image + difference
@@ -164,6 +166,12 @@ class Editor:
             raise InputError(
                 f"The image has no magnitudes, as a picture has none; change it by a step: {self.change.name}=+1."
             )
+
+    def _answer(self, portrait: Portrait) -> Callable[[float], np.ndarray]:
+        """The way to the answer that is asked for; that of the last galaxy is kept, for its strip."""
+        if self._last is None or self._last[0] is not portrait:
+            self._last = portrait, answer_path(self.classifier, portrait, self.change, self.held)
+        return self._last[1]
 
     def _brighten(self, portrait: Portrait, image: np.ndarray, factor: np.ndarray, random) -> np.ndarray:
         """A sky-subtracted image whose light is multiplied, with as much noise in the sky as before."""
