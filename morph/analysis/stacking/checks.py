@@ -130,7 +130,7 @@ def survey_sky(result: Result) -> tuple[bool | None, str]:
     share = float(max(lost[k], 0) / max(flux[k] + max(lost[k], 0), 1e-12))
     said = (
         f"A subtraction of the sky in a mesh of {mesh} pixels takes up to {share:.0%} of the light at "
-        f"{surface_brightness(flux)[k]:.1f} mag/arcsec² ({result.radius[k]:.1f} from the centre): "
+        f"{surface_brightness(flux)[k]:.1f} mag/arcsec², at a radius of {result.radius[k]:.1f}: "
     )
     if share > EATEN:
         said += "where the survey did that, it has eaten part of the halo, and the profile is a lower limit there."

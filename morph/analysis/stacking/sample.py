@@ -129,9 +129,10 @@ def choose(
     passing = int(sample.chosen.sum())
     if passing < FEWEST:
         lost = f" ({'; '.join(note.rstrip('.') for note in notes)})" if notes and not passing else ""
+        those = f"--where '{where}'" if where.strip() else "by position and size"
         raise InputError(
-            f"{counted(passing, 'galaxy passes', 'galaxies pass')} --where '{where}'{lost}; a stack needs at least "
-            f"{FEWEST}, so choose more."
+            f"{counted(passing, 'galaxy passes', 'galaxies pass')} {those}{lost}; a stack needs at least {FEWEST}, so "
+            "choose more."
         )
     models = dict.fromkeys(f"{a['model']} {a.get('model_version', '')}".strip() for a in about if a.get("model"))
     for each in about:
