@@ -33,8 +33,9 @@ TITLES = {
     **{f"hubble_sb{g}": f"SB{g}" for g in "abcd"},
 }  # fmt: skip
 
-#: A galaxy shows a class where at least this part of the volunteers would say so; few spirals have one grade alone.
-SHOWS = 0.15
+#: A galaxy shows a class where at least this part of the volunteers would say so: of a spiral, and of any other. Few
+#: spirals have one grade alone.
+SHOWS_SPIRAL, SHOWS = 0.15, 0.3
 
 
 def hubble_figure(rows: Sequence[Row], examples: Mapping[int, Sequence[Example]], simulated: bool = False) -> Figure:
@@ -77,7 +78,8 @@ def _put(
 ) -> None:
     x, y = place
     half, width = 0.3, 0.355
-    if example is not None and example.fraction >= SHOWS:
+    spiral = title.startswith("S") and title != TITLES["hubble_s0"]
+    if example is not None and example.fraction >= (SHOWS_SPIRAL if spiral else SHOWS):
         pixels = np.asarray(Image.open(io.BytesIO(example.picture)).convert("RGB"))
         canvas.imshow(pixels, extent=(x - width, x + width, y + half, y - half), aspect="auto", zorder=2)
     else:

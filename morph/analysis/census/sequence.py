@@ -140,7 +140,11 @@ def _table(table: pa.Table, types: Types, places: np.ndarray, about: dict[str, A
         ("type", types.type, "place on the scale of de Vaucouleurs' T: E -5, S0 -2, Sa 1, Sb 3, Sc 5, Sd 7"),
         ("type_sigma", types.sigma, "standard error of type, from the votes that the probabilities are worth"),
         ("map_x", places[:, 0], "the type as the galaxy's shape vector alone gives it"),
-        ("map_y", places[:, 1], "what else differs most between shapes, in units of its scatter"),
+        (
+            "map_y",
+            places[:, 1],
+            "first principal component of what the type leaves of the shape, in units of its scatter",
+        ),
     ):
         fields.append(pa.field(name, pa.float32(), metadata={"description": what}))
         columns.append(pa.array(values, pa.float32(), mask=np.isnan(values)))

@@ -63,7 +63,7 @@ def map_figure(made: Placement) -> bytes:
             pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB").resize((WIDTH, WIDTH)))
             box = AnnotationBbox(OffsetImage(pixels, zoom=0.75), (x, y), frameon=False, pad=0)
             axes.add_artist(box)
-        axes.set(xlabel="type that the shape gives", ylabel="what else differs most")
+        axes.set(xlabel="type that the shape gives", ylabel="first principal component of what is left")
         low, high = np.quantile(places, [0.001, 0.999], axis=0)
         margin = 0.06 * (high - low) + 1e-3
         axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from morph.analysis.census.classes import CLASSES, HUBBLE, classes_of_answers
 from morph.analysis.census.rows import Rows
 from morph.analysis.census.visibility import CELLS, cell_of
+from morph.decision_tree import ANSWERS, TREE
 
 #: Groups of galaxies.
 GROUPS = 64
@@ -37,7 +38,7 @@ class Example:
 
     Attributes
     ----------
-    fraction : its tree fraction of the class.
+    fraction : its tree fraction of the class, times the share of no merger: a merger shows no class well.
     id, tile, x, y, radius : its name, and its place on its tile (pixels) and half-light radius (arcsec).
     picture : a JPEG file; empty where its score file has none.
     """
@@ -160,7 +161,7 @@ class Sums:
         self.weight += np.bincount(key, by, self.weight.size).reshape(self.weight.shape)
         members = csr_array((by.astype("float32"), (key, np.arange(len(key)))), shape=(self.weight.size, len(key)))
         self.classes += (members @ found).reshape(self.classes.shape)
-        self._keep_examples(found, table, np.flatnonzero(used))
+        self._keep_examples(found * _undisturbed(tree)[:, None], table, np.flatnonzero(used))
 
     def merge(self, other: "Sums") -> None:
         """Add what was summed elsewhere."""
@@ -192,7 +193,7 @@ class Sums:
         )
 
     def _keep_examples(self, found: np.ndarray, table: pa.Table, rows: np.ndarray) -> None:
-        """Keep the best of these galaxies, with their fractions `found` [n, classes] and `rows` of the table."""
+        """Keep the best of these galaxies, those with the largest `found` [n, classes]; `rows` are of the table."""
         have = {*table.column_names}
         usable = np.arange(len(rows))
         if self.pictured:
@@ -220,3 +221,14 @@ def _hash(tree: np.ndarray) -> np.ndarray:
     mixed = bits[:, 0] * np.uint64(0x9E3779B97F4A7C15) ^ bits[:, 1] * np.uint64(0xC2B2AE3D27D4EB4F)
     mixed ^= mixed >> np.uint64(29)
     return ((mixed * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(40)).astype(int)
+
+
+def _undisturbed(tree: np.ndarray) -> np.ndarray:
+    """Of those asked whether a galaxy merges, the share that answers no, [n]; 1 where next to nobody is asked.
+
+    Parameters
+    ----------
+    tree : tree fractions, [n, answers].
+    """
+    asked = tree[:, TREE.slices["merging"]].sum(axis=1)
+    return np.where(asked > 0.1, tree[:, ANSWERS.index("merging_none")] / np.maximum(asked, 1e-6), 1.0)
