@@ -30,7 +30,6 @@ from morph.tiles.tile import Tile
 class Problem(enum.IntFlag):
     """What is wrong with a restored pixel, image or galaxy. 0 is a clean one."""
 
-    #: There is no data: nothing is restored.
     NO_DATA = 1
     #: A saturated core, or what sharpening spreads of one.
     SATURATED = 2

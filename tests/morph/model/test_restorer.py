@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from morph.model.residual import FLUX_SCALE, structure, white_power
 from morph.model.restoration import (
     GENTLE,
     STRONG,
@@ -20,14 +21,11 @@ from morph.model.restoration import (
     transform,
 )
 from morph.model.restorer import (
-    FLUX_SCALE,
     Restorer,
     draw_errors,
     fill,
     noise_of_differences,
     restore_stamps,
-    structure,
-    white_power,
 )
 from morph.model.store import SHIPPED_RESTORER
 
