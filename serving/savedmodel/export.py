@@ -36,6 +36,8 @@ SCORE_TOLERANCE = 4 / 1024
 ROUNDED = 0.1
 
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
+#: Signatures whose warm-up is a single galaxy: a full batch of them takes seconds, which a server would need to start.
+WARMED_BY_ONE = frozenset({"restore"})
 
 
 def export_model(
@@ -227,8 +229,7 @@ def _write_warmup(path: Path, name: str, classifier, batching: Path) -> None:
     }
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature, tensors in inputs.items():
-            # A full batch to restore takes seconds.
-            for count in (1,) if signature == "restore" else (1, largest):
+            for count in (1,) if signature in WARMED_BY_ONE else (1, largest):
                 log = prediction_log_pb2.PredictionLog()
                 request = log.predict_log.request
                 request.model_spec.name, request.model_spec.signature_name = name, signature

@@ -158,6 +158,8 @@ _UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "k": 1e3, "M": 1e6, "G": 1e9, "
 
 @check("warm-up")
 def warm_up(deployment: Deployment) -> str:
+    from serving.savedmodel.export import WARMED_BY_ONE
+
     seen: dict[str, set[int]] = {}
     requests = _warmup_requests(deployment)
     for number, request in enumerate(requests, 1):
@@ -176,7 +178,7 @@ def warm_up(deployment: Deployment) -> str:
             )
         seen.setdefault(signature, set()).add(rows)
     largest = deployment.batching.max_batch_size.value
-    for signature in images(deployment):
+    for signature in sorted(images(deployment).keys() - WARMED_BY_ONE):
         if largest not in seen.get(signature, ()):
             raise InputError(
                 f"The warm-up has no batch of max_batch_size ({largest}) for '{signature}', so that the first user "
