@@ -98,6 +98,8 @@ class Cells:
             spectroscopic galaxy is.
         """
         filled = self.photometric >= FEWEST
+        if not filled.any():
+            return np.zeros(len(filled))
         if number is None:
             ratio = self.spectroscopic / self.photometric
             order = np.argsort(ratio)
@@ -187,12 +189,7 @@ def augment(
         raise InputError(f"The number of samples is {number}; it must be at least 1.")
     known, targets, usable = _read(spectroscopic, photometric)
     cells = Cells.of(_magnitudes(targets), _magnitudes(known))
-    wanted = cells.wanted(number)
-    if not wanted.sum():
-        raise InputError(
-            f"Every cell of magnitude and colour has its share of '{spectroscopic}' already; give --number to sample "
-            "more galaxies."
-        )
+    wanted = _lacking(cells, number, spectroscopic, photometric)
     classifier = load_model(model)
     sampler = Sampler(classifier, Request(known.survey, observed=True, size=known.size))
     tables, unlike = _sampled(classifier, sampler, targets, cells, wanted, seed)
@@ -212,6 +209,28 @@ def augment(
         weights=weights,
         is_sampled=np.arange(len(known) + len(samples)) >= len(known),
     )
+
+
+def _lacking(cells: Cells, number: int | None, spectroscopic: str | Path, photometric: str | Path) -> np.ndarray:
+    """`Cells.wanted`. InputError where that is nothing.
+
+    Parameters
+    ----------
+    cells, number : as there.
+    spectroscopic, photometric : names of the two sets.
+    """
+    wanted = cells.wanted(number)
+    if cells.photometric.max() < FEWEST:
+        raise InputError(
+            f"No cell of magnitude and colour has {FEWEST} galaxies of '{photometric}', so nothing can be sampled; "
+            "give a larger photometric set."
+        )
+    if not wanted.sum():
+        raise InputError(
+            f"Every cell of magnitude and colour has its share of '{spectroscopic}' already; give --number to sample "
+            "more galaxies."
+        )
+    return wanted
 
 
 def _read(spectroscopic: str | Path, photometric: str | Path) -> tuple[Galaxies, Galaxies, np.ndarray]:
@@ -328,19 +347,24 @@ class _Support:
         self.classifier = classifier
         some = np.sort(random.permutation(len(targets))[:COMPARED])
         embedding = self._embedding(targets.select(some).images)
+        # A stamp without data has none.
+        embedding = embedding[np.isfinite(embedding).all(axis=1)]
+        if len(embedding) < 2:
+            raise InputError("Fewer than two photometric galaxies have data in their images; nothing can be compared.")
         self.scale = embedding.std(axis=0) + 1e-6
         self.nearest = NearestNeighbors(n_neighbors=1).fit(embedding / self.scale)
         others = NearestNeighbors(n_neighbors=2).fit(embedding / self.scale)
-        distance = others.kneighbors(embedding / self.scale)[0][:, -1] if len(some) > 1 else np.array([np.inf])
-        self.reach = float(np.quantile(distance, SUPPORT))
+        self.reach = float(np.quantile(others.kneighbors(embedding / self.scale)[0][:, -1], SUPPORT))
 
     def _embedding(self, images: np.ndarray) -> np.ndarray:
         return self.classifier.answer(centre_crop(images, self.classifier.size))["embedding"]
 
     def contains(self, images: np.ndarray) -> np.ndarray:
         """bool [n]."""
-        distance, _ = self.nearest.kneighbors(self._embedding(images) / self.scale)
-        return distance[:, 0] <= self.reach
+        embedding = self._embedding(images) / self.scale
+        known = np.isfinite(embedding).all(axis=1)
+        distance, _ = self.nearest.kneighbors(np.where(known[:, None], embedding, 0.0))
+        return known & (distance[:, 0] <= self.reach)
 
 
 def _about(classifier: Classifier, model: str, sets: tuple[Galaxies, Galaxies], seed: int, wanted: int) -> dict:

@@ -169,7 +169,7 @@ def inject(kind: str, random: np.random.Generator, signal: float) -> np.ndarray:
 
     Raises
     ------
-    ValueError : there is no such kind.
+    ValueError : the kind is unknown.
     """
     y, x = np.indices((SIZE, SIZE)) - (SIZE - 1) / 2
     angle = random.uniform(0, 2 * np.pi)

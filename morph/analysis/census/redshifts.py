@@ -19,7 +19,7 @@ class Redshifts:
 
     Raises
     ------
-    InputError : there is no such table or column, or an id occurs twice.
+    InputError : the table or the column is missing, or an id occurs twice.
     """
 
     def __init__(self, path: str | Path):

@@ -87,7 +87,7 @@ def refuse_composite(options: Options, what: str) -> None:
     """InputError where a composite is to be sharpened."""
     if options.psf is not None or options.target_fwhm is not None:
         raise InputError(
-            f"{what}, which are stretched and of 8 bits, so that their point-spread function is no longer one; leave "
+            f"{what}, stretched and of 8 bits, which no point-spread function describes; leave "
             "--psf and --target-fwhm out, or give images of flux."
         )
 

@@ -114,7 +114,7 @@ def read_psf(given: str, pixel_scale: float, band: str = "") -> PointSpread:
 
     Raises
     ------
-    InputError : there is no such file; it is of another pixel scale, not normalised, or no point-spread function.
+    InputError : the file is missing; it is of another pixel scale, not normalised, or no point-spread function.
 
     Examples
     --------

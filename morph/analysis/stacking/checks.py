@@ -203,7 +203,9 @@ def check_noise(result: Result) -> Check:
         f"{surface_brightness(np.array(y[0])):.1f}, {2.5 * np.log10(y[0] / total):.2f} mag brighter. "
     )
     if stops is None:
-        text += f"In blocks of neighbours it falls as N^-1/2 up to {int(x[-1])} galaxies, as far as can be told."
+        text += (
+            f"In blocks of neighbours it falls as N^-1/2 up to {int(x[-1])} galaxies, the most that this stack has."
+        )
     else:
         text += f"In blocks of neighbours it stops to fall as N^-1/2 at {stops} galaxies."
     curves = (Curve("blocks of neighbours", x, y), Curve("N^-1/2", x, law))

@@ -22,6 +22,8 @@ def test_a_cell_is_filled_to_its_share():
     assert CELLS.wanted(1).tolist() == [0, 1]
     few = Cells(np.array([0, 1]), np.array([0]), np.array([3, 2]), np.array([1, 0]))
     assert few.wanted(10).tolist() == [10, 0], "nothing where there are next to no photometric galaxies"
+    none = Cells(np.array([0, 1]), np.array([0]), np.array([1, 1]), np.array([1, 0]))
+    assert none.wanted(10).tolist() == none.wanted().tolist() == [0, 0]
 
 
 def test_weights_restore_the_photometric_distribution():
@@ -87,6 +89,9 @@ def test_what_cannot_be_filled_is_refused(sets, tmp_path):
     given = {"model": SHIPPED_NAME, "path": tmp_path / "train"}
     with pytest.raises(InputError, match="at least 1"):
         augment(spectroscopic=sets / "bright", photometric=sets / "survey", number=0, **given)
+    Galaxies.open(sets / "survey").select(np.arange(2)).write(tmp_path / "two")
+    with pytest.raises(InputError, match="No cell of magnitude and colour has 3 galaxies"):
+        augment(spectroscopic=sets / "bright", photometric=tmp_path / "two", **given)
     with pytest.raises(InputError, match=r"has its share of .* already; give --number"):
         augment(spectroscopic=sets / "survey", photometric=sets / "survey", **given)
     blind = Galaxies.open(sets / "bright")
@@ -116,6 +121,12 @@ def test_an_image_like_no_photometric_galaxy_is_outside(sets):
     survey = Galaxies.open(sets / "survey")
     support = augmentation._Support(load_model(SHIPPED_NAME), survey, np.random.default_rng(0))
     assert support.contains(survey.images).mean() > 0.95
+    blank = np.full_like(survey.images[:3], np.nan)
+    assert not support.contains(blank).any()
+    lost = survey.with_columns(image=np.concatenate([blank, survey.images[3:]]))
+    assert (
+        augmentation._Support(support.classifier, lost, np.random.default_rng(0)).contains(survey.images).mean() > 0.9
+    )
     streaks = np.zeros((4, 96, 96, 3), "float32") + np.random.default_rng(0).normal(size=(4, 96, 96, 3)) * 0.1
     streaks[:, 46:50] += 50
     streaks[:, :, 20:24] += 50
