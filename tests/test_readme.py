@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A working directory with what the README takes for granted: some pictures and their labels."""
+    """A working directory with what the README takes for granted: some pictures with labels, and transients."""
     from PIL import Image
 
     pictures = tmp_path / "pictures"
@@ -24,6 +24,8 @@ def folder(tmp_path: Path) -> Path:
         Image.fromarray(pixels.clip(0, 255).astype("uint8")).save(pictures / f"galaxy{number}.png")
         rows.append(f"galaxy{number},{label}")
     (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    # At the centre of the simulated tile, DES0356-5248.
+    (tmp_path / "transients.csv").write_text("id,ra,dec\nsn1,59.0,-52.8\n")
     return tmp_path
 
 
@@ -32,5 +34,6 @@ def test_every_command_of_the_readme_works(folder: Path, run_page) -> None:
     output = run_page(ROOT / "README.md", folder)
     assert list((folder / "scores").glob("*.parquet"))
     assert (folder / "report.html").stat().st_size > 100_000
+    assert list((folder / "supernovae").glob("*.parquet")) and (folder / "hosts.parquet").is_file()
     assert '"probabilities"' in output  # JSON lines of `classify --json`
     assert "(4, 42)" in output  # the Python client
