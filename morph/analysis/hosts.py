@@ -178,10 +178,11 @@ def rank_hosts(
     ratio, radius = galaxies.axis_ratio[second], galaxies.radius[second]
     distance = directional_distance(east, north, radius, ratio, angle)
     weight = _light(galaxies)[second] * (1 - hostless)
-    at_place = weight * _profile(distance) / radius**2
+    kept = distance <= farthest
+    # What is no candidate has no share, so that the probabilities of an event's rows and `p_hostless` add up to 1.
+    at_place = np.where(kept, weight * _profile(distance) / radius**2, 0.0)
     none = hostless * _density(galaxies, events, search)
     total = np.bincount(first, weights=at_place, minlength=len(events)) + none
-    kept = distance <= farthest
     order = np.lexsort((distance[kept], first[kept]))
     event, galaxy = first[kept][order], second[kept][order]
     starts = np.searchsorted(event, event)

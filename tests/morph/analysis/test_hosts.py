@@ -38,11 +38,12 @@ def test_a_galaxy_is_near_along_its_major_axis():
     assert found[0]["p_host"] > 0.8 > 0.1 > found[1]["p_host"]
 
 
-def test_probabilities_add_up_and_far_events_have_no_host():
+@pytest.mark.parametrize("farthest", [6.0, 1e3])
+def test_probabilities_add_up_and_far_events_have_no_host(farthest):
     rng = np.random.default_rng(0)
     galaxies = places(10 + rng.uniform(-0.05, 0.05, 500), rng.uniform(-0.05, 0.05, 500), radius=1.0)
     events = places([*galaxies.ra[:20], 20.0], [*galaxies.dec[:20], 0.0])
-    found = rank_hosts(events, galaxies, farthest=1e3)
+    found = rank_hosts(events, galaxies, farthest=farthest)
     frame = found.to_pandas()
     sums = frame.groupby("event").p_host.sum() + frame.groupby("event").p_hostless.first()
     assert sums.drop("e20").to_numpy() == pytest.approx(1, abs=1e-6)
@@ -50,6 +51,12 @@ def test_probabilities_add_up_and_far_events_have_no_host():
     assert (lonely["rank"].item(), lonely.p_hostless.item()) == (0, 1)
     assert lonely.galaxy.isna().all()
     assert (frame[frame["rank"] == 1].event.str[1:] == frame[frame["rank"] == 1].galaxy.str[1:]).mean() > 0.9
+
+
+def test_an_event_near_no_galaxy_has_no_host():
+    """Thirty light radii from the one galaxy, which is no candidate and takes no share."""
+    found = rank_hosts(places([10.0], [0.0]), places([10.0], [30 * ARCSEC], radius=1.0)).to_pylist()
+    assert [(row["rank"], row["p_hostless"]) for row in found] == [(0, 1.0)]
 
 
 def test_events_that_trace_the_light_are_matched_and_probabilities_are_right():
