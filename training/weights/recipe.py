@@ -286,7 +286,9 @@ def data_steps(data: Path, work: Path, extent: Extent = Extent()) -> list[Step]:
     for name, release in releases(extent).items():
         folder, to = data / release.folder, work / name
         labels = ("--labels", f"{folder / release.labels}") if release.labels else ()
-        properties = ("--properties", f"{data / release.properties}") if release.properties else ()
+        # A part of a set may hold no galaxy of the file, which `morph import` refuses.
+        whole = release.properties and extent.limit is None
+        properties = ("--properties", f"{data / release.properties}") if whole else ()
         pictures = find_pictures([folder / "images"])[: extent.limit]
         images = [folder / "images"] if extent.limit is None else pictures
         words = ("import", *map(str, images), *labels, *properties, *release.options, *size, "--to", f"{to}")

@@ -113,6 +113,9 @@ def test_a_limit_takes_so_many_images_and_galaxies_of_every_set(data):
             assert step.words[step.words.index("--number") + 1] == "20"
         else:
             assert sum(word.endswith(".png") for word in step.words) == 1
+        # The file may hold none of so few galaxies, and is then refused.
+        assert "--properties" not in step.words
+    assert any("--properties" in step.words for step in data_steps(data, Path("w")))
 
 
 def test_the_plan_lists_every_step_and_an_estimate(run, data, tmp_path):
