@@ -38,6 +38,8 @@ REACH, FEWEST = 3.0, 3.0
 KERNELS = {"mag_g": 0.25, "mag_r": 0.25, "mag_i": 0.25, "radius": 0.06, "redshift": 0.15}
 SHARE_KERNEL, COLOUR_KERNEL = 0.2, 0.08
 _BANDS = ("mag_g", "mag_r", "mag_i")
+#: Width of the blur of drawn measurements, in standard deviations of the population.
+BLUR = 0.15
 #: How many of the nearest galaxies are tried where a sentence names conditions that can be met.
 _TRIED = 200
 #: Values of a range whose neighbourhoods are looked at where galaxies are to be uniform in it.
@@ -216,17 +218,19 @@ class Population:
 
         Returns
         -------
-        float [n, names]; NaN where a galaxy is not measured. Measurements are blurred by half a kernel, so that
-        galaxies that are drawn often do not repeat.
+        float [n, names]; NaN where a galaxy is not measured. Measurements are blurred together, so that galaxies
+        that are drawn often do not repeat (a smoothed bootstrap: Silverman & Young 1987). The blur has the
+        covariance of the population: one of its own for each band would give galaxies colours that none has.
         """
         weight = self.weights(given)
         row = random.choice(len(weight), n, p=weight / weight.sum())
+        measured = [name for name in names if name in MEASUREMENTS]
+        blur = dict(zip(measured, self._blur(measured, n, random).T, strict=True))
         found = np.empty((n, len(names)))
         for place, name in enumerate(names):
             values = self.columns[name][row]
-            if name in MEASUREMENTS:
-                blurred = stretched(name, values) + 0.5 * kernel(name) * random.standard_normal(n)
-                values = unstretched(name, blurred)
+            if name in blur:
+                values = unstretched(name, stretched(name, values) + blur[name])
             condition = given.conditions.get(name)
             if condition is not None and not condition.sigma:
                 # What the blur carries over an edge comes back, so that nothing piles up there.
@@ -235,6 +239,17 @@ class Population:
                 values = np.clip(values, condition.low, condition.high)
             found[:, place] = values
         return found
+
+    def _blur(self, names: Sequence[str], n: int, random: np.random.Generator) -> np.ndarray:
+        """Normal deviates with `BLUR` squared times the population's covariance, in the measure of `stretched`:
+        float [n, names]."""
+        if not names:
+            return np.empty((n, 0))
+        table = np.ma.masked_invalid([stretched(name, self.columns[name]) for name in names])
+        covariance = np.ma.filled(np.atleast_2d(np.ma.cov(table, ddof=0)), 0.0)
+        # Each from the galaxies that have both, the covariances need not agree: what is negative is rounded up to 0.
+        values, vectors = np.linalg.eigh(covariance)
+        return BLUR * random.standard_normal((n, len(names))) @ (vectors * np.sqrt(np.maximum(values, 0))).T
 
 
 def kernel(name: str) -> float:

@@ -37,7 +37,7 @@ def shipped():
 
 @pytest.fixture(scope="module")
 def population(shipped):
-    return Population.of_prior(shipped, "des")
+    return Population.of_prior(shipped, "des", n=10_000)
 
 
 @pytest.fixture
@@ -194,6 +194,11 @@ def test_samples_like_a_dataset_have_its_properties(shipped, population, tmp_pat
     for name in names:
         column = drawn[:, CONDITIONS.index(name)]
         assert np.median(column) == pytest.approx(np.median(real.properties[name][chosen]), rel=0.15), name
+    # Colours are not blurred by the width of a magnitude's blur, and no galaxy repeats.
+    red = [drawn[:, CONDITIONS.index(name)] for name in ("mag_r", "mag_i")]
+    own = real.properties["mag_r"] - real.properties["mag_i"]
+    assert (red[0] - red[1]).std() == pytest.approx(own[chosen].std(), rel=0.2)
+    assert len(np.unique(red[0])) > 490
     assert np.isfinite(drawn[:, CONDITIONS.index("smooth-or-featured_smooth")]).all()
     assert sampler.effective_size == pytest.approx(chosen.sum())
     blank = real.with_columns(**{name: np.full(40, np.nan, "f4") for name in MEASUREMENTS})
