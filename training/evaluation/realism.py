@@ -1,17 +1,16 @@
 """How much sampled galaxies look like real ones, every figure beside its floor: the same between halves of the real.
 
-Both sets are observed: fluxes with noise. The likelihood decoder's samples are smooth, which is what the figures show.
+Both sets are observed: fluxes with noise.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
 import numpy as np
-from keras import layers, ops
 
 from morph.dataset import Galaxies
-from morph.decision_tree import ANSWERS, tree_probabilities
+from morph.decision_tree import ANSWERS, TREE, tree_probabilities
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.model.experts import MEASUREMENTS
@@ -20,7 +19,9 @@ from morph.sizes import FIELD, NETWORK_SIZE
 from morph.stamps.photometry import fluxes_within, intensity, measure
 from morph.stamps.stretch import centre_crop
 from morph.surveys import magnitude
+from training.evaluation.realism_distances import between_halves, kernel_distance, separability, wasserstein
 from training.evaluation.realism_statistics import POWER, STATISTICS, power_spectra, statistics
+from training.metrics.estimates import Estimate
 
 #: Galaxies of either kind that a measurement needs, and bins of magnitude in which it is repeated.
 FEWEST, BINS = 60, 5
@@ -30,10 +31,36 @@ KINDS = {
     "bars": ("bar_strong", "bar_weak"),
     "edge-on": ("disk-edge-on_yes",),
 }
-#: Epochs and batch of the network that separates samples from real galaxies.
-_EPOCHS, _BATCH = 6, 32
-#: Splits of the real galaxies into halves whose mean is a floor.
-_HALVES = 5
+#: Resamples of the bootstrap of what is asked for and measured.
+_RESAMPLES = 200
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the samples with its 95 % interval, and the same between halves of the real galaxies, or of them
+    alone where it compares a galaxy with its properties."""
+
+    estimate: Estimate
+    floor: float
+
+    @classmethod
+    def of(cls, values: np.ndarray, floors: np.ndarray, n: int) -> "Figure":
+        """Of distances between halves.
+
+        Parameters
+        ----------
+        values, floors : of samples and of real galaxies, as `between_halves` gives them.
+        n : how many samples.
+        """
+        return cls(Estimate.of(np.nanmean(values), values, n), float(np.nanmean(np.abs(floors))))
+
+    @property
+    def value(self) -> float:
+        return self.estimate.value
+
+    def __str__(self) -> str:
+        interval = f"({self.estimate.low:.3g} to {self.estimate.high:.3g})"
+        return f"{self.value:9.3g}  {interval:22} floor {self.floor:.3g}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +69,7 @@ class Realism:
 
     Attributes
     ----------
-    figures : value and floor by name; a floor is NaN where a figure has none.
+    figures : by name:
 
         - ``wasserstein``, ``wasserstein/<statistic>``, ``wasserstein/bin <k>``: Wasserstein distance over the real
           galaxies' standard deviation, as a mean over `STATISTICS`, of each, and as a mean in each of five bins of
@@ -61,17 +88,16 @@ class Realism:
     real, sampled : how many galaxies.
     """
 
-    figures: dict[str, tuple[float, float]]
+    figures: dict[str, Figure]
     real: int
     sampled: int
 
     def lines(self) -> list[str]:
         """One line a figure."""
-        lines = [f"{self.sampled:,} samples and {self.real:,} real galaxies; each figure with its floor."]
-        for name, (value, floor) in self.figures.items():
-            beside = f"   floor {floor:.3g}" if np.isfinite(floor) else ""
-            lines.append(f"{name:32} {value:9.3g}{beside}")
-        return lines
+        first = (
+            f"{self.sampled:,} samples and {self.real:,} real galaxies; each figure with its 95 % interval and floor."
+        )
+        return [first, *(f"{name:26} {figure}" for name, figure in self.figures.items())]
 
 
 def measure_realism(
@@ -100,90 +126,40 @@ def measure_realism(
     random = np.random.default_rng(seed)
     n = min(len(real), len(sampled))
     real, sampled = (each.select(np.sort(random.permutation(len(each))[:n])) for each in (real, sampled))
+
+    def compared(distance: Callable, one: np.ndarray, other: np.ndarray) -> Figure:
+        return Figure.of(*between_halves(distance, one, other, random), n)
+
     figures = _wasserstein_figures(statistics(real), statistics(sampled), random)
     features = [_features(judge, each.images, seed) for each in (real, sampled)]
-    figures["kernel distance"] = _with_floor(kernel_distance, features, random)
-    figures["auc"] = _auc_figures(real.images, sampled.images, random)
+    figures["kernel distance"] = compared(kernel_distance, *features)
+    order = random.permutation(n)
+    halves = (real.images[order[: n // 2]], real.images[order[n // 2 :]])
+    floor = separability(*halves, random).value
+    figures["auc"] = Figure(separability(real.images, sampled.images, random), floor)
     spectra = [power_spectra(centre_crop(each.images, NETWORK_SIZE)) for each in (real, sampled)]
-    figures["power"] = _with_floor(_power_deviation, spectra, random)
+    figures["power"] = compared(power_deviation, *spectra)
     shares = [tree_probabilities(classifier.answer(each.images)["probabilities"]) for each in (real, sampled)]
     for kind, answers in KINDS.items():
         places = [ANSWERS.index(answer) for answer in answers]
-        figures[f"share/{kind}"] = _with_floor(_share_difference, [s[:, places].sum(axis=1) for s in shares], random)
-    return Realism(figures | _asked(classifier, real, sampled, seed), len(real), len(sampled))
+        figures[f"share/{kind}"] = compared(_share_difference, *(s[:, places].sum(axis=1) for s in shares))
+    return Realism(figures | _asked(classifier, real, sampled, seed), n, n)
 
 
-def wasserstein(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """The Wasserstein distance of every statistic over the real galaxies' standard deviation: [statistics].
-
-    Parameters
-    ----------
-    real, drawn : [n, statistics] and [m, statistics]; NaN is left out.
-
-    >>> wasserstein(np.array([[0.0], [2.0]]), np.array([[1.0], [3.0]])).tolist()
-    [1.0]
-    """
-    from scipy.stats import wasserstein_distance
-
-    found = []
-    for one, other in zip(real.T, drawn.T, strict=True):
-        one, other = one[np.isfinite(one)], other[np.isfinite(other)]
-        found.append(wasserstein_distance(one, other) / max(one.std(), 1e-12) if len(one) and len(other) else np.nan)
-    return np.array(found)
-
-
-def kernel_distance(real: np.ndarray, drawn: np.ndarray) -> float:
-    """The unbiased squared maximum mean discrepancy with the kernel (x y / d + 1)^3, of features standardised by the
-    real galaxies'.
-
-    Parameters
-    ----------
-    real, drawn : features, [n, d] and [m, d].
-    """
-    centre, scale = real.mean(axis=0), real.std(axis=0) + 1e-6
-    x, y = (real - centre) / scale, (drawn - centre) / scale
-
-    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return (a @ b.T / a.shape[1] + 1) ** 3
-
-    def within(a: np.ndarray) -> float:
-        values = kernel(a, a)
-        return float((values.sum() - np.trace(values)) / (len(a) * (len(a) - 1)))
-
-    return within(x) + within(y) - 2 * float(kernel(x, y).mean())
-
-
-def _with_floor(distance: Callable[..., float], sets: Sequence[np.ndarray], random) -> tuple[float, float]:
-    """A distance between samples and real galaxies, and its mean between halves of the real ones.
-
-    Both are between sets of half the size: such distances depend on the number of galaxies.
-    """
-    real, drawn = sets
-    values, floors = [], []
-    for _ in range(_HALVES):
-        order = random.permutation(len(real))
-        first, second = order[: len(real) // 2], order[len(real) // 2 :]
-        half = random.permutation(len(drawn))[: len(second)]
-        values.append(distance(real[first], drawn[half]))
-        floors.append(distance(real[first], real[second]))
-    return float(np.nanmean(values)), float(np.nanmean(np.abs(floors)))
-
-
-def _wasserstein_figures(real: np.ndarray, drawn: np.ndarray, random) -> dict[str, tuple[float, float]]:
-    def mean(one: np.ndarray, other: np.ndarray) -> float:
-        return float(np.nanmean(wasserstein(one, other)))
-
-    figures = {"wasserstein": _with_floor(mean, (real, drawn), random)}
+def _wasserstein_figures(real: np.ndarray, drawn: np.ndarray, random: np.random.Generator) -> dict[str, Figure]:
+    values, floors = between_halves(wasserstein, real, drawn, random)
+    n = len(drawn)
+    figures = {"wasserstein": Figure.of(np.nanmean(values, axis=1), np.nanmean(floors, axis=1), n)}
     for place, name in enumerate(STATISTICS):
-        column = [each[:, [place]] for each in (real, drawn)]
-        figures[f"wasserstein/{name}"] = _with_floor(mean, column, random)
+        figures[f"wasserstein/{name}"] = Figure.of(values[:, place], floors[:, place], n)
     bright = STATISTICS.index("magnitude")
     edges = np.nanquantile(real[:, bright], np.linspace(0, 1, BINS + 1)[1:-1])
     bins = [np.digitize(each[:, bright], edges) for each in (real, drawn)]
     for number in range(BINS):
         parts = [each[which == number] for each, which in zip((real, drawn), bins, strict=True)]
         if min(map(len, parts)) >= 8:
-            figures[f"wasserstein/bin {number + 1}"] = _with_floor(mean, parts, random)
+            means = [np.nanmean(each, axis=1) for each in between_halves(wasserstein, *parts, random)]
+            figures[f"wasserstein/bin {number + 1}"] = Figure.of(*means, len(parts[1]))
     return figures
 
 
@@ -195,7 +171,8 @@ def _features(judge: Classifier | None, images: np.ndarray, seed: int) -> np.nda
     return judge.anomaly_features(images)[:, : judge.encoder.output["features"].shape[-1]]
 
 
-def _power_deviation(real: np.ndarray, drawn: np.ndarray) -> float:
+def power_deviation(real: np.ndarray, drawn: np.ndarray) -> float:
+    """The largest deviation of the ratio of two sets' median power spectra [n, bins] from 1."""
     ratio = np.median(drawn, axis=0) / np.median(real, axis=0)
     assert len(ratio) == len(POWER) - 1
     return float(np.abs(ratio - 1).max())
@@ -205,72 +182,37 @@ def _share_difference(real: np.ndarray, drawn: np.ndarray) -> float:
     return 100 * float(drawn.mean() - real.mean())
 
 
-def _auc_figures(real: np.ndarray, drawn: np.ndarray, random) -> tuple[float, float]:
-    order = random.permutation(len(real))
-    first, second = order[: len(real) // 2], order[len(real) // 2 :]
-    return separability(real, drawn, random), separability(real[first], real[second], random)
-
-
-def separability(real: np.ndarray, drawn: np.ndarray, random: np.random.Generator) -> float:
-    """How well a fresh convolutional network, trained on half of the galaxies, separates the other half: AUC.
-
-    Parameters
-    ----------
-    real, drawn : stamps, [n, size, size, 3].
-    random : of the halves and the network.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    images = np.concatenate([real, drawn])
-    truth = np.repeat([0.0, 1.0], [len(real), len(drawn)]).astype("float32")
-    shown = ops.convert_to_numpy(_stretched(centre_crop(images, NETWORK_SIZE)))
-    order = random.permutation(len(images))
-    fit, held_out = order[::2], order[1::2]
-    keras.utils.set_random_seed(int(random.integers(2**31)))
-    network = keras.Sequential(
-        [
-            keras.Input(shown.shape[1:]),
-            *(layers.Conv2D(width, 3, strides=2, padding="same", activation="relu") for width in (16, 32, 64)),
-            layers.GlobalAveragePooling2D(),
-            layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-    network.compile(keras.optimizers.Adam(2e-3), "binary_crossentropy")
-    turned = np.concatenate([shown[fit], shown[fit][:, :, ::-1], shown[fit][:, ::-1]])
-    network.fit(turned, np.tile(truth[fit], 3), batch_size=_BATCH, epochs=_EPOCHS, verbose=0)
-    score = network.predict(shown[held_out], verbose=0)[:, 0]
-    return float(roc_auc_score(truth[held_out], score))
-
-
-def _stretched(stamps: np.ndarray):
-    from morph.model.preprocessing import Preprocessing
-
-    return Preprocessing()(stamps.astype("float32"))["image"]
-
-
-def _asked(classifier: Classifier, real: Galaxies, sampled: Galaxies, seed: int) -> dict[str, tuple[float, float]]:
+def _asked(classifier: Classifier, real: Galaxies, sampled: Galaxies, seed: int) -> dict[str, Figure]:
     """What is measured on samples against their properties, and the same of the real galaxies as a floor."""
-    rows = []
-    for galaxies in (sampled, real):
-        properties = galaxies.properties
-        inferred = infer(
-            classifier, {"image": galaxies.images}, draws=64, seed=seed, surveys=galaxies.surveys
-        ).redshift
-        redshift = properties["redshift"]
-        low, middle, high = np.quantile(inferred, [0.16, 0.5, 0.84], axis=1)
-        flux, radius = _measured(galaxies)
-        probabilities = classifier.answer(galaxies.images)["probabilities"]
-        known = np.isfinite(redshift)
-        rows.append(
-            {
-                "asked/magnitude": np.nanmedian(magnitude(flux) - properties[MEASUREMENTS[1]]),
-                "asked/radius": np.nanmedian(np.log10(radius / properties["radius"])),
-                "asked/redshift": np.nanmedian((middle - redshift) / (1 + redshift)),
-                "asked/redshift coverage": np.mean((redshift >= low)[known] & (redshift <= high)[known]),
-                "asked/votes": _calibration_error(galaxies.votes, probabilities),
-            }
-        )
-    return {name: (float(rows[0][name]), float(rows[1][name])) for name in rows[0]}
+    found, floors = (_against_properties(classifier, galaxies, seed) for galaxies in (sampled, real))
+    random = np.random.default_rng(seed)
+    figures = {}
+    for name, (rows, figure) in found.items():
+        resampled = [figure(rows[random.integers(len(rows), size=len(rows))]) for _ in range(_RESAMPLES)]
+        own_rows, own = floors[name]
+        estimate = Estimate.of(figure(rows), np.array(resampled), len(rows))
+        figures[f"asked/{name}"] = Figure(estimate, float(own(own_rows)))
+    return figures
+
+
+def _against_properties(
+    classifier: Classifier, galaxies: Galaxies, seed: int
+) -> dict[str, tuple[np.ndarray, Callable[[np.ndarray], float]]]:
+    """By name: what was measured of each galaxy, one row each, and the figure of such rows."""
+    properties, redshift = galaxies.properties, galaxies.properties["redshift"]
+    inferred = infer(classifier, {"image": galaxies.images}, draws=64, seed=seed, surveys=galaxies.surveys).redshift
+    low, middle, high = np.quantile(inferred, [0.16, 0.5, 0.84], axis=1)
+    inside = np.where(np.isfinite(redshift), (redshift >= low) & (redshift <= high), np.nan)
+    flux, radius = _measured(galaxies)
+    probabilities = classifier.answer(galaxies.images)["probabilities"]
+    votes = np.concatenate([galaxies.votes[:, : len(ANSWERS)], probabilities], axis=1)
+    return {
+        "magnitude": (magnitude(flux) - properties[MEASUREMENTS[1]], np.nanmedian),
+        "radius": (np.log10(radius / properties["radius"]), np.nanmedian),
+        "redshift": ((middle - redshift) / (1 + redshift), np.nanmedian),
+        "redshift coverage": (inside, np.nanmean),
+        "votes": (votes, lambda rows: _calibration_error(*np.split(rows, 2, axis=1))),
+    }
 
 
 def _measured(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
@@ -288,8 +230,6 @@ def _measured(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
 def _calibration_error(votes: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean difference of vote shares and probabilities in ten bins of the probability, of questions that ten or more
     volunteers answered."""
-    from morph.decision_tree import TREE
-
     error, total = 0.0, 0
     for part in TREE.slices.values():
         counts = np.nan_to_num(votes[:, : len(ANSWERS)][:, part])

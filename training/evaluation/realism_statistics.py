@@ -2,10 +2,16 @@
 
 Concentration, asymmetry, colours, elongation, sharpness and crowding are those of `morph.stamps.image_statistics`.
 Gini and M20 follow Lotz et al. (2004), smoothness Conselice (2003), all within 1.5 half-light radii of the middle,
-where every stamp has the galaxy. The power spectrum is that of the mean of the bands, radially averaged.
+where every stamp has the galaxy. The power spectrum is that of the mean of the bands, radially averaged. The Sersic
+index is that of the galaxy as it is seen, its seeing and all.
 """
 
+import warnings
+
 import numpy as np
+from astropy.modeling.fitting import TRFLSQFitter
+from astropy.modeling.models import Sersic2D
+from astropy.utils.exceptions import AstropyUserWarning
 from scipy.ndimage import uniform_filter
 
 from morph.dataset import Galaxies
@@ -21,6 +27,7 @@ STATISTICS = (
     "smoothness",
     "gini",
     "m20",
+    "sersic",
     "elongation",
     "sharpness",
     "crowding",
@@ -35,6 +42,8 @@ STATISTICS = (
 POWER = np.array([1 / 32, 3 / 64, 1 / 16, 3 / 32, 1 / 8, 3 / 16, 1 / 4])
 #: Radius of the aperture, in half-light radii, and how wide a box smooths in them.
 _APERTURE, _SMOOTHING = 1.5, 0.25
+#: Bounds of a fitted Sersic index, radius of the pixels that are fitted, in half-light radii, and the most steps.
+_INDICES, _FITTED, _STEPS = (0.2, 8.0), 2.5, 50
 
 
 def statistics(galaxies: Galaxies) -> np.ndarray:
@@ -56,6 +65,7 @@ def statistics(galaxies: Galaxies) -> np.ndarray:
         "smoothness": _smoothness(light),
         "gini": _gini(light),
         "m20": _m20(light),
+        "sersic": np.log10(sersic_indices(light)),
         "magnitude": properties["mag_r"],
         "radius": np.log10(properties["radius"]),
         "power 1/16": spectrum[:, 2],
@@ -123,3 +133,40 @@ def _smoothness(light: np.ndarray) -> np.ndarray:
     inside, outside = _inside(fine), fine[:, _distance(light.shape[1]) > 2.5**2]
     total = np.abs(_inside(light)).sum(axis=1)
     return (inside.sum(axis=1) - np.median(outside, axis=1) * inside.shape[1]) / np.maximum(total, 1e-30)
+
+
+def sersic_indices(light: np.ndarray) -> np.ndarray:
+    """The index of the Sersic profile that fits each galaxy best, centred on its stamp: float [n], NaN for none.
+
+    Parameters
+    ----------
+    light : float [n, size, size], sky at 0; two by two pixels are fitted as one.
+    """
+    n, size = light.shape[:2]
+    unit, half = NETWORK_SIZE / FIELD / 2, size // 2
+    binned = light[:, : 2 * half, : 2 * half].reshape(n, half, 2, half, 2).mean(axis=(2, 4))
+    y, x = np.mgrid[:half, :half] - (half - 1) / 2
+    r = np.hypot(x, y) / unit
+    inside, ring = r < _FITTED, np.abs(r - 1) < 0.15
+    found = np.full(n, np.nan)
+    for place, image in enumerate(binned):
+        level = image[ring].mean()
+        if level > 0:
+            found[place] = _sersic_index(x[inside], y[inside], image[inside] / level, unit)
+    return found
+
+
+def _sersic_index(x: np.ndarray, y: np.ndarray, light: np.ndarray, radius: float) -> float:
+    start = Sersic2D(
+        amplitude=1.0,
+        r_eff=radius,
+        n=1.5,
+        ellip=0.3,
+        theta=0.5 * np.arctan2(2 * (light * x * y).sum(), (light * (x**2 - y**2)).sum()),
+        bounds={"n": _INDICES, "ellip": (0.0, 0.95), "r_eff": (0.2 * radius, 5 * radius)},
+        fixed={"x_0": True, "y_0": True},
+    )
+    with warnings.catch_warnings():
+        # A fit that has not ended after all steps is used as it is.
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        return float(TRFLSQFitter()(start, x, y, light, maxiter=_STEPS).n.value)

@@ -5,8 +5,10 @@ import pytest
 
 from morph.dataset import Galaxies
 from morph.errors import InputError
-from training.evaluation.realism import kernel_distance, measure_realism, separability, wasserstein
-from training.evaluation.realism_statistics import POWER, STATISTICS, power_spectra, statistics
+from morph.sizes import FIELD, NETWORK_SIZE
+from training.evaluation.realism import measure_realism
+from training.evaluation.realism_distances import between_halves, kernel_distance, separability, wasserstein
+from training.evaluation.realism_statistics import POWER, STATISTICS, power_spectra, sersic_indices, statistics
 
 
 def stamps(n: int, seed: int, size: float = 6.3, noise: float = 0.01) -> np.ndarray:
@@ -56,8 +58,21 @@ def test_the_statistics_measure_what_they_are_named_for():
     assert before["g-r"] == pytest.approx(2.5 * np.log10(1 / 0.6), abs=0.02)
     assert before["concentration"] == pytest.approx(2.6, abs=0.2)
     assert 0.3 < before["gini"] < 0.7
+    # An exponential disk without seeing, whose pixels are averaged two by two.
+    assert 10 ** before["sersic"] == pytest.approx(1.0, abs=0.12)
     flat = galaxies_of(np.ones((1, 64, 64, 3), "float32"))
     assert np.isnan(statistics(flat)[0, STATISTICS.index("concentration")])
+
+
+def test_a_sersic_profile_has_its_index_and_an_empty_stamp_none():
+    from astropy.modeling.models import Sersic2D
+
+    y, x = np.mgrid[:64, :64] - 31.5
+    light = [Sersic2D(1, NETWORK_SIZE / FIELD, n, ellip=0.4, theta=1)(x, y) for n in (0.6, 1.5, 3.0)]
+    found = sersic_indices(np.array([*light, np.zeros((64, 64))]))
+    # Pixels as wide as these smooth the cusp of the last one.
+    np.testing.assert_allclose(found[:3], [0.6, 1.5, 3.0], rtol=0.12)
+    assert np.isnan(found[3])
 
 
 def test_a_wave_has_its_power_at_its_frequency():
@@ -74,22 +89,35 @@ def test_distances_are_those_of_the_definitions():
     assert kernel_distance(one, other + 1) > 1
 
 
+def test_intervals_of_halves_are_those_of_the_whole():
+    random = np.random.default_rng(0)
+    real, drawn = random.standard_normal((2, 400))
+    values, floors = between_halves(lambda a, b: np.array([b.mean() - a.mean()]), real, drawn, random)
+    assert values.mean() == pytest.approx(drawn.mean() - real.mean(), abs=0.03)
+    assert values.std() == pytest.approx(np.sqrt(2 / 400), rel=0.25)
+    # Halves of one set have half the galaxies each, and nothing in common.
+    assert floors.std() == pytest.approx(np.sqrt(4 / 400), rel=0.25)
+
+
 def test_a_fresh_network_separates_blurred_galaxies_from_others_and_halves_by_chance_alone():
     real = stamps(120, 1, noise=0.05)
     random = np.random.default_rng(0)
-    assert separability(real, stamps(120, 2, noise=0.002), random) > 0.9
-    assert separability(real, stamps(120, 3, noise=0.05), random) == pytest.approx(0.5, abs=0.2)
+    assert separability(real, stamps(120, 2, noise=0.002), random).value > 0.9
+    assert separability(real, stamps(120, 3, noise=0.05), random).value == pytest.approx(0.5, abs=0.2)
 
 
 def test_every_figure_stands_beside_its_floor(classifier, monkeypatch):
     real, same, other = (galaxies_of(stamps(64, *each)) for each in ((1,), (2,), (3, 4.5)))
-    monkeypatch.setattr("training.evaluation.realism._EPOCHS", 1)
-    alike, unlike = (measure_realism(classifier, real, each) for each in (same, other))
-    assert {"wasserstein", "kernel distance", "auc", "power", "share/bars", "asked/radius"} <= set(alike.figures)
-    value, floor = alike.figures["wasserstein"]
-    assert value < 2 * floor
-    assert unlike.figures["wasserstein"][0] > 2 * floor
-    assert unlike.figures["asked/radius"][0] < alike.figures["asked/radius"][0] - 0.05
-    assert any("floor" in line and "wasserstein" in line for line in alike.lines())
+    monkeypatch.setattr("training.evaluation.realism_distances.EPOCHS", 1)
+    monkeypatch.setattr("training.evaluation.realism_distances.HALVES", 10)
+    unlike = measure_realism(classifier, real, other, judge=classifier)
+    assert {"wasserstein", "kernel distance", "auc", "power", "share/bars", "asked/radius"} <= set(unlike.figures)
+    assert unlike.figures["wasserstein"].estimate.low > 2 * unlike.figures["wasserstein"].floor
+    values, floors = between_halves(wasserstein, statistics(real), statistics(same), np.random.default_rng(0))
+    assert np.nanmean(values) < 2 * np.nanmean(floors)
+    radius = unlike.figures["asked/radius"]
+    assert radius.estimate.high < radius.floor - 0.05
+    assert all(each.estimate.low <= each.value <= each.estimate.high for each in unlike.figures.values())
+    assert any("floor" in line and "wasserstein" in line for line in unlike.lines())
     with pytest.raises(InputError, match="60 fluxes or more"):
         measure_realism(classifier, real, same.select(np.arange(10)))
