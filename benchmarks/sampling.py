@@ -1,9 +1,12 @@
-"""How realistic samples are, beside the floor of two halves of real galaxies, and how many are drawn a second.
+"""How realistic samples are, beside the floor of two halves of real galaxies; how many different ones there are, and
+whether they copy; and how many are drawn a second.
 
-    python benchmarks/sampling.py MODEL DATASET [--split test] [--number 300] [--judge MODEL]
+    python benchmarks/sampling.py MODEL DATASET [--split test] [--number 300] [--judge MODEL] [--draws 4096]
 
 DATASET holds fluxes with magnitudes, radii and redshifts that the model was not trained on; as many samples
-have their properties (`morph sample --like`) and their survey's noise.
+have their properties (`morph sample --like`) and their survey's noise. The birthday test compares --draws samples of
+each of three seeds, of which nothing but the survey is given. If the model was trained on the training split of
+DATASET, the distances to it and to the other galaxies say whether samples are copies.
 """
 
 import sys
@@ -17,6 +20,9 @@ import numpy as np
 from morph.dataset import Galaxies
 from morph.errors import InputError
 
+#: Galaxies outside the training, and of it, that the birthday test uses.
+FEW = 1200
+
 
 @click.command()
 @click.argument("model")
@@ -24,25 +30,36 @@ from morph.errors import InputError
 @click.option("--split", type=click.Choice(["validation", "test", "all"]), default="test", show_default=True)
 @click.option("--number", "-n", default=300, show_default=True, help="Galaxies of either kind.")
 @click.option("--judge", help="A model that did not train with the decoder, for the kernel distance.")
+@click.option("--draws", default=4096, show_default=True, help="Samples of each seed for the birthday test; 0: none.")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
-def command(model: str, dataset: Path, split: str, number: int, judge: str | None, seed: int) -> None:
+def command(model: str, dataset: Path, split: str, number: int, judge: str | None, draws: int, seed: int) -> None:
     """Measure the samples of MODEL against the galaxies of DATASET."""
     from morph.model.store import load_model
     from morph.simulation.sampling.draw import Request, Sampler
     from morph.simulation.sampling.population import Population
     from training.evaluation.realism import measure_realism
+    from training.evaluation.support import measure_diversity
 
     try:
-        real = Galaxies.open(dataset)
-        real = (real if split == "all" else real.split()[split]).select(np.arange(number))
-        classifier = load_model(model)
+        whole = Galaxies.open(dataset)
+        sides = {"all": whole, **whole.split()}
+        real = sides[split].select(np.arange(min(number, len(sides[split]))))
+        number = len(real)
+        classifier, other = load_model(model), load_model(judge) if judge else None
         with TemporaryDirectory() as folder:
             real.write(Path(folder) / "real")
             like = Population.of_dataset(Path(folder) / "real")
         sampler = Sampler(classifier, Request(real.survey, observed=True, size=real.size), like)
         tables = [sampler.batch(seed, k, min(512, number - start)) for k, start in enumerate(range(0, number, 512))]
         sampled = Galaxies.concatenate([Galaxies.from_table(table, "sampled") for table in tables])
-        for line in measure_realism(classifier, real, sampled, load_model(judge) if judge else None, seed).lines():
+        lines = measure_realism(classifier, real, sampled, other, seed).lines()
+        if draws:
+            free = Sampler(classifier, Request(real.survey, observed=True, size=real.size))
+            trained_on = None if split == "all" else sides["train"].select(np.arange(len(sides["train"])) < FEW)
+            seeds = (seed, seed + 1, seed + 2)
+            held_out = sides[split].select(np.arange(len(sides[split])) < FEW)
+            lines += measure_diversity(classifier, free, held_out, trained_on, draws, seeds, other).lines()
+        for line in lines:
             click.echo(line)
         click.echo(f"{rate(classifier):,.0f} pictures a second of processor time, without noise")
     except InputError as error:

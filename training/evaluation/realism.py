@@ -156,10 +156,10 @@ def _wasserstein_figures(real: np.ndarray, drawn: np.ndarray, random: np.random.
     edges = np.nanquantile(real[:, bright], np.linspace(0, 1, BINS + 1)[1:-1])
     bins = [np.digitize(each[:, bright], edges) for each in (real, drawn)]
     for number in range(BINS):
-        parts = [each[which == number] for each, which in zip((real, drawn), bins, strict=True)]
-        if min(map(len, parts)) >= 8:
-            means = [np.nanmean(each, axis=1) for each in between_halves(wasserstein, *parts, random)]
-            figures[f"wasserstein/bin {number + 1}"] = Figure.of(*means, len(parts[1]))
+        one, other = (each[which == number] for each, which in zip((real, drawn), bins, strict=True))
+        if min(len(one), len(other)) >= 8:
+            values, floors = (np.nanmean(each, axis=1) for each in between_halves(wasserstein, one, other, random))
+            figures[f"wasserstein/bin {number + 1}"] = Figure.of(values, floors, len(other))
     return figures
 
 
