@@ -202,9 +202,13 @@ def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Un
             run.log_metrics(figures, step=epoch)
             _show_epoch(display, epoch, recipe.epochs, figures, left)
 
+        def display_part(name: str) -> None:
+            display.update(recipe.epochs, f"fitting: {name}", f"fitting: {name}")
+
         # Anomalies are injected on labelled galaxies only: unlabelled ones may be artifacts.
         hosts = [galaxies for galaxies, _ in sets[: len(task.labelled)]]
-        history = fit(classifier, sets, validation, recipe, unfinished.checkpoint, report, held_out, hosts)
+        checkpoint = unfinished.checkpoint
+        history = fit(classifier, sets, validation, recipe, checkpoint, report, held_out, hosts, display_part)
     if len(history.get("loss", [])) > 1:
         run.log_figure(training_curves(history), "plots/training.png")
 

@@ -1,6 +1,7 @@
-"""Training a classifier: the loop over epochs, and the steps after it, from batch statistics to calibration."""
+"""Training a classifier: the loop over epochs, and the parts after it, from batch statistics to calibration."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -20,6 +21,7 @@ from training.fitting.codes import fit_codes
 from training.fitting.measurements import fit_measurements
 from training.fitting.objective import Recipe, Training
 from training.fitting.optimisation import BATCHES, LayerwiseAdamW, falling_shares, freeze, refresh_batch_statistics
+from training.fitting.parts import Parts, run_parts
 from training.fitting.prior import fit_prior
 from training.fitting.reference_sample import store_reference_sample
 from training.fitting.similarity import STEPS as SIMILARITY_STEPS
@@ -75,6 +77,7 @@ def fit(
     report: Report | None = None,
     held_out: Sequence[Galaxies] = (),
     hosts: Sequence[Galaxies] = (),
+    announce: Callable[[str], None] | None = None,
 ) -> dict[str, list[float]]:
     """Train `classifier` in place.
 
@@ -91,6 +94,7 @@ def fit(
         sets.
     checkpoint : a folder; a run that finds its own unfinished state there goes on from it. At the end it holds the
         trained weights, for the caller to remove when the model is saved.
+    announce : called with the name of each part after the epochs, before it runs.
     report : called after every epoch with the epoch and its figures.
 
     Returns
@@ -108,24 +112,47 @@ def fit(
     freeze(classifier, recipe.freeze)
     training = Training(classifier, recipe)
     history = _run_epochs(training, batches, validation, recipe, checkpoint, report)
-    trained_on = [galaxies for galaxies, _ in sets]
-    # From here on the same, whether or not the epochs were trained by this process.
-    keras.utils.set_random_seed(recipe.seed)
-    draw_from_epoch(training, recipe.seed, recipe.epochs)
-    if recipe.freeze == "nothing":
-        batches.begin_epoch(recipe.epochs)
-        some = (batches[number] for number in range(min(BATCHES, len(batches))))
-        refresh_batch_statistics(training, some, (classifier.encoder, classifier.decoder))
-    freeze(classifier, "nothing")
-    if recipe.heads is not None:
-        refit(classifier, trained_on, recipe.heads, recipe.seed)
     held_out = held_out or ([] if validation is None else [validation])
+    parts = _parts(training, batches, sets, held_out, hosts, recipe)
+    freeze(classifier, "nothing")
+    run_parts(training, parts, recipe.seed, recipe.epochs, checkpoint, announce)
+    # Without held-out galaxies too: the old sample belongs to another embedding. And only labelled galaxies: the
+    # question is how far the answers were learned from.
+    store_reference_sample(classifier, *(galaxies for galaxies in held_out if was_asked(galaxies.votes).any()))
+    return history
+
+
+def _parts(
+    training: Training,
+    batches: Batches,
+    sets: Sequence[tuple[Galaxies, float]],
+    held_out: Sequence[Galaxies],
+    hosts: Sequence[Galaxies],
+    recipe: Recipe,
+) -> Parts:
+    """What follows the epochs of a recipe, in order."""
+    classifier, trained_on = training.classifier, [galaxies for galaxies, _ in sets]
+    parts: dict[str, Callable[[], object]] = {}
+    if recipe.freeze == "nothing":
+        parts["batch statistics"] = partial(_refresh, training, batches, recipe)
+    if recipe.heads is not None:
+        parts["heads"] = partial(refit, classifier, trained_on, recipe.heads, recipe.seed)
     # Few galaxies would fit a worse head than the parent's, which a fine-tuned network keeps.
     if held_out and (recipe.freeze == "nothing" or not classifier.similarity.fitted):
-        fit_similarity(classifier, sets, recipe.seed, min(SIMILARITY_STEPS, recipe.epochs * len(batches)))
-    fit_last(classifier, trained_on, held_out, recipe.seed)
-    _learn_from_held_out(classifier, held_out, hosts or trained_on)
-    return history
+        steps = min(SIMILARITY_STEPS, recipe.epochs * len(batches))
+        parts["similarity vector"] = partial(fit_similarity, classifier, sets, recipe.seed, steps)
+    parts |= _last_parts(classifier, trained_on, held_out, recipe.seed)
+    if held_out:
+        parts["anomaly reference"] = partial(learn_reference, classifier, held_out, hosts or trained_on)
+        parts["calibration"] = partial(calibrate, classifier, held_out)
+    return parts
+
+
+def _refresh(training: Training, batches: Batches, recipe: Recipe) -> None:
+    """Take the batch statistics anew, those of the weights after the last epoch."""
+    batches.begin_epoch(recipe.epochs)
+    some = (batches[number] for number in range(min(BATCHES, len(batches))))
+    refresh_batch_statistics(training, some, (training.classifier.encoder, training.classifier.decoder))
 
 
 def fit_last(classifier: Classifier, trained_on: Sequence[Galaxies], held_out: Sequence[Galaxies], seed: int) -> None:
@@ -138,22 +165,21 @@ def fit_last(classifier: Classifier, trained_on: Sequence[Galaxies], held_out: S
     trained_on, held_out : galaxies to fit to, and others that decide when to stop.
     seed : of what is drawn.
     """
-    fit_prior(classifier, trained_on, held_out, seed)
-    fit_measurements(classifier, trained_on, held_out, seed)
+    for part in _last_parts(classifier, trained_on, held_out, seed).values():
+        part()
+
+
+def _last_parts(
+    classifier: Classifier, trained_on: Sequence[Galaxies], held_out: Sequence[Galaxies], seed: int
+) -> Parts:
+    parts: dict[str, Callable[[], object]] = {
+        "latent prior": partial(fit_prior, classifier, trained_on, held_out, seed),
+        "measurements": partial(fit_measurements, classifier, trained_on, held_out, seed),
+    }
     # They do not depend on the network: those of a fine-tuned model are its parent's, so that it reads its codes.
     if not classifier.codes.fitted:
-        fit_codes(classifier, trained_on, seed)
-
-
-def _learn_from_held_out(classifier: Classifier, held_out: Sequence[Galaxies], hosts: Sequence[Galaxies]) -> None:
-    """Set everything that galaxies outside the training determine: anomaly reference, calibration, reference
-    sample."""
-    if held_out:
-        learn_reference(classifier, held_out, hosts)
-        calibrate(classifier, held_out)
-    # Without held-out galaxies too: the old sample belongs to another embedding. And only labelled galaxies: the
-    # question is how far the answers were learned from.
-    store_reference_sample(classifier, *(galaxies for galaxies in held_out if was_asked(galaxies.votes).any()))
+        parts["codes"] = partial(fit_codes, classifier, trained_on, seed)
+    return parts
 
 
 def _run_epochs(

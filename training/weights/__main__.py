@@ -7,12 +7,9 @@ import click
 
 from morph.cli.main import main
 from morph.registry import SHIPPED
-from training.weights.log import logged
+from training.weights.log import LOG, logged
 from training.weights.recipe import TRAININGS, Extent, check, data_steps, restorer_step, training_steps
 from training.weights.steps import Record, Step, duration, locked, run_steps
-
-#: The log, in the folder of the work.
-LOG = "weights.log"
 
 _LENGTHS = ", ".join(f"{name} {length.epochs} x {length.steps}" for name, length in TRAININGS.items())
 

@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 
 from morph import __version__
 from morph.atomic import atomic, atomic_files
+from morph.console import counted
 from morph.errors import InputError, first_line
 from morph.model.store import RECORD
 from morph.registry import SHIPPED_MODELS
+from training.weights.log import LOG, interruptions
 from training.weights.recipe import (
     HELD_OUT,
     LABELLED,
@@ -233,16 +235,15 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
     """
     record = Record(work)
     made = [*data_steps(data, work, extent), *training_steps(work, extent), *shipping_steps(work)]
+    stops = {name: times for name, times in interruptions(work / LOG).items() if times}
     counts = {
         name.replace("-", "_"): f"{count(work / name):,}" for name in (*LABELLED, *UNLABELLED, *SIMULATED, *HELD_OUT)
     }
     head = _HEAD.format(
         models="\n".join(_model_row(name, shipped(work, name)) for name in TRAININGS),
         command=command,
-        origin=_origin(extent, [record.steps[step.name] for step in made]),
-        steps="\n".join(
-            f"    {duration(record.steps[step.name]['seconds'])}  {_shown(step, data, work)}" for step in made
-        ),
+        origin=_origin(extent, [record.steps[step.name] for step in made], sum(stops.values())),
+        steps="\n".join(_line(step, record, stops.get(step.name, 0), data, work) for step in made),
         pairs=f"2 × {counts['pairs_sdss']}",
         **counts,
     )
@@ -270,7 +271,13 @@ def _model_row(name: str, path: Path) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _origin(extent: Extent, steps: list[dict[str, Any]]) -> str:
+def _line(step: Step, record: Record, interrupted: int, data: Path, work: Path) -> str:
+    """A step's time and command."""
+    note = f"  (after {counted(interrupted, 'interruption')})" if interrupted else ""
+    return f"    {duration(record.steps[step.name]['seconds'])}  {_shown(step, data, work)}{note}"
+
+
+def _origin(extent: Extent, steps: list[dict[str, Any]], interrupted: int) -> str:
     """By what the steps were made, and how long they took."""
     import keras
 
@@ -280,6 +287,8 @@ def _origin(extent: Extent, steps: list[dict[str, Any]]) -> str:
         f"{keras.backend.backend()} and Keras {keras.__version__}, {date.today():%d %B %Y}, by morph {__version__} "
         f"(source {', '.join(codes)}; {code_digest()} wrote this card)."
     )
+    if interrupted:
+        text += " Of an interrupted step, the time after its last interruption counts."
     if not extent.whole:
         text += "\n\nThis is a part of the recipe, run as a test: these are not the weights that ship."
     return text
