@@ -1,6 +1,7 @@
 """The census: corrected mixes, faded galaxies, types against votes, and ten million rows.
 
-    python benchmarks/census.py mixes LABELLED [--tries 20]      LABELLED is the labelled.parquet of a census
+    python benchmarks/census.py label DATASET --to LABELLED      score labelled galaxies and degraded copies of them
+    python benchmarks/census.py mixes LABELLED [--tries 20]      LABELLED may be the labelled.parquet of a census, too
     python benchmarks/census.py fading LABELLED [--tries 10]
     python benchmarks/census.py types DATASET [DATASET]          labelled galaxies; two: the same ones twice
     python benchmarks/census.py speed [--galaxies 10000000]
@@ -26,7 +27,8 @@ from scipy.stats import spearmanr
 
 from morph.analysis.census.classes import CLASSES, MAIN, index_of
 from morph.analysis.census.correction import Correction, Labelled
-from morph.analysis.census.labelled import read_labelled
+from morph.analysis.census.labelled import read_labelled, save_labelled, score_labelled
+from morph.analysis.census.rows import Scores
 from morph.analysis.census.table import SEEN, UNCERTAIN
 from morph.analysis.census.visibility import CELLS, cell_of
 from morph.decision_tree import ANSWER_COLUMNS, TREE
@@ -43,6 +45,20 @@ MEMORY, SECONDS = 2e9, 120.0
 @click.group()
 def cli() -> None:
     """The figures of the census."""
+
+
+@cli.command()
+@click.argument("dataset", type=click.Path(path_type=Path))
+@click.option("--model", default="models:/morph@sdss", show_default=True)
+@click.option("--to", required=True, type=click.Path(path_type=Path))
+def label(dataset: Path, model: str, to: Path) -> None:
+    """Score the labelled galaxies of DATASET and degraded copies of them, as `morph census --correct` does."""
+    # Any scores of any survey: what is scored here does not depend on them.
+    scores = Scores(dataset, tables=[], where="", about={}, tiles=0, digest="")
+    labelled, notes = score_labelled(dataset, model, scores)
+    save_labelled(labelled, to)
+    for note in [*notes, f"{labelled.galaxies:,} labelled galaxies in '{to}'"]:
+        click.echo(note)
 
 
 def part(labelled: Labelled, rows: np.ndarray) -> Labelled:

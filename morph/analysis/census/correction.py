@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from morph.analysis.census.classes import CLASSES, index_of, shares
-from morph.analysis.census.visibility import CELLS, likeness
+from morph.analysis.census.visibility import CELLS, cell_of, in_common, likeness, sufficiency
 
 #: The classes by which the mix may be tilted, and the classes whose means are compared.
 TILTED = (
@@ -139,15 +139,28 @@ class Correction:
         return int(self._galaxy.max()) + 1 if len(self._galaxy) else 0
 
     @cached_property
-    def _likeness(self) -> np.ndarray:
-        copy = self.labelled.copy[self.rows]
-        # A galaxy as it is counts as much as all its copies: it stands for galaxies that are seen as well, and copies
-        # only for those that are seen worse.
-        importance = np.where(copy == 0, max(copy.max(initial=0), 1), 1)
-        return likeness(self.labelled.size[self.rows], self.labelled.snr[self.rows], importance)
+    def _originals(self) -> np.ndarray:
+        """Which rows show a galaxy as it is, bool [rows]."""
+        return self.labelled.copy[self.rows] == 0
+
+    @cached_property
+    def _stand_ins(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How well galaxies as they are stand for each cell, and copies, [cells, rows] each; and whether there are
+        enough copies, [cells]."""
+        size, snr = self.labelled.size[self.rows], self.labelled.snr[self.rows]
+        found = []
+        for some in (self._originals, ~self._originals):
+            found.append(np.zeros((CELLS, len(size))))
+            found[-1][:, some] = likeness(size[some], snr[some])
+        copies = ~self._originals
+        return found[0], found[1], sufficiency(size[copies], snr[copies]) if not copies.all() else np.ones(CELLS)
 
     def base(self, cells: np.ndarray) -> np.ndarray:
         """Weights of the labelled rows that are seen as well as a sample, [rows].
+
+        Of a galaxy that is seen badly volunteers, too, see little, so that it would bring what they missed. Its votes
+        count in a sample that is seen like the labelled galaxies as a whole; in any other, copies of galaxies that
+        were seen better stand in, as far as there are enough.
 
         Parameters
         ----------
@@ -155,9 +168,15 @@ class Correction:
             they are seen, count as seen like the labelled galaxies as they are.
         """
         share = cells / max(cells.sum(), 1e-30)
-        originals = (self.labelled.copy[self.rows] == 0).astype(float)
-        unknown = originals / max(originals.sum(), 1)
-        return share[:CELLS] @ self._likeness + share[CELLS] * unknown
+        originals, copies, enough = self._stand_ins
+        labelled = np.bincount(
+            cell_of(*(each[self.rows][self._originals] for each in (self.labelled.size, self.labelled.snr))),
+            minlength=CELLS + 1,
+        )
+        by_copies = enough * (1 - in_common(share[:CELLS], labelled[:CELLS]))
+        unknown = self._originals / max(self._originals.sum(), 1)
+        known = (share[:CELLS] * (1 - by_copies)) @ originals + (share[:CELLS] * by_copies) @ copies
+        return known + share[CELLS] * unknown
 
     def correct(self, mean: np.ndarray, effective: float, cells: np.ndarray, seed: int = 0) -> Corrected:
         """The corrected mean tree fractions of a sample.
@@ -203,10 +222,12 @@ class Correction:
         answers = self.labelled.answers[self.rows]
         known = np.isfinite(self._truth)
         t, x = np.where(known, self._truth, 0.0), np.where(known, answers, 0.0)
-        total = np.maximum(self._likeness @ known, 1e-30)
-        mean_t, mean_x = (self._likeness @ t) / total, (self._likeness @ x) / total
-        covariance = (self._likeness @ (t * x)) / total - mean_t * mean_x
-        variance = (self._likeness @ t**2) / total - mean_t**2
+        originals, copies, there = self._stand_ins
+        weight = there[:, None] * copies + (1 - there[:, None]) * originals
+        total = np.maximum(weight @ known, 1e-30)
+        mean_t, mean_x = (weight @ t) / total, (weight @ x) / total
+        covariance = (weight @ (t * x)) / total - mean_t * mean_x
+        variance = (weight @ t**2) / total - mean_t**2
         enough = (total > 0.5) & (variance > SCATTER**2)
         slope = np.divide(covariance, variance, where=enough, out=np.full_like(variance, np.nan))
         return slope / np.maximum(slope[-1], 1e-9)

@@ -40,22 +40,50 @@ def centres() -> np.ndarray:
     return np.stack(np.meshgrid(size, snr, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
-def likeness(size: np.ndarray, snr: np.ndarray, importance: np.ndarray) -> np.ndarray:
+def likeness(size: np.ndarray, snr: np.ndarray) -> np.ndarray:
     """How well each galaxy stands for each cell, [cells, n]: weights that add up to one in every cell.
 
     Parameters
     ----------
     size, snr : [n]; what lies beyond the outermost cells counts as in them.
-    importance : by how much each galaxy counts, [n].
     """
-    edges = (SIZES, SNRS)
-    inside = [np.log10(np.clip(each, *edge[[0, -1]])) for each, edge in zip((size, snr), edges, strict=True)]
-    apart = ((centres()[:, None] - np.stack(inside, axis=1)[None]) / WIDTHS) ** 2
-    distance, wider = apart.sum(axis=-1), np.ones((CELLS, 1))
+    distance, wider = _apart(size, snr), np.ones((CELLS, 1))
     for _ in range(8):
-        weight = importance * np.exp(-0.5 * distance / wider**2)
+        weight = np.exp(-0.5 * distance / wider**2)
         few = weight.sum(axis=1, keepdims=True) < min(ENOUGH, 0.5 * len(size))
         if not few.any():
             break
         wider = np.where(few, wider * 1.3, wider)
     return weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-30)
+
+
+def sufficiency(size: np.ndarray, snr: np.ndarray) -> np.ndarray:
+    """Whether there are enough galaxies near each cell to stand for it, [cells]: 1, less where they are fewer than
+    `ENOUGH`. Parameters as for `likeness`."""
+    return np.minimum(np.exp(-0.5 * _apart(size, snr)).sum(axis=1) / ENOUGH, 1)
+
+
+def _apart(size: np.ndarray, snr: np.ndarray) -> np.ndarray:
+    """Squared distance of each galaxy from each cell's centre in units of `WIDTHS`, [cells, n]."""
+    inside = [np.log10(np.clip(each, *edge[[0, -1]])) for each, edge in zip((size, snr), (SIZES, SNRS), strict=True)]
+    return (((centres()[:, None] - np.stack(inside, axis=1)[None]) / WIDTHS) ** 2).sum(axis=-1)
+
+
+def in_common(sample: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """How far a sample's galaxies are seen like the labelled ones as a whole, [cells], 0 to 1.
+
+    The share of a cell's galaxies that both distributions have, times what they have in common in all cells: 1 where
+    the sample is seen like the labelled galaxies, near 0 everywhere where it covers a small part of their range.
+
+    Parameters
+    ----------
+    sample, labelled : numbers of galaxies in the cells, [cells].
+    """
+    place = centres() / WIDTHS
+    kernel = np.exp(-0.5 * ((place[:, None] - place[None]) ** 2).sum(axis=-1))
+    # Of a hundred galaxies no two samples fill the same cells.
+    one, other = (
+        each / max(each.sum(), 1e-30) @ (kernel / kernel.sum(axis=1, keepdims=True)) for each in (sample, labelled)
+    )
+    both = np.minimum(one, other)
+    return both.sum() * both / np.maximum(one, 1e-30)

@@ -66,6 +66,23 @@ def test_the_same_galaxies_keep_their_fraction_as_they_fade_until_too_little_is_
     assert correction.completeness(cells)[FEATURED] < 0.25
 
 
+def test_galaxies_as_they_are_stand_for_a_sample_seen_like_them_and_copies_for_any_other():
+    made = labelled(400)
+    # Half of the labelled galaxies are small and faint: volunteers, too, missed what they have.
+    badly = (made.copy == 0) & (made.galaxy % 2 == 0)
+    made.size[badly], made.snr[badly] = 1.0, 60.0
+    correction, originals = Correction(made), made.copy == 0
+    alike = np.bincount(cell_of(made.size[originals], made.snr[originals]), minlength=CELLS + 1).astype(float)
+    assert correction.base(alike).sum() == pytest.approx(1)
+    assert correction.base(alike)[originals].sum() > 0.9
+    faint = np.bincount(cell_of(np.array([1.0]), np.array([60.0])), minlength=CELLS + 1).astype(float)
+    assert correction.base(faint).sum() == pytest.approx(1)
+    assert correction.base(faint)[originals].sum() < 0.4
+    # Of what is seen best there are no copies.
+    best = np.bincount(cell_of(np.array([4.9]), np.array([400.0])), minlength=CELLS + 1).astype(float)
+    assert correction.base(best)[originals].sum() > 0.6
+
+
 def test_galaxies_of_which_it_is_not_known_how_well_they_are_seen_count_as_seen_well(correction):
     mean, _, truth = sample(0.5, seed=3)
     cells = np.eye(CELLS + 1)[CELLS]
