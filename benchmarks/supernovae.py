@@ -2,14 +2,16 @@
 
     python benchmarks/supernovae.py HOSTS [--number 5000] [--rows places,hosts,speed,network]
 
-HOSTS is a dataset of fluxes. The network, two convolutions on template, search and difference, tells transients of a
-signal to noise above 5 from what noise and a misregistration of a fifth of a pixel leave, on scenes of galaxies that
-it was not trained on; the completeness is compared with that of the signal to noise in theory.
+HOSTS is a dataset of fluxes: simulated, sampled or real. The network, two convolutions on template, search and
+difference, tells transients of a signal to noise above 5 from what noise and a misregistration of a fifth of a pixel
+leave, on scenes of galaxies that it was not trained on; the completeness is compared with that of the signal to noise
+in theory.
 """
 
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,10 +22,12 @@ from rich.console import Console
 from scipy.stats import kstest
 
 from morph.analysis.hosts import Places, rank_hosts
-from morph.dataset import split_position
+from morph.dataset import Galaxies, split_position
 from morph.errors import InputError
+from morph.simulation.supernovae.host_light import draw_place, prepare, why_not
 from morph.simulation.supernovae.sample import simulate_supernovae
 from morph.simulation.supernovae.scene import Plan
+from morph.surveys import get_simulated
 
 SHARES = {"hostless": 0.05, "variable": 0.1, "moving": 0.05, "none": 0.3}
 #: Pixels on a side that the network sees around a place.
@@ -53,38 +57,103 @@ def places(table: pa.Table, console: Console) -> None:
     console.print(f"χ² a pixel of {len(empty):,} empty differences: {(empty**2).mean():.4f}")
 
 
-def hosts(console: Console, count: int = 3000) -> None:
-    """Events that trace exponential galaxies of a crowded field, found again; sizes and shapes have errors of 10 %."""
-    rng = np.random.default_rng(0)
+def crowded_field(rng: np.random.Generator, count: int) -> tuple[Places, np.ndarray]:
+    """Exponential galaxies of a field, as they are, and their fluxes; the brighter ones are larger."""
     side = np.sqrt(count / DENSITY) / 60
     flux = rng.pareto(1.0, count) + 1
     radius = RADIUS * rng.lognormal(0, 0.4, count) * flux**0.3
     ratio, angle = rng.uniform(0.3, 1, count), rng.uniform(0, 180, count)
     ra, dec = 10 + rng.uniform(0, side, count), rng.uniform(0, side, count)
     ids = np.array([f"{n}" for n in range(count)], dtype=object)
-    galaxies = Places(
-        ids, ra, dec, radius * rng.lognormal(0, 0.1, count), np.clip(ratio * rng.lognormal(0, 0.1, count), 0.1, 1),
-        angle, 24 - 2.5 * np.log10(flux),
-    )  # fmt: skip
+    return Places(ids, ra, dec, radius, ratio, angle, 24 - 2.5 * np.log10(flux)), flux
+
+
+def measured(galaxies: Places, rng: np.random.Generator) -> Places:
+    """Galaxies as a catalogue has them: sizes and shapes have errors of 10 %."""
+    radius, ratio = (each * rng.lognormal(0, 0.1, len(each)) for each in (galaxies.radius, galaxies.axis_ratio))
+    return replace(galaxies, radius=radius, axis_ratio=np.clip(ratio, 0.1, 1))
+
+
+def hosts(console: Console, count: int = 3000) -> None:
+    """Events that trace exponential galaxies of a crowded field, found again."""
+    rng = np.random.default_rng(0)
+    field, flux = crowded_field(rng, count)
+    galaxies = measured(field, rng)
     which = rng.choice(count, count, p=flux / flux.sum())
-    turn, apart = rng.uniform(0, 2 * np.pi, count), rng.gamma(2, 1 / 1.678, count) * radius[which]
-    major, minor = apart * np.cos(turn) / np.sqrt(ratio[which]), apart * np.sin(turn) * np.sqrt(ratio[which])
-    cos, sin = np.cos(np.radians(angle[which])), np.sin(np.radians(angle[which]))
-    east, north = major * sin + minor * cos, major * cos - minor * sin
-    none = np.full(count, np.nan)
-    events = Places(ids, ra[which] + east / 3600, dec[which] + north / 3600, none, none, none, none)
-    found = rank_hosts(events, galaxies, hostless=0.02).to_pandas()
-    found = found[found["rank"] > 0]
-    truth = dict(zip(ids, ids[which], strict=True))
-    for name, best in (
-        ("nearest in directional light radii", found[found["rank"] == 1]),
-        ("most probable", found.loc[found.groupby("event").p_host.idxmax()]),
+    turn, apart = rng.uniform(0, 2 * np.pi, count), rng.gamma(2, 1 / 1.678, count) * field.radius[which]
+    ratio, angle = field.axis_ratio[which], np.radians(field.angle[which])
+    major, minor = apart * np.cos(turn) / np.sqrt(ratio), apart * np.sin(turn) * np.sqrt(ratio)
+    east, north = major * np.sin(angle) + minor * np.cos(angle), major * np.cos(angle) - minor * np.sin(angle)
+    found_again(console, "hosts", galaxies, field.ids, which, east, north)
+
+
+def own_hosts(path: Path, console: Console, count: int = 3000) -> None:
+    """Events in the light of the galaxies of a dataset, each at a random place of a crowded field, found again."""
+    rng, survey = np.random.default_rng(0), get_simulated("des")
+    dataset = Galaxies.open(path)
+    found = []
+    for galaxy, mag in zip(dataset, dataset.properties["mag_r"].tolist(), strict=True):
+        host = None if why_not(galaxy, survey) else prepare(galaxy, survey, Plan().size, rng)
+        if host is not None and np.isfinite(mag):
+            found.append((host, mag))
+        if len(found) == count:
+            break
+    if not found:
+        raise InputError(f"None of the galaxies of '{path}' can be a host with a magnitude.")
+    field, _ = crowded_field(rng, count)
+    # One host after the other, far fewer of them than of the field's galaxies, so that they do not crowd each other.
+    number = len(found) * max(count // 10 // len(found), 1)
+    ids = np.array([f"host {n}" for n in range(number)], dtype=object)
+    ra, dec = (rng.uniform(along.min(), along.max(), number) for along in (field.ra, field.dec))
+    each = [found[n % len(found)] for n in range(number)]
+    scale = survey.pixel_scale
+    # The x axis of a stamp points west, its y axis north.
+    angle = [np.degrees(np.arctan2(-np.cos(host.angle), np.sin(host.angle))) % 180 for host, _ in each]
+    shapes = np.array([(scale * host.radius, host.axis_ratio, mag) for host, mag in each])
+    own = Places(ids, ra, dec, shapes[:, 0], shapes[:, 1], np.array(angle), shapes[:, 2])
+    both = Places(**{name: np.concatenate([getattr(own, name), getattr(field, name)]) for name in COLUMNS})
+    places_ = [draw_place(host.light[..., 1], rng)[:2] for host, _ in each]
+    east = np.array([-scale * (x - host.x) for (x, _), (host, _) in zip(places_, each, strict=True)])
+    north = np.array([scale * (y - host.y) for (_, y), (host, _) in zip(places_, each, strict=True)])
+    name = f"{len(found):,} hosts of {path.name}"
+    found_again(console, name, measured(both, rng), ids, np.arange(number), east, north)
+
+
+#: The columns of galaxies' places.
+COLUMNS = ("ids", "ra", "dec", "radius", "axis_ratio", "angle", "mag")
+
+
+def found_again(
+    console: Console,
+    name: str,
+    galaxies: Places,
+    ids: np.ndarray,
+    which: np.ndarray,
+    east: np.ndarray,
+    north: np.ndarray,
+) -> None:
+    """Print how many events' hosts are found again.
+
+    Parameters
+    ----------
+    galaxies : all that may be hosts; `which`, the row of each event's host.
+    ids : of the events.
+    east, north : of each event from its host, arcsec.
+    """
+    none = np.full(len(ids), np.nan)
+    ra, dec = galaxies.ra[which] + east / 3600, galaxies.dec[which] + north / 3600
+    ranked = rank_hosts(Places(ids, ra, dec, none, none, none, none), galaxies, hostless=0.02).to_pandas()
+    ranked = ranked[ranked["rank"] > 0]
+    truth = dict(zip(ids, galaxies.ids[which], strict=True))
+    for how, best in (
+        ("nearest in directional light radii", ranked[ranked["rank"] == 1]),
+        ("most probable", ranked.loc[ranked.groupby("event").p_host.idxmax()]),
     ):
         right = (best.galaxy == best.event.map(truth)).to_numpy()
         sure = (best.p_host > 0.5).to_numpy()
         console.print(
-            f"hosts, {name}: {right.sum() / count:.1%} of all found again; {1 - right[sure].mean():.1%} wrong among "
-            f"the {sure.mean():.1%} with p_host above one half"
+            f"{name}, {how}: {right.sum() / len(ids):.1%} of all found again; {1 - right[sure].mean():.1%} wrong "
+            f"among the {sure.mean():.1%} with p_host above one half"
         )
 
 
@@ -182,6 +251,7 @@ def command(path: Path, number: int, rows: str) -> None:
                 speed(path, folder, console)
             if "hosts" in wanted:
                 hosts(console)
+                own_hosts(path, console)
             for row, misregistration in ((places, 0.0), (network, 0.2)):
                 if row.__name__ in wanted:
                     plan = Plan(shares=SHARES, magnitudes=(19.0, 24.5), misregistration=misregistration)

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from astropy.io import fits
 from scipy.stats import kstest
 
 from morph.dataset import Galaxies
@@ -132,6 +133,43 @@ def test_a_point_source_in_the_difference_has_its_flux_without_noise():
     assert np.all(error > sigma * np.sqrt(area))
     assert np.all(error < 1.3 * sigma * np.sqrt(area))
     np.testing.assert_allclose(subtraction.variance(variance, variance / 9), 1, rtol=1e-6)
+
+
+def write_cubes(folder, count: int = 12, size: int = 91) -> None:
+    """Cubes of coadded galaxies with noise of their own, one file a band, without a zero point, position or scale."""
+    rng, (y, x) = np.random.default_rng(0), np.mgrid[:size, :size] - (size - 1) / 2
+    radius, ratio = rng.uniform(2, 4, (count, 1, 1)), rng.uniform(0.4, 1, (count, 1, 1))
+    light = np.exp(-np.hypot(x, y / ratio) / radius)
+    # Counts of a zero point of 30: a nanomaggy is a thousand.
+    for band, sigma, level in zip("gri", 1000 * get_simulated("des").noise(), (300, 600, 900), strict=True):
+        noise = rng.normal(0, sigma, light.shape)
+        fits.PrimaryHDU((level * light + noise).astype("float32")).writeto(folder / f"{band}.fits")
+
+
+def test_coadds_without_position_or_redshift_are_hosts_and_their_own_noise_cancels(morph, tmp_path):
+    (tmp_path / "cubes").mkdir()
+    write_cubes(tmp_path / "cubes")
+    options = ("--survey", "des", "--zero-point", "30", "--pixel-scale", "0.263", "--to", tmp_path / "hosts")
+    status, _, error = morph("import", tmp_path / "cubes", *options)
+    assert status == 0, error
+    simulate = ("simulate", "supernovae", tmp_path / "hosts", "--processes", "1", "--to", tmp_path / "set")
+    _, _, error = morph(*simulate)
+    assert "its redshift is not known, and --magnitudes is not given" in error
+    status, _, error = morph(*simulate, "--magnitudes", "19,24", "--number", "100", "--hostless", "0")
+    assert status == 0, error
+    table = ds.dataset(tmp_path / "set", format="parquet").to_table()
+    about = json.loads(table.schema.metadata[b"morph"])
+    assert (about["simulated"], about["hosts_simulated"]) == (True, False)
+    ranks = table["fractional_light_rank"].drop_null().to_numpy()
+    assert kstest(ranks, "uniform").pvalue > 0.01
+    true, measured, error = _of(table, "flux_r", "difference_flux_r", "difference_flux_err_r")
+    pulls = ((measured - true) / error)[np.isfinite(measured)]
+    assert len(pulls) >= 60
+    assert pulls.mean() == pytest.approx(0, abs=4 / np.sqrt(len(pulls)))
+    assert pulls.std() == pytest.approx(1, abs=4 / np.sqrt(2 * len(pulls)))
+    # Away from the transient only the two images' noise is left.
+    corners = table["difference"].combine_chunks().to_numpy_ndarray()[:, :12, :12]
+    assert (corners**2).mean() == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("kind", SHAPES)
