@@ -184,17 +184,25 @@ def check_alphas(alphas: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted(set(alphas)))
 
 
-def auroc(normal: np.ndarray, anomalous: np.ndarray, resamples: int = RESAMPLES // 2, seed: int = 0) -> Estimate:
+def auroc(
+    normal: np.ndarray,
+    anomalous: np.ndarray,
+    resamples: int = RESAMPLES // 2,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> Estimate:
     """Area under the ROC curve: the chance that an anomalous galaxy scores higher than a normal one.
 
     Parameters
     ----------
     normal, anomalous : scores, [n] and [m]; ties count half.
     resamples, seed : of the bootstrap over both.
+    groups : int [m], which anomalous scores belong together, such as one artifact in many galaxies: groups are drawn,
+        not scores. Each is its own group if not given.
 
     Returns
     -------
-    The area with its interval.
+    The area with its interval; its number is that of the groups.
 
     Raises
     ------
@@ -211,7 +219,14 @@ def auroc(normal: np.ndarray, anomalous: np.ndarray, resamples: int = RESAMPLES 
     counts = [np.bincount(part, minlength=len(values)) for part in np.split(place, [len(normal)])]
     random = np.random.default_rng(seed)
     low, high = (random.multinomial(count.sum(), count / count.sum(), resamples) for count in counts)
-    return Estimate.of(_area(*counts), _area(low, high), len(anomalous))
+    number = len(anomalous)
+    if groups is not None:
+        _, group = np.unique(groups, return_inverse=True)
+        number = int(group.max()) + 1
+        by_group = np.zeros((number, len(values)), dtype=int)
+        np.add.at(by_group, (group, place[len(normal) :]), 1)
+        high = random.multinomial(number, np.full(number, 1 / number), resamples) @ by_group
+    return Estimate.of(_area(*counts), _area(low, high), number)
 
 
 def _area(normal: np.ndarray, anomalous: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def test_rows_without_data_are_named_and_the_others_are_printed(tmp_path):
         simulate_galaxies(tmp_path / "sets" / name, 110, survey, seed=5, processes=1, progress=False)
     # Without the public images, which would be imported first.
     runner = CliRunner(env={"MORPH_DATA": None})
-    rows = "galaxy-zoo,photo-z,retrieval,labels"
+    rows = "galaxy-zoo,artifacts,photo-z,retrieval,labels"
     words = [
         str(SHIPPED),
         str(tmp_path / "sets"),
@@ -70,6 +70,7 @@ def test_rows_without_data_are_named_and_the_others_are_printed(tmp_path):
     done = runner.invoke(command, words)
     assert done.exit_code == 0, done.output
     assert "galaxy-zoo: There is no dataset at" in done.output
+    assert "artifacts: Real artifacts are in the folder of public images" in done.output
     assert "copies that find the original first" in done.output
     assert "300 labels" not in done.output
     assert "photo-z, σ_MAD" in done.output
