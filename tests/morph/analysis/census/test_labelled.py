@@ -8,6 +8,7 @@ from morph.analysis.census.labelled import COPIES, open_labelled, save_labelled
 from morph.analysis.census.rows import Scores
 from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.errors import InputError
+from morph.model.store import load_model
 from morph.stamps.stretch import to_composite
 from morph.votes import empty_votes, set_votes
 from tests.serving.scores.invented import write_tiles
@@ -46,6 +47,17 @@ def scores(tmp_path_factory) -> Scores:
     return Scores.open(write_tiles(tmp_path_factory.mktemp("scores") / "scores", tiles=1))
 
 
+@pytest.fixture(scope="module")
+def shipped():
+    return load_model("models:/morph@sdss")
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(shipped, monkeypatch):
+    """The model takes longer to load than to answer."""
+    monkeypatch.setattr("morph.model.store.load_model", lambda name: shipped)
+
+
 def test_galaxies_with_votes_are_scored_and_so_are_copies_that_are_seen_worse(tmp_path, scores):
     write_disks(tmp_path / "disks")
     made, notes = open_labelled(tmp_path / "disks", "models:/morph@sdss", scores)
@@ -81,6 +93,7 @@ def test_pictures_of_unknown_size_count_as_usual_and_not_all_of_many_are_used_wh
 ):
     write_disks(tmp_path / "pictures", "composite")
     monkeypatch.setattr("morph.analysis.census.labelled.MOST", 52)
+    monkeypatch.setattr("morph.analysis.census.labelled.COPIES", 1)
     made, notes = open_labelled(tmp_path / "pictures", "models:/morph@sdss", scores)
     assert made.galaxies == 52
     assert "52 of 54 labelled galaxies are used." in notes

@@ -1,1 +1,0 @@
-"""Training sets for photometric redshifts, filled with samples where spectra are missing."""
