@@ -37,26 +37,28 @@ def augment(
     there. Samples that look like no photometric galaxy are left out. Every row states its provenance, and a weight
     with which the set has the photometric galaxies' distribution again.
 
-    The model must not have been trained on redshifts that SPEC lacks, or the result looks better than it is.
+    The model must not have been trained on redshifts that SPEC lacks, or the result looks better than it is. A run
+    that was stopped goes on with the same command.
 
     \b
         morph photoz augment spectra --model mine.keras --photometric survey --to train --figure nz.png
     """
-    from morph.analysis.augmentation import augment as fill
+    from morph.analysis.augmentation.run import augment as fill
     from morph.checks import check_file
 
     if figure:
         check_file(figure)
     made = fill(model, spec, photometric, path, number, seed)
     if figure:
-        from morph.analysis.augmentation_figure import plot
+        from morph.analysis.augmentation.figure import plot
         from morph.atomic import atomic
 
         with atomic(figure) as building:
             plot(made).savefig(building, dpi=130, format="png")
+    before = f", {made.resumed:,} of them drawn before" if made.resumed else ""
     click.echo(
-        f"{path}: {made.spectroscopic:,} spectroscopic galaxies and {made.sampled:,} sampled ones. Before, "
-        f"{100 * made.empty:.0f} % of the photometric galaxies were in cells without a spectroscopic one."
+        f"{path}: {made.spectroscopic:,} spectroscopic galaxies and {made.sampled:,} sampled ones{before}. "
+        f"Without them, {100 * made.empty:.0f} % of the photometric galaxies are in cells without a spectroscopic one."
     )
     left = {
         "without a redshift or a magnitude, left out": made.left_out,

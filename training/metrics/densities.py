@@ -7,6 +7,8 @@ from scipy.ndimage import gaussian_filter1d
 POINTS = 601
 #: The mode is the middle of the shortest interval with this share of the draws.
 DENSEST = 0.2
+#: Two peaks are two where the density between them falls below this share of the lower one.
+VALLEY = 0.8
 
 
 def grid_of(draws: np.ndarray) -> np.ndarray:
@@ -44,6 +46,35 @@ def modes(draws: np.ndarray) -> np.ndarray:
     """
     first, last = _shortest(draws, DENSEST)
     return (first + last) / 2
+
+
+def second_peaks(densities: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """The share of each density in its second peak, [n]: what lies on the far side of the deepest valley beside the
+    highest peak, or 0 where there is none.
+
+    A valley is where the density falls below `VALLEY` of the lower of the peaks on its two sides, so that the ripple
+    of a few draws is none.
+
+    Parameters
+    ----------
+    densities : of unit integral on the grid, [n, points].
+    grid : redshifts at equal steps.
+
+    >>> grid = np.linspace(0, 1, 101)
+    >>> near, far = (np.exp(-0.5 * ((grid - peak) / 0.05) ** 2) for peak in (0.3, 0.7))
+    >>> second_peaks(np.stack([near, 3 * near + far]), grid).round(2).tolist()
+    [0.0, 0.25]
+    """
+    share = np.zeros(len(densities))
+    for row, density in enumerate(densities):
+        highest = int(density.argmax())
+        for side in (density[highest::-1], density[highest:]):
+            # The highest density from each place on, and the lowest between the peak and it.
+            beyond = np.maximum.accumulate(side[::-1])[::-1]
+            parted = np.flatnonzero(side < VALLEY * beyond)
+            if len(parted):
+                share[row] = max(share[row], side[parted[side[parted].argmin()] :].sum() / density.sum())
+    return share
 
 
 def _shortest(draws: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -2,9 +2,12 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from morph.atomic import atomic
@@ -77,25 +80,59 @@ def sample_dataset(
     classifier = load_model(model)
     sampler = Sampler(classifier, request, Population.of_dataset(like) if like else None)
     about = _about(classifier, str(model), sampler, seed, like)
-    folder = path.with_name(f".{path.name}.sampling")
-    with output_lock(folder, "job is sampling into", "--to"):
-        _check_request(folder, {**about, "n": n})
+    with unfinished(path, {**about, "n": n}) as folder:
         resumed = 0
         for number in track(range(-(-n // BATCH)), "Sampling", -(-n // BATCH)):
             count = min(BATCH, n - number * BATCH)
-            part = folder / f"part-{number:05d}.parquet"
-            if part.exists():
-                resumed += count
-                continue
-            with atomic(part) as building:
-                pq.write_table(sampler.batch(seed, number, count, about=about), building, compression="zstd")
+
+            def drawn(number: int = number, count: int = count) -> pa.Table:
+                return sampler.batch(seed, number, count, about=about)
+
+            resumed += count * write_part(folder, number, drawn)
         with atomic(path) as building:
             building.mkdir()
             for part in folder.glob("part-*.parquet"):
                 part.rename(building / part.name)
+    return SampledDataset(path, n, resumed, sampler.effective_size, sampler.population.name)
+
+
+@contextmanager
+def unfinished(path: Path, request: dict) -> Iterator[Path]:
+    """Hold the folder of what is drawn for a dataset, with what a killed run of the same request has left in it.
+
+    Parameters
+    ----------
+    path : the dataset's; the folder is ``.NAME.sampling`` beside it, and is removed when the block ends.
+    request : what is drawn, JSON-able. InputError where the folder holds galaxies of something else.
+    """
+    folder = path.with_name(f".{path.name}.sampling")
+    with output_lock(folder, "job is sampling into", "--to"):
+        _check_request(folder, request)
+        yield folder
         (folder / _REQUEST).unlink()
     shutil.rmtree(folder, ignore_errors=True)
-    return SampledDataset(path, n, resumed, sampler.effective_size, sampler.population.name)
+
+
+def write_part(folder: Path, number: int, drawn: Callable[[], pa.Table]) -> bool:
+    """Write one part of what is drawn, unless a killed run has; returns whether it has.
+
+    Parameters
+    ----------
+    folder : see `unfinished`.
+    number : of the part.
+    drawn : gives its rows.
+    """
+    part = part_path(folder, number)
+    if part.exists():
+        return True
+    with atomic(part) as building:
+        pq.write_table(drawn(), building, compression="zstd")
+    return False
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """The file of part `number`."""
+    return folder / f"part-{number:05d}.parquet"
 
 
 def _about(classifier: Classifier, model: str, sampler: Sampler, seed: int, like: str | Path | None) -> dict:

@@ -1,11 +1,15 @@
 """A bright spectroscopic set is filled with samples where the photometric galaxies are, and nowhere else."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from morph.analysis import augmentation
-from morph.analysis.augmentation import Cells, augment
+from morph.analysis.augmentation import cells, run
+from morph.analysis.augmentation.cells import Cells
+from morph.analysis.augmentation.run import augment
+from morph.analysis.augmentation.sets import Sets
+from morph.analysis.augmentation.support import Support
 from morph.dataset import Galaxies, tables_of
 from morph.errors import InputError
 from morph.model.experts import MEASUREMENTS
@@ -13,32 +17,33 @@ from morph.registry import SHIPPED_NAME
 from morph.simulation.sample import simulate_galaxies
 
 #: Two cells of three and five photometric galaxies, of which the first has two spectroscopic ones.
-CELLS = Cells(np.repeat([0, 1], [3, 5]), np.array([0, 0, -1]), np.array([3, 5]), np.array([2, 0]))
+PLACES = np.array([[0, 0, 0], [1, 0, 0]])
+CELLS = Cells(np.repeat([0, 1], [3, 5]), np.array([0, 0, -1]), np.array([3, 5]), np.array([2, 0]), PLACES)
 
 
 def test_a_cell_is_filled_to_its_share():
     assert CELLS.wanted().tolist() == [0, 3], "as dense as where spectra are common: 2 of 3"
     assert CELLS.wanted(8).tolist() == [2, 6]
     assert CELLS.wanted(1).tolist() == [0, 1]
-    few = Cells(np.array([0, 1]), np.array([0]), np.array([3, 2]), np.array([1, 0]))
+    few = Cells(np.array([0, 1]), np.array([0]), np.array([3, 2]), np.array([1, 0]), PLACES)
     assert few.wanted(10).tolist() == [10, 0], "nothing where there are next to no photometric galaxies"
-    none = Cells(np.array([0, 1]), np.array([0]), np.array([1, 1]), np.array([1, 0]))
+    none = Cells(np.array([0, 1]), np.array([0]), np.array([1, 1]), np.array([1, 0]), PLACES)
     assert none.wanted(10).tolist() == none.wanted().tolist() == [0, 0]
 
 
 def test_weights_restore_the_photometric_distribution():
-    weights = augmentation._weights(CELLS, np.array([1, 1, 1, 0]))
+    weights = CELLS.weights(np.array([1, 1, 1, 0]))
     assert weights.mean() == pytest.approx(1)
     assert weights[2] == 0, "outside"
-    cells = np.array([0, 0, -1, 1, 1, 1, 0])
-    assert weights[cells == 0].sum() / weights.sum() == pytest.approx(3 / 8)
+    of = np.array([0, 0, -1, 1, 1, 1, 0])
+    assert weights[of == 0].sum() / weights.sum() == pytest.approx(3 / 8)
 
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
     """Simulated DES galaxies, and the bright half of half of them with redshifts."""
     folder = tmp_path_factory.mktemp("photoz")
-    simulate_galaxies(folder / "survey", 160, survey="des", seed=5, processes=2, size=96)
+    simulate_galaxies(folder / "survey", 120, survey="des", seed=5, processes=1, size=96)
     survey = Galaxies.open(folder / "survey")
     bright = survey.properties["mag_r"] < np.median(survey.properties["mag_r"])
     bright[::2] = False
@@ -47,29 +52,59 @@ def sets(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
-def test_a_bright_set_is_filled(sets, morph, monkeypatch):
-    monkeypatch.setattr(augmentation, "CELL", (1.0, 0.3, 0.3))
+@pytest.fixture
+def small(monkeypatch):
+    """Cells for few galaxies, batches of few, and a small population."""
+    monkeypatch.setattr(cells, "CELL", (1.0, 0.3, 0.3))
+    monkeypatch.setattr(run, "BATCH", 16)
     monkeypatch.setattr("morph.simulation.sampling.population.SIZE", 200)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The batches that are drawn; the machine stops once before the second."""
+    batch, numbers = run.Sampler.batch, []
+
+    def stops(sampler, seed, number, *rest):
+        numbers.append(number)
+        if numbers == [0, 1]:
+            raise OSError("the machine stops")
+        return batch(sampler, seed, number, *rest)
+
+    monkeypatch.setattr(run.Sampler, "batch", stops)
+    return numbers
+
+
+@pytest.mark.slow
+def test_a_bright_set_is_filled_by_a_run_that_stopped(sets, small, drawn, morph):
     survey, bright = (Galaxies.open(sets / name) for name in ("survey", "bright"))
+    with pytest.raises(OSError, match="machine"):
+        augment(SHIPPED_NAME, sets / "bright", sets / "survey", sets / "train", seed=2)
+    assert not (sets / "train").exists()
+    (part,) = (sets / ".train.sampling").glob("part-*")
+    before = pq.read_table(part)
+    before = before.filter(before["alike"])["id"].to_pylist()
     command = ("photoz", "augment", sets / "bright", "--photometric", sets / "survey", "--seed", "2")
-    figure = sets / "nz.png"
-    status, output, errors = morph(*command, "--to", sets / "train", "--figure", figure)
+    status, output, errors = morph(*command, "--to", sets / "train", "--figure", sets / "nz.png")
     assert (status, errors) == (0, "")
+    assert drawn[2] == 1, "not the first again"
+    assert not list(sets.glob(".train*"))
     train = Galaxies.open(sets / "train")
     rows = list(tables_of(sets / "train", 1000))
     provenance = np.concatenate([table["provenance"].to_numpy(zero_copy_only=False) for table in rows])
     weight = np.concatenate([table["weight"].to_numpy() for table in rows])
     sampled = provenance == "sampled"
-    assert f"{len(bright)} spectroscopic galaxies and {sampled.sum()} sampled ones" in output
+    said = f"{len(bright)} spectroscopic galaxies and {sampled.sum()} sampled ones, {len(before)} of them drawn before"
+    assert said in output
     assert sampled.sum() > 20
+    assert train.ids[sampled][: len(before)].tolist() == before
     assert train.ids[~sampled].tolist() == bright.ids.tolist()
     np.testing.assert_array_equal(train.images[~sampled], bright.images)
     np.testing.assert_array_equal(train.properties["redshift"][~sampled], bright.properties["redshift"])
     # Each has the magnitudes and the radius of a photometric galaxy, and a redshift that nobody gave.
     there = {tuple(row) for row in np.stack([survey.properties[name] for name in MEASUREMENTS[:4]], 1).tolist()}
-    drawn = np.stack([train.properties[name] for name in MEASUREMENTS[:4]], 1)[sampled]
-    assert all(tuple(row) in there for row in drawn.tolist())
+    measured = np.stack([train.properties[name] for name in MEASUREMENTS[:4]], 1)[sampled]
+    assert all(tuple(row) in there for row in measured.tolist())
     redshifts = train.properties["redshift"][sampled]
     assert ((redshifts > 0) & (redshifts < 1)).all()
     assert not np.isin(redshifts, survey.properties["redshift"]).any()
@@ -81,7 +116,7 @@ def test_a_bright_set_is_filled(sets, morph, monkeypatch):
     (simulated,) = {table.schema.field("simulated").type for table in rows}
     assert simulated == "bool"
     assert train.about["photometric"] == "survey"
-    assert Image.open(figure).width > 800
+    assert Image.open(sets / "nz.png").width > 800
 
 
 @pytest.mark.slow
@@ -119,14 +154,13 @@ def test_an_image_like_no_photometric_galaxy_is_outside(sets):
     from morph.model.store import load_model
 
     survey = Galaxies.open(sets / "survey")
-    support = augmentation._Support(load_model(SHIPPED_NAME), survey, np.random.default_rng(0))
-    assert support.contains(survey.images).mean() > 0.95
+    some = list(Sets.open(sets / "bright", sets / "survey").images(60, np.random.default_rng(0)))
+    assert sum(map(len, some)) == 60
+    support = Support(load_model(SHIPPED_NAME), some)
+    assert support.contains(np.concatenate(some)).mean() > 0.95
     blank = np.full_like(survey.images[:3], np.nan)
     assert not support.contains(blank).any()
-    lost = survey.with_columns(image=np.concatenate([blank, survey.images[3:]]))
-    assert (
-        augmentation._Support(support.classifier, lost, np.random.default_rng(0)).contains(survey.images).mean() > 0.9
-    )
+    assert Support(support.classifier, [blank, some[0]]).reach == pytest.approx(support.reach, rel=0.3)
     streaks = np.zeros((4, 96, 96, 3), "float32") + np.random.default_rng(0).normal(size=(4, 96, 96, 3)) * 0.1
     streaks[:, 46:50] += 50
     streaks[:, :, 20:24] += 50

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from morph.analysis.augmentation import Augmented
+from morph.analysis.augmentation.run import Augmented
 from morph.reports.style import COLOURS, style
 
 #: Bins of redshift.

@@ -1,0 +1,1 @@
+"""Training sets for photometric redshifts, filled with samples where spectra are missing."""
