@@ -19,7 +19,13 @@ from morph.sizes import FIELD, NETWORK_SIZE
 from morph.stamps.photometry import fluxes_within, intensity, measure
 from morph.stamps.stretch import centre_crop
 from morph.surveys import magnitude
-from training.evaluation.realism_distances import between_halves, kernel_distance, separability, wasserstein
+from training.evaluation.realism_distances import (
+    between_halves,
+    kernel_distance,
+    separability,
+    standardised,
+    wasserstein,
+)
 from training.evaluation.realism_statistics import POWER, STATISTICS, power_spectra, statistics
 from training.metrics.estimates import Estimate
 
@@ -131,7 +137,7 @@ def measure_realism(
         return Figure.of(*between_halves(distance, one, other, random), n)
 
     figures = _wasserstein_figures(statistics(real), statistics(sampled), random)
-    features = [_features(judge, each.images, seed) for each in (real, sampled)]
+    features = standardised(*(_features(judge, each.images, seed) for each in (real, sampled)))
     figures["kernel distance"] = compared(kernel_distance, *features)
     order = random.permutation(n)
     halves = (real.images[order[: n // 2]], real.images[order[n // 2 :]])

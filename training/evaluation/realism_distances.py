@@ -37,16 +37,29 @@ def wasserstein(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def kernel_distance(real: np.ndarray, drawn: np.ndarray) -> float:
-    """The unbiased squared maximum mean discrepancy with the kernel (x y / d + 1)^3, of features standardised by the
-    real galaxies'.
+def standardised(real: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Features less the real galaxies' mean, over their standard deviation.
+
+    By all real galaxies and not by those of a half: a unit of a network may answer to one galaxy alone. Those that
+    answer to none are left out.
 
     Parameters
     ----------
-    real, drawn : features, [n, d] and [m, d].
+    real, drawn : [n, d] and [m, d].
     """
-    centre, scale = real.mean(axis=0), real.std(axis=0) + 1e-6
-    x, y = (real - centre) / scale, (drawn - centre) / scale
+    spread = real.std(axis=0)
+    kept = spread > 1e-6 * spread.max()
+    centre, scale = real[:, kept].mean(axis=0), spread[kept]
+    return (real[:, kept] - centre) / scale, (drawn[:, kept] - centre) / scale
+
+
+def kernel_distance(real: np.ndarray, drawn: np.ndarray) -> float:
+    """The unbiased squared maximum mean discrepancy with the kernel (x y / d + 1)^3.
+
+    Parameters
+    ----------
+    real, drawn : features as `standardised` gives them, [n, d] and [m, d].
+    """
 
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a @ b.T / a.shape[1] + 1) ** 3
@@ -55,7 +68,7 @@ def kernel_distance(real: np.ndarray, drawn: np.ndarray) -> float:
         values = kernel(a, a)
         return float((values.sum() - np.trace(values)) / (len(a) * (len(a) - 1)))
 
-    return within(x) + within(y) - 2 * float(kernel(x, y).mean())
+    return within(real) + within(drawn) - 2 * float(kernel(real, drawn).mean())
 
 
 def between_halves(

@@ -7,7 +7,13 @@ from morph.dataset import Galaxies
 from morph.errors import InputError
 from morph.sizes import FIELD, NETWORK_SIZE
 from training.evaluation.realism import measure_realism
-from training.evaluation.realism_distances import between_halves, kernel_distance, separability, wasserstein
+from training.evaluation.realism_distances import (
+    between_halves,
+    kernel_distance,
+    separability,
+    standardised,
+    wasserstein,
+)
 from training.evaluation.realism_statistics import POWER, STATISTICS, power_spectra, sersic_indices, statistics
 
 
@@ -87,6 +93,17 @@ def test_distances_are_those_of_the_definitions():
     one, other = random.standard_normal((2, 400, 5))
     assert kernel_distance(one, other) == pytest.approx(0, abs=0.05)
     assert kernel_distance(one, other + 1) > 1
+
+
+def test_a_feature_that_one_galaxy_has_does_not_decide_the_distance():
+    random = np.random.default_rng(0)
+    real, drawn = random.standard_normal((2, 200, 40))
+    real[:, :2], drawn[:, :2] = 0.0, 0.0
+    real[0, 0], drawn[0, :2] = 1.0, 1.0
+    scaled = standardised(10 * real + 3, 10 * drawn + 3)
+    assert scaled[0].shape[1] == 39
+    values, floors = between_halves(kernel_distance, *scaled, random)
+    assert max(np.abs(values).max(), np.abs(floors).max()) < 1
 
 
 def test_intervals_of_halves_are_those_of_the_whole():
