@@ -52,6 +52,13 @@ def sigma_mad(delta: np.ndarray) -> np.ndarray:
     return MAD * np.median(np.abs(delta - np.median(delta, axis=-1, keepdims=True)), axis=-1)
 
 
+def rail_outliers(delta: np.ndarray) -> np.ndarray:
+    """Share with |delta| above three standard deviations (interquartile range / 1.349), and above 0.06 at least, over
+    the last axis: RAIL's ``PointOutlierRate``."""
+    low, high = np.quantile(delta, [0.25, 0.75], axis=-1)
+    return (np.abs(delta) > np.maximum(3 * (high - low) / 1.349, 0.06)[..., None]).mean(axis=-1)
+
+
 def pit(draws: np.ndarray, z_spec: np.ndarray, seed: int = 0) -> np.ndarray:
     """The probability integral transform: the posterior's probability below the true redshift, [n] in (0, 1).
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import qp
-from rail.evaluation.metrics.pointestimates import PointBias, PointSigmaMAD
+from rail.evaluation.metrics.cdeloss import CDELoss
+from rail.evaluation.metrics.pointestimates import PointBias, PointOutlierRate, PointSigmaMAD
 
 from morph.errors import InputError
 from training.metrics import photoz
@@ -40,12 +41,22 @@ def test_a_qp_ensemble_holds_posteriors_and_points(posteriors, tmp_path):
     assert np.all(names["morph_z_mean"][:20] - names["morph_z_mode"][:20] > 0.04)
 
 
-def test_rail_finds_the_same_scatter_and_bias(posteriors):
+def test_rail_finds_the_same_figures(posteriors, tmp_path):
     truth, draws = posteriors
     median = np.median(draws, axis=1).astype(float)
     ours = photoz.measure(draws, truth)
     assert ours["sigma-mad"].value == pytest.approx(PointSigmaMAD(median, truth).evaluate(), abs=1e-6)
     assert ours["bias"].value == pytest.approx(PointBias(median, truth).evaluate(), abs=1e-6)
+    for scale in (1, 5):
+        wrong = truth + scale * (median - truth)
+        found = photoz.rail_outliers(photoz.deltas(wrong, truth))
+        assert found == pytest.approx(PointOutlierRate(wrong, truth).evaluate(), abs=1e-6)
+        assert found > 0
+    # RAIL takes the density at the grid's next redshift, and we between two.
+    write_qp(np.arange(200).astype(str), draws, tmp_path / "photoz.hdf5")
+    ensemble = qp.read(str(tmp_path / "photoz.hdf5"))
+    rails = CDELoss(ensemble, ensemble.metadata["xvals"].ravel(), truth).evaluate().statistic
+    assert ours["cde-loss"].value == pytest.approx(rails, rel=1e-3)
 
 
 def test_equal_draws_have_a_density():
