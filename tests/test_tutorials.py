@@ -20,6 +20,7 @@ SMALLER |= {"--labels 300 --epochs 10": "--labels 60 --epochs 1"}
         ("score-a-tile", ["scores-catalogue/scores.fits", "scores-catalogue/hats"]),
         ("census", ["corrected/census.fits", "sequence.html"]),
         ("stack-haloes", ["stack/stack.fits", "stack/report.html"]),
+        ("photo-z", ["nz.png", "photoz.hdf5"]),
         ("supernovae", ["supernovae.png", "hosts.parquet"]),
     ],
 )
