@@ -25,20 +25,34 @@ def command() -> None:
 @click.option(
     "-n", "--number", type=int, help="How many samples.  [default: up to the density where spectra are common]"
 )
+@click.option(
+    "--redshifts",
+    type=click.Choice(["trend", "model"]),
+    default="trend",
+    show_default=True,
+    help="Of the samples: by the trend of SPEC's with brightness, colours and size, or by MODEL.",
+)
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Also draw n(z) before and after, PNG.")
 def augment(
-    spec: Path, model: str, photometric: Path, path: Path, number: int | None, seed: int, figure: Path | None
+    spec: Path,
+    model: str,
+    photometric: Path,
+    path: Path,
+    number: int | None,
+    redshifts: str,
+    seed: int,
+    figure: Path | None,
 ) -> None:
     """Write the galaxies of SPEC and samples where SPEC lacks galaxies, as one dataset.
 
     Spectroscopic samples are bright and near. Both sets are counted in cells of magnitude and colour; cells that SPEC
     lacks are filled with galaxies that MODEL samples, each with the magnitudes and the radius of a photometric galaxy
-    there. Samples that look like no photometric galaxy are left out. Every row states its provenance, and a weight
-    with which the set has the photometric galaxies' distribution again.
+    there, and with a redshift by the trend that SPEC shows. Samples that look like no photometric galaxy are left out.
+    Every row states its provenance, and a weight with which the set has the photometric galaxies' distribution again.
 
-    The model must not have been trained on redshifts that SPEC lacks, or the result looks better than it is. A run
-    that was stopped goes on with the same command.
+    With --redshifts model, MODEL must not have been trained on redshifts that SPEC lacks, or the result looks better
+    than it is. A run that was stopped goes on with the same command.
 
     \b
         morph photoz augment spectra --model mine.keras --photometric survey --to train --figure nz.png
@@ -48,7 +62,7 @@ def augment(
 
     if figure:
         check_file(figure)
-    made = fill(model, spec, photometric, path, number, seed)
+    made = fill(model, spec, photometric, path, number, seed, redshifts)
     if figure:
         from morph.analysis.augmentation.figure import plot
         from morph.atomic import atomic

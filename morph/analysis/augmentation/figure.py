@@ -23,15 +23,17 @@ def plot(made: Augmented) -> Figure:
         )  # fmt: skip
         counts.set(title="Galaxies in the training set", xlabel="redshift", ylabel="galaxies")
         counts.legend()
-        for weight, chosen, label, colour in (
-            (None, real, "spectroscopic alone", COLOURS[0]),
-            (None, np.ones_like(real), "with samples", COLOURS[1]),
-            (made.weights, np.ones_like(real), "with samples, weighted", COLOURS[2]),
+        # Where all gaps are filled, the last two are the same: the dashes show both.
+        for weight, chosen, label, colour, line in (
+            (None, real, "spectroscopic alone", COLOURS[0], "-"),
+            (None, np.ones_like(real), "with samples", COLOURS[1], "-"),
+            (made.weights, np.ones_like(real), "with samples, weighted", COLOURS[2], "--"),
         ):
             own = None if weight is None else weight[chosen]
             shares.hist(
-                made.redshifts[chosen], edges, weights=own, density=True, histtype="step", color=colour, label=label
-            )
+                made.redshifts[chosen], edges, weights=own, density=True, histtype="step", color=colour, label=label,
+                linestyle=line,
+            )  # fmt: skip
         shares.set(title="n(z), each normalised", xlabel="redshift")
         shares.legend()
     return figure

@@ -3,8 +3,8 @@
 Spectroscopic samples are bright and near; the galaxies that need a photometric redshift are not (Moskowitz et al. 2024
 fill the gaps with simulated galaxies). Both are counted in cells of magnitude and colours. Where a cell has fewer
 spectroscopic galaxies than its share of the photometric ones, galaxies are sampled, each with the magnitudes and the
-radius of a photometric galaxy of the cell; the model says what they look like and at which redshift they are. A sample
-that looks like no photometric galaxy is left out.
+radius of a photometric galaxy of the cell, and with a redshift by the spectra's trend, or by the model; the model says
+what they look like. A sample that looks like no photometric galaxy is left out.
 
 Samples are drawn part by part into files, as `morph sample` does; the weights, which need all of them, are added when
 the dataset is put together. So memory grows with the number of galaxies only by their properties.
@@ -24,13 +24,14 @@ import pyarrow.parquet as pq
 from morph.analysis.augmentation.cells import CELL, FEWEST, Cells
 from morph.analysis.augmentation.sets import Sets, magnitudes
 from morph.analysis.augmentation.support import COMPARED, Support
+from morph.analysis.augmentation.trend import Trend
 from morph.atomic import atomic
 from morph.console import track
 from morph.dataset import Galaxies, dataset_name, tables_of
 from morph.dataset_writer import check_target
 from morph.errors import InputError
 from morph.model.classifier import Classifier
-from morph.model.conditions import encode_conditions
+from morph.model.conditions import CONDITIONS, encode_conditions
 from morph.model.experts import MEASUREMENTS
 from morph.model.store import load_model
 from morph.simulation.sampling.draw import BATCH, Request, Sampler
@@ -39,6 +40,8 @@ from morph.simulation.sampling.files import part_path, unfinished, write_part
 #: Times that galaxies are sampled in place of those left out.
 TRIES = 4
 
+#: Where the samples' redshifts are from: the trend of the spectra (`Trend`), or the model.
+TREND, MODEL = "trend", "model"
 SPECTROSCOPIC, SAMPLED = "spectroscopic", "sampled"
 #: What every row of an augmented set states beside the columns of a sampled one.
 STATED = pa.schema(
@@ -91,6 +94,7 @@ def augment(
     path: str | Path,
     number: int | None = None,
     seed: int = 0,
+    redshifts: str = TREND,
 ) -> Augmented:
     """Write a training set of spectroscopic galaxies and of samples where these are missing.
 
@@ -103,6 +107,7 @@ def augment(
         beside it, and the same call goes on from there.
     number : of samples (see `Cells.wanted`).
     seed : of the samples.
+    redshifts : of the samples: `TREND` or `MODEL`.
 
     Raises
     ------
@@ -122,11 +127,13 @@ def augment(
     rows = cells.rows(_lacking(cells, number, sets), np.random.default_rng(seed))
     classifier = load_model(model)
     sampler = Sampler(classifier, Request(sets.known.survey, observed=True, size=sets.known.size))
-    asked = _conditions(sets.targets)
-    about = _about(classifier, str(model), sets, seed, len(rows))
-    drawn = {"measured": hashlib.sha256(asked[rows].tobytes()).hexdigest(), "rows": len(sets.known)}
-    with unfinished(path, {**about, **drawn}) as folder:
-        parts, resumed = _draw(folder, sampler, sets, asked, rows, seed)
+    asked = _conditions(sets.targets)[rows]
+    if redshifts == TREND:
+        drawn = Trend(sets.known).draw(sets.targets.select(rows), np.random.default_rng([seed, 2]))
+        asked[:, CONDITIONS.index("redshift")] = drawn
+    about = _about(classifier, str(model), sets, seed, len(rows)) | {"redshifts": redshifts}
+    with unfinished(path, {**about, "conditions": hashlib.sha256(asked.tobytes()).hexdigest()}) as folder:
+        parts, resumed = _draw(folder, sampler, sets, asked, seed)
         samples = pa.concat_tables([pq.read_table(part, columns=[_ALIKE, *MEASUREMENTS]) for part in parts])
         alike = samples[_ALIKE].to_numpy()
         measured = np.stack([samples[name].to_numpy() for name in MEASUREMENTS], axis=1).astype(float)[alike]
@@ -176,9 +183,7 @@ def _conditions(galaxies: Galaxies) -> np.ndarray:
     return encode_conditions(len(galaxies), measurements=measured, surveys=galaxies.surveys, kind="flux")
 
 
-def _draw(
-    folder: Path, sampler: Sampler, sets: Sets, asked: np.ndarray, rows: np.ndarray, seed: int
-) -> tuple[list[Path], int]:
+def _draw(folder: Path, sampler: Sampler, sets: Sets, asked: np.ndarray, seed: int) -> tuple[list[Path], int]:
     """Draw samples into files; those that look like no photometric galaxy are drawn again.
 
     Parameters
@@ -186,8 +191,7 @@ def _draw(
     folder : of the files.
     sampler : of observed galaxies of the survey.
     sets : whose photometric galaxies the samples should look like.
-    asked : conditions of the photometric galaxies.
-    rows : the photometric galaxy of each sample.
+    asked : conditions of the samples.
     seed : of the samples.
 
     Returns
@@ -197,6 +201,7 @@ def _draw(
     support = Support(sampler.classifier, sets.images(COMPARED, np.random.default_rng([seed, 1])))
     parts: list[Path] = []
     resumed = 0
+    rows = np.arange(len(asked))
     for _ in range(TRIES):
         left = []
         for start in track(range(0, len(rows), BATCH), "Sampling", -(-len(rows) // BATCH)):

@@ -10,6 +10,7 @@ from morph.analysis.augmentation.cells import Cells
 from morph.analysis.augmentation.run import augment
 from morph.analysis.augmentation.sets import Sets
 from morph.analysis.augmentation.support import Support
+from morph.analysis.augmentation.trend import Trend
 from morph.dataset import Galaxies, tables_of
 from morph.errors import InputError
 from morph.model.experts import MEASUREMENTS
@@ -37,6 +38,24 @@ def test_weights_restore_the_photometric_distribution():
     assert weights[2] == 0, "outside"
     of = np.array([0, 0, -1, 1, 1, 1, 0])
     assert weights[of == 0].sum() / weights.sum() == pytest.approx(3 / 8)
+
+
+def test_redshifts_follow_the_trend_beyond_the_spectra():
+    """Those of galaxies that are up to two magnitudes fainter than any with a spectrum, and scatter as those do."""
+    random = np.random.default_rng(0)
+    r = random.uniform(15, 19.5, 3000)
+    late = random.uniform(0, 0.3, 3000)
+    redshift = 0.085 * 10 ** (0.17 * (r - 17)) * np.exp(0.2 * random.standard_normal(3000))
+    radius = np.where(random.random(3000) < 0.1, np.nan, 10 ** (0.46 - 0.13 * (r - 17)))
+    empty = {"id": r.astype(str), "mag_g": r + 0.8 - late, "mag_r": r, "mag_i": r - 0.4, "radius": radius}
+    galaxies = Galaxies({}, {**empty, "redshift": redshift, "pixel_scale": r})
+    bright, faint = galaxies.select(r < 17.5), galaxies.select(r > 18.5)
+    found = Trend(bright).draw(faint, random)
+    excess = np.log(found / (0.085 * 10 ** (0.17 * (faint.properties["mag_r"] - 17))))
+    assert excess.mean() == pytest.approx(0, abs=0.1)
+    assert excess.std() == pytest.approx(0.2, abs=0.04)
+    with pytest.raises(InputError, match="9 galaxies have a redshift above 0"):
+        Trend(bright.select(np.arange(9)))
 
 
 @pytest.fixture(scope="module")
