@@ -275,7 +275,8 @@ def recovered(of: Sequence[np.ndarray], figure: Callable, seed: int = 0) -> Esti
     loss = Estimate.of(worst - best, resampled[1] - resampled[0], n)
     if loss.low <= 0:
         return None
-    shares = (resampled[1] - resampled[2]) / (resampled[1] - resampled[0])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = (resampled[1] - resampled[2]) / (resampled[1] - resampled[0])
     return Estimate.of((worst - now) / loss.value, shares, n)
 
 
