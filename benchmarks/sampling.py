@@ -2,6 +2,7 @@
 whether they copy; and how many are drawn a second.
 
     python benchmarks/sampling.py MODEL DATASET [--split test] [--number 300] [--judge MODEL] [--draws 4096]
+        [--decoder plain]
 
 DATASET holds fluxes with magnitudes, radii and redshifts that the model was not trained on; as many samples
 have their properties (`morph sample --like`) and their survey's noise. The birthday test compares --draws samples of
@@ -31,8 +32,18 @@ FEW = 1200
 @click.option("--number", "-n", default=300, show_default=True, help="Galaxies of either kind.")
 @click.option("--judge", help="A model that did not train with the decoder, for the kernel distance.")
 @click.option("--draws", default=4096, show_default=True, help="Samples of each seed for the birthday test; 0: none.")
+@click.option("--decoder", type=click.Choice(["plain", "detail"]), help="What draws, as in `morph sample`.")
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
-def command(model: str, dataset: Path, split: str, number: int, judge: str | None, draws: int, seed: int) -> None:
+def command(
+    model: str,
+    dataset: Path,
+    split: str,
+    number: int,
+    judge: str | None,
+    draws: int,
+    decoder: str | None,
+    seed: int,
+) -> None:
     """Measure the samples of MODEL against the galaxies of DATASET."""
     from morph.model.store import load_model
     from morph.simulation.sampling.draw import Request, Sampler
@@ -49,34 +60,36 @@ def command(model: str, dataset: Path, split: str, number: int, judge: str | Non
         with TemporaryDirectory() as folder:
             real.write(Path(folder) / "real")
             like = Population.of_dataset(Path(folder) / "real")
-        sampler = Sampler(classifier, Request(real.survey, observed=True, size=real.size), like)
+        sampler = Sampler(classifier, Request(real.survey, observed=True, size=real.size, decoder=decoder), like)
         tables = [sampler.batch(seed, k, min(512, number - start)) for k, start in enumerate(range(0, number, 512))]
         sampled = Galaxies.concatenate([Galaxies.from_table(table, "sampled") for table in tables])
         lines = measure_realism(classifier, real, sampled, other, seed).lines()
         if draws:
-            free = Sampler(classifier, Request(real.survey, observed=True, size=real.size))
+            free = Sampler(classifier, Request(real.survey, observed=True, size=real.size, decoder=decoder))
             trained_on = None if split == "all" else sides["train"].select(np.arange(len(sides["train"])) < FEW)
             seeds = (seed, seed + 1, seed + 2)
             held_out = sides[split].select(np.arange(len(sides[split])) < FEW)
             lines += measure_diversity(classifier, free, held_out, trained_on, draws, seeds, other).lines()
         for line in lines:
             click.echo(line)
-        click.echo(f"{rate(classifier):,.0f} pictures a second of processor time, without noise")
+        speed = rate(classifier, sampler.decoder)
+        click.echo(f"{speed:,.0f} pictures of the {sampler.decoder} decoder a second of processor time, without noise")
     except InputError as error:
         sys.exit(f"sampling: {error}")
 
 
-def rate(classifier, n: int = 512, rounds: int = 4) -> float:
+def rate(classifier, decoder: str, n: int = 128, rounds: int = 8) -> float:
     """Samples of the exported signature's function a second of processor time, on one core."""
     from keras import ops
 
     from morph.model.batched import compiled
     from morph.model.conditions import encode_conditions
-    from morph.model.sampling import sample
+    from morph.model.sampling import DETAIL, sample, sample_noise_size
 
     conditions = encode_conditions(n, surveys=["des"] * n, kind="flux")
     function = compiled(classifier, lambda noise: sample(classifier, noise, ops.convert_to_tensor(conditions)))
-    noise = np.random.default_rng(0).standard_normal((n, classifier.latent), dtype="float32")
+    width = sample_noise_size(classifier) if decoder == DETAIL else classifier.latent
+    noise = np.random.default_rng(0).standard_normal((n, width), dtype="float32")
     function(noise)
     start = time.process_time()
     for _ in range(rounds):

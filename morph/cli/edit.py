@@ -38,7 +38,8 @@ def command(
     """Change one thing in GALAXIES (FITS cutouts, JPEG and PNG pictures, folders or globs) and hold the rest.
 
     FITS files come back as FITS in nanomaggies, pictures as PNG, each with a strip of five pictures from less to more.
-    What MODEL's latent space does not hold stays: noise, neighbours, detail. Edited galaxies are not observations.
+    What MODEL's latent space does not hold stays: noise, neighbours, detail. Light that is added is the plain
+    decoder's, which the files state. Edited galaxies are not observations.
 
     \b
     morph edit models:/morph@sdss galaxy.png --set radius=x2 --to edited

@@ -25,6 +25,12 @@ from morph.cli.options import stamp_size
     help="A dataset: what is not given is drawn together from its galaxies.  [default: by the model]",
 )
 @click.option("--noise", is_flag=True, help="Observe them: pixels, noise, sky and neighbours of the survey.")
+@click.option(
+    "--decoder",
+    type=click.Choice(["plain", "detail"]),
+    help="What draws them: the likelihood decoder, or the detail decoder after it.  [default: detail, where MODEL has "
+    "learned it]",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed.")
 @stamp_size
 @click.option("--to", "path", required=True, type=click.Path(path_type=Path), help="The dataset's folder.")
@@ -41,6 +47,7 @@ def command(
     survey: str,
     like: Path | None,
     noise: bool,
+    decoder: str | None,
     seed: int,
     stamp_size: int,
     path: Path,
@@ -49,8 +56,9 @@ def command(
     """Sample galaxies from the latent prior of MODEL, as a flux dataset.
 
     Samples are simulated galaxies: the model invents what they show. Each row has what was asked of it, the model's
-    digest and the seed, and magnitudes, radius, redshift and votes. Without --noise a galaxy is shown as the decoder
-    draws it: with the survey's seeing, and without noise. A run that was stopped goes on with the same command.
+    digest, the decoder and the seed, and magnitudes, radius, redshift and votes. Without --noise a galaxy is shown as
+    the decoder draws it: with the survey's seeing, and without noise. A run that was stopped goes on with the same
+    command.
 
     \b
     morph sample models:/morph@sdss -n 200 --given "redshift=0.1..0.2, mag_r=18" --noise --seed 1 --to sampled
@@ -66,7 +74,7 @@ def command(
     if sheet:
         check_sheet(sheet)
     asked = Given.parse(given), Given.parse(uniform, "--uniform")
-    request = Request(get_survey(survey).name, *asked, observed=noise, size=stamp_size)
+    request = Request(get_survey(survey).name, *asked, observed=noise, size=stamp_size, decoder=decoder)
     made = sample_dataset(model, path, number, request, seed, like)
     if sheet:
         write_sample_sheet(path, sheet, like)

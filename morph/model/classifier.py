@@ -17,6 +17,7 @@ from morph.model.autoencoder import build_decoder, build_encoder, get_architectu
 from morph.model.batched import compiled, in_batches
 from morph.model.calibration import Calibration
 from morph.model.codes import Codes
+from morph.model.detail import Detail
 from morph.model.experts import Experts, bounded
 from morph.model.heads import build_heads, probabilities, tree_probabilities
 from morph.model.measurements import Measurements
@@ -96,6 +97,7 @@ class Classifier(keras.Model):
         self.restorer = Restorer(name="restorer")
         self.anomaly = Anomaly(features + STATISTICS)
         self.reference_sample = ReferenceSample(latent, name="reference_sample")
+        self.detail = Detail(size, latent, name="detail")
         offset = (np.arange(size) - (size - 1) / 2) * (FIELD / NETWORK_SIZE)
         window = np.exp(-0.5 * (offset[:, None] ** 2 + offset[None, :] ** 2) / WINDOW**2)
         # As large as the image: broadcasting along the bands would compute three numbers at a time.

@@ -14,42 +14,89 @@ from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.model.conditions import CONDITIONS, SURVEY
+from morph.model.detail import noise_size
 from morph.model.experts import CENTRE, MEASURED, MEASUREMENTS, SPREAD, columns_of, restore, transform
 from morph.sizes import FIELD, NETWORK_SIZE
 from morph.surveys import NANOMAGGY_ZERO_POINT, SURVEYS
 
 #: The columns of the measurements among the conditions.
 MEASURED_COLUMNS = [CONDITIONS.index(name) for name in MEASUREMENTS]
-#: The decoder that draws samples, as datasets state it.
-DECODER = "likelihood"
+#: The decoders that draw samples, as requests and datasets name them: the likelihood decoder, and that decoder with
+#: the detail decoder after it.
+PLAIN, DETAIL = "plain", "detail"
+DECODERS = (PLAIN, DETAIL)
+#: Pictures that are drawn with detail at once.
+TOGETHER = 128
 #: Standardised measurements are drawn no farther from the middle than this.
 FARTHEST = 4.5
 #: Magnitudes in g, r, i from r, g - r and r - i.
 _MAGNITUDES = np.array([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, -1.0]])
 
 
-def decode(classifier: Classifier, z):
+def choose_decoder(classifier: Classifier, wanted: str | None = None) -> str:
+    """The decoder that draws samples: by default that with detail, where the model has learned it.
+
+    Parameters
+    ----------
+    classifier : the model.
+    wanted : one of `DECODERS`.
+
+    Raises
+    ------
+    InputError : detail is wanted, and the model has not learned it.
+    """
+    if wanted == DETAIL and not classifier.detail.fitted:
+        raise InputError("This model has learned no detail decoder; draw with the decoder 'plain'.")
+    return wanted or (DETAIL if classifier.detail.fitted else PLAIN)
+
+
+def decode(classifier: Classifier, z, noise=None):
     """The stretched pictures of z: float32 [n, size, size, 3], without noise.
 
     This is the one place that decides which decoder draws samples. The likelihood decoder gives the mean of all
-    pictures that z allows, so its samples are smooth: they hold no detail that z does not.
+    pictures that z allows, so its samples are smooth: they hold no detail that z does not. The detail decoder adds
+    detail of its own invention (`morph.model.detail`).
 
     Parameters
     ----------
     classifier : the model.
     z : float32 [n, d].
+    noise : of the detail, float32 [n, `morph.model.detail.noise_size()`], standard normal; NaN in the rows to which
+        none is added. None for all of them.
     """
-    return classifier.decoder(z, training=False)
+    picture = classifier.decoder(z, training=False)
+    if noise is None:
+        return picture
+    return ops.where(ops.isnan(noise[:, :1, None, None]), picture, classifier.detail(z, picture, noise))
 
 
-def pictures(classifier: Classifier, z):
+def pictures(classifier: Classifier, z, noise=None):
     """The pictures of z in linear brightness, relative to each galaxy's own: float32 [n, size, size, 3].
 
     Parameters
     ----------
-    classifier, z : as for `decode`.
+    classifier, z, noise : as for `decode`.
     """
-    return classifier.preprocessing.restore(decode(classifier, z), 0.0, 1.0)
+    return classifier.preprocessing.restore(decode(classifier, z, noise), 0.0, 1.0)
+
+
+def draw_pictures(
+    classifier: Classifier, z: np.ndarray, decoder: str = PLAIN, random: np.random.Generator | None = None
+) -> np.ndarray:
+    """The `pictures` of z as an array.
+
+    Parameters
+    ----------
+    classifier, z : as for `decode`.
+    decoder : one of `DECODERS`.
+    random : random numbers for the detail; a galaxy's do not depend on the number of those after it.
+    """
+    if decoder == PLAIN:
+        return ops.convert_to_numpy(pictures(classifier, z))
+    random = random or np.random.default_rng()
+    noise = random.standard_normal((len(z), noise_size()), dtype="float32")
+    parts = [slice(start, start + TOGETHER) for start in range(0, len(z), TOGETHER)]
+    return np.concatenate([ops.convert_to_numpy(pictures(classifier, z[part], noise[part])) for part in parts])
 
 
 def sample(classifier: Classifier, noise, conditions) -> dict:
@@ -62,15 +109,17 @@ def sample(classifier: Classifier, noise, conditions) -> dict:
     Parameters
     ----------
     classifier : the model.
-    noise : float32 [n, d], standard normal.
+    noise : float32 [n, d], standard normal; for samples with detail, `morph.model.detail.noise_size()` more numbers
+        a galaxy follow, as `decode` takes them.
     conditions : float32 [n, conditions] (`morph.model.conditions.CONDITIONS`), NaN where free.
 
     Returns
     -------
     dict : ``image``, float32 [n, size, size, 3].
     """
-    z = classifier.prior.sample(noise, conditions)
-    picture = pictures(classifier, z)
+    size = classifier.latent
+    z = classifier.prior.sample(noise[:, :size], conditions)
+    picture = pictures(classifier, z, noise[:, size:] if noise.shape[1] > size else None)
     relative = total_fluxes(picture)
     given = ops.take(conditions, MEASURED_COLUMNS, axis=1)
     magnitudes = given[:, :3]
@@ -144,11 +193,21 @@ def trained_surveys(classifier: Classifier) -> dict[str, int]:
     return {name: place for place, name in enumerate(SURVEYS) if fitted[place]}
 
 
+def sample_noise_size(classifier: Classifier) -> int:
+    """How many numbers of noise the signature ``sample`` takes for a galaxy."""
+    return classifier.latent + (noise_size() if classifier.detail.fitted else 0)
+
+
 def describe_sampling(classifier: Classifier) -> dict[str, Any] | None:
-    """What a client needs to know for the signature ``sample``: the names of the conditions in their order, and the
-    places of the surveys. None for a model without a latent prior."""
+    """What a client needs to know for the signature ``sample``: the names of the conditions in their order, the places
+    of the surveys, the decoder that draws unless another is asked for, and how many numbers of noise its detail takes.
+    None for a model without a latent prior."""
     surveys = trained_surveys(classifier)
-    return {"conditions": list(CONDITIONS), "surveys": surveys, "decoder": DECODER} if surveys else None
+    if not surveys:
+        return None
+    more = sample_noise_size(classifier) - classifier.latent
+    decoder = choose_decoder(classifier)
+    return {"conditions": list(CONDITIONS), "surveys": surveys, "decoder": decoder, "detail_noise": more}
 
 
 def check_survey(classifier: Classifier, name: str) -> None:

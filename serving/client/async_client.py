@@ -114,15 +114,21 @@ class AsyncMorphClient(Client):
         return reply.outputs["reconstruction"]
 
     async def sample(
-        self, n: int = 1, given: "str | Mapping | None" = None, *, survey: str | None = None, seed: int = 0
+        self,
+        n: int = 1,
+        given: "str | Mapping | None" = None,
+        *,
+        survey: str | None = None,
+        seed: int = 0,
+        decoder: str | None = None,
     ) -> Columns:
         """As `MorphClient.sample`.
 
         Parameters
         ----------
-        n, given, survey, seed : as there.
+        n, given, survey, seed, decoder : as there.
         """
-        return await self._run(self._protocol.sample(n, given, survey, seed))
+        return await self._run(self._protocol.sample(n, given, survey, seed, decoder))
 
     async def restore(
         self,

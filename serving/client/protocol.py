@@ -163,15 +163,17 @@ class ClientProtocol:
         except ValueError as error:
             raise self._unreadable(error) from None
 
-    def sample(self, n: int, given: Any, survey: str | None, seed: int) -> Exchange[Columns]:
+    def sample(
+        self, n: int, given: Any, survey: str | None, seed: int, decoder: str | None = None
+    ) -> Exchange[Columns]:
         """Sampled galaxies, of which messages hold as many as images.
 
         Parameters
         ----------
-        n, given, survey, seed : as for `MorphClient.sample`.
+        n, given, survey, seed, decoder : as for `MorphClient.sample`.
         """
         description = yield from self.describe()
-        inputs = sample_inputs(description, n, given, survey, seed)
+        inputs = sample_inputs(description, n, given, survey, seed, decoder)
         images, start = [], 0
         while start < n:
             rows = {name: array[start : start + self.batch_size] for name, array in inputs.items()}

@@ -11,7 +11,12 @@ from serving.client.answers import Columns
 
 
 def sample_inputs(
-    description: dict[str, Any], n: int, given: "str | Mapping | Given | None", survey: str | None, seed: int
+    description: dict[str, Any],
+    n: int,
+    given: "str | Mapping | Given | None",
+    survey: str | None,
+    seed: int,
+    decoder: str | None = None,
 ) -> dict[str, np.ndarray]:
     """The inputs of the signature ``sample``.
 
@@ -22,14 +27,17 @@ def sample_inputs(
     given : what is asked of them, as `MorphClient.sample` takes it.
     survey : the survey whose galaxies they are; the model's if not given.
     seed : of the noise, and of the values in ranges.
+    decoder : that draws them; the model's own choice if not given.
 
     Returns
     -------
-    dict : ``noise`` float32 [n, d] and ``conditions`` float32 [n, conditions].
+    dict : ``noise`` float32 [n, d], or with the numbers of the detail after these, and ``conditions`` float32
+    [n, conditions].
 
     Raises
     ------
-    InputError : the model cannot sample, or not for this survey, or a condition cannot be met by any galaxy.
+    InputError : the model cannot sample, or not for this survey or by this decoder, or a condition cannot be met by
+        any galaxy.
     """
     about = description.get("sampling")
     if not about:
@@ -44,13 +52,20 @@ def sample_inputs(
     survey = (survey or description["survey"]).lower()
     if survey not in about["surveys"]:
         raise InputError(f"The model has no samples of '{survey}'; use {' or '.join(about['surveys'])}.")
+    detail = about.get("detail_noise", 0)
+    decoders = ("plain", "detail") if detail else ("plain",)
+    if decoder is not None and decoder not in decoders:
+        raise InputError(f"The model has no decoder '{decoder}'; use {' or '.join(decoders)}.")
     random = np.random.default_rng(seed)
     columns = about["conditions"]
     conditions = Given.of(given).rows(n, random, columns)
     conditions[:, columns.index("survey")] = about["surveys"][survey]
     conditions[:, columns.index("composite")] = 0.0
     noise = random.standard_normal((n, description["embedding_size"]), dtype="float32")
-    return {"noise": noise, "conditions": conditions}
+    more = random.standard_normal((n, detail), dtype="float32")
+    if decoder == "plain":
+        more[:] = np.nan
+    return {"noise": np.concatenate([noise, more], axis=1), "conditions": conditions}
 
 
 def samples(description: dict[str, Any], inputs: dict[str, np.ndarray], image: np.ndarray) -> Columns:

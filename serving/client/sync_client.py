@@ -158,6 +158,7 @@ class MorphClient(Client):
         *,
         survey: str | None = None,
         seed: int = 0,
+        decoder: str | None = None,
     ) -> Columns:
         """Galaxies that the model's latent prior draws, without noise.
 
@@ -175,6 +176,8 @@ class MorphClient(Client):
             range values are evenly spread.
         survey : the survey whose galaxies they are; the model's if not given.
         seed : of the noise, which the client draws: the same one gives the same galaxies.
+        decoder : what draws them: ``plain``, the likelihood decoder, or ``detail``, the detail decoder after it; by
+            default detail, where the model has learned it.
 
         Returns
         -------
@@ -186,7 +189,7 @@ class MorphClient(Client):
         InputError : when the model cannot sample, or what is asked for cannot be read.
         ServerError : as `classify`.
         """
-        return self._run(self._protocol.sample(n, given, survey, seed))
+        return self._run(self._protocol.sample(n, given, survey, seed, decoder))
 
     def restore(
         self,

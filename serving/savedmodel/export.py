@@ -175,6 +175,7 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
 
     from morph.model.conditions import CONDITIONS
     from morph.model.sampling import sample as drawn
+    from morph.model.sampling import sample_noise_size
 
     text = json.dumps(about)
     kept = classifier.reference_sample.sample
@@ -203,7 +204,7 @@ def _write_saved_model(classifier, folder: Path, about: dict[str, Any]) -> None:
         ("reference_sample", reference_sample, tf.TensorSpec((None,), tf.string, name="query")),
     ):
         archive.add_endpoint(name, function, input_signature=specs)
-    of_sample = {"noise": classifier.latent, "conditions": len(CONDITIONS)}
+    of_sample = {"noise": sample_noise_size(classifier), "conditions": len(CONDITIONS)}
     specs = [tf.TensorSpec((None, width), tf.float32, name=name) for name, width in of_sample.items()]
     archive.add_endpoint("sample", sample, input_signature=specs)
     archive.write_out(str(folder), verbose=False)
@@ -216,6 +217,7 @@ def _write_warmup(path: Path, name: str, classifier, batching: Path) -> None:
     from tensorflow_serving.apis import prediction_log_pb2
 
     from morph.model.conditions import CONDITIONS
+    from morph.model.sampling import sample_noise_size
 
     path.parent.mkdir(parents=True)
     largest = BatchingParameters.read(batching).max_batch_size
@@ -224,7 +226,10 @@ def _write_warmup(path: Path, name: str, classifier, batching: Path) -> None:
         "serving_default": {"image": (tf.float32, image)},
         "composite": {"image": (tf.uint8, image)},
         "reconstruct": {"image": (tf.float32, image)},
-        "sample": {"noise": (tf.float32, (classifier.latent,)), "conditions": (tf.float32, (len(CONDITIONS),))},
+        "sample": {
+            "noise": (tf.float32, (sample_noise_size(classifier),)),
+            "conditions": (tf.float32, (len(CONDITIONS),)),
+        },
         "restore": {"image": (tf.float32, image), "psf_fwhm": (tf.float32, ()), "target_fwhm": (tf.float32, ())},
     }
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -251,7 +256,7 @@ def check(classifier, folder: Path) -> None:
     from keras import ops
 
     from morph.model.conditions import encode_conditions
-    from morph.model.sampling import sample
+    from morph.model.sampling import sample, sample_noise_size
 
     signatures = tf.saved_model.load(str(folder)).signatures
     random = np.random.default_rng(0)
@@ -261,7 +266,9 @@ def check(classifier, folder: Path) -> None:
     flux[2] = np.nan
     check_restored(signatures["restore"], classifier, flux)
     picture = random.integers(0, 256, shape, dtype="uint8")
-    noise = random.standard_normal((3, classifier.latent), dtype="float32")
+    noise = random.standard_normal((3, sample_noise_size(classifier)), dtype="float32")
+    # The second is drawn without detail.
+    noise[1, classifier.latent :] = np.nan
     known = np.array([[19.0, 18.0, 17.5, 3.0, 0.1], [np.nan, 18.0, np.nan, np.nan, np.nan], [np.nan] * 5])
     conditions = encode_conditions(3, measurements=known, surveys=["sdss"] * 3, kind="flux")
     for name, function, inputs in (

@@ -40,7 +40,7 @@ def composites() -> np.ndarray:
 @pytest.fixture(scope="session")
 def classifier():
     """An untrained `Classifier` that knows what is normal among `galaxies`, in all bands and without the last,
-    remembers some of them, and has N(0, 1) for its latent prior of SDSS and DES."""
+    remembers some of them, has N(0, 1) for its latent prior of SDSS and DES, and draws detail of some kind."""
     import keras
 
     from morph.domain_shift.sample import Sample
@@ -52,6 +52,8 @@ def classifier():
     keras.utils.set_random_seed(1)
     model = Classifier(survey="des")
     model.prior.whiten(np.zeros(64), np.eye(64), trained_surveys(np.array([0.0, 1.0])))
+    model.detail.last[0].assign(0.1 * keras.random.normal(model.detail.last[0].shape, seed=1))
+    model.detail.is_fitted.assign(1.0)
     normal = model.anomaly_features(galaxies(200, seed=1))
     model.anomaly.fit(normal[::2], normal[:0], np.zeros(0))
     model.anomaly.calibrate({"flux": normal[1::2]})

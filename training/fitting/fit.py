@@ -119,6 +119,8 @@ def fit(
     # Without held-out galaxies too: the old sample belongs to another embedding. And only labelled galaxies: the
     # question is how far the answers were learned from.
     store_reference_sample(classifier, *(galaxies for galaxies in held_out if was_asked(galaxies.votes).any()))
+    # It was learned for another z.
+    classifier.detail.is_fitted.assign(0.0)
     return history
 
 

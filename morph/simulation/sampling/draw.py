@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from keras import ops
 
 from morph.dataset_writer import Galaxy, galaxies_table
 from morph.decision_tree import VOTE_COLUMNS, column_name
@@ -17,12 +16,14 @@ from morph.model.classifier import Classifier
 from morph.model.conditions import CONDITIONS, encode_conditions
 from morph.model.experts import MEASUREMENTS
 from morph.model.sampling import (
+    DETAIL,
     MEASURED_COLUMNS,
     check_survey,
+    choose_decoder,
     draw_measurements,
+    draw_pictures,
     draw_shares,
     draw_z,
-    pictures,
 )
 from morph.simulation.sampling.population import STEPS, Population, steps
 from morph.simulation.sampling.rendering import pixel_scales, render
@@ -40,6 +41,7 @@ ORIGIN = pa.schema(
         pa.field("weights", pa.string(), metadata={"description": "the digest of the model that drew it"}),
         pa.field("seed", pa.int64(), metadata={"description": "the random seed"}),
         pa.field("conditions", pa.string(), metadata={"description": "what was asked of this galaxy"}),
+        pa.field("decoder", pa.string(), metadata={"description": "the decoder that drew it: plain or detail"}),
     ]
 )
 
@@ -55,6 +57,7 @@ class Request:
     uniform : ranges in which they are evenly spread, whatever the population.
     observed : whether they have the survey's noise, sky and neighbours.
     size : pixels on a side of the stamps.
+    decoder : one of `morph.model.sampling.DECODERS`; by default that with detail, where the model has learned it.
     """
 
     survey: str
@@ -62,6 +65,7 @@ class Request:
     uniform: Given = field(default_factory=lambda: Given({}))
     observed: bool = False
     size: int = STAMP_SIZE
+    decoder: str | None = None
 
     def __post_init__(self) -> None:
         for name, condition in self.uniform.conditions.items():
@@ -88,22 +92,26 @@ class Sampler:
     Attributes
     ----------
     effective_size : the effective number of galaxies of the population that are like those asked for.
+    decoder : that draws them.
 
     Raises
     ------
-    InputError : the prior has not been fitted on the survey, or too few galaxies of the population are like those.
+    InputError : the prior has not been fitted on the survey, the model has not learned the detail that is asked for,
+        or too few galaxies of the population are like those.
     """
 
     def __init__(self, classifier: Classifier, request: Request, like: Population | None = None):
         check_survey(classifier, request.survey)
         get_survey(request.survey).noise()
+        self.decoder = choose_decoder(classifier, request.decoder)
         self.classifier, self.request = classifier, request
         self.own = like is None
         self.population = like or Population.of_prior(classifier, request.survey)
         self.effective_size = float(len(self.population))
         if request.given or request.uniform:
             self.effective_size = self.population.check(request.given, request.uniform)
-        about = f"{classifier.digest} {request} {self.population.name}"
+        drawn = " --decoder detail" if self.decoder == DETAIL else ""
+        about = f"{classifier.digest} {request}{drawn} {self.population.name}"
         self.name = hashlib.sha256(about.encode()).hexdigest()[:8]
 
     def conditions(self, n: int, random: np.random.Generator) -> np.ndarray:
@@ -172,20 +180,22 @@ class Sampler:
         asked = np.isin(MEASUREMENTS[:3], [*named]) | (np.array(MEASUREMENTS[:3]) == "mag_r")
         known = np.isfinite(conditions[:, MEASURED_COLUMNS[:3]]) | (np.array(MEASUREMENTS[:3]) == "mag_r")
         magnitudes = np.where(asked & known, measured[:, :3], np.nan)
+        # Numbers of its own: both decoders draw the same galaxies of a seed.
+        shown = draw_pictures(self.classifier, z, self.decoder, np.random.default_rng([seed, number, 1]))
         rows = [
             Galaxy(id=f"sampled-{self.name}-{seed}-{number * BATCH + k:08d}", **galaxy)
-            for k, galaxy in enumerate(self._galaxies(z, measured, magnitudes, shares, random))
+            for k, galaxy in enumerate(self._galaxies(shown, measured, magnitudes, shares, random))
         ]
         table = galaxies_table(rows, self.request.size, "flux", about)
-        origin = ([True] * n, [self.classifier.digest] * n, [seed] * n, [_stated(row, named) for row in conditions])
+        asked_for = [_stated(row, named) for row in conditions]
+        origin = ([True] * n, [self.classifier.digest] * n, [seed] * n, asked_for, [self.decoder] * n)
         for column, values in zip(ORIGIN, origin, strict=True):
             table = table.append_column(column, pa.array(values, column.type))
         return table
 
-    def _galaxies(self, z, measured, magnitudes, shares, random) -> Iterator[dict]:
+    def _galaxies(self, shown, measured, magnitudes, shares, random) -> Iterator[dict]:
         """What rows of a dataset hold, without their ids."""
         survey = get_survey(self.request.survey)
-        shown = ops.convert_to_numpy(pictures(self.classifier, z))
         noise = random if self.request.observed else None
         stamps = render(shown, magnitudes, measured[:, 3], survey, self.request.size, noise)
         kind = self.classifier.about.get("votes", RAW)

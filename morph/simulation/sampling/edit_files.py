@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from morph.atomic import atomic
 from morph.errors import InputError
 from morph.fits.planes import is_fits
 from morph.fits.zero_points import HEADERS, Calibration
+from morph.model.sampling import PLAIN
 from morph.model.store import load_model
 from morph.simulation.contact_sheet import SHEET_ZOOM, contact_sheet
 from morph.simulation.sampling.changes import Change, held_names
@@ -29,6 +31,8 @@ from morph.tiles.layouts import layout_of
 
 #: Half-light radii of the galaxy, as it is, across each picture of a strip, and pixels of it there at least.
 _ACROSS, _PIXELS = 9.0, 96
+#: The decoder of what is added, as files state it: an edit keeps the galaxy's own detail and invents none.
+DECODER = PLAIN
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,9 @@ def _edit_picture(editor: Editor, path: Path, to: Path) -> Edited:
     if target.exists() and target.samefile(path):
         raise InputError(f"'{target}' is the original; give --to another folder.")
     with atomic(target) as building:
-        Image.fromarray(from_relative_flux(editor(portrait))).save(building)
+        text = PngInfo()
+        text.add_text("decoder", DECODER)
+        Image.fromarray(from_relative_flux(editor(portrait))).save(building, pnginfo=text)
     return Edited(target, _write_strip(editor, portrait, to / f"{path.stem}-strip.png"))
 
 
@@ -144,6 +150,7 @@ def _edit_cutout(editor: Editor, cutout: Cutout, coordinates: fits.Header, to: P
     header["EDITED"] = (str(editor.change), "what was changed: this is not an observation")
     header["HELD"] = ", ".join(editor.held)[:60] or "none"
     header["WEIGHTS"] = (editor.classifier.digest, "digest of the model")
+    header["DECODER"] = (DECODER, "what drew the light that was added")
     image = np.moveaxis(editor(portrait), -1, 0)
     target = to / f"{cutout.id}.fits"
     with atomic(target) as building:

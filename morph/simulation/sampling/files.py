@@ -16,7 +16,6 @@ from morph.dataset import Galaxies, dataset_name
 from morph.dataset_writer import check_target
 from morph.errors import InputError
 from morph.model.classifier import Classifier
-from morph.model.sampling import DECODER
 from morph.model.store import load_model
 from morph.output_lock import output_lock
 from morph.simulation.sampling.draw import BATCH, Request, Sampler
@@ -146,7 +145,7 @@ def _about(classifier: Classifier, model: str, sampler: Sampler, seed: int, like
         "source": "morph sample",
         "model": model,
         "weights": classifier.digest,
-        "decoder": DECODER,
+        "decoder": sampler.decoder,
         "survey": request.survey,
         "seed": seed,
         "given": str(request.given),

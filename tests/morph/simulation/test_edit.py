@@ -191,8 +191,10 @@ def test_fits_comes_back_as_fits_and_a_picture_as_png(shipped, portraits, tmp_pa
     assert again.image.shape == original.image.shape
     after = Portrait(again.image, "des", True, again.pixel_scale)
     assert after.shape.radius / portrait.shape.radius == pytest.approx(1.5, abs=0.1)
-    assert fits.getheader(tmp_path / "out" / "one.fits")["EDITED"] == "radius=x1.5"
-    assert Image.open(tmp_path / "out" / "two.png").size == (80, 80)
+    header = fits.getheader(tmp_path / "out" / "one.fits")
+    assert (header["EDITED"], header["DECODER"]) == ("radius=x1.5", "plain")
+    edited = Image.open(tmp_path / "out" / "two.png")
+    assert (edited.size, edited.text) == ((80, 80), {"decoder": "plain"})
     with pytest.raises(InputError, match="no magnitudes, as a picture has none"):
         edit_galaxies(SHIPPED_NAME, [tmp_path / "two.png"], tmp_path / "out", Change.parse("mag_r=18"))
     Image.new("RGB", (40, 40)).save(tmp_path / "blank.png")

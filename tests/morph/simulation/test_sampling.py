@@ -13,7 +13,7 @@ from morph.given import Given
 from morph.model.classifier import Classifier
 from morph.model.conditions import CONDITIONS
 from morph.model.experts import CENTRE, MEASUREMENTS, SPREAD
-from morph.model.sampling import _magnitudes, check_survey, draw_shares
+from morph.model.sampling import _magnitudes, check_survey, choose_decoder, draw_shares
 from morph.model.store import load_model
 from morph.registry import SHIPPED_NAME
 from morph.simulation.sample import simulate_galaxies
@@ -72,11 +72,29 @@ def test_samples_have_what_was_asked_for_and_say_so(sampler, shipped):
         galaxies.properties["pixel_scale"], galaxies.properties["radius"] * FIELD / NETWORK_SIZE, rtol=1e-5
     )
     assert set(table["weights"].to_pylist()) == {shipped.digest}
+    assert set(table["decoder"].to_pylist()) == {choose_decoder(shipped)}
     assert (table["simulated"].to_pylist(), table["seed"].to_pylist()) == ([True] * 24, [3] * 24)
     first = f"mag_r=18, redshift={redshift[0]:.6g}, mag_g=18.9"
     assert table["conditions"][0].as_py() == first
     assert np.nansum(galaxies.votes, axis=1).min() > 0
     assert np.isfinite(np.stack([galaxies.properties[name] for name in MEASUREMENTS])).all()
+
+
+def test_both_decoders_draw_the_same_galaxies_of_a_seed(sampler, shipped):
+    before = shipped.detail.get_weights()
+    random = np.random.default_rng(0)
+    shipped.detail.last[0].assign(0.1 * random.standard_normal(shipped.detail.last[0].shape))
+    shipped.detail.is_fitted.assign(1.0)
+    plain, detail, usual = (sampler("mag_r=18", decoder=each).batch(3, 0, 4) for each in ("plain", "detail", None))
+    shipped.detail.set_weights(before)
+    assert [set(table["decoder"].to_pylist()) for table in (plain, detail)] == [{"plain"}, {"detail"}]
+    assert usual == detail
+    assert not set(plain["id"].to_pylist()) & set(detail["id"].to_pylist())
+    one, other = galaxies_of(plain), galaxies_of(detail)
+    for name in MEASUREMENTS:
+        np.testing.assert_array_equal(one.properties[name], other.properties[name])
+    np.testing.assert_array_equal(one.votes, other.votes)
+    assert np.abs(one.images - other.images).max() > 1e-3 * one.images.max()
 
 
 def test_a_range_keeps_the_populations_proportions_and_uniform_does_not(sampler, population):

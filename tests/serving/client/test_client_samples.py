@@ -31,6 +31,15 @@ def test_a_seed_gives_the_same_galaxies_from_both_clients(client, server, classi
     assert not np.allclose(client.sample(5, seed=5)["image"], client.sample(5, seed=6)["image"])
 
 
+def test_a_galaxy_is_drawn_with_detail_and_without(client, classifier):
+    plain, detail, usual = (client.sample(2, seed=4, decoder=each)["image"] for each in ("plain", "detail", None))
+    np.testing.assert_array_equal(detail, usual)
+    inputs = sample_inputs(client.describe(), 2, None, None, 4)
+    expected = sample(classifier, inputs["noise"][:, :64], inputs["conditions"])["image"]
+    np.testing.assert_allclose(plain, expected, rtol=1e-4, atol=1e-6)
+    assert np.abs(detail - plain).max() > 1e-3 * plain.max()
+
+
 def test_more_galaxies_than_a_message_holds_come_in_several(client, monkeypatch):
     whole = client.sample(7, seed=1)["image"]
     monkeypatch.setattr(client._protocol, "batch_size", 3)
@@ -60,6 +69,11 @@ def test_what_cannot_be_sampled_is_one_sentence(client):
         n, given, survey = (*arguments, None, None)[:3]
         with pytest.raises(InputError, match=said):
             client.sample(n, given, survey=survey)
+    with pytest.raises(InputError, match="no decoder 'sharp'; use plain or detail"):
+        client.sample(1, decoder="sharp")
+    without = {**client.describe()["sampling"], "detail_noise": 0}
+    with pytest.raises(InputError, match=r"no decoder 'detail'; use plain\."):
+        sample_inputs({**client.describe(), "sampling": without}, 1, None, None, 0, "detail")
     description = {**client.describe(), "sampling": None}
     with pytest.raises(InputError, match="cannot sample"):
         sample_inputs(description, 1, None, None, 0)

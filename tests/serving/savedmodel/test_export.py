@@ -13,6 +13,7 @@ from keras import ops
 from morph.decision_tree import ANSWERS, TREE
 from morph.errors import InputError
 from morph.model.conditions import CONDITIONS, encode_conditions
+from morph.model.detail import noise_size
 from morph.model.sampling import pictures, sample, total_fluxes
 from serving.deploy.deployment import Deployment
 from serving.savedmodel.export import SCORE_TOLERANCE, WARMUP, check, export_model, versions
@@ -44,7 +45,7 @@ CONTRACT = {
 }
 #: The signature of two inputs.
 SAMPLE = {
-    "noise": TensorSpec(np.dtype("float32"), (None, 64)),
+    "noise": TensorSpec(np.dtype("float32"), (None, 64 + noise_size())),
     "conditions": TensorSpec(np.dtype("float32"), (None, len(CONDITIONS))),
 }
 
@@ -93,14 +94,16 @@ def test_the_exported_reconstruction_is_the_keras_models(servable, classifier, f
 
 
 def test_the_exported_samples_are_the_keras_models_and_have_the_magnitudes_that_are_given(servable, classifier):
-    noise = np.random.default_rng(0).standard_normal((3, 64), dtype="float32")
+    noise = np.random.default_rng(0).standard_normal((3, 64 + noise_size()), dtype="float32")
+    # The last is drawn without detail.
+    noise[2, 64:] = np.nan
     known = np.array([[19.0, 18.0, 17.5, 3.0, 0.1], [np.nan, 18.0, np.nan, np.nan, np.nan], [np.nan] * 5])
     conditions = encode_conditions(3, measurements=known, surveys=["des"] * 3, kind="flux")
     image = servable.signatures["sample"].run({"noise": noise, "conditions": conditions})["image"]
     expected = ops.convert_to_numpy(sample(classifier, noise, conditions)["image"])
     np.testing.assert_allclose(image, expected, rtol=1e-4, atol=1e-6)
-    z = classifier.prior.sample(noise, conditions)
-    relative = ops.convert_to_numpy(total_fluxes(pictures(classifier, z)))
+    z = classifier.prior.sample(noise[:, :64], conditions)
+    relative = ops.convert_to_numpy(total_fluxes(pictures(classifier, z, noise[:, 64:])))
     # What an untrained decoder draws may be darker than the sky.
     bright = relative > 1e-6
     assert bright[:, 1].all()
@@ -132,7 +135,8 @@ def test_the_description_says_what_the_outputs_are(servable):
     assert about["sampling"] == {
         "conditions": list(CONDITIONS),
         "surveys": {"sdss": 0, "des": 1},
-        "decoder": "likelihood",
+        "decoder": "detail",
+        "detail_noise": noise_size(),
     }
     names = [f"{question['name']}_{answer}" for question in about["questions"] for answer in question["answers"]]
     assert tuple(names) == TREE.columns

@@ -119,7 +119,9 @@ def test_a_killed_training_ends_as_an_undisturbed_one(fresh, sample, tmp_path):
     assert fit(again, [(sample, 1.0)], None, recipe, tmp_path / "state", lambda epoch, _: seen.append(epoch)) == {}
     assert seen == [0, 1, 2], "what is trained is not trained again until it is saved"
     undisturbed = fresh()
+    undisturbed.detail.is_fitted.assign(1.0)
     fit(undisturbed, [(sample, 1.0)], None, recipe)
+    assert not undisturbed.detail.fitted, "it was learned for another z"
     for part in ("encoder", "decoder", "heads", "experts"):
         found = [weights(getattr(classifier, part)) for classifier in (undisturbed, resumed, again)]
         np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=2e-5, err_msg=part)
