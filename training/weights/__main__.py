@@ -7,6 +7,7 @@ import click
 
 from morph.cli.main import main
 from morph.registry import SHIPPED
+from training.weights.detail import detail_step
 from training.weights.log import LOG, logged
 from training.weights.recipe import TRAININGS, Extent, check, data_steps, restorer_step, training_steps
 from training.weights.steps import Record, Step, duration, locked, run_steps
@@ -30,7 +31,7 @@ _LENGTHS = ", ".join(f"{name} {length.epochs} x {length.steps}" for name, length
     help="Folder of datasets, models and the log; finished steps are not repeated.  [default: data, or --out]",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of weights and card.  [default: as shipped]")
-@click.option("--epochs", type=click.IntRange(1), help=f"Passes of both trainings.  [default: {_LENGTHS} steps]")
+@click.option("--epochs", type=click.IntRange(1), help=f"Passes of every training.  [default: {_LENGTHS} steps]")
 @click.option("--steps", type=click.IntRange(1), help="Batches in a pass.")
 @click.option("--limit", type=click.IntRange(20), help="Galaxies of each set.  [default: all]")
 @click.option("--plan", is_flag=True, help="Print the steps and an estimate of their time, and do nothing.")
@@ -43,8 +44,8 @@ def command(
     limit: int | None,
     plan: bool,
 ) -> None:
-    """Make the weights that ship: import, simulate, train the large model, train the small one by its votes, measure
-    both, write the card.
+    """Make the weights that ship: import, simulate, train the large model, train the small one by its votes and its
+    detail decoder, measure both, write the card.
 
     The same command resumes an interrupted run, also inside a training. A step is repeated when its command, its
     input or its output has changed. The weights in --out stay unchanged until new ones are made and measured.
@@ -79,6 +80,7 @@ def _every_step(data: Path, work: Path, out: Path, extent: Extent) -> list[Step]
     return [
         *data_steps(data, work, extent),
         *training_steps(work, extent),
+        detail_step(work, extent),
         restorer_step(work, extent),
         *shipping_steps(work),
         *measuring_steps(data, work, extent),

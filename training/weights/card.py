@@ -20,6 +20,7 @@ from morph.console import counted
 from morph.errors import InputError, first_line
 from morph.model.store import RECORD
 from morph.registry import SHIPPED_MODELS
+from training.weights import detail
 from training.weights.log import LOG, interruptions
 from training.weights.recipe import (
     HELD_OUT,
@@ -82,6 +83,8 @@ reference, 20 % to test. Galaxies whose images also occur in a labelled set's va
 the unlabelled sets. The teacher's predictions are means over eight orientations and count as eight volunteers' votes.
 Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction.
 
+{detail}
+
 ## Measured
 
 On galaxies that were not trained on; each block is what its first line prints, where `data/` holds the datasets that
@@ -108,6 +111,7 @@ _TAIL = """
 - One choice was made after a look at an earlier release's test figures: that a smooth cigar counts as edge-on among
   the four classes (`training/metrics/categories.py`). It was decided on validation galaxies, but a test figure had
   prompted it. Galaxy Zoo 1's edge-on class does not count as "featured" in training for the same reason.
+- Samples are invented. The detail decoder adds structure that is typical of such galaxies and belongs to none.
 - Galaxies smaller than about three pixels in half-light radius show their brightness and shape, not their structure.
 
 ## Credit
@@ -124,7 +128,7 @@ def shipping_steps(work: Path) -> list[Step]:
 
     steps = []
     for name in TRAININGS:
-        trained, to = work / f"{name}.keras", shipped(work, name)
+        trained, to = detail.finished(work, name), shipped(work, name)
         words = ("half-precision", f"{trained}", f"{to}")
         steps.append(Step(f"store {name}", words, (trained,), (to,), 30, partial(write_half, trained, to)))
     return steps
@@ -234,7 +238,8 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
     Markdown.
     """
     record = Record(work)
-    made = [*data_steps(data, work, extent), *training_steps(work, extent), *shipping_steps(work)]
+    trained = [*training_steps(work, extent), detail.detail_step(work, extent)]
+    made = [*data_steps(data, work, extent), *trained, *shipping_steps(work)]
     stops = {name: times for name, times in interruptions(work / LOG).items() if times}
     counts = {
         name.replace("-", "_"): f"{count(work / name):,}" for name in (*LABELLED, *UNLABELLED, *SIMULATED, *HELD_OUT)
@@ -245,6 +250,7 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
         origin=_origin(extent, [record.steps[step.name] for step in made], sum(stops.values())),
         steps="\n".join(_line(step, record, stops.get(step.name, 0), data, work) for step in made),
         pairs=f"2 × {counts['pairs_sdss']}",
+        detail=_detail_text(shipped(work, "sdss")),
         **counts,
     )
     sections = []
@@ -257,13 +263,34 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
     return head + "".join(sections) + _TAIL
 
 
+def _detail_text(path: Path) -> str:
+    """What a model's detail decoder learned from, and whether it is kept."""
+    from morph.model.store import load_model
+
+    model = load_model(path)
+    about = model.about["detail"]
+    learned = f"learned from {', '.join(f'`{name}`' for name in about['trained_on'])} with all other weights frozen."
+    distances = (
+        f"the Fréchet distance of its pictures of held-out galaxies is {about['frechet_distance']:.3g}, and "
+        f"{about['frechet_distance_plain']:.3g} without it (`training/evaluation/detail.py`)"
+    )
+    if not model.detail.fitted:
+        return f"A detail decoder {learned} It is left out: {distances}."
+    return (
+        f"The small model's detail decoder draws samples and nothing else. It {learned} Its realism: {distances}. "
+        "The large model has none, and draws samples with the likelihood decoder."
+    )
+
+
 def _model_row(name: str, path: Path) -> str:
     from morph.model.store import load_model
 
     model = load_model(path)
+    # A detail decoder that has not been learned is not in the file.
+    weights = model.count_params() - (0 if model.detail.fitted else model.detail.count_params())
     cells = (
         f"`{NAMES[name]}`",
-        f"{model.count_params() / 1e6:.1f} M",
+        f"{weights / 1e6:.1f} M",
         f"{model.size} px",
         f"`{path.name}`, {path.stat().st_size / 1e6:.1f} MB",
         f"`{digest(path)}`",

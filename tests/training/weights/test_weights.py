@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -20,12 +21,14 @@ from training.weights.__main__ import command
 from training.weights.card import (
     CARD,
     MEASURED,
+    _detail_text,
     _measure,
     measuring_steps,
     publish,
     publishing_step,
     shipping_steps,
 )
+from training.weights.detail import detail_step
 from training.weights.recipe import (
     HELD_OUT,
     LABELLED,
@@ -72,7 +75,8 @@ def run(monkeypatch, capsys):
 
 def test_every_step_reads_what_an_earlier_one_makes_and_its_verb_knows_its_options(data):
     work = Path("data")
-    steps = [*data_steps(data, work), *training_steps(work), *shipping_steps(work), *measuring_steps(data, work)]
+    trained = [*training_steps(work), detail_step(work)]
+    steps = [*data_steps(data, work), *trained, *shipping_steps(work), *measuring_steps(data, work)]
     made = {output for step in steps for output in step.outputs}
     for number, step in enumerate(steps):
         earlier = {output for before in steps[:number] for output in before.outputs}
@@ -93,6 +97,31 @@ def test_the_large_model_is_the_teacher_of_the_small_one():
     assert "large" in large.words
     assert small.words[small.words.index("--teacher") + 1] == str(large.outputs[0])
     assert large.outputs[0] in small.inputs
+
+
+def test_the_small_model_ships_with_the_detail_decoder_that_is_learned_behind_it():
+    work = Path("data")
+    _, small = training_steps(work)
+    step, short = detail_step(work), detail_step(work, Extent(epochs=2, steps=3))
+    assert step.inputs == (small.outputs[0], *(work / name for name in ("gz1", "gz2", "unlabelled", "sim-des")))
+    large, stored = shipping_steps(work)
+    assert (large.inputs, stored.inputs) == ((work / "sdss-large.keras",), step.outputs)
+    assert [a for a, b in zip(short.words, step.words, strict=True) if a != b] == ["2", "3"]
+    # A larger part of the recipe than 40 minutes would be better spent on the networks.
+    assert step.seconds < 45 * 60
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"), [(True, "The large model has none"), (False, "It is left out: the Fréchet")]
+)
+def test_the_card_says_whether_the_detail_decoder_is_kept(monkeypatch, kept, said):
+    about = {"trained_on": ["gz1", "sim-des"], "frechet_distance": 1.5, "frechet_distance_plain": 3.0}
+    model = SimpleNamespace(about={"detail": about}, detail=SimpleNamespace(fitted=kept))
+    monkeypatch.setattr("morph.model.store.load_model", lambda _: model)
+    text = _detail_text(Path("sdss.keras"))
+    assert said in text
+    assert "learned from `gz1`, `sim-des` with" in text
+    assert "is 1.5, and 3 without it" in text
 
 
 def test_the_lengths_of_the_trainings_are_set_in_one_place(monkeypatch):
@@ -121,7 +150,8 @@ def test_a_limit_takes_so_many_images_and_galaxies_of_every_set(data):
 def test_the_plan_lists_every_step_and_an_estimate(run, data, tmp_path):
     status, output = run("--data", data, "--work", tmp_path / "work", "--plan")
     assert status == 0
-    for name in ("import gz1", "simulate pairs-des", "train sdss-large", "train sdss", "store sdss", "publish"):
+    trained = "train sdss-large", "train sdss", "train detail", "train restorer"
+    for name in ("import gz1", "simulate pairs-des", *trained, "store sdss", "publish"):
         assert f"  {name}\n" in output
     assert re.search(r"\d+ of \d+ steps are left, about .* on two cores", output)
     assert not (tmp_path / "work").exists()
