@@ -133,7 +133,13 @@ def light(picture):
 
 
 def convolve(x, kernel, bias):
-    """A convolution that keeps the size of maps [n, h, w, c]."""
+    """A convolution that keeps the size of maps.
+
+    Parameters
+    ----------
+    x : maps, [n, h, w, c].
+    kernel, bias : [side, side, c, d] and [d].
+    """
     return ops.conv(x, kernel, padding="same", data_format="channels_last") + bias
 
 
