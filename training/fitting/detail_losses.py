@@ -29,7 +29,7 @@ UNIT = float(np.arcsinh(SOFTENING))
 
 
 class Critic(keras.layers.Layer):
-    """Tells real from drawn, at every place of a map of features: [n, h, w, c] to [n, h, w, 1].
+    """Distinguishes real from drawn, at every place of a map of features: [n, h, w, c] to [n, h, w, 1].
 
     Three convolutions, the first two divided by their spectral norm (Miyato et al. 2018), which power iteration finds
     anew at every step: there is no state beside the weights. With `fixed` no gradient reaches the weights.

@@ -145,7 +145,7 @@ def test_sky_noise_is_drawn_as_it_was_measured():
     np.testing.assert_array_equal(white.bands, np.eye(3), err_msg="of too few patches nothing is measured")
 
 
-def test_galaxies_without_data_or_of_artefacts_teach_nothing(classifier, sample):
+def test_galaxies_without_data_are_left_out(classifier, sample):
     flux = np.full((len(sample), 96, 96, 3), np.nan, "f4")
     broken = sample.with_columns(image=flux)
     with pytest.raises(InputError, match="no galaxies to learn detail from"):
