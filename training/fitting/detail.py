@@ -2,9 +2,9 @@
 
 A galaxy's posterior gives z, and z the likelihood decoder's picture; the detail decoder adds to it what it makes of
 noise. Sky noise is added before anything is compared, so that what is drawn is the galaxy without it. Critics of
-several resolutions must distinguish such images from real ones, and the detail decoder learns to deceive them. The galaxy
-that z comes from says how much structure there is, though not where: the encoder's features of the image, the strength
-of structure at several scales and the light must be like that galaxy's in every sixteenth of the image.
+several resolutions must distinguish such images from real ones, and the detail decoder learns to deceive them. The
+galaxy that z comes from says how much structure there is, though not where: the encoder's features of the image, the
+strength of structure at several scales and the light must be like that galaxy's in every sixteenth of the image.
 """
 
 import hashlib
