@@ -34,6 +34,7 @@ def test_every_command_of_the_readme_works(folder: Path, run_page) -> None:
     output = run_page(ROOT / "README.md", folder)
     assert list((folder / "scores").glob("*.parquet"))
     assert (folder / "report.html").stat().st_size > 100_000
-    assert list((folder / "supernovae").glob("*.parquet")) and (folder / "hosts.parquet").is_file()
+    assert list((folder / "supernovae").glob("*.parquet"))
+    assert (folder / "hosts.parquet").is_file()
     assert '"probabilities"' in output  # JSON lines of `classify --json`
     assert "(4, 42)" in output  # the Python client
