@@ -81,7 +81,7 @@ def main(model: str, dataset: str, split: str) -> None:
             f"{cde[name].mean():.2f} ± {cde[name].std() / np.sqrt(len(truth)):.2f}",
             f"{far[name]:.3f}" if name in far else "–",
         )
-    console = Console(highlight=False, width=130)
+    console = Console(highlight=False, width=140)
     console.print(
         f"{model} on {Path(dataset).name} ({split} split{simulated}): {len(measured):,} galaxies.", markup=False
     )
