@@ -9,6 +9,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 #: What is smaller here than in the tutorials.
 SMALLER = {"--number 300": "--number 60", "--number 900": "--number 120", "--size 2000": "--size 500"}
 SMALLER |= {"--size 1500 --galaxies 150": "--size 900 --galaxies 90"}
+SMALLER |= {"-n 400": "-n 60"}
 SMALLER |= {"--labels 300 --epochs 10": "--labels 60 --epochs 1"}
 
 
@@ -22,6 +23,7 @@ SMALLER |= {"--labels 300 --epochs 10": "--labels 60 --epochs 1"}
         ("stack-haloes", ["stack/stack.fits", "stack/report.html"]),
         ("photo-z", ["nz.png", "photoz.hdf5"]),
         ("supernovae", ["supernovae.png", "hosts.parquet"]),
+        ("sample-a-training-set", ["even.png"]),
     ],
 )
 @pytest.mark.timeout(900)
