@@ -22,6 +22,7 @@ SMALLER |= {"--labels 300 --epochs 10": "--labels 60 --epochs 1"}
         ("census", ["corrected/census.fits", "sequence.html"]),
         ("stack-haloes", ["stack/stack.fits", "stack/report.html"]),
         ("photo-z", ["nz.png", "photoz.hdf5"]),
+        ("restore-a-field", ["sharper/shallow_r.fits"]),
         ("supernovae", ["supernovae.png", "hosts.parquet"]),
         ("sample-a-training-set", ["even.png"]),
     ],

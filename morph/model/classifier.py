@@ -24,7 +24,8 @@ from morph.model.measurements import Measurements
 from morph.model.preprocessing import Preprocessing
 from morph.model.prior import Prior
 from morph.model.reference_sample import ReferenceSample
-from morph.model.restorer import Restorer, restore_stamps
+from morph.model.restored_stamps import restore_stamps
+from morph.model.restorer import Restorer
 from morph.model.similarity import SIMILARITY_SIZE, Similarity
 from morph.sizes import FIELD, NETWORK_SIZE
 from morph.stamps.stretch import relative_flux
@@ -229,9 +230,11 @@ class Classifier(keras.Model):
         Returns
         -------
         dict: ``restored`` (the units of the input, sky included; NaN where there is no data), ``sigma`` (infinite
-        there) and ``prior_fraction`` (see `morph.model.restorer`), float32 [n, size, size, 3]; ``chi_square`` [n], the
-        mean square of what is left of the data in units of its noise. All are NaN where `target_fwhm` is wider than
-        the image's or narrower than `morph.sizes.NARROWEST_PSF`.
+        there) and ``prior_fraction`` (see `morph.model.restorer`), float32 [n, size, size, 3]; ``shape_error`` [n, 3],
+        the standard error of the shear by which each band has the ellipticity of the data, NaN where noise hides that
+        and the galaxy is rounder than it is (`morph.model.ellipticity`); ``chi_square`` [n], the mean square of what
+        is left of the data in units of its noise. All are NaN where `target_fwhm` is wider than the image's or
+        narrower than `morph.sizes.NARROWEST_PSF`.
         """
         return restore_stamps(self.restorer, image, psf_fwhm, target_fwhm)
 

@@ -22,10 +22,12 @@ MOST_CORRELATED = 4.0
 MEDIAN_OF_SQUARES = 0.4549
 #: The power of a residual in units of the noise's above which it is a structure.
 STRUCTURE = 3.0
+#: The parts of the residual, about as large as galaxies, in which correlation of the noise shows.
+CORRELATION_PARTS = (2, 3)
 
 
-def structure(residual, valid) -> tuple[Any, Any]:
-    """The part of a residual that is not noise, and the variance of the noise in it: [n, h, w] each.
+def structure(residual, valid) -> tuple[Any, Any, Any]:
+    """The part of a residual that is not noise, the variance of the noise in it, and how the noise is correlated.
 
     The residual is divided by scale. Of each part the share stays by which its power, around a pixel, exceeds
     `STRUCTURE` times that of noise (James & Stein 1961): nothing of pure noise, all of what stands far above it. The
@@ -35,21 +37,28 @@ def structure(residual, valid) -> tuple[Any, Any]:
     ----------
     residual : in units of the noise, 0 where there is no data.
     valid : 1 where there is data.
+
+    Returns
+    -------
+    The part, and its variance: [n, h, w] each. The power of the noise on the scale of galaxies in units of that of
+    white noise: [n, 1, 1], from 1 to `MOST_CORRELATED`.
     """
     levels = [residual, *(smooth(residual, scale) for scale in (*SCALES, FLUX_SCALE))]
     # Where pixels are missing the mean is over those that are there.
     low = levels[-1] / ops.maximum(smooth(valid, FLUX_SCALE), 0.1)
     found, variance = low * valid, ops.zeros_like(residual) + white_power(len(SCALES) + 1)
+    powers = []
     for number, (finer, coarser) in enumerate(pairwise(levels)):
         part = finer - coarser
         white = white_power(number)
         noise = ops.clip(_typical(ops.square(part)), white, MOST_CORRELATED * white)
+        powers.append(noise / white)
         reach = REACH * (SCALES[number] if number < len(SCALES) else FLUX_SCALE)
         power = smooth(ops.square(part), reach)
         share = ops.clip(1.0 - STRUCTURE * noise / ops.maximum(power, 1e-12), 0.0, 1.0)
         found = found + share * part
         variance = variance + ops.square(share) * noise
-    return found, variance
+    return found, variance, sum(powers[number] for number in CORRELATION_PARTS) / len(CORRELATION_PARTS)
 
 
 def _typical(squared):

@@ -55,6 +55,13 @@ def moffat_table(beta: float = BETA) -> tuple[np.ndarray, np.ndarray]:
     return argument.astype("float32"), moffat_transfer(argument, beta).astype("float32")
 
 
+@lru_cache(maxsize=1)
+def _slope_table() -> np.ndarray:
+    """The logarithmic slope of `moffat_transfer` at the arguments of `moffat_table`."""
+    argument = np.maximum(np.linspace(0, _FARTHEST, _ENTRIES), 1e-6)
+    return (-argument * kv(BETA - 2, argument) / kv(BETA - 1, argument)).astype("float32")
+
+
 def moffat(fwhm, shape: tuple[int, int]):
     """Transfer functions of Moffat profiles, [n, h, w].
 
@@ -63,11 +70,30 @@ def moffat(fwhm, shape: tuple[int, int]):
     fwhm : [n], pixels.
     shape : h and w.
     """
+    return _tabulated(moffat_table()[1], fwhm, shape)
+
+
+def logarithmic_slope(widths, shape: tuple[int, int]):
+    """The logarithmic slopes of the transfer functions of restored images, [n, h, w]; 0 where they are not known.
+
+    Parameters
+    ----------
+    widths : [n, 2], as for `morph.model.restorer.Restorer.estimate`: a sharpened image has the Gaussian of its target,
+        another one its own Moffat profile.
+    shape : h and w.
+    """
+    fwhm, relative = (ops.reshape(widths[:, column], (-1, 1, 1)) for column in (0, 1))
+    of_gaussian = -ops.square(fwhm * relative * np.float32(2 * np.pi * SIGMA_OF_FWHM) * frequencies(*shape))
+    of_moffat = _tabulated(_slope_table(), fwhm, shape)
+    return ops.where(fwhm > 0, ops.where(relative < 1.0, of_gaussian, of_moffat), 0.0)
+
+
+def _tabulated(table: np.ndarray, fwhm, shape: tuple[int, int]):
+    """Values of a table at the arguments of `moffat_table`, for each frequency: [n, h, w]."""
     scaled = frequencies(*shape) * np.float32(2 * np.pi * moffat_radius(1.0) * (_ENTRIES - 1) / _FARTHEST)
     place = ops.minimum(ops.reshape(fwhm, (-1, 1, 1)) * scaled, np.float32(_ENTRIES - 1.001))
     below = ops.floor(place)
     index = ops.cast(below, "int32")
-    _, table = moffat_table()
     low, high = ops.take(table, index, axis=0), ops.take(table, index + 1, axis=0)
     return low + (place - below) * (high - low)
 

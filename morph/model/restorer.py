@@ -24,15 +24,11 @@ from morph.model.restoration import (
     blurring,
     both_filtered,
     filtered,
-    gaussian,
-    moffat,
     multiply,
     ratio,
     smooth,
     transform,
 )
-from morph.sizes import NARROWEST_PSF
-from morph.stamps.signal_to_noise import border
 
 #: Channels of the convolutions at pixels of 2, 4 and 8 times the image's.
 WIDTHS = (32, 48, 64)
@@ -46,10 +42,9 @@ SOFTENING = 2.0
 MOST_CHANGE, LEAST_SIGMA, MOST_SIGMA = 4.0, 1e-3, 1e3
 #: The power of the errors is known in so many bins, up to this frequency times the width of the target.
 SPECTRUM_BINS, SPECTRUM_END = 16, 2.4
-#: Pixels that are added on each side of a stamp.
-PADDING = 8
-#: Pixels between which noise is taken to be independent.
-APART = 3
+#: The variance of an error grows with this power of that of correlated noise on the scale of galaxies; the network
+#: takes the noise to be white.
+CORRELATED_POWER = 0.4
 #: Missing pixels are filled by a Gaussian of this many pixels.
 FILLING = 2.0
 
@@ -174,7 +169,8 @@ class Restorer(Fitted):
         dict: ``restored`` (NaN where there is no data), ``sigma`` (infinite there) in the units of the flux;
         ``prior_fraction``, the share of each pixel's information (its inverse variance) that the data alone,
         sharpened, does not say; ``residual``, the data less the restored image at its resolution, in units of the
-        noise, 0 where there is no data: [n, h, w] each.
+        noise, 0 where there is no data: [n, h, w] each; and ``noise_power``, the power of the noise on the scale of
+        galaxies in units of that of white noise, [n, 1, 1].
         """
         seen = ops.isfinite(flux)
         valid = ops.cast(seen, "float32")
@@ -186,7 +182,7 @@ class Restorer(Fitted):
         starts = tuple(ops.where(sharpened, start, data) for start in starts)
         found, sigma = self.estimate(data, valid, starts, widths)
         blurred = ops.where(sharpened, filtered(transform(found), blurring(psf, target)), found)
-        explained, noise_added = structure(valid * (data - blurred), valid)
+        explained, noise_added, noise_power = structure(valid * (data - blurred), valid)
         gentle = ratio(psf, target, GENTLE)
         # What is added at the target's resolution, and what that is at the data's.
         sharp = both_filtered(transform(explained), gentle, multiply(gentle, blurring(psf, target)))
@@ -194,8 +190,9 @@ class Restorer(Fitted):
         gain, data_gain = (_amplified(response, sharpened) for response in (gentle, sharpen))
         sharper = ops.cast(sharpened, "float32")
         calibration = self.calibration[0] * (1.0 - sharper) + self.calibration[1] * sharper
-        variance = (ops.square(sigma) + gain * noise_added) * ops.square(calibration)
+        variance = (ops.square(sigma) * noise_power**CORRELATED_POWER + gain * noise_added) * ops.square(calibration)
         return {
+            "noise_power": noise_power,
             "residual": valid * (data - blurred - explained),
             "restored": ops.where(seen, (found + added) * unit, np.float32(np.nan)),
             "sigma": ops.where(seen, ops.sqrt(variance) * unit, np.float32(np.inf)),
@@ -223,79 +220,6 @@ def draw_errors(restorer: Restorer, shape: tuple[int, int], fwhm: float, random:
     power = np.interp(frequency, centres, ops.convert_to_numpy(restorer.error_spectrum))
     drawn = np.fft.irfft2(np.fft.rfft2(random.standard_normal(shape)) * np.sqrt(power), s=shape)
     return (drawn / max(float(drawn.std()), 1e-9)).astype("float32")
-
-
-def restore_stamps(restorer: Restorer, image, psf_fwhm, target_fwhm) -> dict[str, Any]:
-    """Restore stamps of three bands; see `morph.model.classifier.Classifier.restore`.
-
-    The sky is that of the border (`morph.stamps.signal_to_noise.border`), the noise by `noise_of_differences`, and the
-    point-spread function a Moffat profile. Beyond its edges a stamp is taken to go on as its mirror image.
-
-    Parameters
-    ----------
-    restorer : does it.
-    image : float32 [n, size, size, 3].
-    psf_fwhm, target_fwhm : float32 [n], or [n, 3] for each band, pixels.
-    """
-    size = image.shape[1]
-    sky, _ = border(image, xp=ops)
-    noise = noise_of_differences(image)
-    sized = ops.pad(image - sky, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)), mode="reflect")
-    side = size + 2 * PADDING
-    bands = ops.reshape(ops.transpose(sized, (0, 3, 1, 2)), (-1, side, side))
-    psf_fwhm, target_fwhm = (_of_bands(ops.cast(each, "float32")) for each in (psf_fwhm, target_fwhm))
-    known = psf_fwhm > 0
-    asked = target_fwhm > 0
-    width = ops.where(known, psf_fwhm, 0.0)
-    target = ops.where(asked, target_fwhm, width)
-    possible = ops.logical_or(target == width, ops.logical_and(target >= NARROWEST_PSF, target < width))
-    relative = ops.where(known, target / ops.maximum(width, 1e-6), 1.0)
-    shape = (side, side)
-    transfer = moffat(ops.where(known, width, 3.0), shape)
-    found = restorer.restore(
-        bands,
-        ops.reshape(noise, (-1,)),
-        (transfer, ops.zeros_like(transfer)),
-        gaussian(ops.where(possible, ops.where(known, target, 3.0), 3.0), shape),
-        ops.stack([width, relative], axis=-1),
-    )
-
-    def stamps(values):
-        inside = ops.reshape(values[:, PADDING:-PADDING, PADDING:-PADDING], (-1, 3, size, size))
-        right = ops.reshape(possible, (-1, 3, 1, 1))
-        return ops.transpose(ops.where(right, inside, np.float32(np.nan)), (0, 2, 3, 1))
-
-    outputs = {name: stamps(found[name]) for name in ("restored", "sigma", "prior_fraction")}
-    squared = ops.square(stamps(found["residual"]))
-    seen = ops.cast(ops.isfinite(image), "float32")
-    chi_square = ops.sum(squared * seen, axis=(1, 2, 3)) / ops.sum(seen, axis=(1, 2, 3))
-    return {**outputs, "restored": outputs["restored"] + sky, "chi_square": chi_square}
-
-
-def noise_of_differences(image):
-    """The noise of a pixel in each band by the median size of differences of pixels `APART`, around the middle of
-    stamps: [n, 3]. Galaxies hardly change it, and missing pixels are left out; 0 where all are missing.
-
-    Parameters
-    ----------
-    image : float32 [n, size, size, 3], NaN where there is no data.
-    """
-    size = image.shape[1]
-    row, column = np.indices((size, size - APART))
-    outside = np.maximum(np.abs(row - size / 2), np.abs(column - size / 2)) > size / 4
-    index = np.flatnonzero(outside)[::APART]
-    difference = ops.reshape(image[:, :, APART:] - image[:, :, :-APART], (-1, size * (size - APART), 3))
-    some = ops.abs(ops.take(difference, index, axis=1))
-    known = ops.isfinite(some)
-    ordered = ops.sort(ops.where(known, some, np.float32(3e38)), axis=1)
-    count = ops.sum(ops.cast(known, "int32"), axis=1, keepdims=True)
-    middle = ops.take_along_axis(ordered, count // 2 - ops.cast(count > 1, "int32") * (1 - count % 2), axis=1)
-    return ops.where(count > 0, middle * np.float32(1.4826 / np.sqrt(2)), 0.0)[:, 0]
-
-
-def _of_bands(values):
-    """One value for each band, [3 n], of [n] or [n, 3]."""
-    return ops.repeat(values, 3) if len(values.shape) == 1 else ops.reshape(values, (-1,))
 
 
 def fill(data, valid):

@@ -8,7 +8,7 @@ from morph.errors import InputError
 from morph.sizes import NARROWEST_PSF
 
 #: The outputs of the signature.
-RESTORED = ("restored", "sigma", "prior_fraction", "chi_square")
+RESTORED = ("restored", "sigma", "prior_fraction", "shape_error", "chi_square")
 
 
 class Widths:

@@ -215,7 +215,8 @@ class MorphClient(Client):
         -------
         dict: ``restored`` (nanomaggies per pixel, NaN where there is no data), ``sigma`` (its uncertainty, infinite
         there) and ``prior_fraction`` (the share of a pixel's information that its data does not hold), float32
-        [n, size, size, 3]; ``chi_square`` float32 [n], reduced.
+        [n, size, size, 3]; ``shape_error`` float32 [n, 3], the standard error of the shear of each band, NaN where
+        noise hides the ellipticity and the galaxy is rounder than it is; ``chi_square`` float32 [n], reduced.
 
         Raises
         ------

@@ -131,8 +131,7 @@ def pair(library: np.ndarray, random: np.random.Generator, transfers: bool = Fal
     Returns
     -------
     dict: ``data``, ``valid``, ``gentle``, ``strong`` and ``truth`` [`SIZE`, `SIZE`]; ``widths`` [2], as
-    `morph.model.restorer.Restorer.estimate` takes them; and ``psf`` and ``target``, real [`SIZE`, `SIZE`], and
-    ``white``, whether the noise is.
+    `morph.model.restorer.Restorer.estimate` takes them; and ``psf`` and ``target``, real [`SIZE`, `SIZE`].
     """
     scene, fwhm = _scene(library, random), random.uniform(*WIDTHS)
     beta = round(random.uniform(*SLOPES), 1)
@@ -148,8 +147,7 @@ def pair(library: np.ndarray, random: np.random.Generator, transfers: bool = Fal
         starts = [ratio((psf, 0.0), target, floor)[0] for floor in (GENTLE, STRONG)]
     strength = np.exp(random.uniform(*np.log(SIGNAL))) / np.sqrt((blurred**2).sum())
     noise = random.standard_normal((SIZE, SIZE))
-    white = random.random() >= CORRELATED
-    if not white:
+    if random.random() < CORRELATED:
         noise = gaussian_filter(noise, np.exp(random.uniform(np.log(0.3), np.log(1.2))), mode="wrap")
         noise /= noise.std()
     # What is left of the sky is the image's, and stays.
@@ -157,7 +155,7 @@ def pair(library: np.ndarray, random: np.random.Generator, transfers: bool = Fal
     data = strength * blurred + noise + sky
     valid = _valid(random) if random.random() < MASKED else np.ones_like(data)
     made = _turned(random, data * valid, valid, strength * truth + sky, starts, [fwhm, target_fwhm / fwhm])
-    return {**made, **({"psf": _whole(psf), "target": _whole(target), "white": np.array(white)} if transfers else {})}
+    return {**made, **({"psf": _whole(psf), "target": _whole(target)} if transfers else {})}
 
 
 def _whole(half: np.ndarray) -> np.ndarray:
@@ -325,9 +323,7 @@ def calibrate(restorer: Restorer, library: np.ndarray, seed: int, batches: int =
         restored, sigma = (ops.convert_to_numpy(found[name]) for name in ("restored", "sigma"))
         error = np.where(seen, (restored - given["truth"]) / sigma, 0)
         for sharpened in scaled:
-            # Correlated noise makes errors larger, and the network does not know of it: it counts half as often.
-            counted = given["white"] | (np.arange(len(flux)) % 2 == 0)
-            rows = counted & ((given["widths"][:, 1] < 1) == sharpened)
+            rows = (given["widths"][:, 1] < 1) == sharpened
             scaled[sharpened].append(np.abs(error[rows])[seen[rows]][::7])
         for each, (fwhm, relative) in zip(error, given["widths"], strict=True):
             if fwhm > 0:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from morph.dataset import Galaxies, find_dataset, tables_of
 from morph.dataset_writer import GalaxiesWriter, Galaxy
 from morph.errors import InputError
 from morph.model.classifier import Classifier
-from morph.model.restorer import MULTIPLE, PADDING, restore_stamps
+from morph.model.restored_stamps import PADDING, restore_stamps
+from morph.model.restorer import MULTIPLE
 from morph.output_lock import output_lock
 from morph.sizes import NARROWEST_PSF
 from morph.stamps.picture_files import read
@@ -48,7 +50,8 @@ def restore_dataset(
 
     Returns
     -------
-    The table: ``id``, ``chi_square``, ``flux_ratio`` (NaN where there is no data), ``flags`` (of `Problem`).
+    The table: ``id``, ``chi_square``, ``flux_ratio`` (NaN where there is no data), ``shape_error`` (of the shear in
+    each band, NaN where noise hides it), ``flags`` (of `Problem`).
 
     Raises
     ------
@@ -161,11 +164,13 @@ def _restore(
         # All bands of a galaxy keep one target, or their own point-spread functions.
         target[impossible.any(axis=1)] = np.nan
     made = run(flux, psf.astype("float32"), target.astype("float32"))
+    shape_error = made.pop("shape_error")
     seen = np.isfinite(flux)
     there = seen.any(axis=(1, 2, 3))
     flags |= np.where(there, 0, int(Problem.NO_DATA))
     chi = made.pop("chi_square")
     flags |= np.where(there & ~((chi > CONSISTENT[0]) & (chi < CONSISTENT[1])), int(Problem.INCONSISTENT), 0)
+    flags |= np.where(there & np.isnan(shape_error).any(axis=1), int(Problem.ROUNDED), 0)
     sums = [np.where(seen, each, 0).sum(axis=(1, 2, 3), dtype=float) for each in (made["restored"], flux)]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = sums[0] / sums[1]
@@ -174,6 +179,7 @@ def _restore(
             "id": str(galaxies.ids[k]),
             "chi_square": float(chi[k]),
             "flux_ratio": float(ratio[k]),
+            "shape_error": shape_error[k].tolist(),
             "flags": int(flags[k]),
         }
         for k in range(n)
@@ -187,6 +193,7 @@ def _with_image(galaxy: Galaxy, image: np.ndarray) -> Galaxy:
     return Galaxy(**{**vars(galaxy), "image": image})
 
 
+@lru_cache(maxsize=1)
 def compiled_stamps(model: Classifier) -> Callable[..., dict[str, np.ndarray]]:
     """`restore_stamps` of arrays of any number of stamps of one size, compiled by whichever backend runs."""
 

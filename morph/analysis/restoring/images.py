@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import keras
 import numpy as np
 from keras import ops
 
 from morph.analysis.restoring.psf import PointSpread
+from morph.analysis.restoring.sources import CUT, Ellipticities
 from morph.errors import InputError
 from morph.model.restoration import gaussian
-from morph.model.restorer import APART, MULTIPLE, Restorer, draw_errors
+from morph.model.restored_stamps import APART
+from morph.model.restorer import MULTIPLE, Restorer, draw_errors
 from morph.sizes import NARROWEST_PSF
 
 #: Pixels on a side of a block, and what it shares with its neighbours on each side: more than the network sees around
@@ -38,12 +41,14 @@ class Restored:
     sigma : infinite where there is no data.
     prior_fraction : the share of a pixel's information that its data does not hold (`morph.model.restorer`).
     residual : data less the restored image at its resolution, in units of the noise; 0 where there is no data.
+    shaped : sources whose ellipticities are those of the data (`morph.model.ellipticity`).
     """
 
     image: np.ndarray
     sigma: np.ndarray
     prior_fraction: np.ndarray
     residual: np.ndarray
+    shaped: int = 0
 
     @property
     def chi_square(self) -> float:
@@ -84,7 +89,7 @@ class ImageRestorer:
             if psf is None:
                 raise InputError("To sharpen an image its own point-spread function is needed; give it with --psf.")
             check_target(target_fwhm, psf.width())
-        self._restorer, self._run = restorer, _compiled(restorer)
+        self._restorer, self._run, self._ellipticities = restorer, _compiled(restorer), Ellipticities()
 
     def restore(self, image: np.ndarray, noise: float | np.ndarray | None = None) -> Restored:
         """Restore a whole image.
@@ -96,12 +101,14 @@ class ImageRestorer:
         """
         height, width = image.shape
         planes = [np.empty((height, width), dtype="float32") for _ in range(4)]
+        shaped = 0
         for top in range(0, height, CORE):
             rows = slice(top, min(top + CORE, height))
             made = self.rows(window(image, top - MARGIN), window_of(noise, top - MARGIN), top, rows.stop - top)
             for plane, part in zip(planes, (made.image, made.sigma, made.prior_fraction, made.residual), strict=True):
                 plane[rows] = part
-        return Restored(*planes)
+            shaped += made.shaped
+        return Restored(planes[0], planes[1], planes[2], planes[3], shaped)
 
     def rows(self, image: np.ndarray, noise: float | np.ndarray | None, top: int, count: int) -> Restored:
         """Restore a row of blocks.
@@ -117,12 +124,17 @@ class ImageRestorer:
         starts = range(0, width, CORE)
         planes = [np.empty((count, width), dtype="float32") for _ in range(4)]
         blocks = [self._block(image, noise, left, top) for left in starts]
+        shaped = 0
         for first in range(0, len(blocks), TOGETHER):
-            for left, made in zip(starts[first:], self._together(blocks[first : first + TOGETHER]), strict=False):
+            some = self._together(blocks[first : first + TOGETHER])
+            for left, (made, sources) in zip(starts[first:], some, strict=False):
                 stop = min(left + CORE, width)
                 for plane, part in zip(planes, made, strict=True):
                     plane[:, left:stop] = part[MARGIN : MARGIN + count, MARGIN : MARGIN + stop - left]
-        return Restored(*planes)
+                # Each counts in the block that keeps its centre.
+                place = sources - MARGIN + 0.5
+                shaped += int(((place >= 0) & (place < [stop - left, count])).all(axis=1).sum())
+        return Restored(planes[0], planes[1], planes[2], planes[3], shaped)
 
     def draw(self, made: Restored, random: np.random.Generator) -> np.ndarray:
         """An image drawn from the posterior: the restored one with an error of the size and correlation of its own."""
@@ -148,10 +160,12 @@ class ImageRestorer:
         transfer, fwhm = (None, 0.0) if self.psf is None else self.psf.at(x, y, (BLOCK, BLOCK))
         if seen.mean() < LEAST_DATA:
             flux = np.full_like(flux, np.nan)
-        return _Block(mirrored(flux) - np.float32(sky), sky, level, relative, transfer, fwhm)
+        small = None if self.psf is None else self.psf.at(x, y, (CUT, CUT))[0]
+        return _Block(mirrored(flux) - np.float32(sky), sky, level, relative, transfer, fwhm, small)
 
-    def _together(self, blocks: "list[_Block]") -> Iterator[tuple[np.ndarray, ...]]:
-        """The four planes of each block. There are always `TOGETHER` of them for the network."""
+    def _together(self, blocks: "list[_Block]") -> Iterator[tuple[tuple[np.ndarray, ...], np.ndarray]]:
+        """The four planes of each block, and its sources that have the ellipticities of the data. There are always
+        `TOGETHER` blocks for the network."""
         filled = [*blocks, *[blocks[-1]] * (TOGETHER - len(blocks))]
         flat = np.ones((BLOCK, BLOCK), dtype="complex64")
         transfer = np.stack([flat if each.transfer is None else each.transfer for each in filled])
@@ -171,14 +185,17 @@ class ImageRestorer:
         }
         found = {name: ops.convert_to_numpy(values) for name, values in self._run(given).items()}
         for number, block in enumerate(blocks):
-            image = found["restored"][number] * block.noise + block.sky
-            sigma = found["sigma"][number] * block.noise * block.relative
-            yield image, sigma, found["prior_fraction"][number], found["residual"][number] / block.relative
+            made = {name: values[number] for name, values in found.items()}
+            sources = self._ellipticities.take(made, block.small_transfer, widths[number])
+            image = made["restored"] * block.noise + block.sky
+            sigma = made["sigma"] * block.noise * block.relative
+            yield (image, sigma, made["prior_fraction"], made["residual"] / block.relative), sources
 
 
 @dataclass(frozen=True)
 class _Block:
-    """A block: its flux without sky, sky, noise, its pixels' noise over that, the transfer function and its width."""
+    """A block: its flux without sky, sky, noise, its pixels' noise over that, the transfer function and its width, and
+    the transfer function of a window around a source."""
 
     flux: np.ndarray
     sky: float
@@ -186,6 +203,7 @@ class _Block:
     relative: np.ndarray | np.float32
     transfer: np.ndarray | None
     fwhm: float
+    small_transfer: np.ndarray | None
 
 
 def check_target(target_fwhm: float, psf_fwhm: float) -> None:
@@ -241,8 +259,9 @@ def mirrored(flux: np.ndarray) -> np.ndarray:
     return flux
 
 
+@lru_cache(maxsize=2)
 def _compiled(restorer: Restorer):
-    """`Restorer.restore` of batches of blocks, compiled by whichever backend runs."""
+    """`Restorer.restore` of batches of blocks, compiled by whichever backend runs, once for all bands."""
 
     class Blocks(keras.Model):
         def __init__(self):

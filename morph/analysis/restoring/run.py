@@ -84,10 +84,12 @@ def restore(
 def _sentence(made: Summary, to: Path) -> str:
     if made.flags & Problem.NO_DATA:
         return f"{to / made.file}: no data."
+    shaped = counted(made.shaped, "source")
     flags = "; ".join(str(flag.name).lower().replace("_", " ") for flag in made.flags)
     notes = " ".join(["", *made.notes])
     return (
-        f"{to / made.file}: reduced chi-square {made.chi_square:.3f}, flux {made.flux_ratio:.4f} of the data's"
+        f"{to / made.file}: reduced chi-square {made.chi_square:.3f}, flux {made.flux_ratio:.4f} of the data's, "
+        f"{shaped} with the data's ellipticity"
         f"{'; ' if flags else ''}{flags}.{notes}"
     )
 

@@ -31,6 +31,7 @@ CONTRACT: dict[str, tuple[dict, dict]] = {
         {"image": ("float32", ("size", "size", 3)), "psf_fwhm": ("float32", ()), "target_fwhm": ("float32", ())},
         {
             **dict.fromkeys(("restored", "sigma", "prior_fraction"), ("float32", ("size", "size", 3))),
+            "shape_error": ("float32", (3,)),
             "chi_square": ("float32", ()),
         },
     ),

@@ -9,24 +9,34 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from morph.analysis.restoring import files
+from morph.analysis.restoring import planes_file, run
 from morph.analysis.restoring.files import Problem
 from morph.analysis.restoring.images import CORE, ImageRestorer, mirrored, noise_level
 from morph.analysis.restoring.psf import PointSpread, full_width, of_band, read_psf, transfer_of
+from morph.analysis.restoring.sources import Ellipticities
 from morph.dataset import Galaxies
 from morph.errors import InputError
-from morph.model.restorer import Restorer
-from morph.model.store import SHIPPED_RESTORER
+from morph.model.store import load_model
+from morph.registry import SHIPPED_NAME
 from morph.simulation.sample import simulate_galaxies
 
 SCALE = 0.263
 
 
 @pytest.fixture(scope="module")
-def restorer():
-    made = Restorer()
-    made.read(SHIPPED_RESTORER)
-    return made
+def model():
+    return load_model(SHIPPED_NAME)
+
+
+@pytest.fixture(scope="module")
+def restorer(model):
+    return model.restorer
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(model, monkeypatch):
+    """The commands of these tests share one model, which is compiled once."""
+    monkeypatch.setattr(run, "load_model", lambda name: model)
 
 
 def field(shape=(220, 300), seed=0, noise=3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -74,6 +84,31 @@ def test_pixels_of_larger_noise_have_larger_uncertainties(restorer):
     assert np.median(made.sigma[:, 48:]) > 1.3 * np.median(made.sigma[:, :48])
 
 
+def test_the_sources_of_a_block_get_the_ellipticities_of_their_data():
+    y, x = np.indices((256, 256), dtype="float32")
+    places = np.array([[60, 200], [128, 128], [244, 30]])
+
+    def galaxies(axis_ratio: float) -> np.ndarray:
+        scale = 4 * np.sqrt([axis_ratio, 1 / axis_ratio])
+        each = [40 * np.exp(-np.hypot((x - px) / scale[1], (y - py) / scale[0])) for px, py in places]
+        return np.sum(each, axis=0).astype("float32")
+
+    truth, rounder = galaxies(0.75), galaxies(1.0)
+    planes = {"restored": rounder.copy(), "sigma": np.full_like(rounder, 0.1), "residual": truth - rounder}
+    planes["restored"][100], planes["residual"][100] = np.nan, 0
+    block = {**planes, "noise_power": np.ones((1, 1), "float32")}
+    found = Ellipticities().take(block, None, np.float32([0, 1]))
+    np.testing.assert_allclose(found[np.argsort(found[:, 1])], places[[2, 1, 0]], atol=1.5)
+    for px, py in places:
+        near = np.hypot(x - px, y - py) < 12
+        near[100] = False
+        error = [np.abs(each - truth)[near].sum() for each in (planes["restored"], block["restored"])]
+        assert error[1] < 0.45 * error[0]
+        assert (block["sigma"][near] > 0.1).mean() > 0.9
+    assert np.isnan(block["restored"][100]).all()
+    assert (block["residual"] ** 2).sum() < 0.25 * (planes["residual"] ** 2).sum()
+
+
 def test_beyond_its_edge_a_block_is_its_mirror_image():
     block = np.full((8, 6), np.nan)
     block[3:6, 2:] = np.arange(12).reshape(3, 4)
@@ -109,13 +144,15 @@ def test_a_file_keeps_its_units_and_coordinates(image_file, tmp_path, morph):
     assert scatter == pytest.approx(1, abs=0.3)
     (row,) = pq.read_table(tmp_path / "out" / "restored.parquet").to_pylist()
     assert (row["band"], row["flags"]) == ("r", 0)
+    assert f"{row['shaped']} sources with the data's ellipticity" in said
+    assert 6 < row["shaped"] < 13
     assert row["flux_ratio"] == pytest.approx(1, abs=1e-3)
 
 
 def test_a_command_goes_on_where_it_was_interrupted(image_file, tmp_path, morph, monkeypatch):
     path, _, _ = image_file
     assert morph("restore", path, "--to", tmp_path / "whole")[0] == 0
-    written = files._Output.write
+    written = planes_file.PlanesFile.write
     tops = []
 
     def interrupted(self, top, *arguments, **options):
@@ -124,7 +161,7 @@ def test_a_command_goes_on_where_it_was_interrupted(image_file, tmp_path, morph,
         tops.append(top)
         written(self, top, *arguments, **options)
 
-    monkeypatch.setattr(files._Output, "write", interrupted)
+    monkeypatch.setattr(planes_file.PlanesFile, "write", interrupted)
     assert morph("restore", path, "--to", tmp_path / "out")[0] == 130
     assert not (tmp_path / "out" / "field_r.fits").exists()
     note = json.loads((tmp_path / "out" / ".field_r.fits.json").read_text())
@@ -140,7 +177,7 @@ def test_a_command_goes_on_where_it_was_interrupted(image_file, tmp_path, morph,
 
 
 def test_saturated_cores_are_flagged(tmp_path, morph):
-    image, _ = field()
+    image, _ = field((160, 180))
     image[100:104, 150:154] = 60000
     write(tmp_path / "star_r.fits", image, MAGZERO=30.0, SATURATE=50000.0)
     status, said, _ = morph(
@@ -263,6 +300,10 @@ def test_a_dataset_is_restored_with_its_rows(dataset, tmp_path, morph):
     table = pq.read_table(tmp_path / "out" / "restored.parquet").to_pylist()
     assert [row["flags"] & Problem.NO_DATA for row in table] == [0, 0, 1, 0, 0, 0]
     assert all(abs(row["flux_ratio"] - 1) < 0.02 for k, row in enumerate(table) if k != 2)
+    hidden = [np.isnan(np.array(row["shape_error"], dtype=float)).any() for row in table]
+    flagged = [row["flags"] & Problem.ROUNDED > 0 for row in table]
+    np.testing.assert_array_equal(flagged, hidden & ~missing.all(axis=(1, 2, 3)))
+    assert not hidden[0]
 
 
 def test_stamps_too_coarse_for_the_target_are_denoised_and_flagged(dataset, tmp_path, morph):

@@ -4,6 +4,7 @@ import galsim
 import numpy as np
 import pytest
 from keras import ops
+from scipy.ndimage import gaussian_filter
 
 from morph.model.residual import FLUX_SCALE, structure, white_power
 from morph.model.restoration import (
@@ -20,13 +21,8 @@ from morph.model.restoration import (
     smooth,
     transform,
 )
-from morph.model.restorer import (
-    Restorer,
-    draw_errors,
-    fill,
-    noise_of_differences,
-    restore_stamps,
-)
+from morph.model.restored_stamps import noise_of_differences, restore_stamps
+from morph.model.restorer import Restorer, draw_errors, fill
 from morph.model.store import SHIPPED_RESTORER
 
 SIZE = 64
@@ -113,9 +109,29 @@ def test_white_noise_has_the_power_that_is_expected_of_it():
     noise = np.random.default_rng(0).standard_normal((20, SIZE, SIZE)).astype("float32")
     part = noise - ops.convert_to_numpy(smooth(noise, 0.8))
     assert part.var() == pytest.approx(white_power(0), rel=0.05)
-    found, variance = structure(noise, np.ones_like(noise))
+    found, variance, _ = structure(noise, np.ones_like(noise))
     assert float(np.std(ops.convert_to_numpy(found))) < 0.08
     assert ops.convert_to_numpy(variance).min() > 0.5 / (4 * np.pi * FLUX_SCALE**2)
+
+
+def test_the_power_of_correlated_noise_is_measured():
+    white = np.random.default_rng(0).standard_normal((20, SIZE, SIZE)).astype("float32")
+    correlated = gaussian_filter(white, (0, 0.45, 0.45), mode="wrap")
+    white, correlated = (
+        ops.convert_to_numpy(structure(each / each.std(), np.ones_like(each))[2]) for each in (white, correlated)
+    )
+    assert white.shape == (20, 1, 1)
+    assert 1 <= white.mean() < 1.15
+    # At the lowest frequencies it is 1.82.
+    assert 1.6 < correlated.mean() < 1.95
+
+
+def test_uncertainties_grow_with_the_correlation_of_the_noise(restorer):
+    image, truth, _ = observed(60, count=6)
+    correlated = gaussian_filter(image - truth, (0, 0.6, 0.6), mode="wrap")
+    correlated = truth + correlated / correlated.std()
+    white, found = (restored(restorer, each, 3.6)["sigma"][..., 1] for each in (image, correlated))
+    assert 1.15 < np.median(found) / np.median(white) < 2
 
 
 def test_a_structure_far_above_the_noise_stays():

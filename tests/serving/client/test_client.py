@@ -51,7 +51,7 @@ def test_galaxies_are_restored_in_messages_of_any_length(server, classifier, flu
     expected = classifier.restore(flux, np.full(6, 3.6, "float32"), np.float32([2, 2.4, 2, 3, 2, 2]))
     with MorphClient(server.address, batch_size=4) as client:
         found = client.restore(flux, psf_fwhm=3.6, target_fwhm=[2, 2.4, 2, 3, 2, 2])
-    assert list(found) == ["restored", "sigma", "prior_fraction", "chi_square"]
+    assert list(found) == ["restored", "sigma", "prior_fraction", "shape_error", "chi_square"]
     for name, values in found.items():
         np.testing.assert_allclose(values, np.asarray(expected[name]), rtol=1e-3, atol=1e-3)
     np.testing.assert_array_equal(np.isnan(found["restored"]), np.isnan(flux))

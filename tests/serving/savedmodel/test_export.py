@@ -37,6 +37,7 @@ CONTRACT = {
         ("image", "float32", (None, 64, 64, 3)),
         {
             **dict.fromkeys(("restored", "sigma", "prior_fraction"), (None, 64, 64, 3)),
+            "shape_error": (None, 3),
             "chi_square": (None,),
         },
     ),
