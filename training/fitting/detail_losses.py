@@ -19,7 +19,7 @@ CRITIC = 32
 #: Parts of the image, on a side, in which features and structure are compared.
 PARTS = 4
 #: How much features, structure and light count beside the critics.
-FEATURES, STRUCTURE, LIGHT = 1.0, 0.3, 20.0
+FEATURES, STRUCTURE, LIGHT = 1.0, 0.3, 100.0
 #: Scales of structure: from 1 pixel, each twice the one before. The mean square that is as good as none.
 SCALES, NEGLIGIBLE = 3, 1e-5
 #: Pixels on a side over which the light must stay.
