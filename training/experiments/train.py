@@ -208,7 +208,9 @@ def _fit(run: tracking.Run, classifier, task: Task, recipe, data, unfinished: Un
         # Anomalies are injected on labelled galaxies only: unlabelled ones may be artifacts.
         hosts = [galaxies for galaxies, _ in sets[: len(task.labelled)]]
         checkpoint = unfinished.checkpoint
-        history = fit(classifier, sets, validation, recipe, checkpoint, report, held_out, hosts, display_part)
+        history = fit(
+            classifier, sets, validation, recipe, checkpoint, report, held_out, hosts=hosts, announce=display_part
+        )
     if len(history.get("loss", [])) > 1:
         run.log_figure(training_curves(history), "plots/training.png")
 

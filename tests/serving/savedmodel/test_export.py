@@ -188,7 +188,7 @@ def test_the_warm_up_holds_one_galaxy_and_a_full_batch_for_every_signature_that_
     ]
     drawn = [r for r in requests if r.model_spec.signature_name == "sample"]
     shapes = [{key: tf.make_ndarray(tensor).shape for key, tensor in r.inputs.items()} for r in drawn]
-    assert shapes == [{"noise": (n, 64), "conditions": (n, len(CONDITIONS))} for n in (1, 128)]
+    assert shapes == [{"noise": (n, 64 + noise_size()), "conditions": (n, len(CONDITIONS))} for n in (1, 128)]
     found = {
         (r.model_spec.name, r.model_spec.signature_name, tf.make_ndarray(r.inputs["image"]).shape)
         for r in requests

@@ -158,8 +158,8 @@ def test_anomalies_are_injected_into_labelled_galaxies_alone(classifier, sample,
     """The others may include unlabelled artifacts."""
     injected_into = []
 
-    def stop_at_training(*arguments):
-        injected_into.extend(arguments[-1])
+    def stop_at_training(*arguments, hosts, **options):
+        injected_into.extend(hosts)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("training.fitting.fit.fit", stop_at_training)
@@ -174,7 +174,7 @@ def test_anomalies_are_injected_into_labelled_galaxies_alone(classifier, sample,
 def test_a_training_that_was_interrupted_goes_on_unless_its_sets_come_in_other_shares(
     classifier, sample, tracked, monkeypatch, capsys
 ):
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     def go(share: float) -> str:
