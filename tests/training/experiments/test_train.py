@@ -19,7 +19,7 @@ from training.fitting.sets import Task, training_sets
 def trainings(monkeypatch) -> list[str]:
     """The names of the surveys for which something was trained: nothing is, to be quick."""
     done: list[str] = []
-    monkeypatch.setattr("training.fitting.fit.fit", lambda classifier, *_: done.append(classifier.survey) or {})
+    monkeypatch.setattr("training.fitting.fit.fit", lambda classifier, *_, **__: done.append(classifier.survey) or {})
     return done
 
 
