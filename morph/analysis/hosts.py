@@ -179,7 +179,7 @@ def rank_hosts(
     distance = directional_distance(east, north, radius, ratio, angle)
     weight = _light(galaxies)[second] * (1 - hostless)
     kept = distance <= farthest
-    # What is no candidate has no share, so that the probabilities of an event's rows and `p_hostless` add up to 1.
+    # Only candidates have a share, so that the probabilities of an event's rows and `p_hostless` add up to 1.
     at_place = np.where(kept, weight * _profile(distance) / radius**2, 0.0)
     none = hostless * _density(galaxies, events, search)
     total = np.bincount(first, weights=at_place, minlength=len(events)) + none

@@ -279,13 +279,13 @@ def artifacts(bench: Bench) -> list[Row]:
         aim = 0.95 if kind in TRANSPLANTED[:2] else None
         rows.append(Row(f"AUROC, DECam artifacts in sim-des: {kind}", figure, aim, percent=False))
     galaxies, answers = bench.answers("examples", "all")
-    strange = mostly_artifact(galaxies.votes)
-    figure = auroc(-answers["anomaly_score"][~strange], -answers["anomaly_score"][strange])
+    artifacts = mostly_artifact(galaxies.votes)
+    figure = auroc(-answers["anomaly_score"][~artifacts], -answers["anomaly_score"][artifacts])
     rows.append(Row("AUROC, DECam examples: real artifacts", figure, 0.95, percent=False))
     galaxies, answers = bench.answers("lenses", "all")
     table = bench.data / "cfhtls-lenses" / "labels.csv"
-    strange, like = read_columns(table, galaxies, ["kind"])["kind"] == "artifact", lens_labels(galaxies, table) == 0
-    figure = auroc(-answers["anomaly_score"][like], -answers["anomaly_score"][strange])
+    artifacts, like = read_columns(table, galaxies, ["kind"])["kind"] == "artifact", lens_labels(galaxies, table) == 0
+    figure = auroc(-answers["anomaly_score"][like], -answers["anomaly_score"][artifacts])
     return [*rows, Row("AUROC, CFHTLS: artifacts against lenses' look-alikes", figure, 0.95, percent=False)]
 
 

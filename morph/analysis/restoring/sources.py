@@ -86,7 +86,7 @@ def find(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    Empty where there are too many to be told apart: a single one's ellipticity has no meaning there.
+    Empty where there are too many to be separated: a single one's ellipticity has no meaning there.
     """
     try:
         found = sep.extract(np.ascontiguousarray(image), THRESHOLD, minarea=LEAST_PIXELS)

@@ -54,7 +54,7 @@ def test_probabilities_add_up_and_far_events_have_no_host(farthest):
 
 
 def test_an_event_near_no_galaxy_has_no_host():
-    """Thirty light radii from the one galaxy, which is no candidate and takes no share."""
+    """Thirty light radii from the one galaxy, which is not a candidate and takes no share."""
     found = rank_hosts(places([10.0], [0.0]), places([10.0], [30 * ARCSEC], radius=1.0)).to_pylist()
     assert [(row["rank"], row["p_hostless"]) for row in found] == [(0, 1.0)]
 
