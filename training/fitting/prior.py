@@ -46,16 +46,25 @@ class Draws(keras.utils.PyDataset):
 def masked(conditions: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Conditions with random parts set free.
 
-    A third of the rows keeps all of them, a sixth none; in the others each modality stays with a chance of a half, and
-    half of the time only some questions, answers and bands of it.
+    A third of the rows keeps all of them, a sixth none, and a sixth a single question or measurement beside the survey
+    and the kind of image, as a user asks for one: chance alone would leave that almost never. In the others each
+    modality stays with a chance of a half, and half of the time only some questions, answers and bands of it.
     """
     n = len(conditions)
     choice = random.random((n, 1))
     kept = (random.random((n, len(CONDITIONS))) < 0.5)[:, _MODALITY]
     for part in (_QUESTION, np.arange(len(CONDITIONS))):
         kept &= (random.random((n, len(CONDITIONS))) < 0.5)[:, part] | (random.random((n, 1)) < 0.75)
+    kept = np.where(choice < 2 / 3, kept, _single(conditions, random))
     kept = np.where(choice < 1 / 3, True, np.where(choice < 1 / 2, False, kept))
     return np.where(kept, conditions, np.nan).astype("float32")
+
+
+def _single(conditions: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Which conditions stay where one question or measurement does, of those that are known: bool [n, conditions]."""
+    chance = np.where(np.isnan(conditions), -1.0, random.random(conditions.shape)[:, _QUESTION])
+    chosen = _QUESTION[chance[:, :SURVEY].argmax(axis=1)]
+    return (chosen[:, None] == _QUESTION) | (np.arange(len(CONDITIONS)) >= SURVEY)
 
 
 def _first_of_same(names: Sequence[str]) -> np.ndarray:

@@ -65,7 +65,7 @@ def test_draws_follow_the_galaxies_and_their_known_properties(fitted):
         z = drawn(prior, 500, surveys=[survey])
         assert z[:, 0].mean() == pytest.approx(middle, abs=0.15)
         assert z[:, 0].std() == pytest.approx(0.5, abs=0.12)
-        assert np.std(z[:, 1] - z[:, 0] ** 2 / 2) < 0.45, "the banana, of which a Gaussian's scatter is 1"
+        assert np.std(z[:, 1] - z[:, 0] ** 2 / 2) < 0.55, "the banana, of which a Gaussian's scatter is 1"
     either = drawn(prior, 500)[:, 0] > 0
     assert either.mean() == pytest.approx(0.5, abs=0.12)
 
@@ -100,6 +100,17 @@ def test_conditions_are_set_free_at_random_and_never_made_up():
     # Of the magnitudes, sometimes one alone.
     magnitudes = [CONDITIONS.index(name) for name in ("mag_g", "mag_r", "mag_i")]
     assert 0.02 < ((~free[:, magnitudes]).sum(axis=1) == 1).mean() < 0.2
+
+
+def test_one_question_alone_is_asked_of_the_galaxies_that_have_it():
+    conditions = np.full((3000, len(CONDITIONS)), np.nan, dtype="float32")
+    asked = [CONDITIONS.index(name) for name in CONDITIONS if name.startswith("bar_") or name == "votes_bar"]
+    radius, survey = CONDITIONS.index("radius"), CONDITIONS.index("survey")
+    conditions[:, [*asked, radius, survey]] = 1.0
+    known = ~np.isnan(masked(conditions, np.random.default_rng(0)))
+    alone = known[:, asked].all(axis=1) & ~known[:, radius] & known[:, survey]
+    # Half of a sixth of the rows, and those in which that is left by chance.
+    assert alone.mean() > 0.08
 
 
 def test_batches_are_other_draws_each_epoch():
