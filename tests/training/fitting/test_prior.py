@@ -49,7 +49,7 @@ def without_experts(posteriors: Posteriors) -> Posteriors:
 def fitted() -> tuple[Prior, list[float]]:
     prior = Prior(latent=2, couplings=4, width=24)
     train, held_out = without_experts(world(2000, 1)), without_experts(world(400, 2))
-    return prior, fit_flow(prior, train, held_out, epochs=30, seed=0, rate=1e-2)
+    return prior, fit_flow(prior, train, held_out, epochs=60, seed=0, rate=1e-2)
 
 
 def drawn(prior: Prior, n: int, **known) -> np.ndarray:
