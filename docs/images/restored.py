@@ -26,7 +26,7 @@ def main(folder: str) -> None:
         restored, sigma, prior = (hdus[name].data for name in ("RESTORED", "SIGMA", "PRIOR_FRACTION"))
     images += [restored, fits.getdata(at / "sharper" / "shallow_r.fits", "RESTORED")]
     noise = 1.4826 * np.nanmedian(np.abs(images[1] - np.nanmedian(images[1])))
-    figure, panels = plt.subplots(2, 3, figsize=(9, 6.3), dpi=110)
+    figure, panels = plt.subplots(2, 3, figsize=(9, 6), dpi=110, layout="constrained")
     titles = ("deep", "shallow: six times the noise", "restored", "restored and sharpened")
     for panel, image, title in zip(panels.flat, images, titles, strict=False):
         stretched = np.arcsinh((image - np.nanmedian(image))[PART] / noise)
@@ -39,10 +39,10 @@ def main(folder: str) -> None:
     ):
         shown = panel.imshow(values[PART], origin="lower", cmap="viridis", vmin=0, vmax=most)
         panel.set_title(title, fontsize=9)
-        figure.colorbar(shown, ax=panel, fraction=0.045, pad=0.02).ax.tick_params(labelsize=7)
+        # Beside the panel and not of its width, so that all panels are level.
+        figure.colorbar(shown, cax=panel.inset_axes((1.02, 0, 0.04, 1))).ax.tick_params(labelsize=7)
     for panel in panels.flat:
         panel.axis("off")
-    figure.tight_layout(pad=0.4)
     figure.savefig(Path(__file__).with_name("restored.png"))
 
 

@@ -18,13 +18,16 @@ from keras import ops
 from morph.model.restoration import logarithmic_slope, multiply, transform
 
 #: The galaxy is within a Gaussian of so many pixels; its patterns end smoothly between these radii.
-WINDOW, ENDS = 16.0, (22.0, 30.0)
+WINDOW, ENDS = 16.0, (16.0, 24.0)
 #: Pixels, of the Gaussian within which the centre is found; how often, and how far from the middle it may be.
 CENTRE, CENTRING, FARTHEST_CENTRE = 6.0, 3, 4.0
-#: The profile is known up to this radius, pixels, and its last rings are the sky.
-LAST_RADIUS, SKY_RINGS = 32, 4
+#: The profile is known up to this radius, pixels; its rings are a pixel wide up to `FINE` and wider in proportion to the
+#: radius beyond, since their gradient shows noise; and the last ones are the sky.
+LAST_RADIUS, FINE, SKY_RINGS = 32.0, 6.0, 3
 #: How much the shear of the outer parts differs from that of the inner ones: the width of its prior.
 OUTER = 0.15
+#: What the weight of the outer parts comes to far out; it is about 1 where most of the light ends.
+FURTHEST = 3.0
 #: The largest standard error of a shear with which it is fitted, and the largest shear.
 LARGEST_ERROR, LARGEST_SHEAR = 0.2, 0.6
 #: The share of a shear that the fit finds, since the patterns are those of the restored profile and not of the true
@@ -96,6 +99,8 @@ def _patterns(image, blur: tuple[Any, Any], slope) -> tuple[Any, Any, Any]:
     along, across = multiply((grid["x"], grid["y"]), gradient)
     along, across = (-(one + other) * grid["window"] for one, other in ((along, of_psf[0]), (across, of_psf[1])))
     further = grid["radius2"] / _mean_square_radius(round_image, grid)
+    # Far from a small source it would make a ring of the noise.
+    further = further / (1.0 + further / FURTHEST)
     made, blurred = [], []
     for part in ((along, across), (along * further, across * further)):
         placed = multiply(ops.fft2(part), back)
@@ -124,17 +129,30 @@ def _grid(height: int, width: int) -> dict[str, np.ndarray]:
         "window": np.exp(-0.5 * radius2 / WINDOW**2) * inside**2 * (3 - 2 * inside),
     }
     # What turns sums over rings into their least-squares profile; a ring outside the image is 0.
-    rings = np.maximum(1 - np.abs(np.sqrt(radius2).ravel() - np.arange(LAST_RADIUS)[:, None]), 0)
-    made["normal"] = np.linalg.inv(rings @ rings.T + 1e-6 * np.eye(LAST_RADIUS))
+    made["place"] = _place(np.sqrt(radius2)).ravel()
+    rings = _rings(made["place"], np)
+    made["normal"] = np.linalg.inv(rings @ rings.T + 1e-6 * np.eye(len(rings)))
     return {name: values.astype("float32") for name, values in made.items()}
+
+
+def _place(radius):
+    """Where radii lie on the scale of the rings, which are 1 wide on it."""
+    return np.where(radius < FINE, radius, FINE + FINE * np.log(np.maximum(radius, FINE) / FINE))
+
+
+def _rings(place, xp):
+    """Cubic B-splines of the places on the scale of the rings, [rings, places]: a profile of them has no kinks."""
+    centres = np.arange(-1, int(_place(np.float64(LAST_RADIUS))), dtype="float32")
+    distance = xp.abs(place - centres[:, None])
+    near = np.float32(2 / 3) - distance**2 + distance**3 / 2
+    return xp.where(distance < 1, near, xp.maximum(2 - distance, 0) ** 3 / 6)
 
 
 def _averaged(image, grid: dict[str, np.ndarray]):
     """Images as their profiles of rings, fitted by least squares, give them."""
-    radius = np.sqrt(grid["radius2"]).reshape(-1)
-    # Linear between whole pixels. As an operation of the graph this stays out of the file of an exported model.
-    rings = ops.maximum(1.0 - ops.abs(ops.convert_to_tensor(radius) - np.arange(LAST_RADIUS)[:, None]), 0.0)
-    sums = ops.matmul(ops.reshape(image, (-1, len(radius))), ops.transpose(rings))
+    # As an operation of the graph this stays out of the file of an exported model.
+    rings = _rings(ops.convert_to_tensor(grid["place"]), ops)
+    sums = ops.matmul(ops.reshape(image, (-1, len(grid["place"]))), ops.transpose(rings))
     profile = ops.matmul(sums, grid["normal"])
     # Without the sky nothing ends abruptly where the rings do.
     profile = profile - ops.mean(profile[:, -SKY_RINGS:], axis=1, keepdims=True)
