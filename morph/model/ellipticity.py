@@ -21,8 +21,8 @@ from morph.model.restoration import logarithmic_slope, multiply, transform
 WINDOW, ENDS = 16.0, (16.0, 24.0)
 #: Pixels, of the Gaussian within which the centre is found; how often, and how far from the middle it may be.
 CENTRE, CENTRING, FARTHEST_CENTRE = 6.0, 3, 4.0
-#: The profile is known up to this radius, pixels; its rings are a pixel wide up to `FINE` and wider in proportion to the
-#: radius beyond, since their gradient shows noise; and the last ones are the sky.
+#: The profile is known up to this radius, pixels; its rings are a pixel wide up to `FINE` and wider in proportion to
+#: the radius beyond, since their gradient shows noise; and the last ones are the sky.
 LAST_RADIUS, FINE, SKY_RINGS = 32.0, 6.0, 3
 #: How much the shear of the outer parts differs from that of the inner ones: the width of its prior.
 OUTER = 0.15

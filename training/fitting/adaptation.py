@@ -108,7 +108,14 @@ def pseudo_label(teacher: Classifier, galaxies: Galaxies, volunteers: float = VO
     return galaxies.with_votes(votes, teacher.about.get("votes", ""))
 
 
-def refit(classifier: Classifier, sets: Sequence[Galaxies], strength: float = STRENGTH, seed: int = 0) -> int:
+def refit(
+    classifier: Classifier,
+    sets: Sequence[Galaxies],
+    strength: float = STRENGTH,
+    seed: int = 0,
+    balance: float = BALANCE,
+    volunteers: float = 1.0,
+) -> int:
     """Fit the heads in place to the votes of some galaxies; everything else stays.
 
     The galaxies' features are computed once, as when the model answers: without augmentation and with the statistics
@@ -122,25 +129,23 @@ def refit(classifier: Classifier, sets: Sequence[Galaxies], strength: float = ST
     sets : galaxies of either kind of image.
     strength : of the penalty (see `STRENGTH`).
     seed : of the batches.
+    balance : how much more often rare answers count (see `training.fitting.batches.rarity`).
+    volunteers : what the class of a galaxy counts for, which is one vote and the verdict of many volunteers.
 
     Returns
     -------
     How many galaxies the heads were fitted to; with none that has votes, nothing changes.
     """
-    labelled = [g.select(np.flatnonzero(has_votes(g.votes))) for g in sets]
-    labelled = [galaxies for galaxies in labelled if len(galaxies)]
-    if not labelled:
-        return 0
     keras.utils.set_random_seed(seed)
     random = np.random.default_rng(seed)
+    labelled = _labelled(sets, random)
+    if not labelled:
+        return 0
     votes = np.concatenate([vote_counts(galaxies.votes) for galaxies in labelled])
-    count = len(votes)
-    if count > MOST:
-        share = MOST / count
-        labelled = [g.select(np.sort(random.permutation(len(g))[: int(share * len(g))])) for g in labelled]
-        votes = np.concatenate([vote_counts(galaxies.votes) for galaxies in labelled])
     features, mean, views = _encode_views(classifier, labelled)
-    votes, weight = np.tile(votes, (views, 1)), np.tile(rarity(votes, BALANCE), views)
+    weight = np.tile(rarity(votes, balance), views)
+    is_class = votes.max(axis=1, keepdims=True) <= 1
+    votes = np.tile(np.where(is_class, volunteers * votes, votes).astype("float32"), (views, 1))
     batch = min(BATCH, len(votes) // views)
     steps = max(STEPS, PASSES * len(votes) // batch)
 
@@ -150,19 +155,35 @@ def refit(classifier: Classifier, sets: Sequence[Galaxies], strength: float = ST
             yield (features[drawn], mean[drawn]), votes[drawn], weight[drawn]
 
     _hold(classifier.heads, features, mean, strength * views / len(votes))
-    # As they answer, without dropout: the penalty is what keeps them from learning by heart.
-    inputs = [keras.Input(part.shape[1:]) for part in (features, mean)]
-    heads = keras.Model(inputs, classifier.heads(inputs, training=False))
-    heads.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), epsilon=1e-3),
-        loss=lambda truth, concentration: -ops.sum(log_likelihood(concentration, truth), axis=-1),
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
+    heads = _answering(classifier.heads, (features, mean), steps)
     # One epoch of many steps: with few galaxies, what Keras does between epochs takes longer than the epochs.
     heads.fit(batches(), steps_per_epoch=steps, shuffle=False, verbose=0)
     for weights in classifier.heads.trainable_variables:
         weights.regularizer = None
-    return count
+    return len(is_class)
+
+
+def _answering(heads: keras.Model, inputs: tuple[np.ndarray, np.ndarray], steps: int) -> keras.Model:
+    """The heads as they answer, without dropout, compiled to fit the votes: the penalty keeps them from learning by
+    heart."""
+    given = [keras.Input(part.shape[1:]) for part in inputs]
+    model = keras.Model(given, heads(given, training=False))
+    model.compile(
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps), epsilon=1e-3),
+        loss=lambda truth, concentration: -ops.sum(log_likelihood(concentration, truth), axis=-1),
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    return model
+
+
+def _labelled(sets: Sequence[Galaxies], random: np.random.Generator) -> list[Galaxies]:
+    """The galaxies with votes of the sets that have some, at random where there are more than `MOST`."""
+    labelled = [galaxies.select(np.flatnonzero(has_votes(galaxies.votes))) for galaxies in sets]
+    labelled = [galaxies for galaxies in labelled if len(galaxies)]
+    share = MOST / max(sum(map(len, labelled)), 1)
+    if share >= 1:
+        return labelled
+    return [g.select(np.sort(random.permutation(len(g))[: int(share * len(g))])) for g in labelled]
 
 
 def _encode_views(classifier: Classifier, sets: Sequence[Galaxies]) -> tuple[np.ndarray, np.ndarray, int]:

@@ -20,7 +20,7 @@ from morph.console import counted
 from morph.errors import InputError, first_line
 from morph.model.store import RECORD
 from morph.registry import SHIPPED_MODELS
-from training.weights import detail
+from training.weights import detail, heads
 from training.weights.log import LOG, interruptions
 from training.weights.recipe import (
     HELD_OUT,
@@ -81,7 +81,8 @@ with `MORPH_DATA` naming a folder that holds the public releases below. {origin}
 Galaxies are split by a hash of their id: 70 % to train, 10 % for validation and for the anomaly score's
 reference, 20 % to test. Galaxies whose images also occur in a labelled set's validation or test split are left out of
 the unlabelled sets. The teacher's predictions are means over eight orientations and count as eight volunteers' votes.
-Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction.
+Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction. At the end the heads are
+fitted once more to the labelled sets, with all other weights frozen; a class counts as {volunteers:.0f} votes there.
 
 {detail}
 
@@ -128,7 +129,7 @@ def shipping_steps(work: Path) -> list[Step]:
 
     steps = []
     for name in TRAININGS:
-        trained, to = detail.finished(work, name), shipped(work, name)
+        trained, to = heads.finished(work, name), shipped(work, name)
         words = ("half-precision", f"{trained}", f"{to}")
         steps.append(Step(f"store {name}", words, (trained,), (to,), 30, partial(write_half, trained, to)))
     return steps
@@ -238,7 +239,7 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
     Markdown.
     """
     record = Record(work)
-    trained = [*training_steps(work, extent), detail.detail_step(work, extent)]
+    trained = [*training_steps(work, extent), detail.detail_step(work, extent), *heads.heads_steps(work, extent)]
     made = [*data_steps(data, work, extent), *trained, *shipping_steps(work)]
     stops = {name: times for name, times in interruptions(work / LOG).items() if times}
     counts = {
@@ -251,6 +252,7 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
         steps="\n".join(_line(step, record, stops.get(step.name, 0), data, work) for step in made),
         pairs=f"2 × {counts['pairs_sdss']}",
         detail=_detail_text(shipped(work, "sdss")),
+        volunteers=heads.VOLUNTEERS,
         **counts,
     )
     sections = []

@@ -13,14 +13,14 @@ LENGTH = Length(28, 500, 0.17)
 LABELLED, UNLABELLED, SHARE = ("gz1", "gz2"), ("unlabelled:0.5", "sim-des"), 0.5
 
 
-def finished(work: Path, name: str) -> Path:
-    """The file of a model that has learned everything."""
+def with_detail(work: Path, name: str) -> Path:
+    """The file of a model with the detail decoder, where it has one."""
     return work / ("sdss-detail.keras" if name == "sdss" else f"{name}.keras")
 
 
 def detail_step(work: Path, extent: Extent = Extent()) -> Step:
     """Learn the detail decoder of the small model, whose other parts stay as they are."""
-    trained, to = work / "sdss.keras", finished(work, "sdss")
+    trained, to = work / "sdss.keras", with_detail(work, "sdss")
     epochs, steps = extent.epochs or LENGTH.epochs, extent.steps or LENGTH.steps
     labelled, unlabelled = ([f"{work / name}" for name in names] for names in (LABELLED, UNLABELLED))
 

@@ -92,6 +92,19 @@ def test_the_same_seed_gives_the_same_answers(classifier, sample):
     np.testing.assert_allclose(answers(one, sample)[:, asked], answers(two, sample)[:, asked], atol=0.02)
 
 
+def test_a_class_counts_as_many_votes_where_that_is_asked(classifier, sample):
+    asked = TREE.slices["smooth-or-featured"]
+    classes = np.zeros_like(sample.votes)
+    classes[:, ANSWERS.index("smooth-or-featured_featured-or-disk")] = 1
+    featured = sample.with_votes(classes, "a class each")
+    moved = []
+    for volunteers in (1.0, 20.0):
+        child = adapted_to(classifier, "des")
+        refit(child, [featured], 1000.0, volunteers=volunteers)
+        moved.append(answers(child, sample)[:, asked][:, 1].mean())
+    assert answers(classifier, sample)[:, asked][:, 1].mean() < moved[0] < moved[1] - 0.1
+
+
 def test_without_votes_nothing_changes(classifier, sample):
     child = adapted_to(classifier, "des")
     assert refit(child, [unanswered(sample)]) == 0
