@@ -1,6 +1,7 @@
 """Fitting the latent prior: maximum likelihood of posterior draws from the frozen encoder and experts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -8,9 +9,11 @@ import numpy as np
 from morph.dataset import Galaxies
 from morph.decision_tree import TREE, VOTE_COLUMNS, question_of
 from morph.model.classifier import Classifier
-from morph.model.conditions import CONDITIONS, SURVEY, trained_surveys
-from morph.model.experts import MEASURED
+from morph.model.conditions import CONDITIONS, SURVEY, encode_conditions, trained_surveys
+from morph.model.experts import ENOUGH_VOTES, MEASURED
 from morph.model.prior import Prior
+from morph.votes import has_votes
+from training.fitting.adaptation import pseudo_label
 from training.fitting.optimisation import MeanLoss, fit_part
 from training.fitting.posteriors import VIEWS, Posteriors
 
@@ -20,7 +23,7 @@ FEWEST = 2000
 #: Batches have this many draws; an epoch has a draw of each galaxy in each of its views.
 BATCH = 512
 #: The most epochs, and how many without a gain end the fit.
-EPOCHS, PATIENCE = 20, 4
+EPOCHS, PATIENCE = 40, 4
 
 
 class Draws(keras.utils.PyDataset):
@@ -46,9 +49,9 @@ class Draws(keras.utils.PyDataset):
 def masked(conditions: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Conditions with random parts set free.
 
-    A third of the rows keeps all of them, a sixth none, and a sixth a single question or measurement beside the survey
-    and the kind of image, as a user asks for one: chance alone would leave that almost never. In the others each
-    modality stays with a chance of a half, and half of the time only some questions, answers and bands of it.
+    A third of the rows keeps all of them, a sixth none, and a sixth a single question, answer or measurement beside
+    the survey and the kind of image, as a user asks for one: chance alone would leave that almost never. In the others
+    each modality stays with a chance of a half, and half of the time only some questions, answers and bands of it.
     """
     n = len(conditions)
     choice = random.random((n, 1))
@@ -61,10 +64,17 @@ def masked(conditions: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _single(conditions: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Which conditions stay where one question or measurement does, of those that are known: bool [n, conditions]."""
-    chance = np.where(np.isnan(conditions), -1.0, random.random(conditions.shape)[:, _QUESTION])
-    chosen = _QUESTION[chance[:, :SURVEY].argmax(axis=1)]
-    return (chosen[:, None] == _QUESTION) | (np.arange(len(CONDITIONS)) >= SURVEY)
+    """Which conditions stay where one question or measurement does, of those that are known: bool [n, conditions].
+
+    Of a question half of the time one answer alone, since that is how it is asked for.
+    """
+    columns = np.arange(len(CONDITIONS))
+    chance = random.random(conditions.shape)[:, _QUESTION] + 1e-3 * random.random(conditions.shape)
+    # How many voted is never asked for alone.
+    possible = ~np.isnan(conditions) & (columns < SURVEY) & ~_IS_NUMBER
+    chosen = np.where(possible, chance, -1.0).argmax(axis=1)[:, None]
+    alone = random.random((len(conditions), 1)) < 0.5
+    return np.where(alone, columns == chosen, _QUESTION[chosen] == _QUESTION) | (columns >= SURVEY)
 
 
 def _first_of_same(names: Sequence[str]) -> np.ndarray:
@@ -73,7 +83,8 @@ def _first_of_same(names: Sequence[str]) -> np.ndarray:
 
 
 _QUESTIONS = [question_of(name) for name in VOTE_COLUMNS] + [question.name for question in TREE]
-#: Columns of the conditions that belong to one question, and to one modality.
+#: Columns of the conditions that are numbers of votes; those that belong to one question, and to one modality.
+_IS_NUMBER = np.array([name.startswith("votes_") for name in CONDITIONS])
 _QUESTION = _first_of_same([*_QUESTIONS, *CONDITIONS[len(_QUESTIONS) :]])
 _MODALITY = _first_of_same(
     ["votes"] * len(_QUESTIONS)
@@ -101,9 +112,29 @@ def fit_prior(
     """
     if sum(map(len, sets)) < FEWEST or not sum(map(len, held_out)):
         return []
-    train = Posteriors.concatenate([Posteriors.of(classifier, galaxies, VIEWS) for galaxies in sets])
-    watched = Posteriors.concatenate([Posteriors.of(classifier, galaxies, VIEWS[:1]) for galaxies in held_out])
+    train = Posteriors.concatenate([answered(classifier, galaxies, VIEWS) for galaxies in sets])
+    watched = Posteriors.concatenate([answered(classifier, galaxies, VIEWS[:1]) for galaxies in held_out])
     return fit_flow(classifier.prior, train, watched, seed=seed)
+
+
+def answered(classifier: Classifier, galaxies: Galaxies, views: Sequence[int]) -> Posteriors:
+    """Posteriors of galaxies, of which those without votes have the classifier's own answers among their conditions.
+
+    Without them no answer could be asked for in a survey that nobody has voted on. The posteriors themselves are those
+    of the image: its answers say nothing more of it.
+
+    Parameters
+    ----------
+    classifier, galaxies, views : as for `Posteriors.of`.
+    """
+    found = Posteriors.of(classifier, galaxies, views)
+    unknown = np.flatnonzero(~has_votes(galaxies.votes))
+    if not len(unknown):
+        return found
+    votes = pseudo_label(classifier, galaxies.select(unknown), ENOUGH_VOTES, views=1).votes
+    conditions = found.conditions.copy()
+    conditions[unknown, : len(_QUESTIONS)] = encode_conditions(len(unknown), votes)[:, : len(_QUESTIONS)]
+    return replace(found, conditions=conditions)
 
 
 class PriorLikelihood(MeanLoss):

@@ -10,6 +10,7 @@ from morph.registry import SHIPPED
 from training.weights.detail import detail_step
 from training.weights.heads import heads_steps
 from training.weights.log import LOG, logged
+from training.weights.prior import prior_steps
 from training.weights.recipe import TRAININGS, Extent, check, data_steps, restorer_step, training_steps
 from training.weights.steps import Record, Step, duration, locked, run_steps
 
@@ -46,7 +47,7 @@ def command(
     plan: bool,
 ) -> None:
     """Make the weights that ship: import, simulate, train the large model, train the small one by its votes and its
-    detail decoder, fit the heads of both to the labels, measure both, write the card.
+    detail decoder, fit heads and latent priors of both, measure both, write the card.
 
     The same command resumes an interrupted run, also inside a training. A step is repeated when its command, its
     input or its output has changed. The weights in --out stay unchanged until new ones are made and measured.
@@ -84,6 +85,7 @@ def _every_step(data: Path, work: Path, out: Path, extent: Extent) -> list[Step]
         detail_step(work, extent),
         restorer_step(work, extent),
         *heads_steps(work, extent),
+        *prior_steps(work, extent),
         *shipping_steps(work),
         *measuring_steps(data, work, extent),
         publishing_step(data, work, out, extent, _typed(extent)),

@@ -20,7 +20,7 @@ from morph.console import counted
 from morph.errors import InputError, first_line
 from morph.model.store import RECORD
 from morph.registry import SHIPPED_MODELS
-from training.weights import detail, heads
+from training.weights import detail, heads, prior
 from training.weights.log import LOG, interruptions
 from training.weights.recipe import (
     HELD_OUT,
@@ -83,6 +83,7 @@ reference, 20 % to test. Galaxies whose images also occur in a labelled set's va
 the unlabelled sets. The teacher's predictions are means over eight orientations and count as eight volunteers' votes.
 Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction. At the end the heads are
 fitted once more to the labelled sets, with all other weights frozen; a class counts as {volunteers:.0f} votes there.
+Then the latent priors are fitted, of which the answers to galaxies without votes are conditions.
 
 {detail}
 
@@ -129,7 +130,7 @@ def shipping_steps(work: Path) -> list[Step]:
 
     steps = []
     for name in TRAININGS:
-        trained, to = heads.finished(work, name), shipped(work, name)
+        trained, to = prior.finished(work, name), shipped(work, name)
         words = ("half-precision", f"{trained}", f"{to}")
         steps.append(Step(f"store {name}", words, (trained,), (to,), 30, partial(write_half, trained, to)))
     return steps
@@ -239,7 +240,8 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
     Markdown.
     """
     record = Record(work)
-    trained = [*training_steps(work, extent), detail.detail_step(work, extent), *heads.heads_steps(work, extent)]
+    fitted = [*heads.heads_steps(work, extent), *prior.prior_steps(work, extent)]
+    trained = [*training_steps(work, extent), detail.detail_step(work, extent), *fitted]
     made = [*data_steps(data, work, extent), *trained, *shipping_steps(work)]
     stops = {name: times for name, times in interruptions(work / LOG).items() if times}
     counts = {

@@ -20,8 +20,8 @@ STRENGTH, BALANCE, VOLUNTEERS = 10.0, 0.6, 20.0
 SECONDS = {"sdss-large": 1200.0, "sdss": 240.0}
 
 
-def finished(work: Path, name: str) -> Path:
-    """The file of a model that has learned everything."""
+def with_heads(work: Path, name: str) -> Path:
+    """The file of a model whose heads have been fitted."""
     return work / f"{name}-heads.keras"
 
 
@@ -37,7 +37,7 @@ def heads_steps(work: Path, extent: Extent = Extent()) -> list[Step]:
 
 
 def _step(work: Path, name: str, extent: Extent) -> Step:
-    trained, to = with_detail(work, name), finished(work, name)
+    trained, to = with_detail(work, name), with_heads(work, name)
     sets, held_out = ([f"{work / each}" for each in names] for names in (SETS, HELD_OUT))
 
     def fit() -> None:
