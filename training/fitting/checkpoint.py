@@ -1,7 +1,9 @@
 """The state of a training after its last finished epoch, on disk, and the random numbers of the next."""
 
+import json
 from pathlib import Path
 
+import click
 import keras
 import numpy as np
 
@@ -10,6 +12,8 @@ from morph.errors import InputError
 
 #: The weights, the optimizer's moments and the average of the weights, in one file.
 STATE = "epochs.weights.h5"
+#: The weights of the best epoch, and the losses of all.
+BEST, LOSSES = "best.weights.h5", "losses.json"
 
 
 def draw_from_epoch(training: keras.Model, seed: int, epoch: int) -> None:
@@ -63,3 +67,51 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         with atomic(self.file, "The state of the training") as building:
             self.model.save_weights(building)
+
+
+class BestEpoch(keras.callbacks.Callback):
+    """Keeps the weights of the epoch that is best on held-out galaxies, and the losses of all, on disk.
+
+    It must stand before `Checkpoint`: what a kill leaves of an epoch that the state lacks is made again.
+
+    Parameters
+    ----------
+    folder : where they are.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.best, self.file = folder / BEST, folder / LOSSES
+        self.losses: list[float] = []
+
+    def restore(self, done: int) -> None:
+        """Read the losses of the finished epochs."""
+        if self.file.exists():
+            self.losses = json.loads(self.file.read_text())[:done]
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = float(logs["val_loss"])
+        if value < min(self.losses, default=np.inf):
+            with atomic(self.best, "The weights of the best epoch") as building:
+                self.model.save_weights(building)
+        self.losses.append(value)
+        with atomic(self.file, "The losses of the training") as building:
+            building.write_text(json.dumps(self.losses))
+
+
+class EpochLines(keras.callbacks.Callback):
+    """Prints a line after every epoch.
+
+    Parameters
+    ----------
+    name : of what is trained.
+    epochs : how many there are.
+    """
+
+    def __init__(self, name: str, epochs: int):
+        super().__init__()
+        self.name, self.epochs = name, epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        figures = ", ".join(f"{name} {value:.3g}" for name, value in sorted((logs or {}).items()))
+        click.echo(f"{self.name}, epoch {epoch + 1} of {self.epochs}: {figures}.", err=True)

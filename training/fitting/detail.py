@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import keras
 import numpy as np
 from keras import ops
@@ -28,7 +27,7 @@ from morph.model.detail import Detail, noise_size
 from morph.model.store import load_model
 from morph.votes import vote_counts
 from training.fitting.batches import linear, mostly_artifact
-from training.fitting.checkpoint import Checkpoint
+from training.fitting.checkpoint import Checkpoint, EpochLines
 from training.fitting.detail_losses import UNIT, AdversarialLoss
 from training.fitting.posteriors import turned
 from training.fitting.sets import Task, training_sets, weighted
@@ -235,7 +234,7 @@ def learn_detail(
     state = to.with_name(f".{to.stem}-{hashlib.sha256(same.encode()).hexdigest()[:12]}")
     for other in set(to.parent.glob(f".{to.stem}-*")) - {state}:
         shutil.rmtree(other)
-    fit_detail(classifier, sets, recipe, seed, state, [_Said(recipe.epochs)])
+    fit_detail(classifier, sets, recipe, seed, state, [EpochLines("Detail", recipe.epochs)])
     trained_on = [Path(weighted(name)[0]).name for name in (*task.labelled, *task.unlabelled)]
     about = {"trained_on": trained_on, "epochs": recipe.epochs, "steps": recipe.steps}
     judged = {} if judge is None else judge(classifier, held_out)
@@ -243,15 +242,3 @@ def learn_detail(
     with atomic(to) as building:
         classifier.save(building)
     shutil.rmtree(state, ignore_errors=True)
-
-
-class _Said(keras.callbacks.Callback):
-    """A line after every epoch."""
-
-    def __init__(self, epochs: int):
-        super().__init__()
-        self.epochs = epochs
-
-    def on_epoch_end(self, epoch, logs=None):
-        figures = ", ".join(f"{name} {value:.3g}" for name, value in sorted((logs or {}).items()))
-        click.echo(f"Detail, epoch {epoch + 1} of {self.epochs}: {figures}.", err=True)

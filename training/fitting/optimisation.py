@@ -1,6 +1,7 @@
 """Optimisation: learning rates by layer, frozen parts, and refreshed statistics of batch normalisation."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.model.fitted import Fitted
+from training.fitting.checkpoint import BestEpoch, Checkpoint
 
 #: Batches that the statistics of batch normalisation are measured on.
 BATCHES = 100
@@ -123,6 +125,8 @@ def fit_part(
     patience: int,
     rate: float,
     weight_decay: float,
+    checkpoint: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[float]:
     """Fit a part of a classifier, and keep the epoch that is best on held-out galaxies.
 
@@ -130,10 +134,13 @@ def fit_part(
     ----------
     part : fitted in place.
     loss : contains the part.
-    batches : of the loss's inputs.
+    batches : of the loss's inputs; those of an epoch follow from its `epoch`.
     held_out : inputs of held-out galaxies.
     epochs, patience : the most epochs, and how many without a gain end the fit.
     rate, weight_decay : AdamW's, the rate falling as a cosine.
+    checkpoint : a folder; a fit that finds its own unfinished state there goes on from it, and counts its patience
+        anew.
+    callbacks : more of Keras's, such as one that reports.
 
     Returns
     -------
@@ -149,19 +156,29 @@ def fit_part(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=1.0),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
+    done, best, kept = 0, None, list(callbacks)
+    if checkpoint is not None:
+        best, state = BestEpoch(checkpoint), Checkpoint(checkpoint, len(batches))
+        done = batches.epoch = state.restore(loss)
+        best.restore(done)
+        kept = [best, state, *kept]
     history = loss.fit(
         batches,
         epochs=epochs,
+        initial_epoch=done,
         # Keras asks for targets; the loss needs none.
         validation_data=(held_out, next(iter(held_out.values()))),
         validation_batch_size=512,
-        callbacks=[keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True)],
+        callbacks=[keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=best is None), *kept],
         verbose=0,
-    )
+    ).history
     part.trainable = False
-    if not np.isfinite([history.history["loss"], history.history["val_loss"]]).all():
+    losses = history.get("val_loss", []) if best is None else best.losses
+    if not np.isfinite([*history.get("loss", []), *losses]).all():
         raise InputError(
             f"The loss of the {part.name} is not finite; look for impossible votes, magnitudes or pixels in the "
             "datasets."
         )
-    return [float(value) for value in history.history["val_loss"]]
+    if best is not None:
+        loss.load_weights(best.best)
+    return [float(value) for value in losses]

@@ -7,6 +7,7 @@ correlation, some of its pixels missing.
 
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -31,6 +32,7 @@ from morph.simulation.light import draw
 from morph.simulation.population import draw_scene, get_mix
 from morph.sizes import NARROWEST_PSF
 from morph.surveys import get_survey
+from training.fitting.checkpoint import EpochLines
 from training.fitting.optimisation import MeanLoss, fit_part
 
 #: Pixels on a side of a pair, and pairs in a batch.
@@ -240,6 +242,15 @@ class PairLoss(MeanLoss):
     def build(self, input_shape=None):
         """The restorer is built already."""
 
+    def save_own_variables(self, store) -> None:
+        """Hold the restorer's weights, which a restorer leaves out of files of models."""
+        for number, weight in enumerate(self.restorer.weights):
+            store[f"{number}"] = ops.convert_to_numpy(weight)
+
+    def load_own_variables(self, store) -> None:
+        for number, weight in enumerate(self.restorer.weights):
+            weight.assign(store[f"{number}"])
+
     def call(self, given, training=False):
         starts = given["gentle"], given["strong"]
         found, sigma = self.restorer.estimate(given["data"], given["valid"], starts, given["widths"])
@@ -263,6 +274,7 @@ def fit_restorer(
     scenes: tuple[int, int] = (SCENES, HELD_OUT),
     rate: float = 1.5e-3,
     processes: int = 2,
+    checkpoint: Path | None = None,
 ) -> list[float]:
     """Fit a restorer in place; the epoch that is best on held-out scenes is kept.
 
@@ -274,6 +286,7 @@ def fit_restorer(
     scenes : how many are trained on, and held out.
     rate : the highest learning rate.
     processes : that simulate the scenes.
+    checkpoint : a folder; a fit that finds its own unfinished state there goes on from it.
 
     Returns
     -------
@@ -292,6 +305,8 @@ def fit_restorer(
         epochs,
         rate,
         weight_decay=1e-5,
+        checkpoint=checkpoint,
+        callbacks=[] if checkpoint is None else [EpochLines("Restorer", epochs)],
     )
     calibrate(restorer, held_out, seed + 2, batches=max(2, scenes[1] // 6))
     return loss

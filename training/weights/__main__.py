@@ -11,7 +11,8 @@ from training.weights.detail import detail_step
 from training.weights.heads import heads_steps
 from training.weights.log import LOG, logged
 from training.weights.prior import prior_steps
-from training.weights.recipe import TRAININGS, Extent, check, data_steps, restorer_step, training_steps
+from training.weights.recipe import TRAININGS, Extent, check, data_steps, training_steps
+from training.weights.restorer import restorer_step
 from training.weights.steps import Record, Step, duration, locked, run_steps
 
 _LENGTHS = ", ".join(f"{name} {length.epochs} x {length.steps}" for name, length in TRAININGS.items())

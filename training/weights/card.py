@@ -34,9 +34,9 @@ from training.weights.recipe import (
     UNSEEN,
     Extent,
     data_steps,
-    restorer_step,
     training_steps,
 )
+from training.weights.restorer import restorer_step
 from training.weights.steps import Record, Step, code_digest, digest, duration
 
 #: The card's name, in the folder that the weights ship from.

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from morph.checks import check_folder
 from morph.errors import InputError
-from morph.model.store import SHIPPED_RESTORER
 from training.importers.pictures import find_pictures
 from training.weights.steps import Step
 
@@ -54,9 +53,6 @@ class Length:
 
 #: The length of each training, in the order of training: the large model is the teacher of the small one.
 TRAININGS = {"sdss-large": Length(32, 250, 0.8), "sdss": Length(60, 250, 0.25)}
-
-#: That of the restorer, and how many simulated scenes it is trained on and validated with.
-RESTORER, RESTORER_SCENES = Length(55, 100, 0.3), (2400, 160)
 
 #: Weight of the contrastive term of both (see `training.fitting.objective`).
 CONTRAST = "0.5"
@@ -311,24 +307,6 @@ def training_steps(work: Path, extent: Extent = Extent()) -> list[Step]:
     large = ("--architecture", "large", "--unlabelled", unlabelled, "--unlabelled", spirals)
     small = ("--pseudo-labelled", unlabelled, "--pseudo-labelled", spirals, "--teacher", f"{teacher}")
     return [_pretrain(work, "sdss-large", extent, large), _pretrain(work, "sdss", extent, small, teacher)]
-
-
-def restorer_step(work: Path, extent: Extent = Extent()) -> Step:
-    """Train the restorer of all models on simulated galaxies."""
-    length = Length(extent.epochs or RESTORER.epochs, extent.steps or RESTORER.steps, RESTORER.seconds)
-    scenes = tuple(extent.number(each) for each in RESTORER_SCENES)
-    to = work / "ship" / SHIPPED_RESTORER.name
-
-    def train() -> None:
-        from morph.model.restorer import Restorer
-        from training.fitting.restorer import fit_restorer
-
-        restorer = Restorer()
-        fit_restorer(restorer, 1, length.epochs, length.steps, (scenes[0], scenes[1]))
-        restorer.write(to)
-
-    words = ("restorer", *(f"{number}" for number in (length.epochs, length.steps, *scenes)), f"{to}")
-    return Step("train restorer", words, (), (to,), length.total + SIMULATE * sum(scenes), train)
 
 
 def _pretrain(work: Path, name: str, extent: Extent, more: tuple[str, ...], *read: Path) -> Step:

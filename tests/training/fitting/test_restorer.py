@@ -1,5 +1,8 @@
 """The restorer's training: pairs that are consistent, a fit that learns, and uncertainties that hold."""
 
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -7,6 +10,7 @@ from keras import ops
 from morph.model.restorer import Restorer
 from morph.model.store import SHIPPED_RESTORER
 from morph.sizes import NARROWEST_PSF
+from training.fitting.checkpoint import EpochLines
 from training.fitting.restorer import SIZE, PairLoss, Pairs, calibrate, fit_restorer, pair, scene_library
 
 
@@ -51,6 +55,29 @@ def test_a_fit_learns_and_fits_its_uncertainties():
     assert restorer.fitted
     assert (ops.convert_to_numpy(restorer.calibration) > 0).all()
     assert ops.convert_to_numpy(restorer.error_spectrum)[0] > 1
+
+
+def test_an_interrupted_fit_goes_on_and_ends_as_one_that_was_not(tmp_path, monkeypatch, capsys):
+    def fitted(folder: Path) -> tuple[Restorer, list[float]]:
+        keras.utils.set_random_seed(3)
+        restorer = Restorer()
+        return restorer, fit_restorer(restorer, 3, 2, 2, (8, 6), processes=1, checkpoint=folder)
+
+    def stopped(self, epoch, logs=None):
+        raise KeyboardInterrupt
+
+    whole, losses = fitted(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochLines, "on_epoch_end", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fitted(tmp_path / "stopped")
+    capsys.readouterr()
+    resumed, again = fitted(tmp_path / "stopped")
+    said = capsys.readouterr().err
+    assert ("epoch 1 of 2" in said, "epoch 2 of 2" in said) == (False, True)
+    np.testing.assert_allclose(again, losses, rtol=1e-3)
+    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 def test_uncertainties_hold_after_calibration(library):

@@ -39,9 +39,9 @@ from training.weights.recipe import (
     UNSEEN,
     Extent,
     data_steps,
-    restorer_step,
     training_steps,
 )
+from training.weights.restorer import restorer_step
 from training.weights.steps import digest
 
 #: What a wheel with both models may weigh, bytes.
