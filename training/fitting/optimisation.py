@@ -138,8 +138,7 @@ def fit_part(
     held_out : inputs of held-out galaxies.
     epochs, patience : the most epochs, and how many without a gain end the fit.
     rate, weight_decay : AdamW's, the rate falling as a cosine.
-    checkpoint : a folder; a fit that finds its own unfinished state there goes on from it, and counts its patience
-        anew.
+    checkpoint : a folder; a fit that finds its own unfinished state there goes on from it. It has no patience.
     callbacks : more of Keras's, such as one that reports.
 
     Returns
@@ -150,18 +149,13 @@ def fit_part(
     ------
     InputError : a loss is not finite.
     """
-    schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * len(batches), alpha=0.01)
     part.trainable = True
-    loss.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=1.0),
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-    done, best, kept = 0, None, list(callbacks)
-    if checkpoint is not None:
-        best, state = BestEpoch(checkpoint), Checkpoint(checkpoint, len(batches))
-        done = batches.epoch = state.restore(loss)
+    _compile(loss, keras.optimizers.schedules.CosineDecay(rate, epochs * len(batches), alpha=0.01), weight_decay)
+    best = None if checkpoint is None else BestEpoch(checkpoint)
+    state = [] if checkpoint is None else [Checkpoint(checkpoint, len(batches))]
+    done = batches.epoch = state[0].restore(loss) if state else 0
+    if best is not None:
         best.restore(done)
-        kept = [best, state, *kept]
     history = loss.fit(
         batches,
         epochs=epochs,
@@ -169,16 +163,31 @@ def fit_part(
         # Keras asks for targets; the loss needs none.
         validation_data=(held_out, next(iter(held_out.values()))),
         validation_batch_size=512,
-        callbacks=[keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=best is None), *kept],
+        callbacks=[
+            best or keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True),
+            *state,
+            *callbacks,
+        ],
         verbose=0,
     ).history
     part.trainable = False
     losses = history.get("val_loss", []) if best is None else best.losses
-    if not np.isfinite([*history.get("loss", []), *losses]).all():
+    _check_finite(part, [*history.get("loss", []), *losses])
+    if best is not None:
+        loss.load_weights(best.best)
+    return [float(value) for value in losses]
+
+
+def _compile(loss: MeanLoss, schedule: keras.optimizers.schedules.LearningRateSchedule, weight_decay: float) -> None:
+    loss.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=1.0),
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+
+
+def _check_finite(part: Fitted, losses: list[float]) -> None:
+    if not np.isfinite(losses).all():
         raise InputError(
             f"The loss of the {part.name} is not finite; look for impossible votes, magnitudes or pixels in the "
             "datasets."
         )
-    if best is not None:
-        loss.load_weights(best.best)
-    return [float(value) for value in losses]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import keras
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from morph.model.classifier import Classifier
 from morph.model.detail import light
 from morph.model.sampling import choose_decoder
 from morph.model.store import load_model
-from training.fitting import detail
 from training.fitting.detail import DetailRecipe, Views, fit_detail, learn_detail
 from training.fitting.detail_losses import Critic, structure
 from training.fitting.sets import Task, training_sets
@@ -42,7 +42,7 @@ def folder(sample, tmp_path_factory) -> Path:
     tf.config.run_functions_eagerly(True)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(detail.click, "echo", stop)
+            patch.setattr(click, "echo", stop)
             with pytest.raises(KeyboardInterrupt):
                 learn_detail(folder / "model.keras", folder / "learned.keras", task(folder), RECIPE, seed=3)
         assert len(list(folder.glob(".learned-*"))) == 1, "the state, and no other"
