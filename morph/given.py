@@ -144,20 +144,27 @@ def limits(name: str) -> tuple[float, float]:
 
 
 def complete_votes(rows: np.ndarray, columns: Sequence[str]) -> None:
-    """Fill in, in place, what follows from given shares of votes: the number of votes, and where the shares of a
-    question add up to one, that its other answers got none.
+    """Fill in, in place, what follows from given shares of votes: the number of votes, which falls down the tree as
+    far as the shares on the way are given, and where the shares of a question add up to one, that its other answers
+    got none.
 
     Parameters
     ----------
     rows : float32 [n, columns], NaN where free.
     columns : their names.
     """
+    reached: dict[str, np.ndarray] = {}
     for question in TREE:
         place = [columns.index(name) for name in VOTE_COLUMNS if question_of(name) == question.name]
         known = np.isfinite(rows[:, place])
         given = known.any(axis=1)
+        ways = [reached[before] * rows[:, columns.index(f"{before}_{each}")] for before, each in question.asked_after]
+        share = np.sum(ways, axis=0) if ways else np.ones(len(rows))
+        # Who asks for an answer means galaxies of which it was asked.
+        reached[question.name] = np.where(np.isfinite(share), np.minimum(share, 1.0), 1.0)
         number = columns.index(f"votes_{question.name}")
-        rows[given & np.isnan(rows[:, number]), number] = VOTES
+        free = given & np.isnan(rows[:, number])
+        rows[free, number] = np.maximum(VOTES * reached[question.name][free], 1.0)
         whole = given & (np.nansum(rows[:, place], axis=1) >= 0.999)
         rows[np.ix_(whole, place)] = np.nan_to_num(rows[np.ix_(whole, place)])
 

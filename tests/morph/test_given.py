@@ -66,3 +66,13 @@ def test_the_rows_are_the_models_conditions():
     # Where one answer has all votes of a question, the others have none.
     assert {name: float(column[name][0]) for name in bars} == {name: float(name == "bar_strong") for name in bars}
     assert set(column["votes_bar"]) == {40.0}
+
+
+def test_as_many_volunteers_reach_a_question_as_the_shares_before_it_say():
+    given = Given.parse(
+        "smooth-or-featured_featured-or-disk=0.5, disk-edge-on_no=0.5, bar_no=1, has-spiral-arms_yes=1"
+    )
+    (row,) = given.rows(1, np.random.default_rng(0), CONDITIONS)
+    numbers = {name: float(row[CONDITIONS.index(f"votes_{name}")]) for name in ("disk-edge-on", "bar", "how-rounded")}
+    assert (numbers["disk-edge-on"], numbers["bar"]) == (20.0, 10.0)
+    assert np.isnan(numbers["how-rounded"])
