@@ -30,7 +30,7 @@ def detail_distances(classifier: Classifier, galaxies: Sequence[Galaxies], seed:
     """
     given, real = Views(classifier, [(each, 1.0) for each in galaxies], 1, NUMBER, seed)[0]
     given = {name: ops.convert_to_tensor(values) for name, values in given.items()}
-    z = posterior_draw(classifier.encoder(given["image"], training=False), given["draw"])
+    z = posterior_draw(classifier.encoder(given["image"], training=False), given)
     picture = classifier.decoder(z, training=False)
     drawn = picture, classifier.detail(z, picture, given["noise"])
     maps = feature_maps(classifier.encoder)

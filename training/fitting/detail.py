@@ -29,12 +29,15 @@ from morph.votes import vote_counts
 from training.fitting.batches import linear, mostly_artifact
 from training.fitting.checkpoint import Checkpoint, EpochLines
 from training.fitting.detail_losses import UNIT, AdversarialLoss
-from training.fitting.posteriors import turned
+from training.fitting.posteriors import experts_of, turned
 from training.fitting.sets import Task, training_sets, weighted
 from training.fitting.sky_noise import SkyNoise
 
 #: Galaxies of a set that its noise is measured on.
 MEASURED = 500
+#: The share of galaxies whose z is given by the image alone. In the others all that is known takes part, as in the z
+#: that the latent prior draws, which lie elsewhere.
+IMAGE_ALONE = 0.5
 #: Adam's decay of moments, for two networks that learn from each other (Sauer et al. 2021).
 BETAS = (0.0, 0.99)
 
@@ -46,7 +49,7 @@ class DetailRecipe:
     Attributes
     ----------
     epochs, steps, batch : passes, batches in a pass, galaxies in a batch.
-    rate : Adam's learning rate of both sides.
+    rate : Adam's highest learning rate, of both sides; it falls as a cosine.
     average : momentum of the average over steps that is kept.
     precision : of the frozen encoder and decoder.
     """
@@ -63,7 +66,8 @@ class Views(keras.utils.PyDataset):
     """Batches of galaxies, turned and mirrored, with the noise that goes with each.
 
     An item is ``(given, image)``; `given` holds ``image`` (stretched), ``sky`` (noise, to be divided by the stretch's
-    slope), ``draw`` and ``noise`` (standard normal, of the posterior and of the detail).
+    slope), ``experts`` and ``known`` (see `posterior_draw`), ``draw`` and ``noise`` (standard normal, of the posterior
+    and of the detail).
 
     Parameters
     ----------
@@ -77,8 +81,10 @@ class Views(keras.utils.PyDataset):
     ):
         super().__init__(workers=2, max_queue_size=8)
         self.classifier, self.steps, self.batch, self.seed, self.epoch = classifier, steps, batch, seed, 0
+        usable = [galaxies.select(_usable(galaxies)) for galaxies, _ in sets]
         # Only what the network sees of each stamp is kept.
-        self.sets = [classifier.central(galaxies.images)[_usable(galaxies)] for galaxies, _ in sets]
+        self.sets = [classifier.central(galaxies.images) for galaxies in usable]
+        self.experts = [experts_of(classifier, galaxies) for galaxies in usable]
         if not sum(map(len, self.sets)):
             raise InputError("There are no galaxies to learn detail from.")
         shares = np.array([share * bool(len(own)) for (_, share), own in zip(sets, self.sets, strict=True)])
@@ -102,26 +108,29 @@ class Views(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         random = np.random.default_rng([self.seed, self.epoch, index])
         counts = random.multinomial(self.batch, self.shares)
-        parts = [
-            self._some(images, noise, count, random)
-            for images, noise, count in zip(self.sets, self.noises, counts, strict=True)
-            if count
-        ]
+        parts = [self._some(number, count, random) for number, count in enumerate(counts) if count]
         given = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         size = self.classifier.latent
         given["draw"] = random.standard_normal((self.batch, size), dtype="float32")
         given["noise"] = random.standard_normal((self.batch, noise_size()), dtype="float32")
         return given, given["image"]
 
-    def _some(
-        self, images: np.ndarray, noise: SkyNoise, count: int, random: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        chosen = images[np.sort(random.choice(len(images), count, replace=count > len(images)))]
-        inputs = self._inputs(turned(chosen, int(random.integers(8))))
+    def _some(self, number: int, count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+        """Galaxies of one of the sets."""
+        images, (experts, present) = self.sets[number], self.experts[number]
+        chosen = np.sort(random.choice(len(images), count, replace=count > len(images)))
+        inputs = self._inputs(turned(images[chosen], int(random.integers(8))))
         # The stretch's slope at the sky is 1, so that this is the noise of empty sky.
         sigma = inputs["sigma"] * np.cosh(UNIT * inputs["image"])
-        sky = sigma * noise.draw(random, count, self.classifier.size)
-        return {"image": inputs["image"], "sky": sky.astype("float32")}
+        sky = sigma * self.noises[number].draw(random, count, self.classifier.size)
+        known = present[chosen] * (random.random((count, 1)) >= IMAGE_ALONE)
+        known[:, 0] = 1.0
+        return {
+            "image": inputs["image"],
+            "sky": sky.astype("float32"),
+            "experts": experts[chosen],
+            "known": known.astype("float32"),
+        }
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -199,8 +208,10 @@ def _compiled(detail: Detail, classifier: Classifier, recipe: DetailRecipe) -> A
     loss = AdversarialLoss(detail, classifier.in_precision(recipe.precision))
     first, second = BETAS
     averaged = {"use_ema": True, "ema_momentum": recipe.average}
+    # At a rate that stays, the light of what is drawn jumps now and then, and late in the training by far.
+    rate = keras.optimizers.schedules.CosineDecay(recipe.rate, recipe.epochs * recipe.steps, alpha=0.05)
     loss.compile(
-        optimizer=keras.optimizers.Adam(recipe.rate, beta_1=first, beta_2=second, **averaged),
+        optimizer=keras.optimizers.Adam(rate, beta_1=first, beta_2=second, **averaged),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return loss

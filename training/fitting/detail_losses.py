@@ -122,7 +122,7 @@ class AdversarialLoss(MeanLoss):
         """The sum of all losses, [n]."""
         real = given["image"]
         seen = self.encoder(real, training=False)
-        z = posterior_draw(seen, given["draw"])
+        z = posterior_draw(seen, given)
         picture = self.decoder(z, training=False)
         noisy = observed(self.detail(z, picture, given["noise"]), given["sky"])
         theirs, ours = self._scaled(seen["maps"]), self._scaled(self.encoder(noisy, training=False)["maps"])
@@ -153,17 +153,20 @@ class AdversarialLoss(MeanLoss):
         return {"critics": critics, "deceived": deceived}
 
 
-def posterior_draw(encoded: dict, draw):
-    """A draw of z from the posterior of galaxies given their images, [n, d].
+def posterior_draw(encoded: dict, given: dict):
+    """A draw of z from the posteriors of galaxies, [n, d].
 
     Parameters
     ----------
     encoded : of the encoder.
-    draw : standard normal, [n, d].
+    given : ``draw``, standard normal [n, d]; ``experts``, mean and log-variance of the other modalities' experts
+        [n, modalities - 1, 2, d]; and ``known``, 1 for the modalities that take part, [n, modalities].
     """
-    known = ops.ones_like(draw[:, :1])
-    mean, log_variance = product([encoded["mean"]], [bounded(encoded["log_variance"])], known)
-    return mean + ops.exp(0.5 * log_variance) * draw
+    means, log_variances = (ops.unstack(given["experts"][:, :, part], axis=1) for part in (0, 1))
+    mean, log_variance = product(
+        [encoded["mean"], *means], [bounded(encoded["log_variance"]), *log_variances], given["known"]
+    )
+    return mean + ops.exp(0.5 * log_variance) * given["draw"]
 
 
 def observed(drawn, sky):

@@ -49,14 +49,13 @@ class Posteriors:
         views : how their images are turned (see `turned`).
         """
         measured = np.stack([galaxies.properties[name] for name in MEASUREMENTS], axis=1)
-        values = transform(measured)
-        means, log_variances, present = classifier.experts(vote_counts(galaxies.votes), values)
+        others, present = experts_of(classifier, galaxies)
         images = [classifier.image_expert(turned(galaxies.images, view)) for view in views]
         return cls(
             _stacked([image["mean"] for image in images], [bounded(image["log_variance"]) for image in images]),
-            _stacked(means, log_variances),
-            np.concatenate([images[0]["seen"], ops.convert_to_numpy(present)], axis=1) > 0,
-            values,
+            others,
+            np.concatenate([images[0]["seen"], present[:, 1:]], axis=1) > 0,
+            transform(measured),
             encode_conditions(len(galaxies), galaxies.votes, measured, galaxies.surveys, galaxies.kind),
         )
 
@@ -97,6 +96,21 @@ class Posteriors:
         mean, sigma = self.gaussian(view, given)
         noise = random.standard_normal((len(self), draws, mean.shape[1]))
         return (mean[:, None] + sigma[:, None] * noise).astype("float32")
+
+
+def experts_of(classifier: Classifier, galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
+    """The experts of all modalities but the image: mean and log-variance [n, modalities - 1, 2, d], and which
+    modalities are known, the image first: [n, modalities].
+
+    Parameters
+    ----------
+    classifier : frozen.
+    galaxies : of which nothing needs to be known.
+    """
+    measured = np.stack([galaxies.properties[name] for name in MEASUREMENTS], axis=1)
+    means, log_variances, present = classifier.experts(vote_counts(galaxies.votes), transform(measured))
+    known = np.concatenate([np.ones((len(galaxies), 1)), ops.convert_to_numpy(present)], axis=1)
+    return _stacked(means, log_variances), known.astype("float32")
 
 
 def turned(images: np.ndarray, view: int) -> np.ndarray:

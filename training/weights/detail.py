@@ -6,7 +6,7 @@ from training.weights.recipe import Extent, Length
 from training.weights.steps import Step
 
 #: The length of its training. The large model has none: its critics would cost five times as much.
-LENGTH = Length(28, 500, 0.17)
+LENGTH = Length(20, 500, 0.17)
 
 #: What it learns from, with weights, and the share of every batch that comes from the second kind: real galaxies as
 #: SDSS shows them, and simulated ones as DES does. The spirals are shown at a scale of their own.
