@@ -8,7 +8,7 @@ import click
 from morph.cli.main import main
 from morph.registry import SHIPPED
 from training.weights.detail import detail_step
-from training.weights.heads import heads_steps
+from training.weights.heads import heads_step
 from training.weights.log import LOG, logged
 from training.weights.prior import prior_steps
 from training.weights.recipe import TRAININGS, Extent, check, data_steps, training_steps
@@ -48,7 +48,7 @@ def command(
     plan: bool,
 ) -> None:
     """Make the weights that ship: import, simulate, train the large model, train the small one by its votes and its
-    detail decoder, fit heads and latent priors of both, measure both, write the card.
+    detail decoder, fit its heads anew and the latent priors of both, measure both, write the card.
 
     The same command resumes an interrupted run, also inside a training. A step is repeated when its command, its
     input or its output has changed. The weights in --out stay unchanged until new ones are made and measured.
@@ -85,7 +85,7 @@ def _every_step(data: Path, work: Path, out: Path, extent: Extent) -> list[Step]
         *training_steps(work, extent),
         detail_step(work, extent),
         restorer_step(work, extent),
-        *heads_steps(work, extent),
+        heads_step(work, extent),
         *prior_steps(work, extent),
         *shipping_steps(work),
         *measuring_steps(data, work, extent),

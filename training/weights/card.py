@@ -81,8 +81,9 @@ with `MORPH_DATA` naming a folder that holds the public releases below. {origin}
 Galaxies are split by a hash of their id: 70 % to train, 10 % for validation and for the anomaly score's
 reference, 20 % to test. Galaxies whose images also occur in a labelled set's validation or test split are left out of
 the unlabelled sets. The teacher's predictions are means over eight orientations and count as eight volunteers' votes.
-Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction. At the end the heads are
-fitted once more to the labelled sets, with all other weights frozen; a class counts as {volunteers:.0f} votes there.
+Galaxy Zoo 1's "unknown" class counts as "artifact" and is kept out of the reconstruction. At the end the small
+model's heads are fitted once more to the labelled sets, with all other weights frozen; a class counts as
+{volunteers:.0f} votes there.
 Then the latent priors are fitted, of which the answers to galaxies without votes are conditions.
 
 {detail}
@@ -240,7 +241,7 @@ def card(data: Path, work: Path, extent: Extent, command: str) -> str:
     Markdown.
     """
     record = Record(work)
-    fitted = [*heads.heads_steps(work, extent), *prior.prior_steps(work, extent)]
+    fitted = [heads.heads_step(work, extent), *prior.prior_steps(work, extent)]
     trained = [*training_steps(work, extent), detail.detail_step(work, extent), *fitted]
     made = [*data_steps(data, work, extent), *trained, *shipping_steps(work)]
     stops = {name: times for name, times in interruptions(work / LOG).items() if times}

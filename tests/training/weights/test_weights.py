@@ -29,7 +29,7 @@ from training.weights.card import (
     shipping_steps,
 )
 from training.weights.detail import detail_step
-from training.weights.heads import heads_steps
+from training.weights.heads import heads_step
 from training.weights.prior import prior_steps
 from training.weights.recipe import (
     HELD_OUT,
@@ -77,7 +77,7 @@ def run(monkeypatch, capsys):
 
 def test_every_step_reads_what_an_earlier_one_makes_and_its_verb_knows_its_options(data):
     work = Path("data")
-    trained = [*training_steps(work), detail_step(work), *heads_steps(work), *prior_steps(work)]
+    trained = [*training_steps(work), detail_step(work), heads_step(work), *prior_steps(work)]
     steps = [*data_steps(data, work), *trained, *shipping_steps(work), *measuring_steps(data, work)]
     made = {output for step in steps for output in step.outputs}
     for number, step in enumerate(steps):
@@ -106,10 +106,9 @@ def test_the_small_model_ships_with_the_detail_decoder_that_is_learned_behind_it
     _, small = training_steps(work)
     step, short = detail_step(work), detail_step(work, Extent(epochs=2, steps=3))
     assert step.inputs == (small.outputs[0], *(work / name for name in ("gz1", "gz2", "unlabelled", "sim-des")))
-    large, heads = heads_steps(work)
-    assert (large.inputs[0], heads.inputs[0]) == (work / "sdss-large.keras", step.outputs[0])
-    priors = prior_steps(work)
-    assert [each.inputs[:1] for each in priors] == [large.outputs, heads.outputs]
+    heads, priors = heads_step(work), prior_steps(work)
+    assert heads.inputs[0] == step.outputs[0]
+    assert [each.inputs[:1] for each in priors] == [(work / "sdss-large.keras",), heads.outputs]
     assert [each.inputs for each in shipping_steps(work)] == [each.outputs for each in priors]
     assert [a for a, b in zip(short.words, step.words, strict=True) if a != b] == ["2", "3"]
     # A larger part of the recipe than 40 minutes would be better spent on the networks.
@@ -156,7 +155,7 @@ def test_the_plan_lists_every_step_and_an_estimate(run, data, tmp_path):
     status, output = run("--data", data, "--work", tmp_path / "work", "--plan")
     assert status == 0
     trained = "train sdss-large", "train sdss", "train detail", "train restorer"
-    fitted = "fit heads of sdss-large", "fit heads of sdss", "fit prior of sdss"
+    fitted = "fit heads", "fit prior of sdss-large", "fit prior of sdss"
     for name in ("import gz1", "simulate pairs-des", *trained, *fitted, "store sdss", "publish"):
         assert f"  {name}\n" in output
     assert re.search(r"\d+ of \d+ steps are left, about .* on two cores", output)
