@@ -34,6 +34,28 @@ def draw_from_epoch(training: keras.Model, seed: int, epoch: int) -> None:
         generator.assign(state.astype(keras.backend.standardize_dtype(generator.dtype)))
 
 
+class Finite(keras.callbacks.Callback):
+    """Ends a training whose loss is not finite. It must stand first, so that nothing of such an epoch is kept.
+
+    Parameters
+    ----------
+    remedy : what else than the datasets to change, for the message.
+    """
+
+    def __init__(self, remedy: str = "lower --learning-rate, or "):
+        super().__init__()
+        self.remedy = remedy
+
+    def on_epoch_end(self, epoch, logs=None):
+        losses = {name: float((logs or {}).get(name, 0.0)) for name in ("loss", "val_loss")}
+        wrong = [f"{name} {value:g}" for name, value in losses.items() if not np.isfinite(value)]
+        if wrong:
+            raise InputError(
+                f"Training stopped in epoch {epoch + 1} because its loss is not finite ({', '.join(wrong)}); "
+                f"{self.remedy}look for impossible votes, magnitudes or pixels in the datasets."
+            )
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Keeps the state at the end of every epoch; the file appears whole or not at all.
 
@@ -85,9 +107,18 @@ class BestEpoch(keras.callbacks.Callback):
         self.losses: list[float] = []
 
     def restore(self, done: int) -> None:
-        """Read the losses of the finished epochs."""
-        if self.file.exists():
+        """Read the losses of the finished epochs. InputError where they or the best epoch's weights are missing."""
+        if not done:
+            return
+        try:
             self.losses = json.loads(self.file.read_text())[:done]
+            if len(self.losses) < done or not self.best.exists():
+                raise ValueError
+        except (OSError, ValueError):
+            raise InputError(
+                f"The state of the interrupted training in '{self.file.parent}' is damaged; remove the folder to "
+                "train from the start."
+            ) from None
 
     def on_epoch_end(self, epoch, logs=None):
         value = float(logs["val_loss"])

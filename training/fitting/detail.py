@@ -27,7 +27,7 @@ from morph.model.detail import Detail, noise_size
 from morph.model.store import load_model
 from morph.votes import vote_counts
 from training.fitting.batches import linear, mostly_artifact
-from training.fitting.checkpoint import Checkpoint, EpochLines
+from training.fitting.checkpoint import Checkpoint, EpochLines, Finite
 from training.fitting.detail_losses import UNIT, AdversarialLoss
 from training.fitting.posteriors import experts_of, turned
 from training.fitting.sets import Task, training_sets, weighted
@@ -180,7 +180,7 @@ def fit_detail(
     loss = _compiled(detail, classifier, recipe)
     loss.scale(batches[0][0]["image"])
     # Before the checkpoint, which must not hold weights that are not finite.
-    kept: list[keras.callbacks.Callback] = [keras.callbacks.TerminateOnNaN()]
+    kept: list[keras.callbacks.Callback] = [Finite(remedy="")]
     if checkpoint is not None:
         kept.append(Checkpoint(checkpoint, recipe.steps))
         batches.epoch = kept[-1].restore(loss)
@@ -197,9 +197,6 @@ def fit_detail(
     if done >= recipe.epochs:
         loss.optimizer.finalize_variable_values(loss.trainable_variables)
     detail.trainable = False
-    if not np.isfinite([value for values in history.values() for value in values]).all():
-        detail.is_fitted.assign(0.0)
-        raise InputError("The loss of the detail decoder is not finite; look for impossible pixels in the datasets.")
     return {name: [float(value) for value in values] for name, values in history.items()}
 
 

@@ -5,18 +5,16 @@ from functools import partial
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from morph.atomic import atomic
 from morph.dataset import Galaxies
-from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.votes import vote_counts, was_asked
 from training.fitting.adaptation import refit
 from training.fitting.anomaly_reference import learn_reference
 from training.fitting.batches import Batches, given_of
 from training.fitting.calibrate import calibrate
-from training.fitting.checkpoint import Checkpoint, draw_from_epoch
+from training.fitting.checkpoint import Checkpoint, Finite, draw_from_epoch
 from training.fitting.codes import fit_codes
 from training.fitting.measurements import fit_measurements
 from training.fitting.objective import Recipe, Training
@@ -53,19 +51,6 @@ class _Epochs(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.report:
             self.report(epoch, {name: float(value) for name, value in (logs or {}).items()})
-
-
-class _Finite(keras.callbacks.Callback):
-    """Ends a training whose loss is not finite; nothing of it is kept."""
-
-    def on_epoch_end(self, epoch, logs=None):
-        losses = {name: float((logs or {}).get(name, 0.0)) for name in ("loss", "val_loss")}
-        wrong = [f"{name} {value:g}" for name, value in losses.items() if not np.isfinite(value)]
-        if wrong:
-            raise InputError(
-                f"Training stopped in epoch {epoch + 1} because its loss is not finite ({', '.join(wrong)}); "
-                "lower --learning-rate, or look for impossible votes, magnitudes or pixels in the datasets."
-            )
 
 
 def fit(
@@ -201,7 +186,7 @@ def _run_epochs(
         return {}
     _compile(training, recipe, len(batches))
     # Before the checkpoint, which must not hold weights that are not finite.
-    callbacks: list[keras.callbacks.Callback] = [_Finite()]
+    callbacks: list[keras.callbacks.Callback] = [Finite()]
     done = 0
     if checkpoint is not None:
         callbacks.append(Checkpoint(checkpoint, len(batches)))

@@ -6,10 +6,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from morph.errors import InputError
 from morph.model.classifier import Classifier
 from morph.model.fitted import Fitted
-from training.fitting.checkpoint import BestEpoch, Checkpoint
+from training.fitting.checkpoint import BestEpoch, Checkpoint, Finite
 
 #: Batches that the statistics of batch normalisation are measured on.
 BATCHES = 100
@@ -164,6 +163,7 @@ def fit_part(
         validation_data=(held_out, next(iter(held_out.values()))),
         validation_batch_size=512,
         callbacks=[
+            Finite(remedy=""),
             best or keras.callbacks.EarlyStopping(patience=patience, restore_best_weights=True),
             *state,
             *callbacks,
@@ -172,7 +172,6 @@ def fit_part(
     ).history
     part.trainable = False
     losses = history.get("val_loss", []) if best is None else best.losses
-    _check_finite(part, [*history.get("loss", []), *losses])
     if best is not None:
         loss.load_weights(best.best)
     return [float(value) for value in losses]
@@ -183,11 +182,3 @@ def _compile(loss: MeanLoss, schedule: keras.optimizers.schedules.LearningRateSc
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=1.0),
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-
-
-def _check_finite(part: Fitted, losses: list[float]) -> None:
-    if not np.isfinite(losses).all():
-        raise InputError(
-            f"The loss of the {part.name} is not finite; look for impossible votes, magnitudes or pixels in the "
-            "datasets."
-        )

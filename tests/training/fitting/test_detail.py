@@ -14,7 +14,7 @@ from morph.model.detail import light
 from morph.model.sampling import choose_decoder
 from morph.model.store import load_model
 from training.fitting.detail import DetailRecipe, Views, fit_detail, learn_detail
-from training.fitting.detail_losses import Critic, structure
+from training.fitting.detail_losses import Critic, posterior_draw, structure
 from training.fitting.sets import Task, training_sets
 from training.fitting.sky_noise import SkyNoise
 
@@ -153,3 +153,17 @@ def test_galaxies_without_data_are_left_out(classifier, sample):
     given, _ = Views(classifier, [(broken, 1.0), (sample, 1.0)], 1, 4, 0)[0]
     assert np.isfinite(given["image"]).all()
     assert given["sky"].std() > 0
+
+
+def test_half_of_the_galaxies_have_the_z_of_their_image_alone(classifier, sample):
+    given, _ = Views(classifier, [(sample, 1.0)], 1, 200, 0)[0]
+    assert (given["known"][:, 0] == 1).all()
+    votes = given["known"][:, 1:].any(axis=1)
+    assert votes.mean() == pytest.approx(0.5, abs=0.12)
+    encoded = classifier.encoder(ops.convert_to_tensor(given["image"]), training=False)
+    z, alone = (
+        ops.convert_to_numpy(posterior_draw(encoded, given | {"known": known}))
+        for known in (given["known"], np.eye(1, given["known"].shape[1], dtype="f4").repeat(200, axis=0))
+    )
+    np.testing.assert_allclose(z[~votes], alone[~votes], atol=1e-5)
+    assert (np.abs(z[votes] - alone[votes]).max(axis=1) > 1e-3).all()

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from keras import ops
 
+from morph.errors import InputError
 from morph.model.restorer import Restorer
 from morph.model.store import SHIPPED_RESTORER
 from morph.sizes import NARROWEST_PSF
-from training.fitting.checkpoint import EpochLines
+from training.fitting.checkpoint import BestEpoch, EpochLines
 from training.fitting.restorer import SIZE, PairLoss, Pairs, calibrate, fit_restorer, pair, scene_library
 
 
@@ -87,3 +88,19 @@ def test_uncertainties_hold_after_calibration(library):
     restorer.calibration.assign(3 * shipped)
     calibrate(restorer, library, seed=1, batches=3)
     np.testing.assert_allclose(ops.convert_to_numpy(restorer.calibration), shipped, rtol=0.2)
+
+
+def test_nothing_of_an_epoch_whose_loss_is_not_finite_is_kept(tmp_path, monkeypatch):
+    loss = PairLoss.call
+    monkeypatch.setattr(PairLoss, "call", lambda self, given, training=False: loss(self, given) * np.nan)
+    with pytest.raises(InputError, match="not finite"):
+        fit_restorer(Restorer(), 3, 1, 1, (4, 2), processes=1, checkpoint=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_state_is_refused_in_a_sentence(tmp_path):
+    best = BestEpoch(tmp_path)
+    (tmp_path / "losses.json").write_text("[1.0, ")
+    best.restore(0)
+    with pytest.raises(InputError, match="is damaged; remove the folder"):
+        best.restore(1)
